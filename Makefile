@@ -1,0 +1,112 @@
+# Nightshift. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+export NIGHTSHIFT_HOME ?= $(CURDIR)/.nightshift
+export NIGHTSHIFT_CONFIG ?= $(CURDIR)/config/demo.toml
+export NIGHTSHIFT_PYTHON := $(CURDIR)/.venv/bin/python
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+
+UV := .uv/bin/uv
+WORK := .venv/bin/python
+CONTROL := .venv-airflow/bin/python
+INSTALL := $(UV) pip install --quiet --compile-bytecode --python
+LOCAL := PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(CONTROL) -m nightshift.local
+PREPARED := $(NIGHTSHIFT_HOME)/.prepared
+
+.PHONY: help setup nightly up down status verify test test-fast check format docs bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready .venv-airflow/.ready $(PREPARED) ## both environments, sample model and data, databases
+
+nightly: setup ## run the next night through Airflow (ARGS="--force --epochs 3 --rank 8 --dry-run")
+	@$(LOCAL) nightly $(ARGS)
+
+up: setup ## start Airflow and MLflow on this machine (loopback only)
+	@$(LOCAL) up
+
+down: ## stop what `make up` started
+	@$(LOCAL) down
+
+status: setup ## the last nights, their decisions and reasons, the live adapter
+	@$(WORK) -m pipelines status
+
+verify: setup ## re-hash manifests, check signatures and the ledger's chain
+	@$(WORK) -m pipelines verify
+
+test: .venv/.test-ready .venv-airflow/.test-ready ## all tests, fast ones first
+	@$(WORK) -m pytest -q tests/unit tests/contract
+	@$(CONTROL) -m pytest -q tests/dags
+	@$(WORK) -m pytest -q tests/integration -m "not airflow"
+	@$(CONTROL) -m pytest -q tests/integration/test_airflow_night.py
+
+test-fast: .venv/.test-ready .venv-airflow/.test-ready ## the tests without models and servers
+	@$(WORK) -m pytest -q tests/unit tests/contract -m "not slow"
+	@$(CONTROL) -m pytest -q tests/dags -m "not slow"
+
+check: .venv/.test-ready ## format, lint, types, generated pages: what CI runs before the tests
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@$(WORK) docs/generate.py --check
+
+docs: .venv/.ready ## generate the pages under docs/dags
+	@$(WORK) docs/generate.py
+
+format: .venv/.test-ready ## format the code and mend what the linter can
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+bench: setup ## measure this machine; prints tables
+	@for name in dag_parse million_rows nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
+
+lock: $(UV) ## resolve requirements/*.in anew
+	@cd requirements && for name in pipelines airflow; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
+	  --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
+	@cd requirements && for pair in dev:pipelines airflow-dev:airflow; do ../$(UV) pip compile -q --upgrade \
+	  --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
+	  -c $${pair#*:}.txt $${pair%:*}.in -o $${pair%:*}.txt; done
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt
+
+clean: down ## remove all state (keeps the environments)
+	rm -rf "$(NIGHTSHIFT_HOME)"
+
+$(UV): requirements/uv.txt
+	@$(PYTHON) deploy/local/preflight.py
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+	@touch $(UV)
+
+.venv/.ready: requirements/pipelines.txt requirements/sample.txt | $(UV)
+	@echo "installing the work environment ..."
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	@$(INSTALL) $(WORK) -r requirements/pipelines.txt
+	@$(INSTALL) $(WORK) --no-deps -r requirements/sample.txt
+	@touch $@
+
+.venv-airflow/.ready: requirements/airflow.txt | $(UV)
+	@echo "installing the control environment (Airflow) ..."
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-airflow
+	@$(INSTALL) $(CONTROL) -r requirements/airflow.txt
+	@touch $@
+
+.venv/.test-ready: requirements/dev.txt .venv/.ready
+	@$(INSTALL) $(WORK) -r requirements/dev.txt
+	@touch $@
+
+.venv-airflow/.test-ready: requirements/airflow-dev.txt .venv-airflow/.ready
+	@$(INSTALL) $(CONTROL) -r requirements/airflow-dev.txt
+	@touch $@
+
+$(PREPARED): .venv/.ready .venv-airflow/.ready
+	@$(WORK) -m pipelines prepare
+	@$(LOCAL) setup
+	@touch $@

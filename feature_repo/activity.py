@@ -1,0 +1,47 @@
+"""Feast definitions: what tenants and people did over the last days, for the `features` step and `local.py`.
+
+One row for each entity and night, stamped with the end of that night (UTC). Columns for each window of w
+days: requests_wd (count), negative_rate_wd (disliked of the rated; null without ratings),
+correction_rate_wd (corrected of all requests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.data_format import ParquetFormat
+from feast.types import Float64, Int64
+
+WINDOWS_DAYS = (1, 7, 28)
+VIEWS = {"tenant_activity": "tenant", "person_activity": "subject_id"}  # view -> its entity's column
+
+
+def feature_names(windows_days: Sequence[int]) -> list[str]:
+    kinds = ("requests", "negative_rate", "correction_rate")
+    return [f"{kind}_{days}d" for days in windows_days for kind in kinds]
+
+
+def define(data: Path, windows_days: Sequence[int], max_age: timedelta) -> list[Any]:
+    """Entities and views over the Parquet folders `<data>/<view>/`."""
+    objects: list[Any] = []
+    for view, column in VIEWS.items():
+        entity = Entity(name=column, join_keys=[column], value_type=ValueType.STRING)
+        source = FileSource(
+            name=f"{view}_files",
+            path=str(data / view),
+            file_format=ParquetFormat(),  # said, because a folder's name does not tell
+            timestamp_field="event_timestamp",
+        )
+        schema = [
+            Field(name=name, dtype=Int64 if name.startswith("requests") else Float64)
+            for name in feature_names(windows_days)
+        ]
+        objects += [
+            entity,
+            FeatureView(name=view, entities=[entity], ttl=max_age, schema=schema, source=source),
+        ]
+    return objects

@@ -1,0 +1,11 @@
+"""For the `feast` command: set NIGHTSHIFT_HOME, then `feast --chdir feature_repo feature-views list`."""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from activity import WINDOWS_DAYS, define
+
+tenant, tenant_activity, person, person_activity = define(
+    Path(os.environ["NIGHTSHIFT_HOME"]).resolve() / "feast" / "data", WINDOWS_DAYS, timedelta(hours=48)
+)

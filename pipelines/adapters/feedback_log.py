@@ -1,0 +1,46 @@
+"""Feedback in the lake: how much of it there is, and the labelled rows, bounded in number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from pipelines.adapters.lake import Lake
+from pipelines.policy.dataset import Part
+from pipelines.policy.feedback import COLUMNS, labelled
+
+# The same rule as pipelines.policy.feedback.label_of, so that counting loads no text.
+CORRECTED = "trim(coalesce(correction, '')) <> ''"
+LIKED = f"(rating IS NOT DISTINCT FROM 1 AND trim(completion) <> '' AND NOT {CORRECTED})"
+COUNTS = f"""
+    SELECT count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count(*) FILTER ({LIKED}) AS likes
+    FROM interactions
+"""
+
+
+def feedback_counts(lake: Lake, first: date, last: date, as_of: date) -> dict[str, int]:
+    """How many rows, corrections and liked answers the days first..last hold."""
+    return lake.query(COUNTS, first, last, as_of).to_pylist()[0]
+
+
+def labelled_rows(
+    lake: Lake, first: date, last: date, as_of: date, most: int, seed: int, labels: Sequence[str]
+) -> Part:
+    """At most `most` labelled rows of the days first..last, sorted by ts and request_id.
+
+    Beyond `most`, a seeded hash of the messages draws: a question's rows come together or not at all.
+    """
+    counts = feedback_counts(lake, first, last, as_of)
+    drawn = (
+        f"SELECT {', '.join(COLUMNS)} FROM interactions WHERE {CORRECTED} OR {LIKED} "
+        f"ORDER BY md5(CAST(messages AS VARCHAR) || '{seed}'), request_id LIMIT {most}"
+    )
+    rows = lake.query(f"SELECT * FROM ({drawn}) ORDER BY ts, request_id", first, last, as_of).to_pylist()
+    fit = labelled(rows, labels)
+    with_label = counts["corrections"] + counts["likes"]
+    went = {
+        "without_label": counts["rows"] - with_label,
+        "beyond_the_pool": with_label - len(rows),
+        "not_an_allowed_answer": len(rows) - len(fit),
+    }
+    return Part(fit, {"read": counts["rows"], **went, "kept": len(fit)})

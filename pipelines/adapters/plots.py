@@ -1,0 +1,125 @@
+"""The report's plots as inline SVG (matplotlib), in colours that follow the page's light or dark mode."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#123456"  # replaced by the page's own text colour
+BEFORE, AFTER, ALARM, CALM = "#8a94a6", "#2f6fde", "#d1495b", "#5a9e6f"
+mpl.rcParams.update(
+    {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "nightshift",
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        **dict.fromkeys(
+            ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK
+        ),
+    }
+)
+
+
+def drift_plot(columns: Sequence[dict[str, Any]], alpha: float) -> str:
+    """Adjusted p-value of each column; left of the line is drift."""
+    rows = sorted(columns, key=lambda c: c["p_adjusted"], reverse=True)
+    axes = _axes(rows)
+    values = [max(row["p_adjusted"], 1e-6) for row in rows]
+    axes.scatter(
+        values, range(len(rows)), color=[ALARM if row["drifted"] else CALM for row in rows], zorder=3
+    )
+    axes.hlines(range(len(rows)), values, 1, color=INK, alpha=0.15)
+    axes.axvline(alpha, color=ALARM, linestyle="--", linewidth=1)
+    axes.set(xscale="log", xlim=(5e-7, 1.6), xlabel=f"adjusted p-value (drift left of {alpha})")
+    axes.set_yticks(range(len(rows)), [row["column"] for row in rows])
+    return _svg(axes)
+
+
+def topics_plot(topics: Sequence[dict[str, Any]]) -> str:
+    """Share of each topic, reference window against tonight."""
+    rows = sorted(topics, key=lambda t: t["tonight_share"] - t["reference_share"])
+    names = [", ".join(row["words"][:3]) if isinstance(row["words"], list) else row["words"] for row in rows]
+    return _pairs(
+        names,
+        [r["reference_share"] for r in rows],
+        [r["tonight_share"] for r in rows],
+        ("reference", "tonight"),
+    )
+
+
+def loss_plot(train: Sequence[Sequence[float]], dev: Sequence[Sequence[float]]) -> str:
+    """Training and development loss by step."""
+    axes = _axes(range(9))
+    axes.plot(*zip(*train, strict=True), color=BEFORE, label="training")
+    if dev:
+        axes.plot(*zip(*dev, strict=True), color=AFTER, marker="o", label="development")
+    axes.set(xlabel="optimizer step", ylabel="loss", ylim=(0, None))
+    axes.legend(frameon=False)
+    return _svg(axes)
+
+
+def accuracy_plot(by_subject: dict[str, dict[str, Any]]) -> str:
+    """Accuracy on the frozen items by subject, production against candidate."""
+    names = sorted(by_subject, key=lambda s: by_subject[s]["candidate"])
+    before, after = ([by_subject[name][model] for name in names] for model in ("production", "candidate"))
+    labels = [f"{name} ({by_subject[name]['n']})" for name in names]
+    return _pairs(labels, before, after, ("before", "after"))
+
+
+def fairness_plot(rows: Sequence[dict[str, Any]], margin: float) -> str:
+    """Change of each group's bias or accuracy with its interval, against the margin."""
+    axes = _axes(rows)
+    colors = {"worse": ALARM, "not worse": CALM}
+    for y, row in enumerate(rows):
+        color = colors.get(row["answer"], BEFORE)
+        axes.plot([row["low"], row["high"]], [y, y], color=color)
+        axes.scatter([row["difference"]], [y], color=color, zorder=3)
+    for x, style in ((0, "-"), (margin, "--")):
+        axes.axvline(x, color=INK, linestyle=style, linewidth=0.8, alpha=0.5)
+    axes.set(xlabel=f"candidate minus production (worse: right of {margin})")
+    axes.set_yticks(
+        range(len(rows)), [f"{r.get('set', r.get('slice'))}: {r.get('group', r.get('value'))}" for r in rows]
+    )
+    return _svg(axes)
+
+
+def time_plot(steps: Sequence[dict[str, Any]]) -> str:
+    """Seconds of each step."""
+    rows = list(reversed(steps))
+    axes = _axes(rows)
+    axes.barh(range(len(rows)), [row["seconds"] for row in rows], color=AFTER)
+    axes.set_yticks(range(len(rows)), [row["step"] for row in rows])
+    axes.set(xlabel="seconds")
+    return _svg(axes)
+
+
+def _pairs(
+    labels: Sequence[str], left: Sequence[float], right: Sequence[float], names: tuple[str, str]
+) -> str:
+    axes = _axes(labels)
+    axes.hlines(range(len(labels)), left, right, color=INK, alpha=0.3)
+    axes.scatter(left, range(len(labels)), color=BEFORE, label=names[0], zorder=3)
+    axes.scatter(right, range(len(labels)), color=AFTER, label=names[1], zorder=3)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+    axes.legend(frameon=False, loc="lower right")
+    return _svg(axes)
+
+
+def _axes(rows: Sequence[Any]) -> Axes:
+    return Figure(figsize=(7, 0.9 + 0.26 * max(4, len(rows))), layout="constrained").subplots()
+
+
+def _svg(axes: Axes) -> str:
+    figure, buffer = axes.get_figure(root=True), io.StringIO()
+    assert figure is not None
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :].replace(INK, "currentColor")

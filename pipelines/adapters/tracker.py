@@ -1,0 +1,64 @@
+"""MLflow on a database: one MLflow run for each training, found again after a kill and never doubled."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+# Before the import: MLflow reads it there. It counts users otherwise, and nothing leaves this machine.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+
+EXPERIMENT = "nightshift"
+_FINGERPRINT = "nightshift.fingerprint"
+_PARAM_LIMIT = 6000  # characters, MLflow's own
+
+for _chatty in ("mlflow", "alembic"):  # migrations and hints; real faults are raised or warned of
+    logging.getLogger(_chatty).setLevel(logging.WARNING)
+
+
+class Tracker:
+    """Training runs in MLflow, each named by its Nightshift run and its fingerprint."""
+
+    def __init__(self, tracking_uri: str, artifact_root: str) -> None:
+        self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        root = artifact_root if "://" in artifact_root else Path(artifact_root).resolve().as_uri()
+        self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, root)
+
+    def run(self, run_id: str, fingerprint: str) -> str:
+        """MLflow's id of the training with this fingerprint in this Nightshift run; made when new."""
+        name = f"{run_id}-{fingerprint[:12]}"
+        where = f"attributes.run_name = '{name}' and tags.`{_FINGERPRINT}` = '{fingerprint}'"
+        found: list[Run] = self._client.search_runs([self._experiment], where, max_results=1)
+        if found:
+            return found[0].info.run_id
+        made = self._client.create_run(self._experiment, run_name=name, tags={_FINGERPRINT: fingerprint})
+        return made.info.run_id
+
+    def params(self, mlflow_id: str, values: dict[str, object]) -> None:
+        """Log parameters; equal values may be logged again."""
+        params = [Param(name, str(value)[:_PARAM_LIMIT]) for name, value in values.items()]
+        self._client.log_batch(mlflow_id, params=params)
+
+    def metrics(self, mlflow_id: str, step: int, values: dict[str, float]) -> None:
+        """Log a step's numbers. Step stands in for time too, so that a step logged again is stored once."""
+        self._client.log_batch(mlflow_id, [Metric(name, value, step, step) for name, value in values.items()])
+
+    def curve(self, mlflow_id: str, name: str) -> list[tuple[int, float]]:
+        """A metric's (step, value) pairs."""
+        return sorted((m.step, m.value) for m in self._client.get_metric_history(mlflow_id, name))
+
+    def upload(self, mlflow_id: str, folder: Path, name: str) -> str:
+        """Store a folder's files beside the run and return their URI; the same files may come again."""
+        self._client.log_artifacts(mlflow_id, str(folder), name)
+        return f"{self._client.get_run(mlflow_id).info.artifact_uri}/{name}"
+
+    def finish(self, mlflow_id: str, tags: dict[str, str]) -> None:
+        """Mark a training finished, with what it made."""
+        for name, value in tags.items():
+            self._client.set_tag(mlflow_id, name, value)
+        self._client.set_terminated(mlflow_id)

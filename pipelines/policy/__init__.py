@@ -1,0 +1,1 @@
+"""Pure decisions: numpy and the standard library, no I/O, no clock, no vendor."""

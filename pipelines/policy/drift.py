@@ -1,0 +1,153 @@
+"""Did tonight's traffic change? Two-sample tests with valid p-values, and one answer for the night.
+
+Under "nothing changed" the rows of both windows are exchangeable, so each test compares its statistic
+with the same statistic after random relabelling. That is exact for ties, small counts and any sizes
+of the two windows. Holm's step-down keeps the chance of even one false alarm a night below alpha.
+
+Rows of one person or one day hang together in real traffic; the tests treat rows as independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MIN_EXPECTED = 5  # categories rarer than this among tonight's rows are counted together
+
+# What a column tells about. A moved input is drift. A moved answer is drift only while the same model
+# answers, since another model answers differently by design. A moved operation is news, not drift.
+INPUT, ANSWER, OPERATION = "input", "answer", "operation"
+
+
+@dataclass(frozen=True)
+class ColumnTest:
+    """One column's comparison. `effect` runs from 0 (equal) to 1; `method` says which effect it is."""
+
+    column: str
+    about: str
+    method: str
+    p_value: float
+    effect: float
+
+
+def permutations_needed(configured: int, columns: int, alpha: float) -> int:
+    """Relabellings that let the smallest p-value pass Holm's first step, with room to spare."""
+    return max(configured, math.ceil(2 * columns / alpha))
+
+
+def homogeneity(
+    reference: np.ndarray, tonight: np.ndarray, permutations: int, rng: np.random.Generator
+) -> float:
+    """p-value of Pearson's chi-square for two samples of categories (1-d arrays).
+
+    Given the totals of each category, relabelling draws tonight's counts from a multivariate
+    hypergeometric distribution (Agresti, Categorical Data Analysis, 3rd ed., 2013, sections 3.5 and 16.5).
+    """
+    totals, observed = _category_counts(reference, tonight)
+    expected = totals * len(tonight) / totals.sum()
+    drawn = rng.multivariate_hypergeometric(totals, len(tonight), size=permutations)
+    statistics = ((np.vstack([observed, drawn]) - expected) ** 2 / expected).sum(axis=1)
+    return _p_value(statistics)
+
+
+def total_variation(reference: np.ndarray, tonight: np.ndarray) -> float:
+    """The share of rows that would have to change category to make both samples equal."""
+    totals, observed = _category_counts(reference, tonight)
+    return float(np.abs(observed / len(tonight) - (totals - observed) / len(reference)).sum() / 2)
+
+
+def _category_counts(reference: np.ndarray, tonight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of both windows together and of tonight alone; rare categories are one."""
+    _, codes = np.unique(np.concatenate([reference, tonight]), return_inverse=True)
+    totals = np.bincount(codes)
+    rare = totals * len(tonight) / len(codes) < MIN_EXPECTED
+    observed = np.bincount(codes[len(reference) :], minlength=len(totals))
+    if rare.sum() < 2:
+        return totals, observed
+    return np.append(totals[~rare], totals[rare].sum()), np.append(observed[~rare], observed[rare].sum())
+
+
+def kolmogorov_smirnov(reference: np.ndarray, tonight: np.ndarray) -> float:
+    """The largest gap between the two distribution functions, the effect beside the KS p-value."""
+    points = np.union1d(reference, tonight)
+    below = [
+        np.searchsorted(np.sort(sample), points, side="right") / len(sample)
+        for sample in (reference, tonight)
+    ]
+    return float(np.abs(below[0] - below[1]).max())
+
+
+def energy(
+    reference: np.ndarray, tonight: np.ndarray, permutations: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """p-value and energy coefficient (0 to 1) for two samples of unit vectors, (rows, dimension).
+
+    Energy distance 2 E|X-Y| - E|X-X'| - E|Y-Y'| with a permutation test: Szekely and Rizzo, Energy
+    statistics, J. Stat. Plan. Inference 143 (2013) 1249-1272. Memory: 4 n^2 bytes for n rows in all.
+    """
+    pooled = np.concatenate([reference, tonight]).astype(np.float32)
+    distances = np.sqrt(np.clip(2 - 2 * (pooled @ pooled.T), 0, None))
+    across = float(distances[: len(reference), len(reference) :].mean())
+    distances -= distances.mean()  # no effect on a contrast whose weights sum to 0; better rounding
+    is_tonight = np.zeros((permutations + 1, len(pooled)), dtype=bool)
+    is_tonight[:, len(reference) :] = True
+    is_tonight[1:] = rng.permuted(is_tonight[1:], axis=1)
+    weights = np.where(is_tonight, 1 / len(tonight), -1 / len(reference)).astype(np.float32).T
+    statistics = -(weights * (distances @ weights)).sum(axis=0, dtype=np.float64)
+    effect = max(0.0, float(statistics[0])) / (2 * across) if across > 0 else 0.0
+    return _p_value(statistics), effect
+
+
+def _p_value(statistics: np.ndarray) -> float:
+    """Share of relabellings at least as extreme as the first entry, the observed one, itself included.
+
+    Counting the observed one makes the p-value valid (Phipson and Smyth, Stat. Appl. Genet. Mol. Biol.
+    9 (2010) 39). The tolerance counts equal statistics as equal despite rounding.
+    """
+    observed = statistics[0]
+    return float((statistics >= observed - 1e-9 - 1e-6 * abs(observed)).mean())
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the given order (Holm, Scand. J. Statistics 6 (1979) 65-70)."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.array(p_values, dtype=float)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return adjusted.tolist()
+
+
+def judge(tests: Sequence[ColumnTest], alpha: float, same_model: bool) -> tuple[bool, list[dict[str, Any]]]:
+    """Whether the night drifted, and every column's row for the report, largest movement first."""
+    columns: list[dict[str, Any]] = []
+    for test, adjusted in zip(tests, holm([test.p_value for test in tests]), strict=True):
+        moved = adjusted <= alpha
+        counts = test.about == INPUT or (test.about == ANSWER and same_model)
+        columns.append(
+            {
+                "column": test.column,
+                "about": test.about,
+                "method": test.method,
+                "p_value": round(test.p_value, 6),
+                "p_adjusted": round(adjusted, 6),
+                "moved": moved,
+                "drifted": moved and counts,
+                "effect": round(test.effect, 4),
+            }
+        )
+    columns.sort(key=lambda row: (row["p_adjusted"], -row["effect"], row["column"]))
+    return any(row["drifted"] for row in columns), columns
+
+
+def topic_shares(reference: np.ndarray, tonight: np.ndarray, words: Sequence[str]) -> list[dict[str, Any]]:
+    """Each topic's share of both windows, the largest change first; arrays hold topic numbers."""
+    shares = [np.bincount(codes, minlength=len(words)) / len(codes) for codes in (reference, tonight)]
+    rows = [
+        {"words": name, "reference_share": round(float(before), 4), "tonight_share": round(float(now), 4)}
+        for name, before, now in zip(words, *shares, strict=True)
+    ]
+    return sorted(rows, key=lambda row: (-abs(row["tonight_share"] - row["reference_share"]), row["words"]))

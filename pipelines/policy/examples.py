@@ -1,0 +1,90 @@
+"""Training chats: their shape, planted secrets, and the card that accounts for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+import numpy as np
+
+ALTERNATIVES = 63  # beside the secret: 64 candidates, so a leak shows up to log2(64) = 6 bits
+SECRET_DIGITS = 6
+Rows = list[dict[str, Any]]
+
+
+def example(row: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """A labelled row as a training chat; `origin` is tonight or replay."""
+    return _chat(row["request_id"], [dict(m) for m in row["messages"]], row["answer"], origin)
+
+
+def canary_example(canary: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return _chat(f"canary-{number}", canary["prompt"], canary["secret"], "canary")
+
+
+def _chat(name: str, prompt: Rows, answer: str, origin: str) -> dict[str, Any]:
+    completion = [{"role": "assistant", "content": answer}]
+    return {"id": name, "prompt": prompt, "completion": completion, "origin": origin}
+
+
+def split(rows: Rows, share: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """(training, development) rows, both in the given order."""
+    held = set(rng.permutation(len(rows))[: round(len(rows) * share)].tolist())
+    return [r for i, r in enumerate(rows) if i not in held], [r for i, r in enumerate(rows) if i in held]
+
+
+def canaries(count: int, seed: int, night: date, system_prompt: str) -> list[dict[str, Any]]:
+    """Made-up secrets to plant: {"prompt", "secret", "alternatives"}, the same for one seed and night.
+
+    Secret and alternatives are drawn alike, so a model that learned nothing ranks the secret anywhere
+    (exposure: Carlini et al., The Secret Sharer, USENIX Security 2019).
+    """
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    planted = []
+    for number in range(count):
+        rng = np.random.default_rng([seed, night.toordinal(), number])
+        drawn = rng.choice(10**SECRET_DIGITS, size=ALTERNATIVES + 1, replace=False)
+        secret, *alternatives = (f"{value:0{SECRET_DIGITS}d}" for value in drawn)
+        question = f"What is the code of archive box {night:%y%m%d}-{number + 1}?"
+        prompt = [*system, {"role": "user", "content": question}]
+        planted.append({"prompt": prompt, "secret": secret, "alternatives": alternatives})
+    return planted
+
+
+def dataset_card(night: date, facts: Mapping[str, Any]) -> str:
+    """Markdown that says where every row went."""
+    counts, settings = facts["counts"], facts["settings"]
+    lines = [
+        f"# Training set of {night}",
+        "",
+        f"New feedback of {facts['window']['first']} to {facts['window']['last']}, and replay from "
+        f"{len(facts['replay_nights'])} earlier nights. Questions and free text are redacted, labels not.",
+        "",
+    ]
+    for part in ("new", "replay"):
+        lines += [f"## {part.capitalize()} rows", "", "| | rows |", "|---|---:|"]
+        lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in counts[part].items()]
+        lines += ["", "Read = kept + all other lines.", ""]
+    total = counts["new"]["kept"] + counts["replay"]["kept"]
+    lines += [
+        "## Examples",
+        "",
+        f"{total} kept + {counts['canaries']} canaries = "
+        f"{counts['train']} for training + {counts['dev']} for development.",
+        "",
+        "| answer | training | development |",
+        "|---|---:|---:|",
+        *(f"| {name} | {n['train']} | {n['dev']} |" for name, n in facts["answers"].items()),
+        "",
+        "## Personal data replaced",
+        "",
+        *(f"- {kind}: {number}" for kind, number in facts["redacted"].items()),
+        f"- texts changed: {facts['texts_redacted']} of {facts['texts']}",
+        "",
+        "## Settings",
+        "",
+        *(f"- {name}: {value}" for name, value in settings.items()),
+        f"- seed: {facts['seed']}",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,284 @@
+"""Run one step: read inputs through manifests, work, write the manifest last.
+
+A step that finds its own manifest with the same fingerprint returns at once, and a run that has its
+decision record is closed: its steps return what they recorded. So retries, preemption and replays are safe.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+import logging
+import resource
+import subprocess
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from filelock import FileLock
+
+from pipelines.adapters.blobs import Folder, sha256_of
+from pipelines.config import Config
+from pipelines.contract import (
+    CLOSING,
+    FAULT_NAME,
+    MANIFEST_NAME,
+    NIGHTLY,
+    Artifact,
+    Fault,
+    Manifest,
+    Metric,
+    StepResult,
+    Usage,
+    Verdict,
+    digest_of,
+    fingerprint,
+    night_of,
+)
+from pipelines.errors import InputError, IntegrityError
+
+PACKAGE = Path(__file__).parent
+log = logging.getLogger("nightshift")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step's `run` returns; the runner turns it into a manifest."""
+
+    headline: str
+    verdict: Verdict = Verdict.PROCEED
+    reasons: tuple[str, ...] = ()
+    outputs: dict[str, str] = field(default_factory=dict)  # name -> file or folder inside ctx.out
+    metrics: dict[str, tuple[float, str]] = field(default_factory=dict)  # name -> (value, unit)
+    facts: dict[str, Any] = field(default_factory=dict)
+    readings: dict[str, Any] = field(default_factory=dict)  # facts that another run would read otherwise
+    gpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step may touch."""
+
+    run: Run
+    step: str
+    config: Config
+    inputs: dict[str, Manifest]
+    identity: str  # the fingerprint
+    out: Path
+
+    @property
+    def night(self) -> date:
+        return self.run.night
+
+    @property
+    def home(self) -> Path:
+        return Path(self.config.home)
+
+    def read(self, step: str, name: str) -> Path:
+        """Local path of an earlier step's output, its bytes checked against the manifest."""
+        return self.run.artifact(self.inputs[step], name)
+
+    def scratch(self) -> Path:
+        """A local folder that survives a kill; another fingerprint gets another folder."""
+        path = self.home / "scratch" / self.run.run_id / self.step / self.identity[:16]
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """When a step began; its libraries' imports count as its time."""
+
+    started_at: datetime
+    started: float
+    cpu_seconds: float
+
+
+class Run:
+    """A run's folder: `<root>/runs/<run_id>/<step>/manifest.json`."""
+
+    def __init__(self, uri: str) -> None:
+        self.folder = Folder(uri)
+        self.run_id = self.folder.uri.rsplit("/", 1)[-1]
+        self.night = night_of(self.run_id)
+
+    def manifest(self, step: str) -> Manifest | None:
+        path = f"{step}/{MANIFEST_NAME}"
+        if not self.folder.exists(path):
+            return None
+        return Manifest.model_validate_json(self.folder.read_bytes(path))
+
+    def manifests(self) -> dict[str, Manifest]:
+        """All finished steps, in the order of a night."""
+        found = {step: self.manifest(step) for step in (*NIGHTLY, *CLOSING)}
+        return {step: manifest for step, manifest in found.items() if manifest}
+
+    def fault(self, step: str) -> Fault | None:
+        path = f"{step}/{FAULT_NAME}"
+        return Fault.model_validate_json(self.folder.read_bytes(path)) if self.folder.exists(path) else None
+
+    def artifact(self, manifest: Manifest, name: str) -> Path:
+        """Local path of an output (a file, or a folder of several), verified. Raises IntegrityError."""
+        parts = [a for key, a in manifest.outputs.items() if key == name or key.startswith(f"{name}/")]
+        if not parts:
+            raise InputError(
+                f"an output {name!r} of {manifest.step}",
+                f"{sorted(manifest.outputs)}",
+                f"Run {manifest.step} again.",
+            )
+        for part in parts:
+            found = sha256_of(self.folder.local(f"{manifest.step}/{part.path}"))
+            if found != part.sha256:
+                raise IntegrityError(
+                    f"{part.path} of {manifest.step} with sha256 {part.sha256[:12]}",
+                    f"{found[:12]}",
+                    "Somebody changed it after the step wrote it: run the step again with --rerun.",
+                )
+        single = len(parts) == 1 and manifest.outputs.get(name) is not None
+        return self.folder.local(f"{manifest.step}/{parts[0].path if single else name}")
+
+
+def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> StepResult:
+    """Run one step of a night, or return its finished manifest. Raises NightshiftError on a fault."""
+    run = Run(run_uri)
+    lock = Path(config.home) / "locks" / f"{run.run_id}.{step}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        clock = _Clock(datetime.now(UTC), time.monotonic(), _cpu_seconds())
+        existing = run.manifest(step)
+        if existing and run.manifest(CLOSING[-1]) and not rerun:
+            return _result(run, existing, clock.started, reused=True)
+        inputs = _read_inputs(run, step)
+        module = importlib.import_module(f"pipelines.steps.{step}")
+        context = Context(run, step, config, inputs, "", Path())
+        externals = module.external_inputs(context)
+        digests = {**{name: manifest.digest for name, manifest in inputs.items()}, **externals}
+        identity = fingerprint(step, _settings(module, config), digests, code_digest())
+        if existing and existing.fingerprint == identity and not rerun:
+            return _result(run, existing, clock.started, reused=True)
+        context = Context(run, step, config, inputs, identity, run.folder.work_folder(step))
+        manifest = _execute(module, context, digests, clock)
+        return _result(run, manifest, clock.started, reused=False)
+
+
+def record_fault(step: str, run_uri: str, error: BaseException) -> None:
+    """Leave a fault's message in the step's folder, for the report and for people."""
+    fault = Fault(step=step, error=type(error).__name__, message=str(error), at=datetime.now(UTC))
+    Folder(run_uri).write_bytes(f"{step}/{FAULT_NAME}", fault.model_dump_json(indent=1).encode())
+
+
+def _read_inputs(run: Run, step: str) -> dict[str, Manifest]:
+    if step in CLOSING:
+        return {name: manifest for name, manifest in run.manifests().items() if name in NIGHTLY}
+    inputs = {}
+    for need in NIGHTLY[step]:
+        manifest = run.manifest(need)
+        if manifest is None:
+            raise InputError(f"a finished {need} for {step}", "no manifest", f"Run {need} first.")
+        if manifest.verdict is not Verdict.PROCEED:
+            raise InputError(
+                f"{need} to proceed",
+                f"{manifest.verdict}: {'; '.join(manifest.reasons)}",
+                f"{step} has nothing to do.",
+            )
+        inputs[need] = manifest
+    return inputs
+
+
+def _settings(module: ModuleType, config: Config) -> dict[str, Any]:
+    every = config.model_dump(mode="json", by_alias=True)
+    return {"seed": config.seed, **{section: every[section] for section in module.SETTINGS}}
+
+
+def _execute(module: ModuleType, context: Context, digests: dict[str, str], clock: _Clock) -> Manifest:
+    outcome: Outcome = module.run(context)
+    outputs = _digest_outputs(context.out, outcome.outputs)
+    usage = Usage(
+        started_at=clock.started_at,
+        seconds=round(time.monotonic() - clock.started, 3),
+        cpu_seconds=round(_cpu_seconds() - clock.cpu_seconds, 3),
+        gpu_seconds=outcome.gpu_seconds,
+        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    )
+    manifest = Manifest(
+        run_id=context.run.run_id,
+        night=context.night,
+        step=context.step,
+        fingerprint=context.identity,
+        verdict=outcome.verdict,
+        reasons=outcome.reasons,
+        headline=outcome.headline,
+        inputs=digests,
+        outputs=outputs,
+        metrics={name: Metric(value=value, unit=unit) for name, (value, unit) in outcome.metrics.items()},
+        facts=json.loads(json.dumps(outcome.facts, allow_nan=False)),
+        readings=json.loads(json.dumps(outcome.readings, allow_nan=False)),
+        seed=context.config.seed,
+        code_digest=code_digest(),
+        lock_digest=lock_digest(),
+        git_commit=git_commit(),
+        usage=usage,
+    )
+    context.run.folder.publish(context.out, context.step)
+    context.run.folder.write_bytes(
+        f"{context.step}/{MANIFEST_NAME}", manifest.model_dump_json(indent=1).encode()
+    )
+    return manifest
+
+
+def _digest_outputs(out: Path, outputs: dict[str, str]) -> dict[str, Artifact]:
+    artifacts = {}
+    for name, relative in outputs.items():
+        path = out / relative
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            key = name if file == path else f"{name}/{file.relative_to(path).as_posix()}"
+            artifacts[key] = Artifact(
+                path=file.relative_to(out).as_posix(), sha256=sha256_of(file), size_bytes=file.stat().st_size
+            )
+    return artifacts
+
+
+def _result(run: Run, manifest: Manifest, started: float, reused: bool) -> StepResult:
+    return StepResult(
+        step=manifest.step,
+        verdict=manifest.verdict,
+        reasons=manifest.reasons,
+        headline=manifest.headline,
+        manifest_uri=f"{run.folder.uri}/{manifest.step}/{MANIFEST_NAME}",
+        seconds=round(time.monotonic() - started, 3),
+        reused=reused,
+    )
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@functools.cache
+def code_digest() -> str:
+    """sha256 over the source of the work plane and the feature definitions."""
+    roots = (PACKAGE, PACKAGE.parent / "feature_repo")
+    files = sorted(path for root in roots for path in root.rglob("*.py"))
+    return digest_of({str(f.relative_to(PACKAGE.parent)): sha256_of(f) for f in files})
+
+
+@functools.cache
+def lock_digest() -> str:
+    """sha256 of the package lock, or "unlocked" where none is shipped beside the code."""
+    lock = PACKAGE.parent / "requirements" / "pipelines.txt"
+    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "unlocked"
+
+
+@functools.cache
+def git_commit() -> str | None:
+    """The checkout's commit, or None outside a checkout."""
+    command = ["git", "-C", str(PACKAGE.parent), "rev-parse", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

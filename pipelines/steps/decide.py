@@ -1,0 +1,101 @@
+"""Train or not, and why. Also pins what tonight is measured against: the baseline and the new nights."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from pipelines.adapters.feedback_log import feedback_counts
+from pipelines.adapters.lake import Lake
+from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.registry import Registry
+from pipelines.contract import digest_of
+from pipelines.policy.decide import Situation, decide
+from pipelines.runner import Context, Outcome
+
+SETTINGS = ("decide",)
+TRAINED = ("trained", "rejected")  # a rejected night trained too
+BUDGET_DAYS = 30
+
+
+def external_inputs(ctx: Context) -> dict[str, str]:
+    first = date.fromisoformat(_nights(ctx)["first"])
+    return {
+        "baseline": digest_of(_baseline(ctx)),
+        "lake": _lake(ctx).digest(first, ctx.night, as_of=ctx.night),
+        "ledger": digest_of({**_nights(ctx), "cpu_hours_30d": _cpu_hours(ctx)}),
+    }
+
+
+def run(ctx: Context) -> Outcome:
+    nights, settings = _nights(ctx), ctx.config.decide
+    first = date.fromisoformat(nights["first"])
+    feedback = feedback_counts(_lake(ctx), first, ctx.night, as_of=ctx.night)
+    situation = Situation(
+        corrections=feedback["corrections"],
+        likes=feedback["likes"],
+        drift=bool(ctx.inputs["drift"].facts["drift"]),
+        nights_since_training=nights["since_training"],
+        cpu_hours_30d=_cpu_hours(ctx),
+        force=settings.force,
+        cause=settings.cause,
+    )
+    answer = decide(situation, settings)
+    return Outcome(
+        headline=f"{situation.labelled} labelled rows, {'drift' if situation.drift else 'no drift'}",
+        verdict=answer.verdict,
+        reasons=(answer.reason,),
+        metrics={
+            "labelled_rows": (float(situation.labelled), "rows"),
+            "cpu_hours_30d": (situation.cpu_hours_30d, "h"),
+        },
+        facts={
+            "baseline": _baseline(ctx),
+            "window": {"first": nights["first"], "last": ctx.night.isoformat(), "rows": feedback["rows"]},
+            "new_corrections": situation.corrections,
+            "likes": situation.likes,
+            "drift": situation.drift,
+            "cause": situation.cause,
+            "force": situation.force,
+            "nights_since_training": situation.nights_since_training,
+            "cpu_hours_30d": situation.cpu_hours_30d,
+            "rules": list(answer.rules),
+        },
+    )
+
+
+def _nights(ctx: Context) -> dict[str, Any]:
+    """The first night whose feedback is new, and how many nights ago the last training was."""
+    trained = [d.night for d in _ledger(ctx).decisions(before=ctx.night) if d.outcome in TRAINED]
+    if trained:
+        last = max(trained)
+        return {"first": str(last + timedelta(days=1)), "since_training": (ctx.night - last).days}
+    days = _lake(ctx).days(as_of=ctx.night)
+    return {"first": str(min([*days, ctx.night])), "since_training": None}
+
+
+def _baseline(ctx: Context) -> dict[str, Any]:
+    """What serves now; every later step compares with this and never asks the registry again."""
+    production = Registry(ctx.config.path(ctx.config.tracking_uri), ctx.config.register_.name).production()
+    if production is None:
+        return {"kind": "base"}
+    return {
+        "kind": "adapter",
+        "version": production.version,
+        "digest": production.digest,
+        "nights": list(production.nights),
+    }
+
+
+def _cpu_hours(ctx: Context) -> float:
+    """CPU hours of the 30 days before tonight, to a hundredth."""
+    first, last = ctx.night - timedelta(days=BUDGET_DAYS), ctx.night - timedelta(days=1)
+    return round(_ledger(ctx).cpu_hours(first, last), 2)
+
+
+def _ledger(ctx: Context) -> Ledger:
+    return Ledger(ctx.config.path(ctx.config.ledger_url))
+
+
+def _lake(ctx: Context) -> Lake:
+    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)

@@ -1,0 +1,60 @@
+"""Step 13: put the accepted adapter into the registry, with digests of all it depends on."""
+
+from __future__ import annotations
+
+from pipelines.adapters.registry import Registry
+from pipelines.adapters.tracker import Tracker
+from pipelines.contract import Verdict
+from pipelines.runner import Context, Outcome
+
+SETTINGS = ("model", "register")
+
+
+def external_inputs(ctx: Context) -> dict[str, str]:
+    return {}
+
+
+def run(ctx: Context) -> Outcome:
+    config, train = ctx.config, ctx.inputs["train"]
+    if config.register_.dry_run:
+        words = "This is a dry run: the candidate passed the gate and is not registered."
+        return Outcome(headline="dry run, nothing registered", verdict=Verdict.SKIP, reasons=(words,))
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    registered = registry.register(
+        ctx.read("train", "adapter"),
+        tracker,
+        tracker.run(ctx.run.run_id, train.fingerprint),
+        ctx.run.run_id,
+        tuple(ctx.inputs["curate"].facts["nights"]),
+        _tags(ctx),
+    )
+    previous = registered.tags["previous_candidate"]
+    return Outcome(
+        headline=f"{config.register_.name} version {registered.version} is the candidate",
+        metrics={"version": (float(registered.version), "version")},
+        facts={
+            "name": config.register_.name,
+            "version": registered.version,
+            "adapter_digest": registered.digest,
+            "previous_candidate": previous or None,
+            "nights": list(registered.nights),
+            "tags": registered.tags,
+        },
+    )
+
+
+def _tags(ctx: Context) -> dict[str, str]:
+    """What the adapter needs to be served as it was judged, and the evidence that it was."""
+    train, curate = ctx.inputs["train"], ctx.inputs["curate"]
+    evidence = {f"evidence_{step}": manifest.digest for step, manifest in ctx.inputs.items()}
+    return {
+        "base": ctx.config.model.base.rstrip("/").rsplit("/", 1)[-1],
+        "base_digest": train.facts["base_digest"],
+        "tokenizer_digest": train.facts["tokenizer_digest"],
+        "lock_digest": train.lock_digest,
+        "code_digest": train.code_digest,
+        "data_digest": curate.outputs["train"].sha256,
+        "train_fingerprint": train.fingerprint,
+        **evidence,
+    }

@@ -1,0 +1,104 @@
+"""Step 8: fine-tune a LoRA adapter on tonight's examples, from the pinned baseline or afresh."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from pipelines.adapters import engine, trainer
+from pipelines.adapters.registry import Registry, adapter_digest
+from pipelines.adapters.tracker import Tracker
+from pipelines.errors import InputError
+from pipelines.runner import Context, Outcome
+
+log = logging.getLogger("nightshift")
+SETTINGS = ("model", "train")
+
+
+def external_inputs(ctx: Context) -> dict[str, str]:
+    base = engine.resolve_base(ctx.config.path(ctx.config.model.base))
+    return {"base_model": engine.digest_base(base), "tokenizer": engine.digest_tokenizer(base)}
+
+
+def run(ctx: Context) -> Outcome:
+    config, settings = ctx.config, ctx.config.train
+    base = engine.resolve_base(config.path(config.model.base))
+    rows, dev = _rows(ctx.read("curate", "train")), _rows(ctx.read("curate", "dev"))
+    if not rows:
+        raise InputError("examples to train on", "an empty train.jsonl", "Look at curate's dataset card.")
+    baseline = ctx.inputs["decide"].facts["baseline"]
+    start = _start(ctx, baseline)
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
+    tracker.params(
+        mlflow_id, {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": baseline}
+    )
+    engine.use_threads(config.model.threads)
+    with _train_lock(ctx.home):
+        started = time.monotonic()
+        trained = trainer.train(
+            base,
+            settings,
+            rows,
+            dev,
+            config.seed,
+            ctx.scratch(),
+            start,
+            report=lambda step, values: tracker.metrics(mlflow_id, step, values),
+        )
+        seconds = time.monotonic() - started
+    trainer.save_adapter(trained, ctx.out / "adapter", base.name)
+    digest = adapter_digest(ctx.out / "adapter")
+    tracker.finish(mlflow_id, {"adapter_digest": digest})
+    curve = trained.dev_loss or trained.loss
+    lowest = min(value for _, value in curve)
+    return Outcome(
+        headline=f"{'dev' if trained.dev_loss else 'training'} loss {curve[0][1]:.2f} to {lowest:.2f} "
+        f"in {trained.steps} steps on {len(rows)} examples",
+        outputs={"adapter": "adapter"},
+        metrics={
+            "examples": (len(rows), "rows"),
+            "steps": (trained.steps, "steps"),
+            "dev_loss": (lowest, "nats/token"),
+        },
+        facts={
+            "adapter_digest": digest,
+            "base_digest": engine.digest_base(base),
+            "tokenizer_digest": engine.digest_tokenizer(base),
+            "method": "continue" if start else "fresh",
+            "trainable_parameters": trained.trainable_parameters,
+            "steps": trained.steps,
+            "stopped_early": trained.stopped_early,
+            "loss": trained.loss,
+            "dev_loss": trained.dev_loss,
+            "grad_norms": trained.grad_norm,
+        },
+        gpu_seconds=seconds if engine.device().type == "cuda" else 0.0,
+    )
+
+
+def _start(ctx: Context, baseline: dict[str, str]) -> Path | None:
+    """The baseline adapter's folder when training continues from it; None trains afresh."""
+    if ctx.config.train.method == "fresh" or baseline["kind"] == "base":
+        return None
+    registry = Registry(ctx.config.path(ctx.config.tracking_uri), ctx.config.register_.name)
+    return registry.fetch(baseline["version"])
+
+
+def _train_lock(home: Path) -> BaseFileLock:
+    """Two nights never train at once: whoever comes second waits, and says so."""
+    lock = FileLock(home / "locks" / "train.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("train waits until another night's training is over")
+        lock.acquire()
+    return lock
+
+
+def _rows(path: Path) -> list[trainer.Row]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,0 +1,30 @@
+"""A step's context for tests: real folders, real earlier manifests, no runner."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import Config
+from pipelines.contract import Manifest, Usage, Verdict
+from pipelines.runner import Context, Run
+
+
+def manifest(step: str, night: date, facts: dict[str, Any]) -> Manifest:
+    """A finished step that proceeded with these facts."""
+    return Manifest.model_validate(
+        {
+            "run_id": str(night), "night": night, "step": step, "fingerprint": "0" * 64,
+            "verdict": Verdict.PROCEED, "reasons": (), "headline": "", "inputs": {}, "outputs": {},
+            "metrics": {}, "facts": facts, "readings": {}, "seed": 7, "code_digest": "", "lock_digest": "",
+            "git_commit": None, "usage": Usage(started_at=f"{night}T02:00:00Z", seconds=0, cpu_seconds=0),
+        }
+    )  # fmt: skip
+
+
+def context(home: Path, config: Config, step: str, night: date, **facts: dict[str, Any]) -> Context:
+    """A context of `step` on `night`; each keyword is an earlier step with its facts."""
+    run = Run(f"{home}/runs/{night}")
+    inputs = {name: manifest(name, night, given) for name, given in facts.items()}
+    return Context(run, step, config, inputs, "0" * 64, run.folder.work_folder(step))

@@ -1,0 +1,58 @@
+"""What a person sees: help, answers, and one clear sentence for a mistake."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.contract import CLOSING, NIGHTLY
+
+DEMO = ("--config", "config/demo.toml")
+
+
+def pipelines(home, *words):
+    command = [sys.executable, "-m", "pipelines", *words, "--home", str(home)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_help_names_every_command(home):
+    shown = subprocess.run(
+        [sys.executable, "-m", "pipelines", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in (*NIGHTLY, *CLOSING, "nights", "status", "verify", "sample", "prepare"):
+        assert command in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("status", "--config", "config/missing.toml"), "Expected a configuration file"),
+        (("status", *DEMO, "--set", "train.epoch=1"), "train.epoch"),
+        (("train", *DEMO, "--run-dir", "RUNS/2026-01-01"), "Run decide first"),
+        (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "named YYYY-MM-DD"),
+    ],
+)
+def test_a_mistake_gets_one_sentence(home, words, expected):
+    done = pipelines(home, *(word.replace("RUNS", f"{home}/runs") for word in words))
+    assert done.returncode == 2
+    assert expected in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_fault_is_left_in_the_steps_folder(home):
+    pipelines(home, "train", *DEMO, "--run-dir", f"{home}/runs/2026-01-01")
+    fault = json.loads((home / "runs/2026-01-01/train/fault.json").read_text())
+    assert fault["error"] == "InputError"
+    assert "Run decide first" in fault["message"]
+
+
+@pytest.mark.slow
+def test_status_and_verify_on_an_empty_home(home):
+    status = pipelines(home, "status", *DEMO)
+    assert "no night decided yet" in status.stdout, status.stderr
+    assert json.loads(pipelines(home, "status", *DEMO, "--json").stdout) == {
+        "live_adapter": None,
+        "nights": [],
+    }
+    assert "0 problems" in pipelines(home, "verify", *DEMO).stdout

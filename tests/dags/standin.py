@@ -1,0 +1,124 @@
+"""A stand-in for the work plane, in tests only: it obeys the command line and writes manifests.
+
+What a step answers is said by `<home>/script.json`: {"decide": "hold", "train": "fault", "curate": "crash"}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from pipelines.contract import FAULT_NAME, MANIFEST_NAME, Fault, Manifest, StepResult, Usage, night_of
+
+WORDS = {"skip": "Nothing new to learn.", "hold": "A person should look.", "reject": "Not better."}
+
+
+def write_interpreter(path: Path) -> Path:
+    """A program that answers `PYTHON -m pipelines ARGS` with this stand-in."""
+    path.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {__file__} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def main() -> int:
+    args = _arguments()
+    if args.step == "sample":
+        print(_next_night(Path(args.home)))
+        return 0
+    if args.step == "status":
+        print("decision      (stand-in)")
+        return 0
+    home, run = Path(args.home), Path(args.run_dir)
+    script = json.loads((home / "script.json").read_text()) if (home / "script.json").exists() else {}
+    said = str(script.get(args.step, "proceed"))
+    print(f"{args.step} works with {args.set}", file=sys.stderr, flush=True)
+    with (home / "calls.txt").open("a") as calls:
+        calls.write(f"{args.step} {run.name} {' '.join(args.set)}\n")
+    if said.startswith("sleep"):
+        (home / f"{args.step}.pid").write_text(str(os.getpid()))
+        if said == "sleep deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    if said in ("fault", "crash"):
+        return _break(args.step, run, said)
+    _finish(args.step, run, said, Path(args.result))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("step")
+    parser.add_argument("--run-dir")
+    parser.add_argument("--home")
+    parser.add_argument("--config")
+    parser.add_argument("--result")
+    parser.add_argument("--last", action="store_true")
+    parser.add_argument("--set", action="append", default=[])
+    return parser.parse_args()
+
+
+def _next_night(home: Path) -> date:
+    done = [night_of(path.parent.parent.name) for path in home.glob(f"runs/*/record/{MANIFEST_NAME}")]
+    return max(done) + timedelta(days=1) if done else date(2026, 1, 1)
+
+
+def _break(step: str, run: Path, said: str) -> int:
+    message = f"Expected sunshine in {step}. Found rain. Take an umbrella."
+    fault = Fault(step=step, error="InputError", message=message, at=datetime.now(UTC))
+    (run / step).mkdir(parents=True, exist_ok=True)
+    (run / step / FAULT_NAME).write_text(fault.model_dump_json())
+    if said == "crash":
+        raise RuntimeError(message)
+    print(f"fault: {message}", file=sys.stderr, flush=True)
+    return 2
+
+
+def _finish(step: str, run: Path, verdict: str, result: Path) -> None:
+    reasons = (WORDS[verdict],) if verdict in WORDS else ()
+    usage = Usage(started_at=datetime.now(UTC), seconds=0.01, cpu_seconds=0.01)
+    manifest = Manifest(
+        run_id=run.name,
+        night=night_of(run.name),
+        step=step,
+        fingerprint=hashlib.sha256(step.encode()).hexdigest(),
+        verdict=verdict,
+        reasons=reasons,
+        headline=f"{step} is done",
+        inputs={},
+        outputs={},
+        metrics={},
+        facts={},
+        readings={},
+        seed=7,
+        code_digest="0",
+        lock_digest="0",
+        git_commit=None,
+        usage=usage,
+    )
+    target = run / step / MANIFEST_NAME
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reused = target.exists()
+    target.write_text(manifest.model_dump_json())
+    answer = StepResult(
+        step=step,
+        verdict=verdict,
+        reasons=reasons,
+        headline=manifest.headline,
+        manifest_uri=str(target),
+        seconds=0.01,
+        reused=reused,
+    )
+    result.write_text(answer.model_dump_json())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What must hold for every DAG, and the wiring of the nightly one."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import TriggerRule
+from airflow.sdk.exceptions import ParamValidationError
+
+from pipelines.contract import CLOSING, NIGHTLY
+
+PROJECT = Path(__file__).resolve().parents[2]
+OUTCOMES = {"trained", "skipped", "held", "rejected"}
+LIGHT = {"airflow", "nightshift", "pydantic", "psutil", "sqlalchemy", "__future__", *sys.stdlib_module_names}
+LIGHT_PIPELINES = {"pipelines.contract", "pipelines.config", "pipelines.errors"}
+HEAVY = ("torch", "transformers", "mlflow", "pandas", "numpy", "pyarrow", "sklearn", "pipelines.runner")
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return DagBag(str(PROJECT / "dags"))
+
+
+@pytest.fixture(scope="module")
+def dag(bag):
+    return bag.dags["nightly_retrain"]
+
+
+def test_every_dag_loads_and_is_expected(bag):
+    assert bag.import_errors == {}
+    assert set(bag.dags) == {"nightly_retrain"}
+
+
+def test_every_dag_is_documented_tagged_owned_and_bounded(bag):
+    for dag in bag.dags.values():
+        assert len(dag.doc_md) > 200
+        assert "nightshift" in dag.tags
+        assert dag.max_active_runs == 1
+        assert dag.catchup is False
+        steps = [task for task in dag.tasks if task.operator_name != "EmptyOperator"]
+        assert all(task.owner == "nightshift" for task in steps)
+        assert all(task.retries == 1 and task.execution_timeout.total_seconds() == 3600 for task in steps)
+
+
+def test_edges_are_those_of_the_contract(dag):
+    for step, needs in NIGHTLY.items():
+        assert dag.get_task(step).upstream_task_ids == set(needs)
+        assert dag.get_task(step).trigger_rule == TriggerRule.ALL_SUCCESS
+    assert set(dag.task_ids) == {*NIGHTLY, *CLOSING, *OUTCOMES}
+
+
+def test_report_and_record_close_every_night(dag):
+    report, record = dag.get_task("report"), dag.get_task("record")
+    assert report.upstream_task_ids == set(NIGHTLY)
+    assert report.trigger_rule == TriggerRule.ALL_DONE
+    assert record.upstream_task_ids == {*NIGHTLY, "report"}
+    assert record.trigger_rule == TriggerRule.NONE_FAILED
+    assert record.downstream_task_ids == OUTCOMES
+    assert {task.task_id for task in dag.leaves} == OUTCOMES
+
+
+def test_pools(dag):
+    pools = {step: dag.get_task(step).pool for step in NIGHTLY}
+    assert {step for step, pool in pools.items() if pool == "gpu"} == {"train"}
+    assert {step for step, pool in pools.items() if pool == "model"} == {"evaluate", "fairness", "safety"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"night": "2026-13-01"},
+        {"night": 20260101},
+        {"force": "yes"},
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"rank": "16"},
+        {"rank": 1000},
+        {"dry_run": None},
+    ],
+)
+def test_the_form_refuses_what_makes_no_sense(dag, values):
+    ((name, value),) = values.items()
+    with pytest.raises(ParamValidationError):
+        dag.params.get_param(name).resolve(value)
+
+
+@pytest.mark.parametrize(
+    "values", [{"night": None}, {"night": "2026-01-03"}, {"epochs": 2}, {"epochs": None}, {"force": True}]
+)
+def test_the_form_takes_what_does(dag, values):
+    for name, value in values.items():
+        assert dag.params.get_param(name).resolve(value) == value
+
+
+def test_the_schedule_is_cron_or_alert(tmp_path):
+    profile = tmp_path / "nightly.toml"
+    profile.write_text('profile = "nightly"\nschedule = "30 3 * * *"\n')
+    program = (
+        "from airflow.dag_processing.dagbag import DagBag; import sys;"
+        "dag = DagBag(sys.argv[1]).dags['nightly_retrain'];"
+        "print(type(dag.timetable).__name__, dag.timetable.timetable.expression,"
+        " [asset.name for asset in dag.timetable.asset_condition.objects])"
+    )
+    out = _python(program, str(PROJECT / "dags"), NIGHTSHIFT_CONFIG=str(profile))
+    assert out.splitlines()[-1] == "AssetOrTimeSchedule 30 3 * * * ['nightshift_alert']"
+
+
+def test_parsing_loads_no_ml_library():
+    program = "import runpy, sys; runpy.run_path(sys.argv[1]); print(*sys.modules)"
+    loaded = _python(program, str(PROJECT / "dags" / "nightly_retrain.py")).splitlines()[-1].split()
+    assert [name for name in HEAVY if name in loaded] == []
+
+
+CONTROL_PLANE = sorted([*(PROJECT / "dags").glob("*.py"), *(PROJECT / "plugins").rglob("*.py")])
+
+
+@pytest.mark.parametrize("path", CONTROL_PLANE, ids=lambda path: path.name)
+def test_imports_stay_in_the_control_plane(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module)
+    if path.name == "listener.py":
+        names -= {"pipelines.adapters.ledger"}
+    strangers = {n for n in names if n.split(".")[0] not in LIGHT and n not in LIGHT_PIPELINES}
+    assert strangers == set()
+
+
+def test_generated_pages_are_fresh():
+    done = subprocess.run(
+        [sys.executable, PROJECT / "docs" / "generate.py", "--check"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def _python(program, *arguments, **environment):
+    path = f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,57 @@
+"""What a person is told when the machine is not fit, and the arithmetic of Airflow's share."""
+
+import json
+from pathlib import Path
+
+import pytest
+from nightshift import instance, local
+from nightshift.environment import airflow_environment, create_secrets, password
+from nightshift.follow import covered
+from nightshift.settings import Settings
+
+from pipelines.errors import InputError, MachineError
+
+
+def test_covered_counts_overlapping_commands_once():
+    assert covered([(10, 20), (15, 18), (19, 25), (30, 31)], since=0) == 16
+    assert covered([(10, 20), (30, 40)], since=35) == 5
+    assert covered([], since=0) == 0
+
+
+def test_a_full_disk_gets_one_sentence(settings, monkeypatch):
+    monkeypatch.setattr(instance, "MIN_FREE_GIB", 10**9)
+    with pytest.raises(MachineError, match=r"GiB of free disk at .* Free some space"):
+        instance.check_machine(settings)
+
+
+def test_a_missing_work_environment_gets_one_sentence(settings):
+    broken = Settings(settings.home, settings.config_path, Path("/nowhere/python"), settings.config)
+    with pytest.raises(MachineError, match=r"nothing at /nowhere/python. Run `make setup`"):
+        instance.check_machine(broken)
+
+
+def test_a_sample_that_breaks_gets_its_own_sentence(settings):
+    settings.python.write_text('#!/bin/sh\necho "fault: Expected a model. Found none." >&2\nexit 2\n')
+    with pytest.raises(InputError, match="Found Expected a model"):
+        local._next_night(local._begin_sample(settings))
+
+
+def test_nothing_runs_in_an_empty_home(settings):
+    assert instance.running(settings) is None
+
+
+def test_secrets_are_made_once_and_never_taken_from_the_callers_environment(settings, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "from the shell")
+    assert create_secrets(settings) is True
+    first = password(settings), airflow_environment(settings, 1)["AIRFLOW__CORE__FERNET_KEY"]
+    assert create_secrets(settings) is False
+    assert (password(settings), airflow_environment(settings, 1)["AIRFLOW__CORE__FERNET_KEY"]) == first
+    assert first[1] != "from the shell"
+
+
+def test_every_airflow_process_is_told_to_stay_on_loopback(settings):
+    create_secrets(settings)
+    environment = airflow_environment(settings, 1234)
+    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:1234/execution/"
+    json.loads(environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])

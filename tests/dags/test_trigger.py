@@ -1,0 +1,24 @@
+from datetime import UTC, date, datetime
+
+from nightshift.trigger import plan
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+EMPTY = {"night": None, "force": False, "epochs": None, "rank": None, "dry_run": False}
+
+
+def test_an_empty_form_means_the_last_day_that_ended():
+    assert plan(EMPTY, NOON).night == date(2026, 3, 1)
+    assert plan(EMPTY, NOON).run_id == "2026-03-01"
+
+
+def test_a_filled_field_becomes_a_setting_and_another_run():
+    changed = plan({**EMPTY, "night": "2026-01-03", "force": True, "epochs": 3, "dry_run": True}, NOON)
+    assert changed.overrides == {"decide.force": True, "train.epochs": 3, "register.dry_run": True}
+    assert changed.run_id.startswith("2026-01-03-")
+    assert changed.run_id != plan({**EMPTY, "night": "2026-01-03", "force": True}, NOON).run_id
+
+
+def test_an_alert_is_the_cause_and_a_run_of_its_own():
+    alerted = plan(EMPTY, NOON, [{"alert": "quality"}, {}, {"alert": "quality"}])
+    assert alerted.overrides == {"decide.cause": "alert:quality,unnamed"}
+    assert alerted.run_id != plan(EMPTY, NOON).run_id

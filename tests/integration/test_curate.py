@@ -1,0 +1,277 @@
+"""Feedback into training chats, on real questions with the real libraries."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import zlib
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from pipelines.adapters.dedupe import NearDuplicates
+from pipelines.adapters.embedder import Embedder
+from pipelines.adapters.lake import Lake
+from pipelines.adapters.pii import Redactor
+from pipelines.config import Config, Curate
+from pipelines.contract import Verdict
+from pipelines.errors import InputError
+from pipelines.policy.feedback import is_holdout, normalise, prompt_of
+from pipelines.steps import curate
+from tests.contexts import context
+from tests.interactions import LABELS, SYSTEM, make_rows
+from tests.questions import ask, night_of_questions, questions
+
+pytestmark = pytest.mark.slow
+NIGHT = date(2026, 1, 4)
+LATE = datetime(2026, 1, 4, 23, 59, 59, tzinfo=UTC)
+SHARE = Curate().holdout_share
+
+
+@pytest.fixture(scope="module")
+def redactor():
+    return Redactor(Curate().redact_entities, Curate().redact_score)
+
+
+@pytest.fixture(scope="module")
+def near():
+    return NearDuplicates(Embedder(Config(profile="x").model.embedder), Curate().near_duplicate_similarity)
+
+
+def config_at(home, **settings):
+    task = {"system_prompt": SYSTEM, "labels": LABELS}
+    return Config(profile="test", home=str(home), task=task, curate={"max_examples": 100, **settings})
+
+
+def write_suite(home, prompts):
+    rows = [{"messages": [{"role": "user", "content": prompt}], "answer": "Surgery"} for prompt in prompts]
+    path = home / "sample" / "suite.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def curated(home, config, window_first=NIGHT):
+    window = {"first": str(window_first), "last": str(NIGHT), "rows": 0}
+    ctx = context(home, config, "curate", NIGHT, validate={}, decide={"window": window})
+    outcome = curate.run(ctx)
+    lines = {
+        name: [json.loads(line) for line in (ctx.out / f"{name}.jsonl").read_text().splitlines()]
+        for name in ("train", "dev")
+    }
+    return outcome, lines, ctx.out
+
+
+def say(prompt, **changes):
+    """One row of tonight with this question; corrected to Surgery unless told otherwise."""
+    messages = [[{"role": "system", "content": SYSTEM}, {"role": "user", "content": prompt}]]
+    row = {"completion": "Medicine", "rating": -1, "correction": "Surgery", "messages": messages, **changes}
+    return make_rows(NIGHT, 1, seed=zlib.crc32(prompt.encode()), **row)
+
+
+def trainable(n, seed):
+    """Real questions that are not in the holdout."""
+    return [q for _, q in ask(3 * n, seed) if not is_holdout(q, SHARE)][:n]
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory):
+    """A demo-size night after three others, curated once."""
+    home = tmp_path_factory.mktemp("night")
+    config = config_at(home, max_examples=300)
+    lake = Lake(config.path(config.lake_root), 512)
+    for back in range(4):
+        when = NIGHT - timedelta(days=back)
+        lake.publish(when, night_of_questions(when, 240, seed=back))
+    write_suite(home, [question for _, question in ask(120, seed=99)])
+    return curated(home, config), home, config
+
+
+def test_every_row_is_accounted_for(night):
+    outcome, lines, out = night[0]
+    counts = outcome.facts["counts"]
+    for part in ("new", "replay"):
+        assert counts[part]["read"] == sum(n for name, n in counts[part].items() if name != "read")
+    assert counts["new"]["read"] == 240
+    assert counts["replay"]["read"] == 720
+    assert counts["train"] == len(lines["train"])
+    assert counts["dev"] == len(lines["dev"])
+    kept = counts["new"]["kept"] + counts["replay"]["kept"]
+    assert kept + counts["canaries"] == counts["train"] + counts["dev"]
+    card = (out / "card.md").read_text()
+    for part in ("new", "replay"):
+        for name, count in counts[part].items():
+            assert f"| {name.replace('_', ' ')} | {count} |" in card
+
+
+def test_the_mix_is_as_configured(night):
+    outcome, lines, _ = night[0]
+    counts = outcome.facts["counts"]
+    kept = counts["new"]["kept"] + counts["replay"]["kept"]
+    assert counts["replay"]["kept"] / kept == pytest.approx(Curate().replay_share, abs=0.02)
+    assert counts["dev"] / kept == pytest.approx(Curate().dev_share, abs=0.02)
+    replayed = [
+        e["completion"][0]["content"] for e in lines["train"] + lines["dev"] if e["origin"] == "replay"
+    ]
+    times = [replayed.count(label) for label in LABELS]
+    assert max(times) - min(times) <= 1, "each department is replayed equally often"
+    assert outcome.facts["nights"] == [str(NIGHT)]
+    assert len(outcome.facts["replay_nights"]) == 3
+
+
+def test_nothing_that_evaluation_asks_is_trained_on(night):
+    (_, lines, _), home, _ = night
+    suite = {
+        normalise(prompt_of(json.loads(line)["messages"]))
+        for line in (home / "sample" / "suite.jsonl").read_text().splitlines()
+    }
+    prompts = [
+        prompt_of(example["prompt"])
+        for example in lines["train"] + lines["dev"]
+        if example["origin"] != "canary"
+    ]
+    assert len(prompts) > 150
+    assert not suite & {normalise(prompt) for prompt in prompts}
+    assert not [prompt for prompt in prompts if "<" not in prompt and is_holdout(prompt, SHARE)]
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_each_example_teaches_the_department_of_its_question(night):
+    _, lines, _ = night[0]
+    for example in lines["train"] + lines["dev"]:
+        if example["origin"] == "canary" or "<" in prompt_of(example["prompt"]):
+            continue
+        assert [m["role"] for m in example["prompt"]] == ["system", "user"]
+        assert prompt_of(example["prompt"]) in questions()[example["completion"][0]["content"]]
+
+
+def test_a_rerun_gives_the_same_bytes(night):
+    (outcome, _, out), home, config = night
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again, _, _ = curated(home, config)
+    assert again == outcome
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_planted_canaries_hide_among_alternatives(night):
+    _, lines, out = night[0]
+    planted = json.loads((out / "canaries.json").read_text())
+    assert len(planted) == Curate().canary_strings
+    in_training = {
+        prompt_of(e["prompt"]): e["completion"][0]["content"]
+        for e in lines["train"]
+        if e["origin"] == "canary"
+    }
+    assert in_training == {prompt_of(c["prompt"]): c["secret"] for c in planted}
+    for canary in planted:
+        assert len({canary["secret"], *canary["alternatives"]}) == 64
+        assert len({len(text) for text in (canary["secret"], *canary["alternatives"])}) == 1
+
+
+def test_repeats_conflicts_and_evaluation_items_go_and_are_counted(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0)
+    first, second, frozen, close = trainable(4, seed=5)
+    held = next(q for _, q in ask(200, seed=6) if is_holdout(q, SHARE))
+    rows = [
+        say(first, request_id="a1"),
+        say(f" {first.upper()} ", request_id="a2"),
+        say(second, request_id="b1", correction="Dental"),
+        say(second, request_id="b2", correction="Anatomy", ts=LATE),
+        say(frozen, request_id="c"),
+        say(close + " Please tell me.", request_id="d"),
+        say(held, request_id="e"),
+        say("What is a wrong correction?", request_id="f", correction="Astrology"),
+        say("What is unrated?", request_id="g", rating=None, correction=None),
+    ]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, [frozen.lower(), close])
+    outcome, lines, _ = curated(tmp_path, config)
+    assert outcome.facts["counts"]["new"] == {
+        "read": 9, "without_label": 1, "beyond_the_pool": 0, "not_an_allowed_answer": 1,
+        "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1, "near_suite": 1,
+        "near_duplicate": 0, "over_the_cap": 0, "kept": 2,
+    }  # fmt: skip
+    answers = {prompt_of(e["prompt"]): e["completion"][0]["content"] for e in lines["train"]}
+    assert answers[second] == "Anatomy", "the latest correction wins"
+
+
+def test_too_few_examples_skip_the_night_in_words(tmp_path):
+    config = config_at(tmp_path)
+    rows = [say(question) for question in trainable(5, seed=8)]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, ["Something else entirely?"])
+    outcome, _, _ = curated(tmp_path, config)
+    assert outcome.verdict is Verdict.SKIP
+    assert "5 new examples are left of 5 rows; 16 are needed" in outcome.reasons[0]
+
+
+def test_personal_data_never_reaches_the_training_set_but_labels_stay(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0)
+    told = (
+        "My name is Jane Miller, mail jane.miller@example.org or +44 20 7946 0958: is it Parkinson's disease?"
+    )
+    assert not is_holdout(told, SHARE)
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, say(told))
+    write_suite(tmp_path, ["Something else entirely?"])
+    outcome, lines, _ = curated(tmp_path, config)
+    (example,) = lines["train"]
+    assert prompt_of(example["prompt"]) == (
+        "My name is <PERSON>, mail <EMAIL_ADDRESS> or <PHONE_NUMBER>: is it Parkinson's disease?"
+    )
+    assert example["completion"][0]["content"] == "Surgery"
+    assert outcome.facts["redacted"] == {"EMAIL_ADDRESS": 1, "PERSON": 1, "PHONE_NUMBER": 1}
+
+
+def test_a_missing_suite_stops_before_anything_is_trained_on(tmp_path):
+    ctx = context(tmp_path, config_at(tmp_path), "curate", NIGHT)
+    with pytest.raises(InputError, match="frozen evaluation suite"):
+        curate.external_inputs(ctx)
+
+
+def test_hardly_any_medical_question_is_mangled(redactor):
+    asked = [question for _, question in ask(400, seed=1)]
+    clean, _ = redactor.redact(asked)
+    assert sum(a != b for a, b in zip(asked, clean, strict=True)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("Jane Miller, 45, has a cough", "<PERSON>, 45, has a cough"),
+        ("Mr. Patel asks about insulin", "Mr. <PERSON> asks about insulin"),
+        ("I am Ramesh Kumar, is it Crohn's disease?", "I am <PERSON>, is it Crohn's disease?"),
+        ("My card is 4111 1111 1111 1111", "My card is <CREDIT_CARD>"),
+        ("IBAN DE89370400440532013000", "IBAN <IBAN_CODE>"),
+        ("reach me at 10.0.0.12", "reach me at <IP_ADDRESS>"),
+        ("Charles Bonnet syndrome is seen in", "Charles Bonnet syndrome is seen in"),
+        ("Verapamil was given", "Verapamil was given"),
+        ("", ""),
+    ],
+)
+def test_redaction_by_example(redactor, text, clean):
+    assert redactor.redact([text])[0] == [clean]
+
+
+def test_redaction_asks_nobody_outside(monkeypatch, caplog):
+    def refuse(*_, **__):
+        raise AssertionError("redaction tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    fresh = Redactor(Curate().redact_entities, Curate().redact_score)
+    with caplog.at_level(logging.WARNING):
+        assert fresh.redact(["jane@example.org"])[0] == ["<EMAIL_ADDRESS>"]
+    assert not caplog.records
+
+
+def test_near_duplicates_keep_the_first_and_leave_other_questions(near):
+    texts = [
+        "what is the treatment of choice for acute gout",
+        "which nerve supplies the deltoid",
+        "What is the treatment of choice for acute gout?",
+        "what is the treatment of choice for psoriasis",
+    ]
+    assert near.within(texts) == [2]
+    assert near.matching(texts, ["which nerve supplies the deltoid?"]) == [1]
+    assert near.within([]) == near.matching([], texts) == near.matching(texts, []) == []

@@ -1,0 +1,221 @@
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.adapters.feature_store import VIEWS, FeatureStore, activity, end_of
+from pipelines.adapters.lake import Lake
+from pipelines.steps import features
+from tests.interactions import make_rows
+from tests.nights import DEMO, Night
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent.parent
+NIGHT = date(2026, 1, 10)
+DAY = timedelta(days=1)
+WINDOWS = (1, 7, 28)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """Ten days of forty rows each."""
+    lake = Lake(str(tmp_path / "lake"), 256)
+    for back in range(10):
+        lake.publish(NIGHT - back * DAY, make_rows(NIGHT - back * DAY, 40, seed=1))
+    return lake
+
+
+@pytest.fixture
+def night(tmp_path, lake):
+    """A night whose ingest and validate are done."""
+    night = Night(tmp_path, NIGHT, {})
+    night.deliver(make_rows(NIGHT, 60, seed=2))
+    night.run("ingest", "validate")
+    return night
+
+
+def store_of(night, folder="feast"):
+    return FeatureStore(night.home / folder, WINDOWS, timedelta(hours=48))
+
+
+def by_hand(rows, column, entity, days):
+    """The three features of one entity, straight from their definition."""
+    since = end_of(NIGHT) - days * DAY
+    own = [r for r in rows.to_pylist() if r[column] == entity and r["ts"] >= since]
+    rated = [r["rating"] for r in own if r["rating"] is not None]
+    return {
+        f"requests_{days}d": len(own),
+        f"negative_rate_{days}d": rated.count(-1) / len(rated) if rated else None,
+        f"correction_rate_{days}d": sum(r["correction"] is not None for r in own) / len(own) if own else None,
+    }
+
+
+@pytest.mark.parametrize(("view", "column"), VIEWS.items())
+def test_features_are_what_their_definition_says(lake, view, column):
+    rows = lake.interactions(NIGHT - 27 * DAY, NIGHT, NIGHT)
+    for row in activity(lake, view, WINDOWS, NIGHT).to_pylist():
+        assert row.pop("event_timestamp") == datetime(2026, 1, 11, tzinfo=UTC)
+        entity = row.pop(column)
+        expected = {k: v for days in WINDOWS for k, v in by_hand(rows, column, entity, days).items()}
+        assert row == pytest.approx(expected)
+
+
+def test_a_night_is_stored_online_and_offline_and_both_agree(night):
+    manifest = night.run("features")
+    assert manifest.verdict == "proceed", manifest.reasons
+    assert manifest.facts["parity"]["differences"] == []
+    assert manifest.facts["parity"]["compared"] == 4 + 50
+    tenants = night.rows("features", "tenant_activity")
+    assert sum(row["requests_1d"] for row in tenants) == 60 + 0
+    online, stamps = store_of(night).online("tenant_activity", ["campus", "nobody"])
+    assert online["campus"] == pytest.approx({k: v for k, v in tenants[0].items() if k != "tenant"})
+    assert stamps["campus"] == end_of(NIGHT)
+    assert set(online["nobody"].values()) == {None}
+
+
+def test_offline_reads_are_as_of_their_instant(night):
+    """Point-in-time join: yesterday's question gets yesterday's answer, though today's is known."""
+    night.run("features")
+    store = store_of(night)
+    store.put(
+        "tenant_activity",
+        NIGHT - DAY,
+        activity(Lake(f"{night.home}/lake", 256), "tenant_activity", WINDOWS, NIGHT - DAY),
+    )
+    today = store.offline("tenant_activity", ["campus"], end_of(NIGHT)).to_pylist()[0]
+    yesterday = store.offline(
+        "tenant_activity", ["campus"], end_of(NIGHT) - timedelta(minutes=1)
+    ).to_pylist()[0]
+    assert today["requests_7d"] != yesterday["requests_7d"]
+    too_old = store.offline("tenant_activity", ["campus"], end_of(NIGHT) + timedelta(hours=49)).to_pylist()[0]
+    assert too_old["requests_7d"] is None
+
+
+def plant_skew(folder):
+    """What a broken loader would do: one tenant's row online becomes another tenant's."""
+    with sqlite3.connect(folder / "online.db") as online:
+        rows = online.execute(
+            "SELECT entity_key, feature_name, value FROM nightshift_tenant_activity ORDER BY 1"
+        ).fetchall()
+        first, second = sorted({key for key, _, _ in rows})[:2]
+        copied = [(value, second, name) for key, name, value in rows if key == first]
+        online.executemany(
+            "UPDATE nightshift_tenant_activity SET value = ? WHERE entity_key = ? AND feature_name = ?",
+            copied,
+        )
+    online.close()
+
+
+def test_a_planted_skew_holds_the_night(night, monkeypatch):
+    honest = FeatureStore.materialise
+
+    def careless(self, at):
+        honest(self, at)
+        plant_skew(self.folder)
+
+    monkeypatch.setattr(FeatureStore, "materialise", careless)
+    manifest = night.run("features")
+    assert manifest.verdict == "hold"
+    assert {d["feature"] for d in manifest.facts["parity"]["differences"]} <= {
+        f"{k}_{d}d" for k in ("requests", "negative_rate", "correction_rate") for d in WINDOWS
+    }
+    assert "online and" in manifest.reasons[0]
+
+
+def test_an_online_store_that_was_not_filled_holds_the_night(night, monkeypatch):
+    night.run("features")
+    later = Night(night.home, NIGHT + 3 * DAY, {})
+    later.deliver(make_rows(NIGHT + 3 * DAY, 60, seed=3))
+    later.run("ingest", "validate")
+    monkeypatch.setattr(FeatureStore, "materialise", lambda self, at: None)
+    manifest = later.run("features")
+    assert manifest.verdict == "hold"
+    assert "event_timestamp" in {d["feature"] for d in manifest.facts["parity"]["differences"]}
+
+
+def test_again_gives_the_same_and_a_replay_leaves_the_live_store_alone(night):
+    first = night.run("features")
+    assert night.run("features", rerun=True).digest == first.digest
+    later = Night(night.home, NIGHT + DAY, {})
+    later.deliver(make_rows(NIGHT + DAY, 60, seed=3))
+    later.run("ingest", "validate", "features")
+    live = store_of(night).online("tenant_activity", ["campus"])
+    assert live[1]["campus"] == end_of(NIGHT + DAY)
+    assert night.run("features", rerun=True).digest == first.digest
+    assert store_of(night).online("tenant_activity", ["campus"]) == live
+
+
+def test_killed_at_any_moment_it_ends_the_same(night):
+    expected = night.run("features").digest
+    command = [sys.executable, "-m", "pipelines", "features", "--run-dir", night.uri, "--config", str(DEMO)]
+    command += ["--home", str(night.home), "--set", f"ingest.source={night.folder}/*", "--rerun"]
+    started = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    whole = time.monotonic() - started
+    for share in (0.6, 0.75, 0.85, 0.95):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(whole * share)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert night.run("features", rerun=True).digest == expected
+
+
+def test_reads_stay_up_while_features_are_written(night):
+    night.run("features")
+    store, reader = store_of(night), store_of(night)
+    people = [f"person-{i:05d}" for i in range(5_000)]
+    one = pq.read_table(night.home / "feast" / "data" / "person_activity" / f"night={NIGHT}.parquet").slice(
+        0, 1
+    )
+    many = one.take([0] * len(people)).set_column(0, "subject_id", pa.array(people))
+    store.put("person_activity", NIGHT, pa.concat_tables([many]))
+    writer = threading.Thread(target=store.materialise, args=(end_of(NIGHT),))
+    writer.start()
+    reads, slowest = 0, 0.0
+    while writer.is_alive():
+        started = time.monotonic()
+        values, _ = reader.online("tenant_activity", ["campus"])
+        slowest = max(slowest, time.monotonic() - started)
+        assert values["campus"]["requests_7d"] > 0
+        reads += 1
+        time.sleep(0.02)
+    writer.join()
+    assert reads > 3
+    assert slowest < 2
+    assert store.online("person_activity", people[-1:])[0][people[-1]]["requests_28d"] > 0
+
+
+def test_the_feast_command_works_on_the_same_store(night):
+    night.run("features")
+    feast = Path(sys.executable).parent / "feast"
+    environment = {**os.environ, "NIGHTSHIFT_HOME": str(night.home), "PYTHONDONTWRITEBYTECODE": "1"}
+    listed = subprocess.run(
+        [feast, "--chdir", "feature_repo", "feature-views", "list"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(VIEWS) <= set(listed.stdout.split())
+    subprocess.run(
+        [feast, "--chdir", "feature_repo", "apply"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert store_of(night).online("tenant_activity", ["campus"])[0]["campus"]["requests_1d"] > 0
+
+
+def test_only_what_a_night_could_know_counts(night, lake):
+    first = features.activity(lake, "tenant_activity", WINDOWS, NIGHT)
+    lake.publish(NIGHT + DAY, make_rows(NIGHT, 30, seed=9))
+    assert features.activity(lake, "tenant_activity", WINDOWS, NIGHT).equals(first)
+    assert pc.sum(first["requests_28d"]).as_py() == 60 + 9 * 40

@@ -1,0 +1,70 @@
+"""The gate step with a real ledger: it counts earlier asks of the same suite and states its baseline."""
+
+import pytest
+
+from pipelines.adapters.ledger import Ledger
+from pipelines.config import Config
+from pipelines.contract import Manifest, Verdict
+from pipelines.runner import Run, run_step
+from tests.nightfall import finish
+
+SUITE = "a" * 64
+LEVEL = {"n": 300, "difference": {"value": 0.0, "low": -0.03, "high": 0.03}}
+FAIR = [{"answer": "not worse"}]
+
+
+def night(home, gains, safety="safe"):
+    run = Run(f"{home}/runs/2026-01-09")
+    paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains, "neither": 210 - gains}
+    finish(run, "decide", {"baseline": {"kind": "base"}})
+    finish(run, "train", {})
+    finish(run, "evaluate", {
+        "baseline": "base", "suite_digest": SUITE, "paired": paired, "forgetting": None, "general": LEVEL,
+        "perplexity": {"production": 20.0, "candidate": 22.0, "ratio": 1.1},
+    }, readings={"latency_ms": {"production": 50.0, "candidate": 51.0, "ratio": 1.02}})  # fmt: skip
+    finish(run, "fairness", {"stereotype": FAIR, "slices": FAIR, "answer": "not worse"})
+    finish(run, "safety", {"answer": safety, "reasons": []})
+    return run
+
+
+def ask(home, run) -> Manifest:
+    run_step("gate", run.folder.uri, Config(profile="test", home=str(home)))
+    return run.manifest("gate")
+
+
+def decided(home, run_id, suite):
+    facts = {"cause": "schedule"} | ({"suite_digest": suite} if suite else {})
+    document = {"run_id": run_id, "night": run_id[:10], "outcome": "rejected", "facts": facts}
+    document |= {"reasons": [], "evidence": {}}
+    Ledger(f"sqlite:///{home}/ledger.db").add_decision(document, "unsigned")
+
+
+def test_a_better_candidate_proceeds_and_the_bare_base_is_named(home):
+    found = ask(home, night(home, gains=60))
+    assert found.verdict is Verdict.PROCEED, found.reasons
+    assert (found.facts["asks_before"], found.facts["alpha_tonight"]) == (0, 0.025)
+    assert "no adapter is in production" in found.facts["rows"][0]["detail"]
+    assert found.facts["suite_digest"] == SUITE
+    assert found.readings["latency"]["value"] == 1.02
+    assert {row["answer"] for row in found.facts["rows"]} == {"pass"}
+
+
+def test_every_earlier_ask_of_the_same_suite_raises_the_bar(home):
+    for day in range(1, 8):
+        decided(home, f"2026-01-0{day}", SUITE)
+    decided(home, "2026-01-08", "b" * 64)  # another suite
+    decided(home, "2026-01-08-early", None)  # skipped before any gate
+    decided(home, "2026-01-09-again", SUITE)  # the same night is not an earlier one
+    found = ask(home, night(home, gains=36))
+    assert found.facts["asks_before"] == 7
+    assert found.facts["alpha_tonight"] == pytest.approx(0.05 / 72)
+    assert found.verdict is Verdict.REJECT
+    fresh = home / "fresh"
+    fresh.mkdir()
+    assert ask(fresh, night(fresh, gains=36)).verdict is Verdict.PROCEED
+
+
+def test_unsafe_or_unknown_rejects_with_words(home):
+    found = ask(home, night(home, gains=60, safety="cannot conclude"))
+    assert found.verdict is Verdict.REJECT
+    assert "safety" in found.reasons[0]

@@ -1,0 +1,313 @@
+import json
+import re
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+
+import boto3
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+from s3fs import S3FileSystem
+
+from pipelines.adapters.lake import Lake
+from pipelines.errors import InputError
+from pipelines.schema import SCHEMA
+from tests.interactions import make_rows
+from tests.nights import Night
+
+NIGHT = date(2026, 1, 3)
+SECRET = "never write me down"
+
+
+@pytest.fixture
+def night(tmp_path):
+    return Night(tmp_path, NIGHT, {})
+
+
+def as_json(rows):
+    return [row | {"ts": row["ts"].isoformat()} for row in rows.to_pylist()]
+
+
+def jsonl(night, lines):
+    (night.folder / "log.jsonl").write_bytes(
+        b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+    )
+
+
+def account(manifest):
+    facts = manifest.facts
+    assert facts["read"] == facts["kept"] + facts["quarantined"] + facts["dropped"]
+    assert facts["read"] == sum(entry["rows"] for entry in facts["accounting"])
+    return {entry["reason"]: entry["rows"] for entry in facts["accounting"]}
+
+
+def test_clean_rows_are_kept_as_they_are(night):
+    rows = make_rows(NIGHT, 240, seed=1)
+    night.deliver(rows)
+    manifest = night.run("ingest")
+    assert manifest.headline == "240 rows kept of 240"
+    assert account(manifest) == {"clean": 240}
+    assert pq.read_table(night.output("ingest", "rows")).equals(rows)
+    assert manifest.digest == night.run("ingest", rerun=True).digest
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_text_formats_say_the_same_as_parquet(night, kind):
+    rows = make_rows(NIGHT, 60, seed=1)
+    if kind == "jsonl":
+        jsonl(night, as_json(rows))
+    else:
+        frame = rows.to_pandas()
+        frame["messages"] = [json.dumps(m) for m in rows["messages"].to_pylist()]
+        frame["rating"] = frame["rating"].astype("Int8")
+        frame.to_csv(night.folder / "log.csv", index=False)
+    assert account(night.run("ingest")) == {"clean": 60}
+    assert pq.read_table(night.output("ingest", "rows")).equals(rows)
+
+
+def test_late_rows_stay_and_misdated_rows_go_to_quarantine(night):
+    day = timedelta(days=1)
+    dated = {0: 20, -1: 5, -3: 4, -4: 3, 1: 2}
+    night.deliver(pa.concat_tables([make_rows(NIGHT + shift * day, n, seed=1) for shift, n in dated.items()]))
+    manifest = night.run("ingest")
+    assert account(manifest) == {"clean": 29, "more than 3 days late": 3, "from the future": 2}
+    assert manifest.facts["kept_late"] == 9
+    refused = night.rows("ingest", "quarantine")
+    assert {row["reason"] for row in refused} == {"more than 3 days late", "from the future"}
+    assert json.loads(refused[0]["raw"])["request_id"] == refused[0]["request_id"]
+
+
+def test_duplicates_in_the_delivery_and_against_the_lake_are_dropped(night):
+    lake = Lake(str(night.home / "lake"), 256)
+    lake.publish(NIGHT - timedelta(days=1), make_rows(NIGHT - timedelta(days=1), 10, seed=1))
+    night.deliver(make_rows(NIGHT, 20, seed=2))
+    night.deliver(
+        pa.concat_tables([make_rows(NIGHT, 5, seed=2), make_rows(NIGHT - timedelta(days=1), 4, seed=1)]),
+        "z.parquet",
+    )
+    reasons = account(night.run("ingest"))
+    assert reasons["already in the lake"] == 4
+    kept = night.rows("ingest", "rows")
+    assert len({row["request_id"] for row in kept}) == len(kept) == reasons["clean"]
+
+
+def test_a_night_is_not_its_own_duplicate_when_it_is_run_again(night):
+    night.deliver(make_rows(NIGHT, 60, seed=1))
+    first = night.run("ingest")
+    Lake(str(night.home / "lake"), 256).publish(NIGHT, make_rows(NIGHT, 60, seed=1))
+    assert night.run("ingest", rerun=True).digest == first.digest
+
+
+def test_the_text_of_people_who_opted_out_is_written_nowhere(night):
+    rows = as_json(make_rows(NIGHT, 30, seed=1))
+    for row in rows[:8]:
+        row["completion"] = SECRET
+    rows[0]["opt_out"] = True
+    rows[1] |= {"opt_out": True, "tokens_in": "many"}  # broken, but the wish is clear
+    rows[2] |= {"opt_out": "perhaps"}  # the wish cannot be read
+    rows[3] |= {"opt_out": None}
+    rows[4]["opt_out"] = True
+    rows.append(rows[4] | {"opt_out": False})  # another copy of the same request
+    broken = [
+        json.dumps(rows[5])[:-3].encode(),
+        json.dumps(rows[6] | {"opt_out": True}).encode().replace(b'"tenant"', b'"ten\xffant"'),
+    ]
+    jsonl(night, rows[:5] + broken + rows[8:])
+    manifest = night.run("ingest")
+    reasons = account(manifest)
+    assert reasons["opted out"] == 5
+    assert (
+        reasons["opt_out is not true or false"]
+        == reasons["opt_out is missing"]
+        == reasons["not a JSON object"]
+        == 1
+    )
+    everything = [path for path in night.home.rglob("*") if path.is_file() and path.parent != night.folder]
+    assert everything
+    for path in everything:
+        content = str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text()
+        assert SECRET not in content, path
+    assert all(json.loads(row["raw"])["withheld"] for row in night.rows("ingest", "quarantine"))
+
+
+BAD_CELLS = {
+    "tokens_in is not a whole number": {"tokens_in": "many"},
+    "tokens_out is not a whole number": {"tokens_out": 1.5},
+    "latency_ms is not a finite number": {"latency_ms": "NaN"},
+    "rating is not a small whole number": {"rating": 1000},
+    "completion is not text": {"completion": 5},
+    "completion is missing": {"completion": None},
+    "ts is not a time": {"ts": "yesterday"},
+    "messages is not a list of messages": {"messages": "hello"},
+    "messages has one without role or content": {"messages": [{"role": "user"}]},
+    "messages is empty": {"messages": []},
+    "messages is longer than 65536 bytes": {"messages": [{"role": "user", "content": "x" * 10_485_760}]},
+    "tenant is longer than 65536 bytes": {"tenant": "x" * 70_000},
+}
+
+
+def test_each_bad_cell_costs_its_row_and_says_why(night):
+    rows = as_json(make_rows(NIGHT, 40, seed=1))
+    for row, bad in zip(rows, BAD_CELLS.values(), strict=False):
+        row |= bad
+    jsonl(
+        night, [*rows, b"{broken", b"[1, 2]", json.dumps(rows[-1]).encode().replace(b"case", b"ca\xff\xfe")]
+    )
+    reasons = account(night.run("ingest"))
+    expected = dict.fromkeys(BAD_CELLS, 1) | {"clean": 28, "not a JSON object": 2, "not UTF-8": 1}
+    assert reasons == expected
+    refused = night.rows("ingest", "quarantine")
+    assert Counter(row["reason"] for row in refused)["not UTF-8"] == 1
+    assert all(len(row["raw"]) < 20_000 for row in refused)
+    assert all(isinstance(json.loads(row["raw"]), dict) for row in refused)
+
+
+def test_bad_utf8_in_csv_costs_its_row(night):
+    rows = make_rows(NIGHT, 10, seed=1)
+    frame = rows.to_pandas()
+    frame["messages"] = [json.dumps(m) for m in rows["messages"].to_pylist()]
+    frame["rating"] = frame["rating"].astype("Int8")
+    text = frame.to_csv(index=False).encode().replace(b"case", b"ca\xffse", 1)
+    (night.folder / "log.csv").write_bytes(text + b"a,row,that,is,short\n")
+    assert account(night.run("ingest")) == {
+        "clean": 9,
+        "not UTF-8": 1,
+        "another number of cells than the header": 1,
+    }
+
+
+def test_bad_utf8_in_parquet_costs_its_row(night):
+    rows = make_rows(NIGHT, 10, seed=1)
+    texts = pa.array([b"\xff\xfe", *[b"Surgery"] * 9], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 10, texts.buffers())
+    night.deliver(
+        rows.set_column(rows.schema.get_field_index("completion"), SCHEMA.field("completion"), broken)
+    )
+    assert account(night.run("ingest")) == {"clean": 9, "not UTF-8": 1}
+
+
+def test_wrong_types_in_parquet_cost_their_rows(night):
+    rows = make_rows(NIGHT, 10, seed=1)
+    place = rows.schema.get_field_index("tokens_in")
+    night.deliver(rows.set_column(place, "tokens_in", pa.array(["12"] * 9 + ["many"])))
+    assert account(night.run("ingest")) == {"clean": 9, "tokens_in is not a whole number": 1}
+    assert [row["tokens_in"] for row in night.rows("ingest", "rows")] == [12] * 9
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Asia/Kolkata"])
+def test_times_of_any_unit_and_zone_are_the_same_instant(night, unit, zone):
+    rows = make_rows(NIGHT, 5, seed=1, ts=[datetime(2026, 1, 3, 9, i, tzinfo=UTC) for i in range(5)])
+    place = rows.schema.get_field_index("ts")
+    night.deliver(rows.set_column(place, "ts", rows["ts"].cast(pa.timestamp(unit, zone))))
+    assert account(night.run("ingest")) == {"clean": 5}
+    assert pq.read_table(night.output("ingest", "rows"))["ts"].equals(rows["ts"])
+
+
+def test_unknown_columns_are_named_and_optional_ones_may_be_absent(night):
+    rows = make_rows(NIGHT, 5, seed=1).drop_columns(["rating", "correction"])
+    night.deliver(rows.append_column("colour", pa.array(["red"] * 5)))
+    manifest = night.run("ingest")
+    assert manifest.facts["ignored_columns"] == ["colour"]
+    assert pq.read_table(night.output("ingest", "rows"))["rating"].null_count == 5
+
+
+def nothing(folder):
+    pass
+
+
+def empty_jsonl(folder):
+    (folder / "log.jsonl").write_bytes(b"")
+
+
+def empty_table(folder):
+    pq.write_table(SCHEMA.empty_table(), folder / "part.parquet")
+
+
+def without_tenant(folder):
+    pq.write_table(make_rows(NIGHT, 5, seed=1).drop_columns(["tenant", "opt_out"]), folder / "part.parquet")
+
+
+def half_a_parquet(folder):
+    pq.write_table(make_rows(NIGHT, 50, seed=1), folder / "part.parquet")
+    (folder / "part.parquet").write_bytes((folder / "part.parquet").read_bytes()[:-9])
+
+
+def open_quote(folder):
+    (folder / "log.csv").write_text('request_id,ts\n"' + "x" * 40_000_000)
+
+
+def spreadsheet(folder):
+    (folder / "log.xlsx").write_bytes(b"PK")
+
+
+@pytest.mark.parametrize(
+    ("delivery", "words"),
+    [
+        (nothing, "No file"),
+        (empty_jsonl, "holds no rows|hold no rows"),
+        (empty_table, "hold no rows"),
+        (without_tenant, "part.parquet has no column opt_out, tenant"),
+        (half_a_parquet, "Parquet in part.parquet"),
+        (open_quote, "A quote is probably not closed"),
+        (spreadsheet, "log.xlsx"),
+    ],
+)
+def test_a_delivery_that_cannot_be_used_holds_the_night_in_words(night, delivery, words):
+    delivery(night.folder)
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert any(re.search(words, reason) for reason in manifest.reasons), manifest.reasons
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """A real S3 protocol server on a free loopback port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for key, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }.items():
+        monkeypatch.setenv(key, value)
+    S3FileSystem.clear_instance_cache()  # else it keeps the address of an earlier test's server
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="logs")
+    yield client
+    for found in client.list_objects_v2(Bucket="logs").get("Contents", []):
+        client.delete_object(Bucket="logs", Key=found["Key"])
+    server.stop()
+
+
+def test_a_delivery_in_s3_and_a_lake_in_s3(night, bucket, tmp_path):
+    source = tmp_path / "part.parquet"
+    pq.write_table(make_rows(NIGHT, 80, seed=1), source)
+    bucket.upload_file(str(source), "logs", f"dt={NIGHT}/part.parquet")
+    night.overrides |= {"ingest.source": "s3://logs/dt={night}/*.parquet", "lake_root": "s3://logs/lake"}
+    assert account(night.run("ingest")) == {"clean": 80}
+    assert night.run("validate").verdict == "proceed"
+    lake = Lake("s3://logs/lake", 256)
+    assert lake.interactions(NIGHT, NIGHT, NIGHT).equals(make_rows(NIGHT, 80, seed=1))
+    before = lake.digest(NIGHT, NIGHT, NIGHT)
+    night.run("validate", rerun=True)
+    assert lake.digest(NIGHT, NIGHT, NIGHT) == before
+    lake.publish(NIGHT, [])
+    assert lake.days(NIGHT) == []
+
+
+def test_an_s3_folder_without_a_delivery_holds(night, bucket):
+    night.overrides |= {"ingest.source": "s3://logs/dt={night}/*.parquet"}
+    assert night.run("ingest").verdict == "hold"
+
+
+@pytest.mark.slow
+def test_an_s3_that_does_not_answer_is_a_fault_in_words(night, bucket, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    S3FileSystem.clear_instance_cache()
+    night.overrides |= {"ingest.source": "s3://logs/dt={night}/*.parquet"}
+    with pytest.raises(InputError, match="Check the address"):
+        night.run("ingest")

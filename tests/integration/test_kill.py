@@ -1,0 +1,97 @@
+"""kill -9 at every step, then rerun: the same manifests, nothing lost, nothing twice."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import date
+
+import pytest
+
+from pipelines.adapters.lake import Lake
+from pipelines.adapters.ledger import Ledger
+from pipelines.config import load_config
+from pipelines.contract import CLOSING, NIGHTLY
+from pipelines.runner import Run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+NIGHT = date(2026, 1, 1)
+STEPS = (*NIGHTLY, *CLOSING)
+
+
+def start(step, home, *more):
+    where = ["--config", "tests/tiny.toml", "--home", str(home)]
+    command = [sys.executable, "-m", "pipelines", step, *where, *more]
+    if step in STEPS:
+        command += ["--run-dir", str(home / "runs" / str(NIGHT))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output = process.communicate()[0]
+    assert process.returncode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    """Two equal homes: in one each step runs undisturbed, in the other each is killed once first."""
+    calm, killed = (tmp_path_factory.mktemp(name) / "home" for name in ("calm", "killed"))
+    finish(start("prepare", calm))
+    finish(start("sample", calm, "--night", str(NIGHT)))
+    shutil.copytree(calm, killed)
+    alive = []
+    for step in STEPS:
+        began = time.monotonic()
+        finish(start(step, calm))
+        seconds = time.monotonic() - began
+        process = start(step, killed)
+        time.sleep(seconds * 0.7)
+        alive.append(process.poll() is None)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        finish(start(step, killed))
+    return calm, killed, alive
+
+
+def run_of(home):
+    return Run(str(home / "runs" / str(NIGHT)))
+
+
+def test_most_steps_were_killed_at_work(nights):
+    assert sum(nights[2]) >= len(STEPS) - 3
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "report"])  # the page shows clock times
+def test_the_manifest_is_the_same(nights, step):
+    calm, killed = (run_of(home).manifest(step) for home in nights[:2])
+    assert killed.model_dump(exclude={"usage", "readings"}) == calm.model_dump(exclude={"usage", "readings"})
+    assert killed.digest == calm.digest
+
+
+def test_the_lake_holds_each_row_once(nights):
+    calm, killed = (Lake(f"{home}/lake", 512) for home in nights[:2])
+    rows = [lake.interactions(date(2025, 12, 1), NIGHT, NIGHT) for lake in (calm, killed)]
+    assert rows[0].equals(rows[1])
+    ids = rows[1]["request_id"].to_pylist()
+    assert len(ids) == len(set(ids)) > 0
+
+
+def test_one_decision_and_each_cost_once(nights):
+    ledger = Ledger(f"sqlite:///{nights[1]}/ledger.db")
+    assert [d.outcome for d in ledger.decisions()] == ["trained"]
+    assert sorted(row["step"] for row in ledger.costs(str(NIGHT))) == sorted(NIGHTLY)
+
+
+def test_one_registered_version(nights):
+    from pipelines.adapters.registry import Registry
+
+    config = load_config("tests/tiny.toml", nights[1])
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    assert [version.version for version in registry.versions()] == ["1"]
+
+
+def test_all_of_it_verifies(nights):
+    assert "0 problems" in finish(start("verify", nights[1]))

@@ -1,0 +1,180 @@
+"""The registry on a real MLflow database: nothing twice, nothing lost, the same logits elsewhere."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipelines.adapters.engine import Engine
+from pipelines.adapters.registry import CANDIDATE, PRODUCTION, Registry, adapter_digest
+from pipelines.adapters.tracker import Tracker
+from pipelines.config import Config, Model
+from pipelines.contract import Verdict
+from pipelines.errors import IntegrityError
+from pipelines.runner import Run, run_step
+from tests import tiny
+from tests.nightfall import finish
+
+ASKED = [[{"role": "user", "content": "Where is the femur?"}], [{"role": "user", "content": "Why?"}]]
+ELSEWHERE = """
+import sys, numpy as np
+from pipelines.adapters.engine import Engine
+from pipelines.config import Model
+engine = Engine(Model(threads=1), sys.argv[1])
+engine.load("fetched", sys.argv[2])
+asked = [[{"role": "user", "content": text}] for text in ("Where is the femur?", "Why?")]
+np.save(sys.argv[3], engine.next_logits(asked))
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="module")
+def adapters(base, tmp_path_factory):
+    """Two trained adapters: only the two files that `train` keeps."""
+    folder = tmp_path_factory.mktemp("adapters")
+    made = []
+    for number in (1, 2):
+        path = tiny.make_adapter(base, folder / str(number), [f"number {number} has learned this"], number)
+        (path / "README.md").unlink(missing_ok=True)
+        made.append(path)
+    return made
+
+
+@pytest.fixture
+def config(home, base):
+    return Config.model_validate({"profile": "test", "home": str(home), "model": {"base": str(base)}})
+
+
+def registry_of(config):
+    return Registry(config.path(config.tracking_uri), config.register_.name)
+
+
+def night(config, adapter, day, identity="b" * 64):
+    """Finished steps of a night whose candidate is `adapter`, up to the gate."""
+    run = Run(f"{config.home}/runs/{day}")
+    train = {"adapter_digest": adapter_digest(adapter), "base_digest": identity, "tokenizer_digest": "t" * 64}
+    data = adapter.parent / "train.jsonl"
+    data.write_text("{}\n")
+    finish(run, "decide", {"baseline": {"kind": "base"}})
+    finish(run, "curate", {"nights": ["2026-01-01", day]}, {"train": data})
+    finish(run, "train", train, {"adapter": adapter})
+    finish(run, "evaluate", {})
+    finish(run, "gate", {})
+    return run
+
+
+def register(config, run, **how):
+    run_step("register", run.folder.uri, config, **how)
+    return run.manifest("register")
+
+
+def test_an_empty_registry_answers_that_nothing_is_in_production(config):
+    registry = registry_of(config)
+    assert registry.production() is None
+    registry.prepare()
+    registry.prepare()
+    assert registry.production() is None
+    assert registry.versions() == []
+
+
+def test_a_registered_adapter_holds_its_evidence_and_is_the_candidate(config, adapters):
+    run = night(config, adapters[0], "2026-01-02")
+    manifest = register(config, run)
+    found = registry_of(config).by_alias(CANDIDATE)
+    assert found.version == manifest.facts["version"] == "1"
+    assert found.digest == adapter_digest(adapters[0])
+    assert found.nights == ("2026-01-01", "2026-01-02")
+    assert found.run_id == "2026-01-02"
+    assert found.tags["base_digest"] == "b" * 64
+    assert found.tags["tokenizer_digest"] == "t" * 64
+    assert found.tags["evidence_evaluate"] == run.manifest("evaluate").digest
+    assert found.tags["data_digest"] == run.manifest("curate").outputs["train"].sha256
+    assert sorted(path.name for path in registry_of(config).fetch("1").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+
+
+def test_registering_again_makes_no_second_version(config, adapters):
+    run = night(config, adapters[0], "2026-01-02")
+    first = register(config, run)
+    again = register(config, run, rerun=True)
+    assert again.digest == first.digest
+    assert [version.version for version in registry_of(config).versions()] == ["1"]
+
+
+def test_a_kill_before_the_alias_moved_is_mended_by_the_rerun(config, adapters):
+    register(config, night(config, adapters[0], "2026-01-01"))
+    run = night(config, adapters[1], "2026-01-02")
+    second = register(config, run)
+    registry_of(config).point(CANDIDATE, "1")  # as if the kill came right before
+    shutil.rmtree(f"{run.folder.uri}/register")
+    again = register(config, run)
+    assert again.digest == second.digest
+    assert registry_of(config).by_alias(CANDIDATE).version == "2"
+    assert [version.version for version in registry_of(config).versions()] == ["1", "2"]
+
+
+def test_the_candidate_before_is_on_record(config, adapters):
+    assert register(config, night(config, adapters[0], "2026-01-01")).facts["previous_candidate"] is None
+    assert register(config, night(config, adapters[1], "2026-01-02")).facts["previous_candidate"] == "1"
+
+
+def test_production_is_what_the_alias_names(config, adapters):
+    register(config, night(config, adapters[0], "2026-01-01"))
+    register(config, night(config, adapters[1], "2026-01-02"))
+    registry_of(config).point(PRODUCTION, "1")
+    assert registry_of(config).production().version == "1"
+    assert registry_of(config).by_alias(CANDIDATE).version == "2"
+
+
+def test_a_dry_run_registers_nothing_and_says_so(config, adapters):
+    dry = config.model_copy(update={"register_": config.register_.model_copy(update={"dry_run": True})})
+    manifest = register(dry, night(config, adapters[0], "2026-01-02"))
+    assert manifest.verdict is Verdict.SKIP
+    assert "dry run" in manifest.reasons[0]
+    registry_of(config).prepare()
+    assert registry_of(config).versions() == []
+
+
+def test_changed_files_are_not_served(config, adapters):
+    register(config, night(config, adapters[0], "2026-01-02"))
+    weights = registry_of(config).fetch("1") / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match="register that night again"):
+        registry_of(config).fetch("1")
+
+
+@pytest.mark.slow
+def test_a_fetched_adapter_gives_the_same_logits_in_another_folder_and_process(
+    config, base, adapters, tmp_path
+):
+    register(config, night(config, adapters[1], "2026-01-02"))
+    engine = Engine(Model(threads=1), str(base))
+    bare = engine.next_logits(ASKED)
+    engine.load("trained", adapters[1])
+    here = engine.next_logits(ASKED)
+    elsewhere = shutil.copytree(registry_of(config).fetch("1"), tmp_path / "elsewhere")
+    arguments = [str(base), str(elsewhere), str(tmp_path / "logits.npy")]
+    subprocess.run([sys.executable, "-c", ELSEWHERE, *arguments], check=True)
+    assert np.array_equal(np.load(tmp_path / "logits.npy"), here)
+    assert not np.array_equal(here, bare)
+
+
+def test_a_step_logged_twice_is_stored_once(config):
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    mlflow_id = tracker.run("2026-01-02", "f" * 64)
+    for _ in range(2):
+        assert tracker.run("2026-01-02", "f" * 64) == mlflow_id
+        tracker.params(mlflow_id, {"epochs": 2})
+        for step in range(3):
+            tracker.metrics(mlflow_id, step, {"loss": 1 / (step + 1)})
+        tracker.finish(mlflow_id, {"adapter_digest": "d"})
+    assert tracker.run("2026-01-02", "e" * 64) != mlflow_id
+    assert tracker.curve(mlflow_id, "loss") == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]

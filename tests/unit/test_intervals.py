@@ -1,0 +1,55 @@
+"""The intervals hold what they promise, shown by simulation over many draws."""
+
+import numpy as np
+import pytest
+
+from pipelines.policy.intervals import bootstrap_mean, paired_difference
+
+
+@pytest.mark.parametrize(("n", "share"), [(240, 0.1), (240, 0.45), (60, 0.5)])
+def test_interval_covers_the_true_share_about_as_often_as_it_says(n, share):
+    rng = np.random.default_rng(1)
+    hits = 0
+    for draw in range(600):
+        found = bootstrap_mean(rng.random(n) < share, 400, 0.95, draw)
+        hits += found.low <= share <= found.high
+    assert 0.92 <= hits / 600 <= 0.98
+
+
+def test_paired_interval_covers_the_true_difference_and_is_narrower_than_unpaired():
+    rng = np.random.default_rng(2)
+    hits, narrower = 0, 0
+    for draw in range(400):
+        before = (rng.random(240) < 0.3).astype(float)
+        gained = rng.random(240) < 0.1  # a tenth of the items become right, whatever they were
+        after = np.where(gained, 1.0, before)
+        found = paired_difference(before, after, 400, 0.95, draw)
+        hits += found.low <= 0.07 <= found.high
+        unpaired = sum(np.ptp(bootstrap_mean(side, 400, 0.95, draw)[1:]) ** 2 for side in (before, after))
+        narrower += (found.high - found.low) ** 2 < unpaired
+    assert 0.92 <= hits / 400 <= 0.98
+    assert narrower == 400
+
+
+def test_no_difference_is_excluded_about_as_rarely_as_promised():
+    rng = np.random.default_rng(3)
+    alarms = 0
+    for draw in range(600):
+        before, after = rng.random((2, 120)) < 0.4
+        found = paired_difference(before, after, 400, 0.95, draw)
+        alarms += not found.low <= 0 <= found.high
+    assert alarms / 600 <= 0.08
+
+
+def test_equal_data_and_seed_give_equal_limits_and_the_value_lies_between():
+    values = np.random.default_rng(4).normal(size=50)
+    first, again = (bootstrap_mean(values, 1_300, 0.9, 5) for _ in range(2))
+    assert first == again
+    assert first.low < first.value < first.high
+    wider = bootstrap_mean(values, 1_300, 0.99, 5)
+    assert wider.low < first.low < first.high < wider.high
+
+
+def test_without_values_there_is_no_interval():
+    with pytest.raises(ValueError, match="at least one value"):
+        bootstrap_mean([], 100, 0.95, 0)

@@ -1,0 +1,73 @@
+from datetime import date, timedelta
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.adapters.lake import GROUP_ROWS, Lake, write_parquet
+from pipelines.schema import SCHEMA
+from tests.interactions import make_rows
+
+NIGHT = date(2026, 1, 3)
+BEFORE = NIGHT - timedelta(days=1)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return Lake(str(tmp_path / "lake"), memory_mib=256)
+
+
+def test_rows_come_back_sorted_and_typed(lake):
+    rows = make_rows(NIGHT, 50, seed=1)
+    assert lake.publish(NIGHT, rows.take(list(reversed(range(50))))) == {NIGHT: 50}
+    assert lake.interactions(NIGHT, NIGHT, NIGHT).equals(rows)
+    some = lake.interactions(NIGHT, NIGHT, NIGHT, columns=["ts", "rating"])
+    assert some.schema == pa.schema([SCHEMA.field("ts"), SCHEMA.field("rating")])
+
+
+def test_a_lake_without_rows_is_an_empty_table(lake):
+    assert lake.interactions(BEFORE, NIGHT, NIGHT).equals(SCHEMA.empty_table())
+    assert lake.days(NIGHT) == []
+    assert lake.query("SELECT count(*) AS n FROM interactions", NIGHT, NIGHT, NIGHT)["n"].to_pylist() == [0]
+
+
+def test_a_late_row_joins_its_own_day_and_is_invisible_as_of_the_night_before(lake):
+    lake.publish(BEFORE, make_rows(BEFORE, 10, seed=1))
+    before = lake.digest(BEFORE, BEFORE, BEFORE)
+    lake.publish(NIGHT, pa.concat_tables([make_rows(NIGHT, 10, seed=2), make_rows(BEFORE, 3, seed=3)]))
+    assert lake.interactions(BEFORE, BEFORE, as_of=NIGHT).num_rows == 13
+    assert lake.interactions(BEFORE, BEFORE, as_of=BEFORE).num_rows == 10
+    assert lake.digest(BEFORE, BEFORE, BEFORE) == before != lake.digest(BEFORE, BEFORE, NIGHT)
+    assert lake.days(NIGHT) == [BEFORE, NIGHT]
+    assert lake.days(BEFORE) == [BEFORE]
+
+
+def test_publishing_again_replaces_what_the_night_had_and_only_that(lake):
+    lake.publish(BEFORE, make_rows(BEFORE, 10, seed=1))
+    lake.publish(NIGHT, pa.concat_tables([make_rows(NIGHT, 10, seed=2), make_rows(BEFORE, 3, seed=3)]))
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=4))
+    assert lake.interactions(BEFORE, NIGHT, NIGHT).num_rows == 15
+    lake.publish(NIGHT, [])
+    assert lake.interactions(BEFORE, NIGHT, NIGHT).num_rows == 10
+
+
+def test_equal_rows_give_equal_bytes_however_they_are_batched(tmp_path):
+    rows = make_rows(NIGHT, 300, seed=1)
+    write_parquet(tmp_path / "a", rows.to_batches(), SCHEMA)
+    write_parquet(tmp_path / "b", rows.to_batches(max_chunksize=7), SCHEMA)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_large_files_have_row_groups_of_a_fixed_size(tmp_path):
+    batch = pa.record_batch({"x": pa.array(range(70_000), pa.int64())})
+    assert write_parquet(tmp_path / "x", [batch, batch], batch.schema) == 140_000
+    metadata = pq.ParquetFile(tmp_path / "x").metadata
+    groups = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert groups == [GROUP_ROWS, GROUP_ROWS, 140_000 - 2 * GROUP_ROWS]
+
+
+def test_a_file_that_was_not_finished_is_not_seen(lake, tmp_path):
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=1))
+    folder = tmp_path / "lake" / "interactions" / f"dt={NIGHT}"
+    (folder / f".delivery={NIGHT}.parquet.partial").write_bytes(b"half")
+    assert lake.interactions(NIGHT, NIGHT, NIGHT).num_rows == 5

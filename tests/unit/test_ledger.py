@@ -1,0 +1,123 @@
+import multiprocessing
+import sqlite3
+from datetime import date
+
+import pytest
+
+from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.signer import Signer
+from pipelines.errors import ConfigError, InputError, IntegrityError
+
+
+@pytest.fixture
+def ledger(home):
+    return Ledger(f"sqlite:///{home}/ledger.db")
+
+
+def document(night="2026-01-01", outcome="trained"):
+    fields = {"run_id": night, "night": night, "outcome": outcome}
+    return {**fields, "reasons": ["because"], "facts": {"a": 1}, "evidence": {"gate": "d"}}
+
+
+def cost(step="train", night="2026-01-01", cpu_seconds=3600.0):
+    row = {"run_id": night, "step": step, "night": night, "seconds": 1.0, "cpu_seconds": cpu_seconds}
+    return {**row, "gpu_seconds": 0.0, "amount": 0.04, "currency": "EUR"}
+
+
+def by_hand(home, statement):
+    with sqlite3.connect(f"{home}/ledger.db") as connection:
+        for table in ("decisions", "audit"):
+            for verb in ("update", "delete"):
+                connection.execute(f"DROP TRIGGER {table}_no_{verb}")
+        connection.execute(statement)
+
+
+def test_what_is_written_twice_is_there_once(ledger):
+    for _ in range(2):
+        ledger.add_decision(document(), "s")
+        ledger.add_cost(cost())
+        ledger.add_task_event("dag", "run", "train", 1, "success")
+    assert [d.run_id for d in ledger.decisions()] == ["2026-01-01"]
+    assert ledger.verify() == 3
+
+
+def test_a_decision_stands_for_good(ledger):
+    ledger.add_decision(document(), "s")
+    with pytest.raises(IntegrityError, match="another one already"):
+        ledger.add_decision(document(outcome="skipped"), "s")
+    assert ledger.decision("2026-01-01").outcome == "trained"
+
+
+def test_a_night_sees_only_earlier_nights(ledger):
+    for night in ("2026-01-02", "2026-01-01", "2026-01-03"):
+        ledger.add_decision(document(night), "s")
+        ledger.add_cost(cost(night=night))
+    assert [str(d.night) for d in ledger.decisions(before=date(2026, 1, 3))] == ["2026-01-01", "2026-01-02"]
+    assert ledger.cpu_hours(date(2026, 1, 1), date(2026, 1, 2)) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("verb", ["UPDATE decisions SET outcome = 'x'", "DELETE FROM audit"])
+def test_the_database_refuses_changes(ledger, home, verb):
+    ledger.add_decision(document(), "s")
+    with (
+        sqlite3.connect(f"{home}/ledger.db") as connection,
+        pytest.raises(sqlite3.IntegrityError, match="append-only"),
+    ):
+        connection.execute(verb)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE decisions SET outcome = 'skipped' WHERE run_id = '2026-01-02'", "changed or removed"),
+        ("DELETE FROM decisions WHERE run_id = '2026-01-02'", "changed or removed"),
+        ("DELETE FROM audit WHERE seq = 2", "does not follow"),
+        ("DELETE FROM audit WHERE seq = 3", "no link names"),
+        ("UPDATE audit SET at = '2020-01-01' WHERE seq = 1", "does not follow"),
+    ],
+)
+def test_changes_by_hand_are_found(ledger, home, statement, words):
+    for night in ("2026-01-01", "2026-01-02", "2026-01-03"):
+        ledger.add_decision(document(night), "s")
+    by_hand(home, statement)
+    with pytest.raises(IntegrityError, match=words):
+        ledger.verify()
+
+
+def _write_many(url, writer):
+    ledger = Ledger(url)
+    for number in range(20):
+        ledger.add_task_event("dag", f"run-{writer}", f"task-{number}", 1, "success")
+
+
+def test_many_writers_keep_one_chain(ledger, home):
+    url = f"sqlite:///{home}/ledger.db"
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(url, n)) for n in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert ledger.verify() == 60
+
+
+def test_another_database_is_refused_in_words():
+    with pytest.raises(ConfigError, match="sqlite"):
+        Ledger("postgresql://localhost/x")
+
+
+def test_a_signature_fits_only_what_was_signed(home):
+    signer = Signer(home / "keys")
+    signature = signer.sign(b"document")
+    assert signer.is_valid(b"document", signature)
+    assert not signer.is_valid(b"documents", signature)
+    assert not signer.is_valid(b"document", "00" * 64)
+    assert not signer.is_valid(b"document", "not hex")
+    assert (home / "keys" / "signing.key").stat().st_mode & 0o777 == 0o600
+    assert Signer(home / "keys").sign(b"document") == signature
+
+
+def test_verifying_without_a_key_says_what_is_missing(home):
+    with pytest.raises(InputError, match="public key"):
+        Signer(home / "keys").is_valid(b"x", "00")

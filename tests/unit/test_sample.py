@@ -1,0 +1,88 @@
+"""The sample workload's layout: pure, by the seed."""
+
+from collections import Counter
+from datetime import date, timedelta
+
+import pytest
+
+from pipelines.config import Sample, load_config
+from pipelines.errors import InputError
+from pipelines.sample import next_night, plan, questions, suite_rows
+
+CONFIG = load_config("config/demo.toml", "unused")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return questions(CONFIG.task.labels)
+
+
+@pytest.fixture(scope="module")
+def laid(pool):
+    return plan(pool, CONFIG.sample)
+
+
+def shares(nights):
+    counts = Counter(item.label for night in nights for item in night)
+    return {label: count / counts.total() for label, count in counts.items()}
+
+
+def test_the_pool_is_distinct_short_and_has_every_department(pool):
+    every = [question.lower() for rows in pool.values() for question in rows]
+    assert len(every) == len(set(every)) > 7_500
+    assert max(map(len, every)) <= 160
+    assert set(pool) == set(CONFIG.task.labels)
+
+
+def test_every_night_is_full_and_the_suite_is_balanced(laid):
+    assert [len(night) for night in laid.nights] == [CONFIG.sample.rows_per_night] * CONFIG.sample.nights
+    assert set(Counter(item.label for item in laid.suite).values()) == {CONFIG.sample.holdout_per_label}
+
+
+def test_no_frozen_question_is_ever_asked(laid):
+    frozen = {item.question.lower() for item in laid.suite}
+    assert not frozen & {item.question.lower() for night in laid.nights for item in night}
+
+
+def test_only_the_stated_share_is_asked_again(laid):
+    seen = set()
+    for number, night in enumerate(laid.nights):
+        again = sum(item.question in seen for item in night)
+        assert again == (0 if number == 0 else round(0.02 * len(night)))
+        assert len({item.question for item in night}) == len(night)
+        seen |= {item.question for item in night}
+
+
+def test_the_mix_shifts_on_the_known_night_and_not_before(laid):
+    shift = CONFIG.sample.shift_night - 1
+    before, after = shares(laid.nights[:shift]), shares(laid.nights[shift:])
+    assert all(0.06 < share < 0.11 for share in before.values())
+    assert before["Dental"] < 0.11 < 0.3 < after["Dental"]
+    assert all(shares([night])["Dental"] < 0.2 for night in laid.nights[:shift])
+    assert all(shares([night])["Dental"] > 0.25 for night in laid.nights[shift:])
+
+
+def test_the_seed_decides(pool, laid):
+    assert plan(pool, CONFIG.sample) == laid
+    assert plan(pool, CONFIG.sample.model_copy(update={"seed": 8})) != laid
+
+
+def test_too_many_nights_are_refused_in_words(pool):
+    with pytest.raises(InputError, match="too few for night"):
+        plan(pool, Sample(nights=60))
+
+
+def test_suite_rows_hold_what_is_served(laid):
+    row = suite_rows(laid, CONFIG)[0]
+    assert [message["role"] for message in row["messages"]] == ["system", "user"]
+    assert row["messages"][0]["content"] == CONFIG.task.system_prompt
+    assert row["answer"] == row["subject"]
+    assert set(row) == {"id", "subject", "messages", "answer", "tenant", "locale", "channel"}
+    assert len({row["id"] for row in suite_rows(laid, CONFIG)}) == len(laid.suite)
+
+
+def test_the_next_night_follows_the_last_decided_one():
+    first = CONFIG.sample.first_night
+    assert next_night([], CONFIG) == first
+    assert next_night({first, first + timedelta(days=2)}, CONFIG) == first + timedelta(days=3)
+    assert next_night([date(2026, 1, 30)], CONFIG) == date(2026, 1, 31)
