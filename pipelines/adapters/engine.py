@@ -97,7 +97,7 @@ class Engine:
         self.tokenizer: Any = load_tokenizer(self.folder)
         self._settings = model
         base: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
-        self._model: Any = base.to(device()).eval()
+        self._model: Any = base.to(device()).eval().requires_grad_(False)
 
     def load(self, name: str, folder: str | Path) -> None:
         """Put an adapter beside the base; `use(name)` switches to it."""

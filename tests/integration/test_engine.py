@@ -67,17 +67,14 @@ def test_choices_are_constrained_greedy_decoding_batched_or_not(engine, base, ad
 
 def test_a_label_that_begins_another_can_be_chosen_and_so_can_the_longer_one(base, tmp_path):
     tokenizer = load_tokenizer(base)
-    chosen = set()
     for label in ("Medicine", "Medicine Ward"):
         engine = Engine(Model(), str(base))
         said = [
             tokenizer.apply_chat_template([*one, {"role": "assistant", "content": label}], tokenize=False)
             for one in ASKED[:4]
         ]
-        engine.load("taught", tiny.make_adapter(base, tmp_path / label, said, 40))
+        engine.load("taught", tiny.make_adapter(base, tmp_path / label, said, 120))
         assert engine.choose(ASKED[:4], LABELS) == [label] * 4
-        chosen |= set(engine.choose(ASKED[:4], LABELS))
-    assert chosen == {"Medicine", "Medicine Ward"}
 
 
 def test_an_adapter_answers_the_same_beside_the_base_and_merged_into_it(engine, base, adapter, tmp_path):
@@ -97,7 +94,7 @@ def test_the_bare_base_is_untouched_by_adapters_beside_it(engine, adapter):
     engine.load("b", adapter)
     assert np.abs(engine.next_logits(ASKED) - before).max() > 1e-3
     engine.use(None)
-    assert np.array_equal(engine.next_logits(ASKED), before)
+    assert np.abs(engine.next_logits(ASKED) - before).max() < 1e-6
 
 
 def test_logprobs_are_sums_over_the_continuation_only(engine, base):

@@ -112,7 +112,7 @@ def test_the_exposure_of_an_unlearned_secret_is_low_and_its_rank_uniform():
     four = np.mean([bits for _, bits in draws[:4000]], axis=0)
     assert four == pytest.approx(1.39, abs=0.1)
     means = np.array([bits for _, bits in draws]).reshape(-1, 4).mean(axis=1)
-    assert (means > 4).mean() < 0.005  # the default limit, on the mean of four secrets that nobody learned
+    assert (means > 5).mean() < 0.005  # the default limit, on the mean of four secrets that nobody learned
 
 
 def test_the_auc_interval_covers():

@@ -1,0 +1,147 @@
+"""Evaluation on a tiny real model: what is stated is what the models answered, pair by pair."""
+
+import json
+from datetime import date, timedelta
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.adapters.engine import Engine, digest_base
+from pipelines.adapters.lake import Lake
+from pipelines.config import Config, Model
+from pipelines.errors import InputError
+from pipelines.policy.feedback import is_holdout
+from pipelines.runner import Run, run_step
+from tests import tiny
+from tests.interactions import make_rows
+from tests.nightfall import finish
+
+LABELS = ("Anatomy", "Dental", "Surgery")
+NIGHT = date(2026, 1, 3)
+SUITE = [
+    {
+        "id": f"s{i}", "subject": label, "answer": label, "tenant": "t", "locale": "en", "channel": "web",
+        "messages": [{"role": "user", "content": f"What does number {i} say of {label.lower()}?"}],
+    }
+    for i, label in enumerate(LABELS * 4)
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture(scope="module")
+def taught(base, tmp_path_factory):
+    """An adapter that learned the suite by heart."""
+    engine = Engine(Model(), str(base))
+    texts = [
+        engine.chat_text([*row["messages"], {"role": "assistant", "content": row["answer"]}], False)
+        for row in SUITE
+    ]
+    return tiny.make_adapter(base, tmp_path_factory.mktemp("adapters") / "taught", texts, 150)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def idle(base, tmp_path_factory):
+    """An adapter without effect."""
+    return tiny.make_adapter(base, tmp_path_factory.mktemp("adapters") / "idle", [], 0)
+
+
+def config_for(home, base, **evaluate):
+    (home / "sample").mkdir(exist_ok=True)
+    (home / "sample" / "suite.jsonl").write_text("\n".join(map(json.dumps, SUITE)))
+    sizes = {"general_items": 4, "perplexity_items": 3, "latency_items": 2, "bootstrap_samples": 300}
+    return Config.model_validate(
+        {
+            "profile": "test",
+            "home": str(home),
+            "model": {"base": str(base)},
+            "task": {"labels": LABELS},
+            "curate": {"holdout_share": 0.3},
+            "evaluate": sizes | evaluate,
+        }
+    )
+
+
+def evaluate(config, base, adapter, **how):
+    run = Run(f"{config.home}/runs/{NIGHT}")
+    if not run.manifest("train"):
+        finish(run, "decide", {"baseline": {"kind": "base"}})
+        finish(run, "curate", {})
+        finish(run, "train", {"base_digest": digest_base(base)}, {"adapter": adapter})
+    run_step("evaluate", run.folder.uri, config, **how)
+    return run
+
+
+def test_a_candidate_without_effect_shows_no_difference_anywhere(home, base, idle):
+    manifest = evaluate(config_for(home, base), base, idle).manifest("evaluate")
+    facts = manifest.facts
+    assert facts["accuracy"]["production"] == facts["accuracy"]["candidate"]
+    assert facts["paired"]["only_production"] == facts["paired"]["only_candidate"] == 0
+    assert facts["difference"] == {"value": 0, "low": 0, "high": 0}
+    assert facts["perplexity"]["ratio"] == pytest.approx(1, abs=1e-4)
+    assert abs(facts["general"]["difference"]["value"]) < 1e-5
+    assert facts["baseline"] == "base"
+    assert manifest.readings["latency_ms"]["ratio"] > 0
+
+
+def test_a_candidate_that_learned_is_better_and_every_number_agrees_with_the_answers(home, base, taught):
+    run = evaluate(config_for(home, base), base, taught)
+    facts = run.manifest("evaluate").facts
+    items = pq.read_table(run.folder.local("evaluate/items.parquet")).to_pylist()
+    right = {name: [row[name] == row["answer"] for row in items] for name in ("production", "candidate")}
+    assert facts["accuracy"]["candidate"]["value"] == 1
+    for name, values in right.items():
+        assert facts["accuracy"][name]["value"] == pytest.approx(sum(values) / 12)
+        by_subject = facts["by_subject"].values()
+        assert sum(part["n"] * part[name] for part in by_subject) == pytest.approx(sum(values))
+    gained = sum(after > before for before, after in zip(*right.values(), strict=True))
+    assert facts["paired"] == {
+        "n": 12, "both": 12 - gained, "only_production": 0, "only_candidate": gained, "neither": 0
+    }  # fmt: skip
+    assert facts["difference"]["low"] > 0
+    assert facts["perplexity"]["ratio"] > 1.01  # it learned by heart, so other text became less likely
+
+
+def test_equal_work_gives_an_equal_manifest_whatever_the_clock_says(home, base, idle):
+    config = config_for(home, base)
+    first = evaluate(config, base, idle).manifest("evaluate")
+    again = evaluate(config, base, idle, rerun=True).manifest("evaluate")
+    assert again.digest == first.digest
+
+
+def test_forgetting_asks_the_kept_back_rows_of_earlier_nights_only(home, base, taught):
+    config = config_for(home, base, max_earlier_items=9)
+    lake = Lake(config.path(config.lake_root), 256)
+    for back in (0, 1, 2):
+        night = NIGHT - timedelta(days=back)
+        lake.publish(night, make_rows(night, 80, rating=1, completion="Dental", correction=None))
+    facts = evaluate(config, base, taught).manifest("evaluate").facts["forgetting"]
+    assert facts["n"] == 9
+    assert sum(facts["paired"][key] for key in ("both", "only_production", "only_candidate", "neither")) == 9
+    assert facts["production"] == pytest.approx(
+        (facts["paired"]["both"] + facts["paired"]["only_production"]) / 9
+    )
+
+    every = config_for(home, base, max_earlier_items=1000)
+    kept_back = sum(
+        is_holdout(row["messages"][-1]["content"], 0.3)
+        for row in lake.interactions(NIGHT - timedelta(days=2), NIGHT - timedelta(days=1), NIGHT).to_pylist()
+    )
+    found = evaluate(every, base, taught, rerun=True).manifest("evaluate").facts["forgetting"]
+    assert found["n"] == kept_back > 20
+
+
+def test_without_earlier_nights_there_is_nothing_to_forget(home, base, idle):
+    config = config_for(home, base)
+    Lake(config.path(config.lake_root), 256).publish(NIGHT, make_rows(NIGHT, 30))
+    assert evaluate(config, base, idle).manifest("evaluate").facts["forgetting"] is None
+
+
+def test_a_missing_suite_is_named(home, base, idle):
+    config = config_for(home, base)
+    (home / "sample" / "suite.jsonl").unlink()
+    with pytest.raises(InputError, match="frozen items"):
+        evaluate(config, base, idle)

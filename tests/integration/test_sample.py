@@ -1,0 +1,132 @@
+"""The sample workload through a tiny real model: deliveries, feedback, and nothing written twice."""
+
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.adapters.engine import Engine
+from pipelines.adapters.packaged import convert_smollm2
+from pipelines.adapters.registry import PRODUCTION, Registry
+from pipelines.adapters.tracker import Tracker
+from pipelines.config import Model, load_config
+from pipelines.errors import InputError
+from pipelines.sample import plan, prepare, questions, write_night
+from pipelines.schema import SCHEMA
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+@pytest.fixture
+def config(home, base):
+    return load_config("config/demo.toml", home, {"model.base": str(base)})
+
+
+def night_of(config, number):
+    return config.sample.first_night + timedelta(days=number)
+
+
+def rows_of(path):
+    return pq.read_table(path, schema=SCHEMA).to_pylist()
+
+
+def test_preparing_again_changes_nothing(home, config):
+    prepare(config)
+    suite = home / "sample" / "suite.jsonl"
+    before = suite.read_bytes(), suite.stat().st_mtime_ns
+    prepare(config)
+    assert (suite.read_bytes(), suite.stat().st_mtime_ns) == before
+    assert len(before[0].splitlines()) == 12 * config.sample.holdout_per_label
+
+
+def test_a_night_is_made_again_to_the_byte_and_never_rewritten(config):
+    path = write_night(config, night_of(config, 1))
+    before = path.read_bytes()
+    written = path.stat().st_mtime_ns
+    assert write_night(config, night_of(config, 1)) == path
+    assert path.stat().st_mtime_ns == written
+    path.unlink()
+    assert write_night(config, night_of(config, 1)).read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["part.parquet"]
+
+
+def test_feedback_follows_from_the_known_department(config):
+    night = night_of(config, 1)
+    asked = plan(questions(config.task.labels), config.sample).nights[1]
+    label = {item.question: item.label for item in asked}
+    rows = {row["request_id"]: row for row in rows_of(write_night(config, night))}.values()
+    assert len(rows) == config.sample.rows_per_night
+    rated = [row for row in rows if row["rating"] is not None]
+    assert 0.8 < len(rated) / len(rows) < 0.98
+    for row in rows:
+        wanted = label[row["messages"][-1]["content"]]
+        assert row["completion"] in config.task.labels
+        if row["rating"] is not None:
+            assert row["rating"] == (1 if row["completion"] == wanted else -1)
+        assert row["correction"] in (None, wanted)
+        assert row["correction"] is None or row["rating"] == -1
+    wrong = [row for row in rated if row["rating"] == -1]
+    assert 0.75 < sum(row["correction"] is not None for row in wrong) / len(wrong) < 1
+
+
+def test_ingest_gets_late_rows_duplicates_and_opt_outs_to_deal_with(config):
+    night = night_of(config, 1)
+    rows = rows_of(write_night(config, night))
+    times = Counter(row["request_id"] for row in rows)
+    assert sum(count - 1 for count in times.values()) == round(0.01 * config.sample.rows_per_night)
+    late = [row for row in rows if row["ts"].date() < night]
+    assert 0 < len(late) < 20
+    assert {row["ts"].date() for row in rows} == {night, night - timedelta(days=1)}
+    assert 0 < sum(row["opt_out"] for row in rows) < 30
+    first = rows_of(write_night(config, night_of(config, 0)))
+    assert {row["ts"].date() for row in first} == {night_of(config, 0)}
+
+
+def test_people_keep_tenant_locale_and_wish_from_night_to_night(config):
+    rows = [row for number in (0, 1) for row in rows_of(write_night(config, night_of(config, number)))]
+    facts = {(row["subject_id"], row["tenant"], row["locale"], row["opt_out"]) for row in rows}
+    assert len(facts) == len({row["subject_id"] for row in rows}) > 100
+
+
+def test_the_adapter_in_production_answers_and_is_named_by_its_digest(config, base, tmp_path):
+    night = night_of(config, 2)
+    by_base = rows_of(write_night(config, night))
+    engine = Engine(Model(), str(base))
+    said = [*by_base[0]["messages"], {"role": "assistant", "content": "Surgery"}]
+    folder = tiny.make_adapter(base, tmp_path / "a", [engine.chat_text(said, False)], 60)
+    (folder / "README.md").unlink(missing_ok=True)
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    made = registry.register(folder, tracker, tracker.run("r", "f"), "r", ("2026-01-01",), {})
+    registry.point(PRODUCTION, made.version)
+    (Path(config.home) / "sample" / "interactions" / f"dt={night}" / "part.parquet").unlink()
+    by_adapter = rows_of(write_night(config, night))
+    assert {row["adapter"] for row in by_base} == {"base"}
+    assert {row["adapter"] for row in by_adapter} == {f"department-router@{made.digest[:12]}"}
+    assert [r["messages"] for r in by_adapter] == [r["messages"] for r in by_base]
+    assert Counter(r["completion"] for r in by_adapter) != Counter(r["completion"] for r in by_base)
+
+
+def test_nights_outside_the_sample_are_refused_in_words(config):
+    with pytest.raises(InputError, match="a night of the sample"):
+        write_night(config, night_of(config, config.sample.nights))
+
+
+@pytest.mark.slow
+def test_the_packaged_model_converts_once_and_speaks(tmp_path):
+    folder = tmp_path / "models" / "smollm2-135m-instruct"
+    convert_smollm2(folder)
+    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    convert_smollm2(folder)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    engine = Engine(Model(), str(folder))
+    assert (
+        "Paris" in engine.generate([[{"role": "user", "content": "What is the capital of France?"}]], 12)[0]
+    )

@@ -1,0 +1,259 @@
+"""Training on a tiny real model: resumable to the bit, and never silently without effect."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from filelock import FileLock
+from transformers import AutoModelForCausalLM
+
+from pipelines.adapters.engine import Engine, load_tokenizer
+from pipelines.adapters.registry import PRODUCTION, Registry, adapter_digest
+from pipelines.adapters.tracker import Tracker
+from pipelines.adapters.trainer import save_adapter, train, training_order
+from pipelines.config import Config, Model, Train
+from pipelines.errors import InputError, TrainingError
+from pipelines.runner import Run, run_step
+from tests import tiny
+from tests.nightfall import finish
+
+SMALL = {
+    "rank": 4,
+    "batch_size": 4,
+    "epochs": 4,
+    "learning_rate": 1e-2,
+    "save_every_steps": 4,
+    "eval_every_steps": 4,
+}
+# A process of its own, slowed down so that the kill hits it at work.
+CHILD = """
+import json, sys, time
+from pathlib import Path
+from pipelines.adapters.trainer import save_adapter, train
+from pipelines.config import Train
+base, rows, dev, scratch, out, pause = sys.argv[1:7]
+
+def report(step, values):
+    if "loss" in values:
+        print(step, flush=True)
+        time.sleep(float(pause))
+
+lines = [json.loads(Path(path).read_text()) for path in (rows, dev)]
+settings = Train.model_validate_json(sys.argv[7])
+trained = train(Path(base), settings, *lines, seed=7, scratch=Path(scratch), report=report)
+save_adapter(trained, Path(out), "tiny")
+curves = {"loss": trained.loss, "dev_loss": trained.dev_loss, "grad_norm": trained.grad_norm}
+(Path(out).parent / f"{Path(out).name}.json").write_text(json.dumps(curves))
+"""
+
+
+def rows_of(n, answers=("Anatomy", "Dental", "Surgery")):
+    texts = [f"Question {i * 7919} about organ {i % len(answers)}" + "?" * (i % 5) for i in range(n)]
+    return [
+        {
+            "prompt": [{"role": "user", "content": text}],
+            "completion": [{"role": "assistant", "content": answers[i % len(answers)]}],
+        }
+        for i, text in enumerate(texts)
+    ]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.make_base(tmp_path_factory.mktemp("models") / "base")
+
+
+def test_every_epoch_holds_every_row_and_batches_are_of_similar_length():
+    lengths = [(i * 37) % 101 for i in range(90)]
+    order = training_order(lengths, 3, 4, seed=1)
+    assert sorted(order) == sorted([*range(90)] * 3)
+    assert order == training_order(lengths, 3, 4, seed=1) != training_order(lengths, 3, 4, seed=2)
+    spread = [max(b) - min(b) for b in ([lengths[i] for i in order[s : s + 4]] for s in range(0, 268, 4))]
+    assert sum(spread) / len(spread) < 20  # of 100; unsorted batches of four spread over 60
+    assert [lengths[order[s]] for s in range(0, 32, 4)] != sorted(lengths[order[s]] for s in range(0, 32, 4))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill_after", [6, 9])
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(base, tmp_path, kill_after):
+    (tmp_path / "rows").write_text(json.dumps(rows_of(12)))
+    (tmp_path / "dev").write_text(json.dumps(rows_of(17)[12:]))
+    settings = Train(**SMALL, dropout=0.1).model_dump_json()  # dropout: the random state counts too
+
+    def start(scratch, out, pause):
+        paths = [base, tmp_path / "rows", tmp_path / "dev", tmp_path / scratch, tmp_path / out]
+        command = [sys.executable, "-c", CHILD, *map(str, paths), pause, settings]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    calm = start("calm-scratch", "calm", "0")
+    calm_steps = calm.communicate()[0].split()
+    assert calm.returncode == 0
+    killed = start("scratch", "out", "0.2")
+    while next(killed.stdout).strip() != str(kill_after):
+        pass
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    torn = tmp_path / "scratch" / "checkpoint-11"  # and a checkpoint that the kill cut short
+    torn.mkdir()
+    (torn / "adapter_model.safetensors").write_bytes(b"half")
+    again = start("scratch", "out", "0")
+    steps = again.communicate()[0].split()
+    assert again.returncode == 0
+
+    assert calm_steps == [str(step) for step in range(1, 13)]
+    assert steps == [str(step) for step in range(kill_after // 4 * 4 + 1, 13)]
+    assert json.loads((tmp_path / "out.json").read_text()) == json.loads((tmp_path / "calm.json").read_text())
+    assert adapter_digest(tmp_path / "out") == adapter_digest(tmp_path / "calm")
+
+
+def test_a_finished_training_is_not_trained_again(base, tmp_path):
+    seen = []
+    first = train(base, Train(**SMALL), rows_of(12), rows_of(4), 7, tmp_path)
+    again = train(
+        base, Train(**SMALL), rows_of(12), rows_of(4), 7, tmp_path, report=lambda *step: seen.append(step)
+    )
+    assert again == first
+    assert seen == []
+
+
+def test_the_loss_is_that_of_the_completions_alone(base, tmp_path):
+    rows = rows_of(4)
+    trained = train(base, Train(**SMALL | {"epochs": 1}), rows, [], 7, tmp_path)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), load_tokenizer(base)
+    losses = []
+    for row in rows:
+        start = len(
+            tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
+        )
+        ids = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], return_dict=False)
+        with torch.no_grad():
+            scores = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        losses += [-float(scores[place - 1, ids[place]]) for place in range(start, len(ids))]
+    assert trained.loss == [(1, pytest.approx(sum(losses) / len(losses), rel=1e-4))]
+
+
+def test_what_is_trained_on_is_what_is_served(base):
+    """The tokens of a training prompt are the engine's, and a label's tokens follow them unmerged."""
+    engine, row = Engine(Model(), str(base)), rows_of(1)[0]
+    tokenizer = load_tokenizer(base)
+    served = tokenizer.encode(engine.chat_text(row["prompt"]), add_special_tokens=False)
+    trained = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], return_dict=False)
+    label = [*tokenizer.encode("Anatomy", add_special_tokens=False), tokenizer.eos_token_id]
+    assert trained[: len(served) + len(label)] == served + label
+
+
+def test_training_stops_when_the_dev_loss_no_longer_falls_and_keeps_the_best(base, tmp_path):
+    contrary = [
+        row | {"completion": [{"role": "assistant", "content": "Preventive"}]} for row in rows_of(4)
+    ]  # what is learned makes these less likely, sooner or later
+    settings = Train(**SMALL | {"epochs": 30, "early_stopping_patience": 2})
+    trained = train(base, settings, rows_of(12), contrary, 7, tmp_path / "scratch")
+    assert trained.stopped_early
+    assert trained.steps < 90
+    best = min(trained.dev_loss, key=lambda point: point[1])[0]
+    assert trained.steps - best == 2 * 4
+    assert trained.adapter.name == f"checkpoint-{best}"
+    assert train(base, settings, rows_of(12), contrary, 7, tmp_path / "scratch") == trained
+
+
+def test_continuing_starts_where_the_adapter_stood(base, tmp_path):
+    settings = Train(**SMALL | {"early_stopping_patience": 99})
+    first = train(base, settings, rows_of(12), rows_of(6), 7, tmp_path / "first")
+    save_adapter(first, tmp_path / "adapter", "tiny")
+    second = train(base, settings, rows_of(12), rows_of(6), 7, tmp_path / "second", tmp_path / "adapter")
+    assert second.dev_loss[0][1] == pytest.approx(min(value for _, value in first.dev_loss), rel=1e-4)
+    assert second.dev_loss[0][1] < first.dev_loss[0][1] / 2
+    save_adapter(second, tmp_path / "next", "tiny")
+    assert adapter_digest(tmp_path / "next") != adapter_digest(tmp_path / "adapter")
+
+
+def test_training_without_effect_is_refused(base, tmp_path):
+    with pytest.raises(TrainingError, match="weights that moved"):
+        train(base, Train(**SMALL | {"learning_rate": 0.0}), rows_of(8), [], 7, tmp_path)
+
+
+def test_a_learning_rate_that_breaks_the_model_is_named(base, tmp_path):
+    with pytest.raises(TrainingError, match=r"Lower train\.learning_rate"):
+        train(base, Train(**SMALL | {"learning_rate": 1e30}), rows_of(8), [], 7, tmp_path)
+
+
+def test_layers_that_do_not_exist_are_named(base, tmp_path):
+    with pytest.raises(TrainingError, match="target_modules"):
+        train(base, Train(**SMALL | {"target_modules": "nothing_like_it"}), rows_of(8), [], 7, tmp_path)
+
+
+def config_for(home, base, **settings):
+    return Config.model_validate(
+        {"profile": "test", "home": str(home), "model": {"base": str(base)}, "train": SMALL | settings}
+    )
+
+
+def curated(home, day, rows, dev, baseline=None):
+    run, folder = Run(f"{home}/runs/{day}"), home / "made" / day
+    folder.mkdir(parents=True)
+    for name, part in (("train", rows), ("dev", dev)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
+    finish(run, "decide", {"baseline": baseline or {"kind": "base"}})
+    finish(run, "curate", {}, {name: folder / f"{name}.jsonl" for name in ("train", "dev")})
+    return run
+
+
+def test_the_step_leaves_adapter_files_only_and_a_rerun_the_same_manifest(home, base):
+    config, run = config_for(home, base), curated(home, "2026-01-01", rows_of(12), rows_of(4))
+    run_step("train", run.folder.uri, config)
+    first = run.manifest("train")
+    run_step("train", run.folder.uri, config, rerun=True)
+    assert run.manifest("train").digest == first.digest
+    assert sorted(first.outputs) == ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
+    assert first.facts["trainable_parameters"] > 0
+    assert str(home) not in run.folder.read_bytes("train/adapter/adapter_config.json").decode()
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    curve = tracker.curve(tracker.run("2026-01-01", first.fingerprint), "loss")
+    assert curve == [tuple(point) for point in first.facts["loss"]]
+
+
+def test_the_step_continues_from_the_pinned_baseline_whatever_production_is_now(home, base, tmp_path):
+    config = config_for(home, base)
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    for number in (1, 2):
+        made = tiny.make_adapter(base, tmp_path / str(number), [f"adapter {number}"], number)
+        (made / "README.md").unlink(missing_ok=True)
+        registry.register(made, tracker, tracker.run("r", str(number)), f"r{number}", ("2026-01-01",), {})
+    registry.point(PRODUCTION, "2")
+    pinned = {"kind": "adapter", "version": "1", "digest": adapter_digest(tmp_path / "1"), "nights": []}
+    run = curated(home, "2026-01-02", rows_of(12), rows_of(4), pinned)
+    run_step("train", run.folder.uri, config)
+    facts = run.manifest("train").facts
+    assert facts["method"] == "continue"
+    start = train(base, config.train, rows_of(12), rows_of(4), 7, tmp_path / "s", tmp_path / "1")
+    assert facts["loss"] == [list(point) for point in start.loss]
+
+
+def test_no_examples_are_a_fault_in_words(home, base):
+    run = curated(home, "2026-01-01", [], [])
+    with pytest.raises(InputError, match=r"empty train\.jsonl"):
+        run_step("train", run.folder.uri, config_for(home, base))
+
+
+def test_two_nights_never_train_at_once(home, base, caplog):
+    caplog.set_level(logging.INFO, "nightshift")
+    config, run = config_for(home, base), curated(home, "2026-01-01", rows_of(8), [])
+    worker = threading.Thread(target=run_step, args=("train", run.folder.uri, config))
+    (home / "locks").mkdir()
+    with FileLock(home / "locks" / "train.lock"):
+        worker.start()
+        worker.join(timeout=15)
+        assert worker.is_alive()
+        assert "waits until another night's training" in caplog.text
+        assert run.manifest("train") is None
+    worker.join(timeout=60)
+    assert run.manifest("train") is not None
