@@ -82,7 +82,7 @@ clean: down ## remove all state (keeps the environments)
 $(UV): requirements/uv.txt
 	@$(PYTHON) deploy/local/preflight.py
 	@$(PYTHON) -m venv .uv
-	@.uv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/uv.txt
+	@.uv/bin/python -m pip install -qq --disable-pip-version-check -r requirements/uv.txt
 	@touch $(UV)
 
 .venv/.ready: requirements/pipelines.txt requirements/sample.txt | $(UV)

@@ -19,8 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import describe
-from pipelines.config import load_config
-from pipelines.nights import undecided_night
+from pipelines.adapters.ledger import Ledger
 from pipelines.runner import Run
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +27,8 @@ ROOT = Path(__file__).parents[1]
 
 def main() -> int:
     home = Path(os.environ.get("NIGHTSHIFT_HOME", ROOT / ".nightshift"))
-    night = undecided_night(load_config(ROOT / "config/demo.toml", home))
+    ledger = Ledger(f"sqlite:///{home}/ledger.db")
+    before = {decision.run_id for decision in ledger.decisions()}
     peak = _PeakMemory()
     began = time.monotonic()
     with subprocess.Popen(["make", "nightly"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
@@ -40,7 +40,8 @@ def main() -> int:
         return process.returncode
     print(f"machine: {describe()}\n")
     print(f"{'step':<10} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9}")
-    for manifest in Run(str(home / "runs" / str(night))).manifests().values():
+    run_id = next(d.run_id for d in ledger.decisions() if d.run_id not in before)
+    for manifest in Run(str(home / "runs" / run_id)).manifests().values():
         usage = manifest.usage
         numbers = f"{usage.seconds:>8.1f} {usage.cpu_seconds:>8.1f} {usage.peak_memory_mib:>9.0f}"
         print(f"{manifest.step:<10} {numbers}")

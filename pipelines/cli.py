@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         "sample", parents=[common], help="lay out and answer one night of the sample workload"
     )
     command.add_argument(
-        "--night", type=date.fromisoformat, help="YYYY-MM-DD; default: the first undecided night"
+        "--night", type=date.fromisoformat, help="YYYY-MM-DD; default: the one after the last decided"
     )
     command.set_defaults(run=_sample)
     command = commands.add_parser(
@@ -147,10 +147,11 @@ def _prepare(args: argparse.Namespace, config: Config) -> int:
 
 
 def _sample(args: argparse.Namespace, config: Config) -> int:
-    from pipelines.nights import undecided_night
-    from pipelines.sample import write_night
+    from pipelines.adapters.ledger import Ledger
+    from pipelines.sample import next_night, write_night
 
-    night = args.night or undecided_night(config)
+    decided = (decision.night for decision in Ledger(config.path(config.ledger_url)).decisions())
+    night = args.night or next_night(decided, config)
     write_night(config, night)
     print(night, flush=True)
     return 0

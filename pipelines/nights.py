@@ -6,18 +6,11 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from pipelines.adapters.ledger import Ledger
 from pipelines.config import Config, parse_override
 from pipelines.contract import NIGHTLY, StepResult, Verdict, run_id_for
-
-
-def undecided_night(config: Config) -> date:
-    """The night after the last decided one; the sample's first night when none is."""
-    decided = Ledger(config.path(config.ledger_url)).decisions()
-    return max(d.night for d in decided) + timedelta(days=1) if decided else config.sample.first_night
 
 
 def run_nights(args: argparse.Namespace, config: Config) -> int:

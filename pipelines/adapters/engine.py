@@ -110,10 +110,11 @@ class Engine:
 
     def use(self, name: str | None) -> None:
         """Answer with this adapter from now on; None means the bare base."""
+        has_adapters = isinstance(self._model, PeftModel)
         if name is not None:
             self._model.base_model.enable_adapter_layers()
             self._model.set_adapter(name)
-        elif isinstance(self._model, PeftModel):
+        elif has_adapters:
             self._model.base_model.disable_adapter_layers()
 
     def chat_text(self, messages: Messages, add_generation_prompt: bool = True) -> str:

@@ -74,7 +74,8 @@ def accuracy_plot(by_subject: dict[str, dict[str, Any]]) -> str:
 
 
 def fairness_plot(rows: Sequence[dict[str, Any]], margin: float) -> str:
-    """Change of each group's bias or accuracy with its interval, against the margin."""
+    """Growth of each group's harm with its interval, against the margin."""
+    rows = [row for row in rows if row["difference"] is not None]
     axes = _axes(rows)
     colors = {"worse": ALARM, "not worse": CALM}
     for y, row in enumerate(rows):

@@ -202,7 +202,7 @@ def _arguments(
         gradient_checkpointing=False,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
-        warmup_steps=math.ceil(settings.warmup_share * steps),
+        warmup_steps=int(settings.warmup_share * steps),
         max_length=settings.max_length_tokens,
         packing=settings.packing,
         completion_only_loss=True,

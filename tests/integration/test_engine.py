@@ -65,6 +65,7 @@ def test_choices_are_constrained_greedy_decoding_batched_or_not(engine, base, ad
         assert [engine.choose([one], LABELS)[0] for one in ASKED[:4]] == wanted[:4]
 
 
+@pytest.mark.slow
 def test_a_label_that_begins_another_can_be_chosen_and_so_can_the_longer_one(base, tmp_path):
     tokenizer = load_tokenizer(base)
     for label in ("Medicine", "Medicine Ward"):
@@ -73,7 +74,7 @@ def test_a_label_that_begins_another_can_be_chosen_and_so_can_the_longer_one(bas
             tokenizer.apply_chat_template([*one, {"role": "assistant", "content": label}], tokenize=False)
             for one in ASKED[:4]
         ]
-        engine.load("taught", tiny.make_adapter(base, tmp_path / label, said, 120))
+        engine.load("taught", tiny.make_adapter(base, tmp_path / label, said, 90))
         assert engine.choose(ASKED[:4], LABELS) == [label] * 4
 
 

@@ -23,7 +23,7 @@ SUITE = [
         "id": f"s{i}", "subject": label, "answer": label, "tenant": "t", "locale": "en", "channel": "web",
         "messages": [{"role": "user", "content": f"What does number {i} say of {label.lower()}?"}],
     }
-    for i, label in enumerate(LABELS * 4)
+    for i, label in enumerate((*LABELS, *["Dental"] * 9))
 ]  # fmt: skip
 
 
@@ -34,13 +34,11 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def taught(base, tmp_path_factory):
-    """An adapter that learned the suite by heart."""
+    """An adapter that learned to say Dental, whatever the question."""
     engine = Engine(Model(), str(base))
-    texts = [
-        engine.chat_text([*row["messages"], {"role": "assistant", "content": row["answer"]}], False)
-        for row in SUITE
-    ]
-    return tiny.make_adapter(base, tmp_path_factory.mktemp("adapters") / "taught", texts, 150)  # fmt: skip
+    dental = {"role": "assistant", "content": "Dental"}
+    texts = [engine.chat_text([*row["messages"], dental], False) for row in SUITE[:4]]
+    return tiny.make_adapter(base, tmp_path_factory.mktemp("adapters") / "taught", texts, 40)
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +90,19 @@ def test_a_candidate_that_learned_is_better_and_every_number_agrees_with_the_ans
     facts = run.manifest("evaluate").facts
     items = pq.read_table(run.folder.local("evaluate/items.parquet")).to_pylist()
     right = {name: [row[name] == row["answer"] for row in items] for name in ("production", "candidate")}
-    assert facts["accuracy"]["candidate"]["value"] == 1
+    assert facts["accuracy"]["candidate"]["value"] == pytest.approx(10 / 12)
     for name, values in right.items():
         assert facts["accuracy"][name]["value"] == pytest.approx(sum(values) / 12)
         by_subject = facts["by_subject"].values()
         assert sum(part["n"] * part[name] for part in by_subject) == pytest.approx(sum(values))
-    gained = sum(after > before for before, after in zip(*right.values(), strict=True))
+    pairs = list(zip(*right.values(), strict=True))
     assert facts["paired"] == {
-        "n": 12, "both": 12 - gained, "only_production": 0, "only_candidate": gained, "neither": 0
-    }  # fmt: skip
+        "n": 12,
+        "both": pairs.count((True, True)),
+        "only_production": pairs.count((True, False)),
+        "only_candidate": pairs.count((False, True)),
+        "neither": pairs.count((False, False)),
+    }
     assert facts["difference"]["low"] > 0
     assert facts["perplexity"]["ratio"] > 1.01  # it learned by heart, so other text became less likely
 

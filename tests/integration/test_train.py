@@ -170,7 +170,7 @@ def test_continuing_starts_where_the_adapter_stood(base, tmp_path):
     save_adapter(first, tmp_path / "adapter", "tiny")
     second = train(base, settings, rows_of(12), rows_of(6), 7, tmp_path / "second", tmp_path / "adapter")
     assert second.dev_loss[0][1] == pytest.approx(min(value for _, value in first.dev_loss), rel=1e-4)
-    assert second.dev_loss[0][1] < first.dev_loss[0][1] / 2
+    assert second.dev_loss[0][1] < first.dev_loss[0][1] - 0.5
     save_adapter(second, tmp_path / "next", "tiny")
     assert adapter_digest(tmp_path / "next") != adapter_digest(tmp_path / "adapter")
 
@@ -244,6 +244,7 @@ def test_no_examples_are_a_fault_in_words(home, base):
         run_step("train", run.folder.uri, config_for(home, base))
 
 
+@pytest.mark.slow
 def test_two_nights_never_train_at_once(home, base, caplog):
     caplog.set_level(logging.INFO, "nightshift")
     config, run = config_for(home, base), curated(home, "2026-01-01", rows_of(8), [])
@@ -251,7 +252,7 @@ def test_two_nights_never_train_at_once(home, base, caplog):
     (home / "locks").mkdir()
     with FileLock(home / "locks" / "train.lock"):
         worker.start()
-        worker.join(timeout=15)
+        worker.join(timeout=10)
         assert worker.is_alive()
         assert "waits until another night's training" in caplog.text
         assert run.manifest("train") is None
