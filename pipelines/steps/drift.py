@@ -7,6 +7,7 @@ nights in the lake. Shadow answers are left out: nobody asked for them.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -20,7 +21,7 @@ from pipelines.adapters.topics import find_topics
 from pipelines.config import Config
 from pipelines.contract import digest_of
 from pipelines.policy.drift import ANSWER, INPUT, ColumnTest, energy, judge, permutations_needed, topic_shares
-from pipelines.policy.feedback import prompt_of
+from pipelines.policy.feedback import label_of, prompt_of
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "model", "task")
@@ -115,6 +116,9 @@ def assess(
         p_value, effect = energy(vectors[:cut], vectors[cut:], permutations, rng)
         tests.append(ColumnTest(name, about, ENERGY, p_value, effect))
 
+    if any(_gave_no_answer(row) for row in before + tonight):
+        # Then what is known of the wanted labels depends on which answers the model got right.
+        tests = [replace(test, about=ANSWER) if test.column == "wanted_label" else test for test in tests]
     same_model = {row["adapter"] for row in before} == {row["adapter"] for row in tonight}
     drift, judged = judge(tests, alpha, same_model)
     facts = {
@@ -125,6 +129,11 @@ def assess(
         "permutations": permutations,
     }
     return facts, html
+
+
+def _gave_no_answer(row: dict[str, Any]) -> bool:
+    """Whether a person rated without telling the right answer."""
+    return row["rating"] is not None and label_of(row["rating"], row["correction"], row["completion"]) is None
 
 
 def _no_answer(headline: str, reason: str, facts: dict[str, Any]) -> Outcome:

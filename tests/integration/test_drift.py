@@ -12,7 +12,7 @@ from pipelines.adapters.embedder import Embedder
 from pipelines.adapters.lake import Lake
 from pipelines.config import Config
 from pipelines.contract import Verdict
-from pipelines.policy.feedback import prompt_of
+from pipelines.policy.feedback import label_of, prompt_of
 from pipelines.steps import drift
 from tests.contexts import context
 from tests.interactions import LABELS, SYSTEM
@@ -132,13 +132,17 @@ def test_too_few_rows_are_not_compared(lake_home):
     assert "240 rows" in outcome.reasons[0]
 
 
+def answered_by_surgery(row):
+    """The same question and person, but a model that knows one department only."""
+    wanted = label_of(row["rating"], row["correction"], row["completion"])
+    rating = None if wanted is None else 1 if wanted == "Surgery" else -1
+    correction = wanted if rating == -1 else None
+    return {**row, "adapter": "v2", "completion": "Surgery", "rating": rating, "correction": correction}
+
+
 def test_answers_of_another_model_move_but_are_not_drift(pool, tmp_path):
     rows, asked, answered = pool
-    before = rows[:240]
-    tonight = [
-        {**row, "adapter": "v2", "completion": "Surgery", "rating": 1, "correction": None}
-        for row in rows[240:360]
-    ]
+    before, tonight = rows[:240], [answered_by_surgery(row) for row in rows[240:360]]
     same = np.repeat(answered[:1], 120, axis=0)
     arguments = (asked[:360], np.concatenate([answered[:240], same]), config_at(tmp_path), 1)
     facts, _ = drift.assess(before, tonight, *arguments)
@@ -148,6 +152,17 @@ def test_answers_of_another_model_move_but_are_not_drift(pool, tmp_path):
     }
     facts, _ = drift.assess(before, [{**row, "adapter": "base"} for row in tonight], *arguments)
     assert facts["drift"]
+
+
+@pytest.mark.parametrize(("corrects", "about"), [(True, "input"), (False, "answer")])
+def test_wanted_labels_tell_of_users_only_while_dislikes_come_with_corrections(
+    pool, tmp_path, corrects, about
+):
+    rows = pool[0][:200]
+    if not corrects:
+        rows = [{**row, "correction": None} for row in rows]
+    facts, _ = drift.assess(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config_at(tmp_path), 1)
+    assert {row["about"] for row in facts["columns"] if row["column"] == "wanted_label"} == {about}
 
 
 def test_constant_columns_and_a_free_form_task_can_be_compared(pool, tmp_path, caplog):
