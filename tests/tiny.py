@@ -20,7 +20,7 @@ def make_base(folder: Path) -> Path:
     tokenizer.save_pretrained(folder)
     torch.manual_seed(1)
     sizes = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    # Wider than the usual 0.02: under a head of small weights an adapter could hardly learn to prefer anything.
+    # Wider than the usual 0.02: under a head of small weights an adapter hardly learns.
     wide = {"initializer_range": 0.1}
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **wide, **special))

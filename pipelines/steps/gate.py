@@ -13,7 +13,7 @@ SETTINGS = ("gate",)
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    """The decisions of earlier nights that asked the same suite."""
+    """The runs decided before this one that asked the same suite: reruns of a night count too."""
     return {"earlier_asks": digest_of([decision.run_id for decision in _earlier_asks(ctx)])}
 
 
@@ -47,7 +47,7 @@ def run(ctx: Context) -> Outcome:
 
 def _earlier_asks(ctx: Context) -> list[Decision]:
     suite = ctx.inputs["evaluate"].facts.get("suite_digest")
-    decisions = Ledger(ctx.config.path(ctx.config.ledger_url)).decisions(before=ctx.night)
+    decisions = Ledger(ctx.config.path(ctx.config.ledger_url)).decided_before(ctx.run.run_id)
     return [decision for decision in decisions if suite and decision.facts.get("suite_digest") == suite]
 
 

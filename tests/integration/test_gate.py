@@ -54,14 +54,25 @@ def test_every_earlier_ask_of_the_same_suite_raises_the_bar(home):
         decided(home, f"2026-01-0{day}", SUITE)
     decided(home, "2026-01-08", "b" * 64)  # another suite
     decided(home, "2026-01-08-early", None)  # skipped before any gate
-    decided(home, "2026-01-09-again", SUITE)  # the same night is not an earlier one
+    decided(home, "2026-01-09-forced", SUITE)  # the same night, run once more: it asks again
     found = ask(home, night(home, gains=36))
-    assert found.facts["asks_before"] == 7
-    assert found.facts["alpha_tonight"] == pytest.approx(0.05 / 72)
+    assert found.facts["asks_before"] == 8
+    assert found.facts["alpha_tonight"] == pytest.approx(0.05 / 90)
     assert found.verdict is Verdict.REJECT
     fresh = home / "fresh"
     fresh.mkdir()
     assert ask(fresh, night(fresh, gains=36)).verdict is Verdict.PROCEED
+
+
+def test_a_decided_run_counts_the_same_asks_when_it_is_run_again(home):
+    decided(home, "2026-01-08", SUITE)
+    run = night(home, gains=60)
+    first = ask(home, run)
+    decided(home, "2026-01-09", SUITE)  # its own answer
+    decided(home, "2026-01-10", SUITE)
+    run_step("gate", run.folder.uri, Config(profile="test", home=str(home)), rerun=True)
+    assert run.manifest("gate").digest == first.digest
+    assert first.facts["asks_before"] == 1
 
 
 def test_unsafe_or_unknown_rejects_with_words(home):
