@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from pipelines.adapters.ledger import Ledger
 from pipelines.config import load_config
 from pipelines.contract import CLOSING, NIGHTLY
 from pipelines.runner import Run
+from tests import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NIGHT = date(2026, 1, 1)
@@ -22,7 +24,7 @@ STEPS = (*NIGHTLY, *CLOSING)
 
 
 def start(step, home, *more):
-    where = ["--config", "tests/tiny.toml", "--home", str(home)]
+    where = ["--config", str(home.parent / "config.toml"), "--home", str(home)]
     command = [sys.executable, "-m", "pipelines", step, *where, *more]
     if step in STEPS:
         command += ["--run-dir", str(home / "runs" / str(NIGHT))]
@@ -38,7 +40,11 @@ def finish(process):
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory):
     """Two equal homes: in one each step runs undisturbed, in the other each is killed once first."""
-    calm, killed = (tmp_path_factory.mktemp(name) / "home" for name in ("calm", "killed"))
+    folder = tmp_path_factory.mktemp("kill")
+    calm, killed = folder / "calm", folder / "killed"
+    base = tiny.make_base(folder / "base")
+    profile = Path("tests/tiny.toml").read_text()
+    (folder / "config.toml").write_text(f'{profile}\n[model]\nbase = "{base}"\n')
     finish(start("prepare", calm))
     finish(start("sample", calm, "--night", str(NIGHT)))
     shutil.copytree(calm, killed)
@@ -88,7 +94,7 @@ def test_one_decision_and_each_cost_once(nights):
 def test_one_registered_version(nights):
     from pipelines.adapters.registry import Registry
 
-    config = load_config("tests/tiny.toml", nights[1])
+    config = load_config(nights[1].parent / "config.toml", nights[1])
     registry = Registry(config.path(config.tracking_uri), config.register_.name)
     assert [version.version for version in registry.versions()] == ["1"]
 
