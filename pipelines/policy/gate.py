@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipelines.config import Gate
@@ -123,7 +123,9 @@ def _forgetting(kind: Any, part: Any, margin: float, alpha: float) -> Row:
     if not changes:
         return Row(**row, answer="cannot conclude", detail="evaluate reports no answers on earlier nights")
     low, high = mean_limits(changes, alpha, alpha)
-    return _not_lost(row, sum(changes) / len(changes), low, high, len(changes))
+    found = _not_lost(row, sum(changes) / len(changes), low, high, len(changes))
+    # The bare base learned nothing on earlier nights, so doubt is no reason to wait; a proven loss still is.
+    return replace(found, blocks=kind != "base")
 
 
 def _general(part: Any, margin: float) -> Row:

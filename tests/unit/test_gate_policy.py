@@ -138,6 +138,13 @@ BAD = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("forgetting", "expected"), [(FEW, Verdict.PROCEED), (LOST, Verdict.REJECT)])
+def test_against_the_bare_base_doubt_about_forgetting_is_no_reason_to_wait(forgetting, expected):
+    facts = good_facts()
+    facts["evaluate"] |= {"baseline": "base", "forgetting": forgetting}
+    assert verdict(facts, baseline="base")[1] is expected
+
+
 @pytest.mark.parametrize(("step", "key", "value", "expected"), BAD)
 def test_each_harm_alone_stops_the_candidate(step, key, value, expected):
     facts = good_facts()
