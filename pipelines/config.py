@@ -163,7 +163,7 @@ class Gate(_Section):
     max_forgetting: Share = 0.05
     max_general_loss: Share = 0.1
     max_perplexity_ratio: float = 1.5
-    max_latency_ratio: float = 1.5
+    max_latency_ratio: float = 2.0  # unmerged, an adapter alone costs up to half more than the bare base
     alpha: Share = 0.05  # over all nights that ask the same holdout
     hold_on_unclear_fairness: bool = False  # "cannot conclude" is shown either way; "worse" rejects
 

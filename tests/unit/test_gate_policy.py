@@ -131,7 +131,7 @@ BAD = [
     ("evaluate", "forgetting", FEW, Verdict.HOLD),
     ("evaluate", "general", UNSURE, Verdict.HOLD),
     ("evaluate", "perplexity", {"ratio": 1.6}, Verdict.REJECT),
-    ("evaluate", "latency_ms", {"ratio": 2.0}, Verdict.REJECT),
+    ("evaluate", "latency_ms", {"ratio": 2.1}, Verdict.REJECT),
     ("fairness", "stereotype", [{"answer": "worse"}], Verdict.REJECT),
     ("safety", "answer", "unsafe", Verdict.REJECT),
     ("safety", "answer", "cannot conclude", Verdict.REJECT),
