@@ -18,7 +18,7 @@ UV := .uv/bin/uv
 WORK := .venv/bin/python
 CONTROL := .venv-airflow/bin/python
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python
-LOCAL := PYTHONPATH=$(CURDIR):$(CURDIR)/plugins $(CONTROL) -m nightshift.local
+LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 
 .PHONY: help setup nightly up down status verify test test-fast check format docs bench lock clean

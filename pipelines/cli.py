@@ -103,12 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--with-sample", action="store_true", help="lay out the sample workload of each night first"
     )
+    command.add_argument(
+        "--attempt", type=int, default=1, help="count up to run nights again that are decided (1)"
+    )
     command.set_defaults(run=_nights)
     command = commands.add_parser(
         "status", parents=[common], help="the last nights, their decisions and reasons"
     )
     command.add_argument("--json", action="store_true", help="for programs")
-    command.add_argument("--last", action="store_true", help="the newest night only, in detail")
+    command.add_argument("--run-id", help="this run only, in detail")
     command.add_argument("--limit", type=int, default=14, help="how many nights (14)")
     command.set_defaults(run=_status)
     command = commands.add_parser(
@@ -166,7 +169,7 @@ def _nights(args: argparse.Namespace, config: Config) -> int:
 def _status(args: argparse.Namespace, config: Config) -> int:
     from pipelines.status import print_status
 
-    return print_status(config, args.limit, args.json, args.last)
+    return print_status(config, args.limit, args.json, args.run_id)
 
 
 def _verify(args: argparse.Namespace, config: Config) -> int:

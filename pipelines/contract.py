@@ -157,6 +157,10 @@ def night_of(run_id: str) -> date:
         ) from None
 
 
-def run_id_for(night: date, overrides: dict[str, Any]) -> str:
-    """One run a night, and one more for each distinct set of overrides (a forced retrain, an alert)."""
-    return night.isoformat() if not overrides else f"{night}-{digest_of(overrides)[:8]}"
+def run_id_for(night: date, overrides: dict[str, Any], attempt: int = 1) -> str:
+    """One run a night, and one more for each distinct set of overrides (a forced retrain, an alert).
+
+    A decided run stands for good: to decide the same once more, count `attempt` up.
+    """
+    changed = f"-{digest_of(overrides)[:8]}" if overrides else ""
+    return f"{night}{changed}" + (f"-{attempt}" if attempt > 1 else "")

@@ -11,17 +11,20 @@ from pathlib import Path
 
 from pipelines.config import Config, parse_override
 from pipelines.contract import NIGHTLY, StepResult, Verdict, run_id_for
+from pipelines.errors import InputError
 
 
 def run_nights(args: argparse.Namespace, config: Config) -> int:
     """Run all nights from `args.first` to `args.last`. Stops at the first fault (exit status 2)."""
+    if args.last < args.first:
+        raise InputError("--to on or after --from", f"{args.first} to {args.last}", "Swap them.")
     nights = [args.first + timedelta(days=n) for n in range((args.last - args.first).days + 1)]
     overrides = dict(parse_override(text) for text in args.set)
     for number, night in enumerate(nights, start=1):
         print(f"night {night} ({number} of {len(nights)})", flush=True)
         if args.with_sample and not _succeeds(["sample", "--night", str(night)], args):
             return 2
-        if not _run_night(f"{config.home}/runs/{run_id_for(night, overrides)}", args):
+        if not _run_night(f"{config.home}/runs/{run_id_for(night, overrides, args.attempt)}", args):
             return 2
     return 0
 

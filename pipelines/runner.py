@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from filelock import FileLock
+from pydantic import ValidationError
 
 from pipelines.adapters.blobs import Folder, sha256_of
 from pipelines.config import Config
@@ -111,7 +112,14 @@ class Run:
         path = f"{step}/{MANIFEST_NAME}"
         if not self.folder.exists(path):
             return None
-        return Manifest.model_validate_json(self.folder.read_bytes(path))
+        try:
+            return Manifest.model_validate_json(self.folder.read_bytes(path))
+        except ValidationError as error:
+            raise IntegrityError(
+                f"a manifest in {self.run_id}/{path}",
+                f"{error.error_count()} things that are none",
+                "The file was changed: put it back from a copy, or remove the step's folder and run it.",
+            ) from error
 
     def manifests(self) -> dict[str, Manifest]:
         """All finished steps, in the order of a night."""

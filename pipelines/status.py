@@ -11,14 +11,17 @@ from pipelines.adapters.registry import Registry
 from pipelines.config import Config
 
 
-def print_status(config: Config, limit: int, as_json: bool, last_only: bool) -> int:
-    decisions = Ledger(config.path(config.ledger_url)).decisions()[-1 if last_only else -limit :]
+def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) -> int:
+    ledger = Ledger(config.path(config.ledger_url))
+    decisions = ledger.decisions()[-limit:]
+    if run_id:
+        decisions = [found] if (found := ledger.decision(run_id)) else []
     live = Registry(config.path(config.tracking_uri), config.register_.name).production()
     state = {
         "live_adapter": {"version": live.version, "digest": live.digest} if live else None,
         "nights": [_night(config, decision) for decision in decisions],
     }
-    print(json.dumps(state, indent=1) if as_json else _text(config, state, last_only))
+    print(json.dumps(state, indent=1) if as_json else _text(config, state, bool(run_id)))
     return 0
 
 

@@ -4,6 +4,7 @@ Runs under whatever Python the machine calls python3, so it keeps to old syntax.
 """
 
 import importlib.util
+import os
 import shutil
 import sys
 
@@ -17,6 +18,10 @@ def problem():
         )
     if importlib.util.find_spec("ensurepip") is None or importlib.util.find_spec("venv") is None:
         return "Python's venv module is missing. On Debian or Ubuntu: apt install python3.11-venv"
+    if " " in os.getcwd():
+        return "make cannot work in a folder whose path has a space: {}. Move the checkout.".format(
+            os.getcwd()
+        )
     if shutil.which("git") is None:
         return "git is missing. On Debian or Ubuntu: apt install git"
     free_gib = shutil.disk_usage(".").free / 2**30

@@ -118,7 +118,8 @@ def _volume(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
 def _otherwise(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
     return (
         Verdict.SKIP,
-        f"{now.labelled} labelled rows are too few without a reason to hurry; they stay for later.",
+        f"{now.labelled} labelled rows are too few ({limits.min_corrections} without drift, "
+        f"{limits.min_corrections_on_drift} with it); they stay for later.",
     )
 
 

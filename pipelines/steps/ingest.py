@@ -41,6 +41,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, names = ctx.config.ingest, delivery.names(_source(ctx))
     if not names:
+        _refuse_unmade_sample(ctx)
         return _hold(f"no delivery: nothing at {_source(ctx)}", "No file: is the night's log written yet?")
     with _work_folder(ctx) as work, connect(settings.memory_mib, work) as connection:
         try:
@@ -66,6 +67,16 @@ def run(ctx: Context) -> Outcome:
         metrics={name: (facts[name], "rows") for name in ("read", "kept", "quarantined", "dropped")},
         facts=facts,
     )
+
+
+def _refuse_unmade_sample(ctx: Context) -> None:
+    """A sample night that nobody laid out is no missing log: nothing about it should be on record."""
+    if ctx.config.ingest.source.startswith("{home}/sample/"):
+        raise InputError(
+            f"the sample's night {ctx.night}, laid out",
+            "none",
+            f"Run `make nightly` for the next one, `python -m pipelines sample --night {ctx.night}` for it.",
+        )
 
 
 def _source(ctx: Context) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def run(ctx: Context) -> Outcome:
         facts={step: ctx.inputs[step].facts if step in ctx.inputs else None for step in NIGHTLY},
         plots=dict.fromkeys(PLOTS) | _plots(ctx, steps),
         lineage=_lineage(ctx.inputs),
+        gate_rows=_gate_rows(ctx.inputs),
         data_docs=_data_docs(ctx.inputs),
     )
     (ctx.out / "report.html").write_text(page, encoding="utf-8")
@@ -61,6 +63,14 @@ def _step_row(ctx: Context, manifest: Manifest) -> dict[str, Any]:
         "peak_memory_mib": usage.peak_memory_mib,
         "cost": usage.cpu_seconds / 3600 * price.cpu_hour + usage.gpu_seconds / 3600 * price.gpu_hour,
     }
+
+
+def _gate_rows(inputs: Mapping[str, Manifest]) -> list[dict[str, Any]]:
+    """The gate's table, with the times that it read off a clock."""
+    if "gate" not in inputs:
+        return []
+    timed = inputs["gate"].readings["latency"]
+    return [timed if row["check"] == "latency" else row for row in inputs["gate"].facts["rows"]]
 
 
 def _plots(ctx: Context, steps: list[dict[str, Any]]) -> dict[str, str]:

@@ -84,7 +84,7 @@ def check_port(port: int, variable: str) -> None:
             raise MachineError(
                 f"port {port} to be free",
                 f"{error.strerror}",
-                f"Choose another: `{variable}=8{port % 1000:03} make up`.",
+                f"Choose another: `{variable}={free_port()} make up`.",
             ) from None
 
 

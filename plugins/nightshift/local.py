@@ -17,8 +17,9 @@ from typing import Any
 from nightshift import instance as machine
 from nightshift.environment import USER, airflow_environment, airflow_home, create_secrets, password
 from nightshift.follow import Api, Night, begin, follow
+from nightshift.operator import ANSWER
 from nightshift.settings import PROJECT, Settings
-from pipelines.errors import InputError, MachineError, NightshiftError
+from pipelines.errors import MachineError, NightshiftError
 
 AIRFLOW_PORT = 8080
 MLFLOW_PORT = 5000
@@ -96,13 +97,15 @@ def nightly(settings: Settings, args: argparse.Namespace) -> int:
         started = time.monotonic() - began
         night = args.night or _next_night(sample)
         print(f"night {night}", flush=True)
-        result = follow(api, begin(api, _conf(night, args)))
+        dag_run = begin(api, _conf(night, args))
+        result = follow(api, dag_run)
+        recorded = api.said(dag_run, "record", ANSWER) if result.succeeded else None
     finally:
         if sample:
             sample.kill()
         if own:
             machine.stop(own)
-    return _sum_up(settings, result, started)
+    return _sum_up(settings, result, started, recorded)
 
 
 def up(settings: Settings, args: argparse.Namespace) -> int:
@@ -171,8 +174,7 @@ def _next_night(sample: subprocess.Popen[str] | None) -> date:
         return date.today() - timedelta(days=1)
     out, errors = sample.communicate()
     if sample.returncode:
-        last = errors.strip().splitlines()[-1].removeprefix("fault: ")
-        raise InputError("the sample workload's next night", last, "Correct that and run it again.")
+        raise SystemExit(errors.strip().splitlines()[-1])  # its fault, in its own words
     return date.fromisoformat(out.strip().splitlines()[-1])
 
 
@@ -186,16 +188,19 @@ def _conf(night: date, args: argparse.Namespace) -> dict[str, Any]:
     return {"night": night.isoformat(), **{name: value for name, value in conf.items() if value}}
 
 
-def _sum_up(settings: Settings, night: Night, started: float) -> int:
+def _sum_up(settings: Settings, night: Night, started: float, recorded: dict[str, Any] | None) -> int:
     share = night.idle_s / (night.seconds or 1.0)
     print(
         f"\nnight took {night.seconds:.1f} s, of which Airflow's own {night.idle_s:.1f} s ({share:.1%}); "
         f"start-up before it {started:.1f} s",
         flush=True,
     )
-    if not night.succeeded:
+    if recorded is None:
         return 1
-    return subprocess.run(_work_command(settings, "status", "--last"), cwd=PROJECT, check=False).returncode
+    run_id = recorded["manifest_uri"].split("/")[-3]
+    return subprocess.run(
+        _work_command(settings, "status", "--run-id", run_id), cwd=PROJECT, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

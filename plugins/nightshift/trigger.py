@@ -49,6 +49,14 @@ def params() -> dict[str, Param]:
             title="LoRA rank",
             description="Empty: as configured.",
         ),
+        "attempt": Param(
+            1,
+            type="integer",
+            minimum=1,
+            maximum=99,
+            title="Attempt",
+            description="A decided night stays as it was decided. To run it once more, count up.",
+        ),
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Do everything but register the candidate."
         ),
@@ -61,10 +69,11 @@ class Plan:
 
     night: date
     overrides: dict[str, Any]
+    attempt: int = 1
 
     @property
     def run_id(self) -> str:
-        return run_id_for(self.night, self.overrides)
+        return run_id_for(self.night, self.overrides, self.attempt)
 
 
 def plan(params: Mapping[str, Any], run_after: datetime, alerts: Iterable[Mapping[str, Any]] = ()) -> Plan:
@@ -75,4 +84,4 @@ def plan(params: Mapping[str, Any], run_after: datetime, alerts: Iterable[Mappin
         overrides["decide.cause"] = "alert:" + ",".join(names)
     night = params.get("night")
     last_ended = (run_after - timedelta(days=1)).date()
-    return Plan(date.fromisoformat(night) if night else last_ended, overrides)
+    return Plan(date.fromisoformat(night) if night else last_ended, overrides, params.get("attempt") or 1)

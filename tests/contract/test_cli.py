@@ -31,6 +31,8 @@ def test_help_names_every_command(home):
         (("status", *DEMO, "--set", "train.epoch=1"), "train.epoch"),
         (("train", *DEMO, "--run-dir", "RUNS/2026-01-01"), "Run decide first"),
         (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "named YYYY-MM-DD"),
+        (("ingest", *DEMO, "--run-dir", "RUNS/2026-01-05"), "pipelines sample --night 2026-01-05"),
+        (("nights", *DEMO, "--from", "2026-01-09", "--to", "2026-01-08"), "Swap them"),
     ],
 )
 def test_a_mistake_gets_one_sentence(home, words, expected):
@@ -56,3 +58,7 @@ def test_status_and_verify_on_an_empty_home(home):
         "nights": [],
     }
     assert "0 problems" in pipelines(home, "verify", *DEMO).stdout
+    nowhere = pipelines(home / "mistyped", "verify", *DEMO)
+    assert nowhere.returncode == 2
+    assert "Expected a ledger" in nowhere.stderr
+    assert not (home / "mistyped").exists()

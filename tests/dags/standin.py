@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--home")
     parser.add_argument("--config")
     parser.add_argument("--result")
-    parser.add_argument("--last", action="store_true")
+    parser.add_argument("--run-id")
     parser.add_argument("--set", action="append", default=[])
     return parser.parse_args()
 

@@ -101,3 +101,16 @@ def test_one_registered_version(nights):
 
 def test_all_of_it_verifies(nights):
     assert "0 problems" in finish(start("verify", nights[1]))
+
+
+def test_what_was_changed_afterwards_is_found(nights):  # last: it changes what the others look at
+    home = nights[0]
+    adapter = next((home / "mlartifacts").rglob("adapter_model.safetensors"))
+    adapter.write_bytes(adapter.read_bytes() + b"!")
+    (home / "runs" / str(NIGHT) / "drift" / "manifest.json").write_text("{")
+    done = start("verify", home)
+    output = done.communicate()[0]
+    assert done.returncode == 2
+    assert "version 1 of" in output
+    assert f"a manifest in {NIGHT}/drift/manifest.json" in output
+    assert "2 problems" in output

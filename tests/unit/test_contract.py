@@ -78,6 +78,7 @@ def test_digest_does_not_depend_on_key_order_and_refuses_nan():
 def test_run_ids_name_their_night():
     night = date(2026, 1, 3)
     assert run_id_for(night, {}) == "2026-01-03"
+    assert run_id_for(night, {}, attempt=2) == "2026-01-03-2"
     forced = run_id_for(night, {"decide.force": True})
     assert forced != run_id_for(night, {"train.epochs": 3})
     assert night_of(forced) == night
