@@ -32,7 +32,7 @@ def test_a_missing_work_environment_gets_one_sentence(settings):
 
 def test_a_sample_that_breaks_gets_its_own_sentence(settings):
     settings.python.write_text('#!/bin/sh\necho "fault: Expected a model. Found none." >&2\nexit 2\n')
-    with pytest.raises(SystemExit, match="fault: Expected a model. Found none."):
+    with pytest.raises(SystemExit, match=r"fault: Expected a model\. Found none\."):
         local._next_night(local._begin_sample(settings))
 
 
