@@ -21,7 +21,7 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --python
 LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 
-.PHONY: help setup nightly up down status verify test test-fast check format docs bench lock clean
+.PHONY: help setup nightly up down serve demo status verify test test-fast check format docs bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,12 @@ up: setup ## start Airflow and MLflow on this machine (loopback only)
 down: ## stop what `make up` started
 	@$(LOCAL) down
 
+serve: setup ## answer users on this machine (loopback, port 8000; ARGS="--set gateway.port=8001")
+	@$(WORK) -m gateway $(ARGS)
+
+demo: setup ## the whole story: serve, a night, shadow, canary, production; then a bad adapter is caught
+	@$(WORK) -m deploy.local.demo "$(NIGHTSHIFT_HOME)/demo"
+
 status: setup ## the last nights, their decisions and reasons, the live adapter
 	@$(WORK) -m pipelines status
 
@@ -47,7 +53,7 @@ test: .venv/.test-ready .venv-airflow/.test-ready ## all tests, fast ones first
 	@$(WORK) -m pytest -q tests/unit tests/contract
 	@$(CONTROL) -m pytest -q tests/dags
 	@$(WORK) -m pytest -q tests/integration -m "not airflow"
-	@$(CONTROL) -m pytest -q tests/integration/test_airflow_night.py
+	@$(CONTROL) -m pytest -q tests/integration/test_airflow_night.py tests/integration/test_airflow_promote.py
 
 test-fast: .venv/.test-ready .venv-airflow/.test-ready ## the tests without models and servers
 	@$(WORK) -m pytest -q tests/unit tests/contract -m "not slow"
@@ -80,6 +86,7 @@ clean: down ## remove all state (keeps the environments)
 	rm -rf "$(NIGHTSHIFT_HOME)"
 
 $(UV): requirements/uv.txt
+	@command -v $(PYTHON) > /dev/null || { echo "Nightshift needs Python 3.11; there is no $(PYTHON) here."; exit 1; }
 	@$(PYTHON) deploy/local/preflight.py
 	@$(PYTHON) -m venv .uv
 	@.uv/bin/python -m pip install -qq --disable-pip-version-check -r requirements/uv.txt

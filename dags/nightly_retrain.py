@@ -15,6 +15,8 @@ candidate is not good enough) are answers: the steps after it are skipped, the r
 rows show which it was: `trained`, `skipped`, `held` or `rejected`. The task and the run carry the reasons
 as a note. A fault fails the run; its note says what was expected, what was found and what to do next.
 
+**What follows.** `trained` wakes `promote` through the asset `nightshift_candidate`.
+
 **Pools.** `gpu` (one slot) holds training; `model` holds the steps that run the model, sized by cores.
 """
 
@@ -26,9 +28,10 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule
 
 from nightshift.operator import RecordOperator, StepOperator
+from nightshift.rollout import CANDIDATE
 from nightshift.settings import Settings
 from nightshift.trigger import params
-from pipelines.contract import NIGHTLY
+from pipelines.contract import NIGHTLY, Verdict
 
 SETTINGS = Settings.from_environment()
 ALERT = Asset("nightshift_alert", uri="nightshift://alert")
@@ -63,7 +66,11 @@ with DAG(
 
     report = StepOperator(task_id="report", settings=SETTINGS, trigger_rule=TriggerRule.ALL_DONE)
     record = RecordOperator(task_id="record", settings=SETTINGS, trigger_rule=TriggerRule.NONE_FAILED)
-    outcomes = [EmptyOperator(task_id=name) for name in RecordOperator.OUTCOMES.values()]
+    trained = RecordOperator.OUTCOMES[Verdict.PROCEED]
+    outcomes = [
+        EmptyOperator(task_id=name, outlets=[CANDIDATE] if name == trained else [])
+        for name in RecordOperator.OUTCOMES.values()
+    ]
 
     list(steps.values()) >> report >> record >> outcomes
     list(steps.values()) >> record

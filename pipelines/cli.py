@@ -10,6 +10,7 @@ import warnings
 from datetime import date
 from pathlib import Path
 
+from pipelines import rollout_commands
 from pipelines.config import Config, load_config, parse_override
 from pipelines.contract import CLOSING, NIGHTLY, progress_line
 from pipelines.errors import NightshiftError
@@ -118,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "verify", parents=[common], help="re-hash manifests, check signatures and the ledger's chain"
     )
     command.set_defaults(run=_verify)
+    rollout_commands.add(commands, common)
     return parser
 
 

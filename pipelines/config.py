@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import ConfigError
 
@@ -173,6 +173,127 @@ class Register(_Section):
     dry_run: bool = False
 
 
+class Serving(_Section):
+    """The engine behind the gateway."""
+
+    engine: Literal["embedded", "openai"] = "embedded"
+    slots: Positive = 16  # embedded: answers under way at once
+    queue: Positive = 64  # embedded: requests that wait for a slot; one more is refused
+    gather_ms: Annotated[float, Field(ge=0)] = 2.0  # embedded: an idle engine waits this long for a burst
+    prefill_tokens: Positive = 512  # embedded: prompt tokens of one step, which those under way wait for
+    url: str = "http://127.0.0.1:8001"  # openai: the server, without /v1
+    served_base: str = ""  # openai: the base model's name there; empty asks the server
+    api_key_file: str = ""  # openai: a file with the bearer token
+    guided: Literal["structured_outputs", "guided_choice"] = (
+        "structured_outputs"  # openai: how the server takes choices; guided_choice is vLLM before 0.12
+    )
+    connect_timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    read_timeout_s: Annotated[float, Field(gt=0)] = 30.0  # openai: between two pieces of an answer
+
+
+class TenantLimits(_Section):
+    """What one tenant may use."""
+
+    requests_per_minute: Positive = 600
+    tokens_per_day: Positive = 1_000_000  # prompt and answer
+
+
+class Gateway(_Section):
+    """The service that answers users. Limits hold for one gateway process."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000  # 0 takes a free one
+    issuer: str = "nightshift-dev"  # of the tokens; python -m gateway.dev_token is a small one
+    audience: str = "nightshift"
+    jwks: str = "{home}/gateway/dev/jwks.json"  # the issuer's public keys: a file or an http(s) URL
+    jwks_ttl_s: Positive = 300  # the keys are read again when older
+    jwks_retry_s: float = 5.0  # at most one reading in this time, however many unknown keys are shown
+    clock_skew_s: Count = 30
+    limits: TenantLimits = TenantLimits()
+    tenants: dict[str, TenantLimits] = {}  # those with limits of their own
+    max_body_bytes: Positive = 262_144
+    max_prompt_bytes: Positive = 32_768
+    max_tokens: Positive = 256  # that one answer may ask for
+    concurrency: Positive = 16  # answers under way of one adapter
+    queue: Count = 64  # requests that wait for one adapter; more get 429
+    timeout_s: float = 30.0  # from request to the whole answer, fallbacks included
+    attempt_timeout_s: float = 20.0  # of one adapter
+    client_timeout_s: float = 30.0  # a client that sends or reads slower than this is cut off
+    drain_s: Positive = 30  # on SIGTERM answers under way get this long
+    breaker_failures: Positive = 5  # in a row open an adapter's circuit
+    breaker_reset_s: float = 10.0  # then one request tries again
+    cache_entries: Count = 10_000  # 0 caches nothing
+    cache_ttl_s: Positive = 3_600
+    redis_url: str = ""  # the cache in Redis instead of memory
+    shadow_concurrency: Positive = 2
+    shadow_queue: Count = 32  # copies that wait for the shadow; more are dropped
+    poll_s: float = 0.2  # between two looks at the ledger's route
+    journal_commit_ms: Count = 20  # answers of this long are committed together; kill -9 loses at most these
+    journal_queue: Positive = 10_000
+    journal_days: Positive = 60  # older rows are deleted, delivered or not
+
+
+class Stage(_Section):
+    """One stage of a rollout. `weight` 0 is the shadow: users see nothing of the candidate."""
+
+    name: Annotated[str, Field(pattern="^[a-z0-9_]+$")]
+    weight: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # share of people who get the candidate
+    bake_s: Count = 3_600  # no sooner on to the next stage
+    max_s: Positive = 86_400  # without an answer by then the rollout ends: not enough evidence
+    min_answers: Positive = 100  # of the candidate, since users (or the shadow) first got it
+    min_rated: Count = 0  # of those, rated by users
+    margin: Annotated[float, Field(gt=0, lt=1)] = (
+        0.1  # its liked share may lie less than this below production's
+    )
+    guards: tuple[Literal["errors", "refusals", "latency"], ...] = ("errors", "refusals", "latency")
+
+
+class Promote(_Section):
+    """From candidate to production. `alpha_*` hold for a whole rollout, however often it is looked at."""
+
+    stages: tuple[Stage, ...] = (
+        # A shadow's answers wait for idle moments, so their latency says nothing.
+        Stage(name="shadow", guards=("errors", "refusals")),
+        Stage(name="canary_05", weight=0.05, min_answers=100, min_rated=30, margin=0.25),
+        Stage(name="canary_25", weight=0.25, max_s=259_200, min_answers=300, min_rated=100),
+    )
+    # Between two looks of the judge. Sooner, Airflow may still be noting that the task put itself back.
+    interval_s: Annotated[int, Field(ge=5)] = 60
+    alpha_promote: Annotated[float, Field(gt=0, lt=1)] = (
+        0.05  # a worse one (by the margin) gets to production
+    )
+    alpha_abort: Annotated[float, Field(gt=0, lt=1)] = 0.05  # one that is no worse is called worse
+    max_error_rise: Share = 0.01  # share of the candidate's answers over production's
+    max_refusal_rise: Share = 0.02
+    max_latency_ratio: Annotated[float, Field(ge=1)] = 1.5  # slow: over this many times production's p95
+    max_slow_rise: Share = 0.05  # share of slow answers over production's
+    answers_per_person: Count = 1  # rated answers of a person that count; 0 counts all as independent
+    approval: bool = True  # a person agrees before users meet the candidate
+    second_person: bool = False  # and another one
+    approval_timeout_s: Positive = 86_400  # no answer by then means no promotion
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Promote:
+        weights = [stage.weight for stage in self.stages]
+        if len(weights) < 2 or weights[0] != 0 or weights != sorted(set(weights)):
+            raise ValueError(
+                "stages: a shadow (weight 0) first, then one canary or more, each with a larger weight"
+            )
+        if self.stages[0].min_rated:
+            raise ValueError("stages: users see nothing of a shadow, so none of its answers is ever rated")
+        if len({stage.name for stage in self.stages}) < len(weights):
+            raise ValueError("stages: each needs a name of its own")
+        return self
+
+    def stage(self, name: str) -> Stage:
+        """Raises ConfigError for an unknown name."""
+        found = next((stage for stage in self.stages if stage.name == name), None)
+        if found is None:
+            known = ", ".join(stage.name for stage in self.stages)
+            raise ConfigError(f"one of the stages {known}", repr(name), "See [promote] in the configuration.")
+        return found
+
+
 class Cost(_Section):
     currency: str = "EUR"
     cpu_hour: float = 0.04
@@ -206,6 +327,9 @@ class Config(_Section):
     safety: Safety = Safety()
     gate: Gate = Gate()
     register_: Register = Field(default=Register(), alias="register")
+    promote: Promote = Promote()
+    gateway: Gateway = Gateway()
+    serving: Serving = Serving()
     cost: Cost = Cost()
 
     def path(self, template: str, night: date | None = None) -> str:
@@ -236,7 +360,7 @@ def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | 
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigError(
             f"valid settings in {path}",
-            f"{where}: {first['msg']}",
+            f"{where}: {'no such setting' if first['type'] == 'extra_forbidden' else first['msg']}",
             "See pipelines/config.py for every setting.",
         ) from error
 

@@ -113,6 +113,29 @@ class StepResult(_Frozen):
     reused: bool
 
 
+class RolloutAnswer(StrEnum):
+    """What a rollout's command did or says."""
+
+    MOVED = "moved"  # the route table is as was asked for, now or already
+    NOTHING = "nothing"  # there is nothing to move
+    CONTINUE = "continue"  # not yet: ask again later
+    PROMOTE = "promote"  # the next stage may begin
+    ABORT = "abort"  # the rollout is over, or has to be
+
+
+class RolloutResult(_Frozen):
+    """The short answer of a rollout's command. `promotion` is the ledger's newest move."""
+
+    command: str
+    answer: RolloutAnswer
+    reasons: tuple[str, ...]
+    headline: str
+    version: str = ""
+    digest: str = ""
+    promotion: int = 0
+    evidence: dict[str, Any] = {}
+
+
 class Fault(_Frozen):
     """Why a step broke, in words for the person who must mend it."""
 

@@ -210,12 +210,12 @@ def _rows(
     for i, (item, messages, answer) in enumerate(zip(items, conversations, answers, strict=True)):
         late = not first and rng.random() < LATE_SHARE
         midnight = datetime.combine(night - timedelta(days=late), time(), UTC)
-        rating, correction = _feedback(answer == item.label, item.label, config.sample.feedback_share, rng)
+        rating, correction = feedback_on(answer == item.label, item.label, config.sample.feedback_share, rng)
         rows.append(
             {
                 "request_id": f"{night}-{i:05d}",
                 "ts": midnight + timedelta(seconds=round(float(rng.uniform(0, 86_399)), 3)),
-                **_person(int(rng.integers(PEOPLE)), config.sample),
+                **person(int(rng.integers(PEOPLE)), config.sample),
                 "messages": messages,
                 "completion": answer,
                 "adapter": adapter,
@@ -232,7 +232,7 @@ def _rows(
     return rows + [rows[i] for i in sorted(twice)]
 
 
-def _feedback(
+def feedback_on(
     right: bool, label: str, share: float, rng: np.random.Generator
 ) -> tuple[int | None, str | None]:
     """Rating and correction: a right answer is liked, a wrong one disliked and mostly corrected."""
@@ -242,7 +242,7 @@ def _feedback(
     return (1, None) if right else (-1, label if corrected else None)
 
 
-def _person(number: int, sample: Sample) -> dict[str, object]:
+def person(number: int, sample: Sample) -> dict[str, object]:
     """A person keeps tenant, language and wish from night to night."""
     rng = np.random.default_rng([sample.seed, 3, number])
     return {

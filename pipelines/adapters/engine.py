@@ -18,7 +18,7 @@ import huggingface_hub
 import numpy as np
 import torch
 import transformers
-from peft import PeftModel
+from peft import PeftConfig, PeftModel, PeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from pipelines.adapters.blobs import sha256_of
@@ -86,6 +86,19 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def narrow(
+    logits: torch.Tensor, paths: Sequence[Sequence[int]], options: list[int], depth: int
+) -> tuple[int, list[int]]:
+    """One step of a guided choice: the likeliest token (of `logits`, one a vocabulary entry) that continues
+    one of the `options`, and the options that go on with it. A single option is past choosing."""
+    if len(options) == 1:
+        only = paths[options[0]]
+        return only[min(depth, len(only) - 1)], options
+    tokens = sorted({paths[option][depth] for option in options})
+    best = tokens[int(logits[tokens].argmax())]
+    return best, [option for option in options if paths[option][depth] == best]
+
+
 class Engine:
     """Answers conversations with the base model, or with one of its loaded adapters."""
 
@@ -99,14 +112,32 @@ class Engine:
         base: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
         self._model: Any = base.to(device()).eval().requires_grad_(False)
 
+    @property
+    def end_tokens(self) -> set[int]:
+        """The tokens that end a free answer."""
+        ends = self._model.generation_config.eos_token_id
+        return set(ends) if isinstance(ends, list) else {ends}
+
+    @property
+    def module(self) -> Any:
+        """The base model, adapters in its layers, without PEFT's wrapping, which needs one at least."""
+        return self._model.base_model.model if isinstance(self._model, PeftModel) else self._model
+
     def load(self, name: str, folder: str | Path) -> None:
         """Put an adapter beside the base; `use(name)` switches to it."""
-        if isinstance(self._model, PeftModel):
-            self._model.load_adapter(str(folder), adapter_name=name)
-        else:
-            self._model = PeftModel.from_pretrained(self._model, str(folder), adapter_name=name)
+        if not isinstance(self._model, PeftModel):
+            # As PeftModel.from_pretrained does, but wrapped before weights are read: where that fails,
+            # the model is still a whole one.
+            config = PeftConfig.from_pretrained(str(folder), inference_mode=True)
+            self._model = PeftModelForCausalLM(self._model, config, adapter_name=name)
+        self._model.load_adapter(str(folder), adapter_name=name)
         self._model.eval()
         self.use(name)
+
+    def unload(self, name: str) -> None:
+        """Free an adapter that nothing uses any more, or what an interrupted loading left of it."""
+        if name in getattr(self._model, "peft_config", {}):
+            self._model.delete_adapter(name)
 
     def use(self, name: str | None) -> None:
         """Answer with this adapter from now on; None means the bare base."""
@@ -129,14 +160,23 @@ class Engine:
         """Tokens of each text, without special ones added."""
         return [len(ids) for ids in self._encode(texts)]
 
+    def paths(self, labels: Sequence[str]) -> list[tuple[int, ...]]:
+        """The tokens that spell each label and end it."""
+        return [(*ids, self.tokenizer.eos_token_id) for ids in self._encode(labels)]
+
+    def prompts(self, conversations: Sequence[Messages]) -> list[list[int]]:
+        """The tokens of each conversation up to where the answer begins; the oldest are cut off."""
+        texts = [self.chat_text(messages) for messages in conversations]
+        return [ids[-self._settings.max_prompt_tokens :] for ids in self._encode(texts)]
+
     @torch.inference_mode()
     def next_logits(self, conversations: Sequence[Messages]) -> np.ndarray:
         """(n, vocabulary) logits of the first answer token; for parity checks."""
-        prompts = self._prompts(conversations)
+        prompts = self.prompts(conversations)
         rows: list[np.ndarray] = [np.empty(0)] * len(prompts)
         for batch in self._batches(prompts):
-            ids, mask = self._pad([prompts[i] for i in batch])
-            logits = self._forward(ids, mask).logits[:, -1].float().cpu().numpy()
+            ids, mask = self.pad([prompts[i] for i in batch])
+            logits = self.forward(ids, mask).logits[:, -1].float().cpu().numpy()
             for row, i in enumerate(batch):
                 rows[i] = logits[row]
         return np.stack(rows)
@@ -147,8 +187,8 @@ class Engine:
 
         What `guided_choice` does in vLLM. A path that can only end in one label ends there at once.
         """
-        paths = [(*ids, self.tokenizer.eos_token_id) for ids in self._encode(labels)]
-        prompts = self._prompts(conversations)
+        paths = self.paths(labels)
+        prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
         for batch in self._batches(prompts):
             for i, label in zip(batch, self._choose_batch([prompts[i] for i in batch], paths), strict=True):
@@ -156,19 +196,16 @@ class Engine:
         return answers
 
     def _choose_batch(self, prompts: list[list[int]], paths: list[tuple[int, ...]]) -> list[int]:
-        ids, mask = self._pad(prompts)
+        ids, mask = self.pad(prompts)
         options = [list(range(len(paths))) for _ in prompts]  # labels still possible, per row
         cache, depth = None, 0
         while True:
-            step = self._forward(ids, mask, cache)
+            step = self.forward(ids, mask, cache)
             cache, logits = step.past_key_values, step.logits[:, -1].float().cpu()
             chosen = []
             for row, labels in enumerate(options):
-                tokens = sorted({paths[label][depth] for label in labels if len(paths[label]) > depth})
-                best = tokens[int(logits[row, tokens].argmax())]
+                best, options[row] = narrow(logits[row], paths, labels, depth)
                 chosen.append(best)
-                if len(labels) > 1:
-                    options[row] = [label for label in labels if paths[label][depth] == best]
             if all(len(labels) == 1 for labels in options):
                 return [labels[0] for labels in options]
             ids, depth = torch.tensor(chosen, device=ids.device)[:, None], depth + 1
@@ -177,15 +214,16 @@ class Engine:
     @torch.inference_mode()
     def generate(self, conversations: Sequence[Messages], max_new_tokens: int) -> list[str]:
         """Free answers, greedy, special tokens removed."""
-        prompts = self._prompts(conversations)
+        prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
         for batch in self._batches(prompts):
-            ids, mask = self._pad([prompts[i] for i in batch])
+            ids, mask = self.pad([prompts[i] for i in batch])
             made = self._model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
+                repetition_penalty=1.0,  # plain greedy, whatever the base's own defaults are
                 pad_token_id=self.tokenizer.pad_token_id,
             )[:, ids.shape[1] :]
             texts = self.tokenizer.batch_decode(made, skip_special_tokens=True)
@@ -215,9 +253,9 @@ class Engine:
         keep = [int(max(counts[i] for i in users[ids])) for ids in passes]
         sums = np.zeros(len(wholes))
         for batch in self._batches(passes, keep):
-            ids, mask = self._pad([list(passes[i]) for i in batch])
+            ids, mask = self.pad([list(passes[i]) for i in batch])
             kept = max(keep[i] for i in batch)
-            logits = self._forward(ids, mask, keep=kept).logits.float().log_softmax(-1)
+            logits = self.forward(ids, mask, keep=kept).logits.float().log_softmax(-1)
             for row, i in enumerate(batch):
                 for item in users[passes[i]]:
                     target = torch.tensor(wholes[item][-counts[item] :], device=logits.device)
@@ -227,10 +265,6 @@ class Engine:
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return self.tokenizer(list(texts), add_special_tokens=False).input_ids if len(texts) else []
-
-    def _prompts(self, conversations: Sequence[Messages]) -> list[list[int]]:
-        texts = [self.chat_text(messages) for messages in conversations]
-        return [ids[-self._settings.max_prompt_tokens :] for ids in self._encode(texts)]
 
     def _batches(self, rows: Sequence[Sequence[int]], keep: list[int] | None = None) -> Iterator[list[int]]:
         """Indices in batches of similar length; `keep` bounds the logits that are held at once."""
@@ -245,7 +279,7 @@ class Engine:
         if batch:
             yield batch
 
-    def _pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids and mask, (rows, longest) each."""
         longest = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id
@@ -253,9 +287,13 @@ class Engine:
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
         return ids.to(device()), mask.to(device())
 
-    def _forward(self, ids, mask, cache=None, keep: int = 1):  # type: ignore[no-untyped-def]
+    def forward(self, ids, mask, cache=None, keep: int = 1):  # type: ignore[no-untyped-def]
+        """The model over new tokens (rows, n) after a cache, with the logits of the last `keep` places.
+
+        `mask` is (rows, tokens in the cache + n); the cache grows in place.
+        """
         positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        return self._model(
+        return self.module(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,

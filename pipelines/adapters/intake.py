@@ -31,6 +31,13 @@ WORDS = {
     "bool": "true or false",
 }
 
+_NOTHING_KNOWN = "SELECT NULL::VARCHAR AS request_id, NULL::TINYINT AS rating, NULL::VARCHAR AS correction"
+# A row that comes again is kept where the user has spoken since; silence takes nothing back.
+_FEEDBACK_CAME = """
+    (numbered.rating IS NOT NULL OR numbered.correction IS NOT NULL)
+    AND (known.rating, known.correction) IS DISTINCT FROM (numbered.rating, numbered.correction)
+"""
+
 
 class Intake:
     """The rows of one delivery in `connection`, judged one by one."""
@@ -47,12 +54,12 @@ class Intake:
         """Give every row its answer and reason; returns (answer, reason, rows), most rows first."""
         oldest = night - timedelta(days=late_days)
         files = lake.files(oldest, night, night - timedelta(days=1))
-        known = lake.scan(self._connection, files) if files else "SELECT CAST(NULL AS VARCHAR) AS request_id"
+        known = lake.scan(self._connection, files) if files else _NOTHING_KNOWN
         self._connection.execute(
             f"""
             CREATE TABLE judged AS
             WITH light AS (
-              SELECT file_no, row_no, request_id, ts, fault,
+              SELECT file_no, row_no, request_id, ts, fault, rating, correction,
                 bool_or(opt_out) OVER (
                   PARTITION BY coalesce(request_id, concat(file_no, ':', row_no))) AS out,
                 CASE WHEN ts IS NULL THEN NULL
@@ -69,7 +76,8 @@ class Intake:
               SELECT file_no, row_no,
                 CASE WHEN out THEN 'opted out' WHEN refused IS NOT NULL THEN refused
                      WHEN copy > 1 THEN 'twice in the delivery'
-                     WHEN request_id IN (SELECT request_id FROM ({known}) WHERE request_id IS NOT NULL)
+                     WHEN EXISTS (SELECT 1 FROM ({known}) AS known
+                                  WHERE known.request_id = numbered.request_id AND NOT ({_FEEDBACK_CAME}))
                      THEN 'already in the lake' END AS reason,
                 NOT coalesce(out, false) AND refused IS NOT NULL AS bad
               FROM numbered)

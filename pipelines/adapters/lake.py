@@ -113,11 +113,22 @@ class Lake:
             return connection.sql(sql).to_arrow_table()
 
     def scan(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
-        """SQL that reads these files in `connection`, wherever the lake lies."""
+        """SQL that reads these files in `connection`, wherever the lake lies.
+
+        A request that a later night delivered again, with other feedback, is read as that night had it.
+        """
         if not self._is_local:
             connection.register_filesystem(self._fs)
             files = [self._fs.unstrip_protocol(path) for path in files]
-        return f"SELECT * FROM read_parquet({as_sql_list(files)}, hive_partitioning = false)"
+        every = f"read_parquet({as_sql_list(files)}, hive_partitioning = false, filename = true)"
+        folders = [path.rsplit("/", 1)[0] for path in files]
+        later = [path for i, path in enumerate(files) if folders.index(folders[i]) < i]
+        if not later:
+            return f"SELECT * EXCLUDE (filename) FROM {every}"
+        newer = f"read_parquet({as_sql_list(later)}, hive_partitioning = false, filename = true)"
+        again = "newer.request_id = kept.request_id AND newer.filename > kept.filename"
+        replaced = f"SELECT 1 FROM {newer} AS newer WHERE {again}"
+        return f"SELECT * EXCLUDE (filename) FROM {every} AS kept WHERE NOT EXISTS ({replaced})"
 
     def publish(self, night: date, rows: pa.Table | Iterable[pa.RecordBatch]) -> dict[date, int]:
         """Put the rows that `night` delivered into their days; returns rows a day.

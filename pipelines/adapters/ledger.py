@@ -11,7 +11,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from pipelines.contract import canonical_json
 from pipelines.errors import ConfigError, IntegrityError
+from pipelines.policy.route import Route, route_from
 
 GENESIS = "0" * 64
 META = sa.MetaData()
@@ -57,6 +58,18 @@ TASK_EVENTS = sa.Table(
     sa.Column("ended_at", sa.String),
     sa.Column("message", sa.Text),
 )
+PROMOTIONS = sa.Table(
+    "promotions",
+    META,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("move", sa.String, nullable=False),
+    sa.Column("route", sa.Text, nullable=False),  # canonical JSON: the whole route table from now on
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", sa.String, nullable=False),
+    sa.Column("run_id", sa.String, nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),
+)
 AUDIT = sa.Table(
     "audit",
     META,
@@ -68,7 +81,7 @@ AUDIT = sa.Table(
     sa.Column("previous", sa.String, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
 )
-CHAINED = (DECISIONS, COSTS, TASK_EVENTS)
+CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS)
 
 
 @dataclass(frozen=True)
@@ -83,6 +96,23 @@ class Decision:
     evidence: dict[str, str]  # step -> digest of its manifest
     document: str
     signature: str
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One move of the route table; number 0 is the start, when the bare base model answers."""
+
+    number: int
+    at: str
+    move: str
+    route: Route
+    reason: str
+    actor: str
+    run_id: str
+    evidence: dict[str, Any]
+
+
+START = Promotion(0, "", "start", Route(), "", "", "", {})
 
 
 class Ledger:
@@ -113,6 +143,56 @@ class Ledger:
     def add_cost(self, row: dict[str, Any]) -> None:
         """Record what a step of a run used and what that costs; once a run and step."""
         self._append(COSTS, row)
+
+    def add_promotion(
+        self,
+        after: Promotion,
+        move: str,
+        route: Route,
+        reason: str,
+        actor: str,
+        run_id: str = "",
+        evidence: dict[str, Any] | None = None,
+    ) -> Promotion:
+        """Move the route table on from `after`, all at once. A move that changes nothing is not recorded.
+
+        Raises IntegrityError when somebody else has moved it meanwhile.
+        """
+        if route == after.route:
+            return after
+        row = {
+            "number": after.number + 1,
+            "at": datetime.now(UTC).isoformat(),
+            "move": move,
+            "route": canonical_json(asdict(route)).decode(),
+            "reason": reason,
+            "actor": actor,
+            "run_id": run_id,
+            "evidence": canonical_json(evidence or {}).decode(),
+        }
+        with self._write() as connection:
+            last = connection.scalar(sa.select(sa.func.max(PROMOTIONS.c.number))) or 0
+            if last != after.number:
+                raise IntegrityError(
+                    f"the route table as promotion {after.number} left it",
+                    f"promotion {last}",
+                    "Somebody moved it meanwhile: look at the new route, then decide again.",
+                )
+            connection.execute(PROMOTIONS.insert().values(**row))
+            self._link(connection, PROMOTIONS, row)
+        return self.promotion()
+
+    def promotion(self) -> Promotion:
+        """The newest move: its route is who answers users now."""
+        query = sa.select(PROMOTIONS).order_by(PROMOTIONS.c.number.desc()).limit(1)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return _promotion(row) if row else START
+
+    def promotions(self) -> list[Promotion]:
+        """Every move, oldest first."""
+        with self._engine.connect() as connection:
+            return [_promotion(row) for row in connection.execute(sa.select(PROMOTIONS).order_by("number"))]
 
     def add_task_event(
         self,
@@ -257,6 +337,13 @@ def _decision(row: Any) -> Decision:
         evidence=document["evidence"],
         document=row.document,
         signature=row.signature,
+    )
+
+
+def _promotion(row: Any) -> Promotion:
+    fields = dict(row._mapping)
+    return Promotion(
+        **{**fields, "route": route_from(json.loads(row.route)), "evidence": json.loads(row.evidence)}
     )
 
 

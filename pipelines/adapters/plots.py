@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import datetime
+from statistics import mean
 from typing import Any
 
 import matplotlib as mpl
@@ -99,6 +101,46 @@ def time_plot(steps: Sequence[dict[str, Any]]) -> str:
     axes.set_yticks(range(len(rows)), [row["step"] for row in rows])
     axes.set(xlabel="seconds")
     return _svg(axes)
+
+
+def rollout_plots(
+    answers: Sequence[tuple[datetime, str, bool]], moves: Sequence[tuple[datetime, str]], window: int = 40
+) -> tuple[str, str]:
+    """(share of right answers by adapter, share of answers by adapter) over (when, adapter, right) in order.
+
+    Both are means over the `window` answers before; the x-axis counts answers, so that hours without traffic
+    take no room. Moves of the route table stand where they were made.
+    """
+    names = sorted({adapter for _, adapter, _ in answers}, key=lambda name: (name != "base", name))
+    colours = dict(zip(names, (BEFORE, AFTER, ALARM, CALM) * len(names), strict=False))
+    right, shares = (_axes(range(9)) for _ in range(2))
+    for name in names:
+        own = [(place, ok) for place, (_, adapter, ok) in enumerate(answers) if adapter == name]
+        means = _means([ok for _, ok in own], window)
+        right.plot([place for place, _ in own], means, color=colours[name], label=_called(name))
+        taken = _means([adapter == name for _, adapter, _ in answers], window)
+        shares.plot(taken, color=colours[name], label=_called(name))
+    labels: dict[int, list[str]] = {}
+    for at, words in moves:
+        labels.setdefault(sum(when < at for when, _, _ in answers), []).append(words)
+    for axes in (right, shares):
+        for place, made in labels.items():
+            words = ", ".join(made)
+            axes.axvline(place, color=INK, alpha=0.3, linewidth=1)
+            axes.text(place, 1.03, f" {words}", rotation=35, fontsize=7, transform=axes.get_xaxis_transform())
+        axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
+        axes.set(xlabel="answers", ylim=(-0.02, 1.02))
+        axes.legend(frameon=False, loc="upper left")
+    return _svg(right), _svg(shares)
+
+
+def _means(values: Sequence[bool], window: int) -> list[float]:
+    """Of each value and up to `window` - 1 before it."""
+    return [mean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
+
+
+def _called(adapter: str) -> str:
+    return "base model" if adapter == "base" else f"version {adapter}"
 
 
 def _pairs(

@@ -16,9 +16,9 @@ from mlflow.exceptions import MlflowException
 from pipelines.adapters.blobs import sha256_of
 from pipelines.adapters.tracker import MlflowClient, Tracker
 from pipelines.contract import digest_of
-from pipelines.errors import IntegrityError
+from pipelines.errors import InputError, IntegrityError
 
-CANDIDATE, PRODUCTION = "candidate", "production"
+CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
 ADAPTER_FOLDER = "adapter"
 
 
@@ -73,9 +73,24 @@ class Registry:
         """Let an alias name a version. The caller records what it named before."""
         self._client.set_registered_model_alias(self.name, alias, version)
 
+    def release(self, alias: str) -> None:
+        """Let an alias name nothing."""
+        self._client.delete_registered_model_alias(self.name, alias)
+
+    def version(self, version: str) -> RegisteredAdapter:
+        """Raises InputError for a version that was never registered."""
+        try:
+            return _adapter(self._client.get_model_version(self.name, version))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise InputError(
+                f"a registered version of {self.name}", repr(version), "MLflow's registry lists them."
+            ) from error
+
     def fetch(self, version: str) -> Path:
         """A local folder with the version's files. Raises IntegrityError where they are not as registered."""
-        adapter = _adapter(self._client.get_model_version(self.name, version))
+        adapter = self.version(version)
         folder = Path(artifacts.download_artifacts(adapter.uri, tracking_uri=self._uri))
         if (found := adapter_digest(folder)) != adapter.digest:
             raise IntegrityError(

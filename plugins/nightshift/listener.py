@@ -5,7 +5,7 @@ Task listeners run in the task's own process; run listeners run in the scheduler
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipelines.adapters.ledger import Ledger  # noqa: TID251 (SQLAlchemy only)
 
-OPERATORS = ("StepOperator", "RecordOperator")
+OPERATORS = ("StepOperator", "RecordOperator", "RolloutOperator", "AbortOperator", "Approval")
 NOTE_LIMIT = 1000  # characters that Airflow's database holds
 
 
@@ -118,9 +118,19 @@ def _said(dag_run: DagRun, tasks: list[TaskInstance], session: Session) -> dict[
             said[row.task_id] = f"fault: {XComModel.deserialize_value(row)}"[:NOTE_LIMIT]
         elif (row.key, states.get(row.task_id)) == (ANSWER, "success"):
             answer = XComModel.deserialize_value(row)
-            if answer["verdict"] != Verdict.PROCEED:
+            if "verdict" not in answer:
+                said[row.task_id] = _of_rollout(answer)[:NOTE_LIMIT]
+            elif answer["verdict"] != Verdict.PROCEED:
                 reasons = "; ".join(answer["reasons"]) or answer["headline"]
                 said[row.task_id] = f"{answer['verdict']}: {reasons}"[:NOTE_LIMIT]
             elif row.task_id == CLOSING[-1]:
                 said[row.task_id] = answer["headline"][:NOTE_LIMIT]
     return said
+
+
+def _of_rollout(answer: dict[str, Any]) -> str:
+    """What a rollout's command answered, or a person."""
+    if "person" in answer:
+        by = f"by {answer['person']}" if answer["person"] else "in time"
+        return f"{'approved' if answer['approved'] else 'not approved'} {by}"
+    return "; ".join([answer["headline"], *answer["reasons"]])

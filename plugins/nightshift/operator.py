@@ -65,9 +65,9 @@ class StepOperator(BaseOperator, SkipMixin):
                 answer = result.model_dump(mode="json")
                 context["ti"].xcom_push(ANSWER, {**answer, "started": started, "ended": time.time()})
                 return result
-        sentence = _sentence(self.step, status, last_line)
-        context["ti"].xcom_push(FAULT, sentence)
-        raise AirflowFailException(sentence) if status == USER_ERROR else AirflowException(sentence)
+        fault = sentence(self.step, status, last_line)
+        context["ti"].xcom_push(FAULT, fault)
+        raise AirflowFailException(fault) if status == USER_ERROR else AirflowException(fault)
 
     def command(self, run: Plan, result_file: Path) -> list[str]:
         """The command line, the same that a person would type."""
@@ -134,7 +134,7 @@ def _plan(context: Context) -> Plan:
     return plan(context["params"], run.run_after, alerts)
 
 
-def _sentence(step: str, status: int, last_line: str) -> str:
+def sentence(step: str, status: int, last_line: str) -> str:
     """What a person should read: the command's own words, or what its end tells."""
     if last_line.startswith(SAID_FAULT):
         return last_line.removeprefix(SAID_FAULT)

@@ -17,7 +17,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines.contract import FAULT_NAME, MANIFEST_NAME, Fault, Manifest, StepResult, Usage, night_of
+from pipelines.contract import (
+    FAULT_NAME,
+    MANIFEST_NAME,
+    Fault,
+    Manifest,
+    RolloutResult,
+    StepResult,
+    Usage,
+    night_of,
+)
 
 WORDS = {"skip": "Nothing new to learn.", "hold": "A person should look.", "reject": "Not better."}
 
@@ -37,6 +46,8 @@ def main() -> int:
     if args.step == "status":
         print("decision      (stand-in)")
         return 0
+    if args.step.startswith("rollout-"):
+        return _rollout(args)
     home, run = Path(args.home), Path(args.run_dir)
     script = json.loads((home / "script.json").read_text()) if (home / "script.json").exists() else {}
     said = str(script.get(args.step, "proceed"))
@@ -63,7 +74,38 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--result")
     parser.add_argument("--run-id")
     parser.add_argument("--set", action="append", default=[])
+    for name in ("version", "digest", "actor", "reason", "stage", "to"):
+        parser.add_argument(f"--{name}", default="")
     return parser.parse_args()
+
+
+def _rollout(args: argparse.Namespace) -> int:
+    """Answers as the script says under the command's name, or `judge <stage>`, or `advance <to>`."""
+    home, command = Path(args.home), args.step.removeprefix("rollout-")
+    script = json.loads((home / "script.json").read_text()) if (home / "script.json").exists() else {}
+    key = f"{command} {args.stage or args.to}".strip()
+    usual = {"shadow": "nothing", "judge": "promote"}.get(command, "moved")
+    answer = script.get(key, usual)
+    if isinstance(answer, list):  # one answer a call; the last one stays
+        answer, script[key] = answer[0], answer[1:] or answer
+        (home / "script.json").write_text(json.dumps(script))
+    with (home / "rollouts.txt").open("a") as calls:
+        calls.write(json.dumps({"key": key, **vars(args)}) + "\n")
+    if answer == "fault":
+        print("fault: Expected sunshine. Found rain. Take an umbrella.", file=sys.stderr, flush=True)
+        return 2
+    result = RolloutResult(
+        command=command,
+        answer=answer,
+        reasons=("It rained.",) if answer == "abort" else (),
+        headline=f"{key}: {answer}",
+        version=args.version or "3",
+        digest=args.digest or "d" * 64,
+        promotion=1,
+        evidence={"report": str(home / "report.html")},
+    )
+    Path(args.result).write_text(result.model_dump_json())
+    return 0
 
 
 def _next_night(home: Path) -> date:

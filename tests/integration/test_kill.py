@@ -1,8 +1,6 @@
 """kill -9 at every step, then rerun: the same manifests, nothing lost, nothing twice."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -56,7 +54,7 @@ def nights(tmp_path_factory):
         process = start(step, killed)
         time.sleep(seconds * 0.7)
         alive.append(process.poll() is None)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()  # SIGKILL
         process.communicate()
         finish(start(step, killed))
     return calm, killed, alive

@@ -45,7 +45,7 @@ def test_steps_name_no_vendor(path):
         )
 
 
-@pytest.mark.parametrize("path", files("pipelines"), ids=str)
+@pytest.mark.parametrize("path", [*files("pipelines"), *files("gateway")], ids=str)
 def test_the_work_plane_never_imports_airflow(path):
     assert not [name for name in imports(path) if name.split(".")[0] == "airflow"]
 

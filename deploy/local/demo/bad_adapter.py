@@ -1,0 +1,32 @@
+"""A deliberately bad adapter: the production adapter's own update, pointing the other way."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from pipelines.adapters.registry import Registry
+from pipelines.adapters.tracker import Tracker
+from pipelines.config import Config
+from pipelines.policy.route import Adapter
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+def register_bad(config: Config) -> Adapter:
+    """Register it as the newest candidate, as somebody would who goes round the gate."""
+    uri = config.path(config.tracking_uri)
+    registry, tracker = Registry(uri, config.register_.name), Tracker(uri, config.path(config.artifact_root))
+    good = registry.production()
+    assert good is not None
+    with tempfile.TemporaryDirectory() as folder:
+        bad = Path(shutil.copytree(registry.fetch(good.version), Path(folder) / "adapter"))
+        weights = load_file(bad / WEIGHTS)
+        save_file({name: -w if "lora_B" in name else w for name, w in weights.items()}, bad / WEIGHTS)
+        run_id = f"{good.run_id}-bad"
+        tags = {"base_digest": good.tags["base_digest"], "gate": "never asked"}
+        found = registry.register(bad, tracker, tracker.run(run_id, "bad"), run_id, good.nights, tags)
+    return Adapter(found.version, found.digest)

@@ -1,0 +1,35 @@
+"""The demo's page: the timeline beside two plots of what users met."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import jinja2
+
+from deploy.local.demo.traffic import Answered
+from pipelines.adapters.ledger import Promotion
+from pipelines.adapters.plots import rollout_plots
+
+
+def write_page(
+    path: Path,
+    lines: Sequence[tuple[datetime, str]],
+    answered: Sequence[Answered],
+    promotions: Sequence[Promotion],
+) -> Path:
+    """Write one self-contained HTML page."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    rows = [(one.at, one.adapter, one.right) for one in answered]
+    moves = [(datetime.fromisoformat(move.at), move.move) for move in promotions]
+    right, shares = rollout_plots(rows, moves)
+    page = environment.get_template("page.html.j2").render(
+        lines=lines, promotions=promotions, right=right, shares=shares
+    )
+    path.write_text(page, encoding="utf-8")
+    return path

@@ -1,0 +1,95 @@
+"""A LoRA adapter for each row of a batch, in two matrix products a layer.
+
+PEFT's own mixed batches (`adapter_names=`) pick rows by index, adapter by adapter, in every layer; here the
+adapters of a layer stand side by side in one A and one B, and each row is masked to its own part.
+docs/adr/0005 has the comparison. PEFT still reads, checks and holds the adapters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from peft.tuners.lora.layer import Linear, LoraLayer
+from torch.nn import functional
+
+from gateway.engines.base import EngineError
+
+
+class Rows:
+    """Which adapter each row of the next forward pass uses; None is the bare base."""
+
+    def __init__(self) -> None:
+        self.names: list[str | None] = []
+        self._masks: dict[tuple[tuple[str, int], ...], torch.Tensor] = {}
+
+    def use(self, names: Sequence[str | None]) -> None:
+        self.names = list(names)
+        self.only = names[0] if len(set(names)) == 1 else None
+        self.bare = not any(names)
+        self._masks.clear()
+
+    def others(self, widths: tuple[tuple[str, int], ...], like: torch.Tensor) -> torch.Tensor:
+        """(rows, 1, sum of widths): True where a column belongs to another adapter than the row's."""
+        if widths not in self._masks:
+            columns = [name for name, width in widths for _ in range(width)]
+            mask = [[column != name for column in columns] for name in self.names]
+            self._masks[widths] = torch.tensor(mask, device=like.device)[:, None, :]
+        return self._masks[widths]
+
+
+class _Mixed:
+    """The forward pass of one layer, (rows, tokens, in) -> (rows, tokens, out)."""
+
+    def __init__(self, layer: Linear, rows: Rows) -> None:
+        down: Any = layer.lora_A
+        up: Any = layer.lora_B
+        self._base: Any = layer.get_base_layer()
+        self._rows = rows
+        self._widths = tuple((name, int(down[name].weight.shape[0])) for name in down)
+        self._a = torch.cat([down[name].weight for name in down])
+        self._b = torch.cat([up[name].weight.T * layer.scaling[name] for name in down])
+        ends = torch.tensor([width for _, width in self._widths]).cumsum(0).tolist()
+        self._spans = {
+            name: slice(end - width, end) for (name, width), end in zip(self._widths, ends, strict=True)
+        }
+
+    def __call__(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        out: torch.Tensor = self._base(x)
+        span = self._spans.get(self._rows.only) if self._rows.only else slice(None)
+        if self._rows.bare or span is None:
+            return out
+        narrow = functional.linear(x, self._a[span])
+        if not self._rows.only:
+            # Masked, not multiplied: an adapter that overflows must not reach its neighbours as 0 * inf.
+            narrow = narrow.masked_fill(self._rows.others(self._widths, x), 0)
+        flat = out.view(-1, out.shape[-1])
+        return flat.addmm_(narrow.reshape(-1, narrow.shape[-1]), self._b[span]).view(out.shape)
+
+
+def mix(model: torch.nn.Module, rows: Rows) -> None:
+    """Let every LoRA layer follow `rows`; call it again after adapters came or went."""
+    for layer in _layers(model):
+        layer.forward = _Mixed(layer, rows) if layer.lora_A else layer.get_base_layer().forward
+
+
+def check(model: torch.nn.Module, name: str) -> None:
+    """Raise EngineError for an adapter that is more than finite low-rank matrices on linear layers."""
+    layers = [layer for layer in _layers(model) if name in layer.lora_A]
+    odd = [
+        type(layer).__name__ for layer in layers if type(layer) is not Linear or name in layer.lora_variant
+    ]
+    if odd or not layers or any(layer.lora_bias.get(name) for layer in layers):
+        raise EngineError(
+            "a plain LoRA adapter on linear layers",
+            f"{sorted(set(odd)) or 'biases, or no LoRA layer'}",
+            "Serve this adapter with another engine, or train without DoRA, biases and embeddings.",
+        )
+    weights = [matrix[name].weight for layer in layers for matrix in (layer.lora_A, layer.lora_B)]
+    if not all(weight.isfinite().all() for weight in weights):
+        raise EngineError("finite adapter weights", "NaN or infinity", "Train the adapter again.")
+
+
+def _layers(model: torch.nn.Module) -> list[Any]:
+    return [layer for layer in model.modules() if isinstance(layer, LoraLayer)]

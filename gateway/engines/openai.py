@@ -1,0 +1,190 @@
+"""An engine behind an OpenAI-compatible API: vLLM with adapters loaded at run time, or any other server.
+
+vLLM needs `--enable-lora` and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and must see the adapters' folders under
+the same paths. Another server must offer each adapter as a model of its own, under `served_name`. A server
+does not know that a request is in the background: the gateway bounds how many shadows it sends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError, Piece
+from pipelines.config import Serving
+from pipelines.policy.route import Adapter
+
+_HELLO = Completion([{"role": "user", "content": "Hello"}], max_tokens=1)
+_NO_SUCH_ROUTE = (404, 405)
+
+
+def served_name(adapter: Adapter) -> str:
+    """The digest is in the name: a server that cached an adapter never answers with an older one's cache."""
+    return f"v{adapter.version}-{adapter.digest[:16]}"
+
+
+class OpenAIEngine:
+    """See gateway.engines.base.Engine."""
+
+    def __init__(self, serving: Serving) -> None:
+        self._settings = serving
+        key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
+        self._client = httpx.AsyncClient(
+            base_url=serving.url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=httpx.Timeout(serving.read_timeout_s, connect=serving.connect_timeout_s),
+            # The gateway's bulkhead is the limit; a pool of its own would only hide a queue.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
+        )
+        self._base = serving.served_base
+
+    async def load(self, adapter: Adapter, folder: Path) -> None:
+        name = served_name(adapter)
+        if name in await self._models():
+            return
+        path = {"lora_name": name, "lora_path": str(folder.resolve())}
+        answer = await self._post("/v1/load_lora_adapter", path)
+        if answer.status_code in _NO_SUCH_ROUTE:
+            await self.warm(adapter)  # a server that has it already answers to its name
+        elif answer.is_error:
+            raise _error(answer.status_code, answer.text, name)
+
+    async def unload(self, adapter: Adapter) -> None:
+        """vLLM lets requests in flight end. Where nothing is loaded at run time, nothing is done."""
+        answer = await self._post("/v1/unload_lora_adapter", {"lora_name": served_name(adapter)})
+        if answer.is_error and answer.status_code not in _NO_SUCH_ROUTE:
+            raise _error(answer.status_code, answer.text, served_name(adapter))
+
+    async def warm(self, adapter: Adapter | None) -> None:
+        async with aclosing(self.complete(_HELLO, adapter)) as pieces:
+            async for _ in pieces:
+                pass
+
+    async def complete(self, request: Completion, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
+        name = served_name(adapter) if adapter else await self._base_name()
+        try:
+            async with aclosing(self._stream(self._body(request, name), name)) as pieces:
+                if request.choices is not None:
+                    yield _chosen([piece async for piece in pieces], request)
+                    return
+                async for piece in pieces:
+                    yield piece
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    def _body(self, request: Completion, name: str) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": name,
+            "messages": [dict(message) for message in request.messages],
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.choices is not None:
+            choices = list(request.choices)
+            guided = self._settings.guided
+            body |= {guided: {"choice": choices} if guided == "structured_outputs" else choices}
+            # Greedy, and long enough for any choice: no token is shorter than a byte.
+            body |= {"temperature": 0.0, "max_tokens": max(len(choice.encode()) for choice in choices) + 1}
+        return body
+
+    async def _stream(self, body: dict[str, Any], name: str) -> AsyncGenerator[Piece, None]:
+        """Pieces without white space at the ends of the answer, as evaluation strips it."""
+        held, started, reason = "", False, None
+        usage: dict[str, int] = {}
+        async with self._client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            if answer.is_error:
+                raise _error(
+                    answer.status_code, (await answer.aread()).decode(errors="replace"), name, answer
+                )
+            async for line in answer.aiter_lines():
+                if not line.startswith("data:") or line.endswith("[DONE]"):
+                    continue
+                event = _event(line)
+                usage = event.get("usage") or usage
+                for choice in event.get("choices", []):
+                    reason = choice.get("finish_reason") or reason
+                    text = held + (choice.get("delta", {}).get("content") or "")
+                    text = text if started else text.lstrip()
+                    sent = text.rstrip()
+                    held = text[len(sent) :]
+                    if sent:
+                        started = True
+                        yield Piece(sent)
+        if reason not in ("stop", "length"):
+            raise EngineError("an answer with its end", f"finish reason {reason}", "Send the request again.")
+        yield Piece("", reason, usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
+
+    async def _post(self, path: str, body: dict[str, str]) -> httpx.Response:
+        """Doing it twice changes nothing, so a kept connection that the server dropped is no error."""
+        try:
+            try:
+                return await self._client.post(path, json=body)
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                return await self._client.post(path, json=body)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    async def _models(self) -> list[str]:
+        try:
+            answer = await self._client.get("/v1/models")
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise _error(answer.status_code, answer.text, "")
+        return [model["id"] for model in answer.json().get("data", [])]
+
+    async def _base_name(self) -> str:
+        if not self._base:
+            models = await self._models()
+            if not models:
+                raise EngineError("a base model at the server", "an empty list", "Set serving.served_base.")
+            self._base = models[0]
+        return self._base
+
+    def _unreachable(self, error: httpx.HTTPError) -> EngineError:
+        found = f"{type(error).__name__} {error}".strip()
+        return EngineError(f"an answer from {self._settings.url}", found, "See the server's log.")
+
+
+def _event(line: str) -> dict[str, Any]:
+    try:
+        event: dict[str, Any] = json.loads(line.removeprefix("data:"))
+    except json.JSONDecodeError as error:
+        raise EngineError("JSON from the server", f"{line[:80]!r}", "See the server's log.") from error
+    if "error" in event:
+        raise EngineError("an answer", f"{event['error']}", "See the server's log.")
+    return event
+
+
+def _chosen(pieces: list[Piece], request: Completion) -> Piece:
+    """The choice, whole. A server that ignores the constraint is an error, never an answer."""
+    text, last = "".join(piece.text for piece in pieces), pieces[-1]
+    if text not in (request.choices or ()):
+        raise EngineError(
+            "one of the choices", f"{text[:40]!r}", "Set serving.guided to what the server takes."
+        )
+    return Piece(text, "stop", last.tokens_in, last.tokens_out)
+
+
+def _error(status: int, text: str, name: str, answer: httpx.Response | None = None) -> EngineError:
+    found = f"status {status}: {text[:200]}"
+    if status in (429, 503):
+        wait = answer.headers.get("retry-after", "") if answer else ""
+        return Busy(0, float(wait) if wait.isdecimal() else 1.0)
+    if status == 404:
+        return AdapterMissing(f"model {name} at the server", found, "Load the adapter first.")
+    return EngineError("an answer", found, "See the server's log.")

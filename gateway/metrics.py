@@ -1,0 +1,43 @@
+"""Prometheus metrics of one gateway, by adapter and route."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Own registry, so that several gateways may live in one process."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        by = ("adapter", "route")
+        name = "nightshift_gateway_{}".format
+        self.latency = Histogram(
+            name("latency_seconds"), "request to whole answer", by, buckets=SECONDS, registry=registry
+        )
+        self.first_token = Histogram(
+            name("first_token_seconds"), "request to first token", by, buckets=SECONDS, registry=registry
+        )
+        self.tokens_in = Counter(name("tokens_in"), "prompt tokens", by, registry=registry)
+        self.tokens_out = Counter(name("tokens_out"), "tokens answered", by, registry=registry)
+        self.answers = Counter(name("answers"), "whole answers", by, registry=registry)
+        self.failures = Counter(name("failures"), "attempts that failed", (*by, "fault"), registry=registry)
+        self.fallbacks = Counter(name("fallbacks"), "answers by another adapter", by, registry=registry)
+        self.refusals = Counter(
+            name("refusals"), "requests that got no answer", ("status", "code"), registry=registry
+        )
+        self.queued = Gauge(name("queued"), "requests waiting for room", ("adapter",), registry=registry)
+        self.in_flight = Gauge(name("in_flight"), "answers under way", ("adapter",), registry=registry)
+        self.cache = Counter(name("cache"), "looks into the cache", ("result",), registry=registry)
+        self.shadows = Counter(name("shadows"), "copies for the shadow", ("result",), registry=registry)
+        self.feedback = Counter(name("feedback"), "feedback by answer", ("result",), registry=registry)
+        self.promotion = Gauge(name("promotion"), "number of the route that is live", registry=registry)
+        self.load_failures = Counter(name("load_failures"), "adapters not loaded", registry=registry)
+        self.journal_waiting = Gauge(name("journal_waiting"), "rows not yet written", registry=registry)
+        self.journal_lost = Gauge(name("journal_lost"), "rows that found the queue full", registry=registry)
+
+    def text(self) -> bytes:
+        """In Prometheus's text format."""
+        return generate_latest(self.registry)

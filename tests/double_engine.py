@@ -1,0 +1,66 @@
+"""A test double of the gateway's engine: answers at once, and can be slow, broken or stuck on demand.
+
+The real engines have tests of their own; faults and delays are what they cannot give on demand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from gateway.engines.base import AdapterMissing, Completion, EngineError, Piece
+from pipelines.policy.route import Adapter
+
+
+class DoubleEngine:
+    """Says its adapter's name and the last message, or the first choice. `faults` and `delays` by name."""
+
+    def __init__(self) -> None:
+        self.loaded: set[Adapter] = set()
+        self.warmed: list[str] = []
+        self.asked: list[tuple[str, Completion]] = []
+        self.faults: dict[str, str] = {}  # name -> "error" | "late" (breaks off after the first piece)
+        self.unloadable: set[str] = set()
+        self.delays: dict[str, float] = {}  # seconds before the first piece
+        self.load_s = 0.0
+        self.closed = False
+
+    async def load(self, adapter: Adapter, folder: Path) -> None:
+        await asyncio.sleep(self.load_s)
+        if adapter.version in self.unloadable:
+            raise RuntimeError("the weights do not fit")
+        self.loaded.add(adapter)
+
+    async def unload(self, adapter: Adapter) -> None:
+        self.loaded.discard(adapter)
+
+    async def warm(self, adapter: Adapter | None) -> None:
+        self.warmed.append(name(adapter))
+
+    async def complete(self, request: Completion, adapter: Adapter | None) -> AsyncIterator[Piece]:
+        who = name(adapter)
+        if adapter and adapter not in self.loaded:
+            raise AdapterMissing(f"adapter {who} loaded", "it is not", "Load it.")
+        self.asked.append((who, request))
+        await asyncio.sleep(self.delays.get(who, 0))
+        if self.faults.get(who) == "error":
+            raise EngineError("an answer", "a fault on demand", "None.")
+        words = [request.choices[0]] if request.choices else [who, *_last(request).split()]
+        for word in words[:-1]:
+            yield Piece(word + " ")
+            await asyncio.sleep(0)
+        if self.faults.get(who) == "late":
+            raise EngineError("the rest", "a fault on demand", "None.")
+        yield Piece(words[-1], "stop", tokens_in=len(_last(request).split()), tokens_out=len(words))
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def name(adapter: Adapter | None) -> str:
+    return adapter.version if adapter else "base"
+
+
+def _last(request: Completion) -> str:
+    return request.messages[-1]["content"]

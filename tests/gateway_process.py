@@ -1,0 +1,15 @@
+"""A gateway over the double engine as a process of its own, to be stopped and killed: `... HOME`."""
+
+import sys
+from pathlib import Path
+
+from gateway.__main__ import run
+from gateway.app import create_app
+from gateway.logs import log_json
+from tests.double_engine import DoubleEngine
+from tests.gateways import make_config
+
+if __name__ == "__main__":
+    log_json()
+    config = make_config(Path(sys.argv[1]), journal_commit_ms=20)
+    sys.exit(run(create_app(config, DoubleEngine(), lambda adapter: Path()), config.gateway))

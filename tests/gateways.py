@@ -1,0 +1,119 @@
+"""A real gateway (uvicorn, JWTs, SQLite) in a thread of the test, and a client for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from opentelemetry import trace
+
+from gateway.app import create_app
+from gateway.dev_token import make_token, private_key
+from gateway.engines.base import Engine
+from pipelines.adapters.ledger import Ledger
+from pipelines.config import Config, load_config
+from pipelines.policy.route import Adapter, Route
+
+NO_TRACER = trace.NoOpTracer()
+TINY = Path(__file__).parent / "tiny.toml"
+MODEL = "department-router"
+ONE, TWO, THREE = (Adapter(str(i), f"digest-{i}") for i in (1, 2, 3))
+
+
+def make_config(home: Path, **settings: Any) -> Config:
+    """The tiny profile; settings are those of [gateway], or dotted."""
+    quick = {"gateway.port": 0, "gateway.poll_s": 0.02, "gateway.journal_commit_ms": 5}
+    quick |= {"gateway.limits": {"requests_per_minute": 1_000_000, "tokens_per_day": 100_000_000}}
+    given = {name if "." in name else f"gateway.{name}": value for name, value in settings.items()}
+    return load_config(TINY, home, quick | given)
+
+
+@dataclass
+class Running:
+    """A gateway that answers at `url`."""
+
+    config: Config
+    url: str
+    app: Any
+
+    def token(self, tenant: str = "north-clinic", scope: str = "model:* feedback") -> str:
+        key = private_key(Path(self.config.home) / "gateway" / "dev")
+        return make_token(self.config, key, tenant, scope, hours=1)
+
+    def client(
+        self, tenant: str = "north-clinic", scope: str = "model:* feedback", **kwargs: Any
+    ) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.token(tenant, scope)}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False, **kwargs)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.config.path(self.config.ledger_url))
+
+    def promote(self, route: Route, move: str = "test") -> None:
+        """Move the route table and wait until it is live."""
+        moved = self.ledger.add_promotion(self.ledger.promotion(), move, route, "a test", "pytest")
+        until(lambda: self.ready()["promotion"] == moved.number)
+
+    def ready(self) -> dict[str, Any]:
+        return httpx.get(f"{self.url}/readyz", trust_env=False).json()
+
+    def metric(self, sample: str) -> float:
+        """The value of one line of /metrics, such as `name_total{a="b"}`; 0 where there is none."""
+        lines = httpx.get(f"{self.url}/metrics", trust_env=False).text.splitlines()
+        prefix = f"nightshift_gateway_{sample} "
+        return next((float(line.removeprefix(prefix)) for line in lines if line.startswith(prefix)), 0.0)
+
+
+@contextmanager
+def gateway(
+    config: Config,
+    engine: Engine,
+    fetch: Callable[[Adapter], Path] = lambda adapter: Path(),
+    tracer: trace.Tracer = NO_TRACER,
+    wait_ready: bool = True,
+) -> Iterator[Running]:
+    """Serve until the block ends; then SIGTERM's path: drain, write the journal, close the engine."""
+    private_key(Path(config.home) / "gateway" / "dev")
+    app = create_app(config, engine, fetch, tracer)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    try:
+        until(lambda: server.started or not thread.is_alive())
+        port = server.servers[0].sockets[0].getsockname()[1]
+        running = Running(config, f"http://127.0.0.1:{port}", app)
+        if wait_ready:
+            until(lambda: running.ready()["ready"])
+        yield running
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def until(holds: Callable[[], Any], seconds: float = 10.0) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(0.01)
+
+
+def chat(text: str, **fields: Any) -> dict[str, Any]:
+    """The body of a chat request."""
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}
+
+
+def events(text: str) -> list[dict[str, Any] | str]:
+    """The server-sent events of a body."""
+    found = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    return [one if one == "[DONE]" else json.loads(one) for one in found]

@@ -1,0 +1,276 @@
+import ast
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from gateway.deliver import deliver
+from gateway.dev_token import private_key
+from gateway.journal import Interaction, Journal, journal_path, window
+from pipelines.adapters.lake import Lake
+from pipelines.errors import InputError
+from pipelines.schema import SCHEMA
+from tests.double_engine import DoubleEngine
+from tests.gateways import Running, chat, gateway, make_config
+from tests.nights import Night
+
+EVER = datetime(2026, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+NIGHT = date(2026, 3, 3)
+FROM_GATEWAY = {"ingest.source": "{home}/gateway/interactions/dt={night}/*.parquet", "validate.min_rows": 1}
+
+
+@contextmanager
+def process(home):
+    """A gateway in a process of its own."""
+    private_key(home / "gateway" / "dev")
+    command = [sys.executable, "-m", "tests.gateway_process", str(home)]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = (json.loads(line) for line in started.stderr)
+        url = next(line["message"] for line in lines if "listening on" in line["message"]).split()[-1]
+        threading.Thread(target=started.stderr.read, daemon=True).start()
+        running = Running(make_config(home), url, None)
+        while httpx.get(f"{url}/readyz", trust_env=False).status_code != 200:
+            time.sleep(0.05)
+        yield started, running
+    finally:
+        started.kill()
+        started.wait()
+
+
+def ask_on(running, got, judged):
+    """Ask and judge until nobody answers; notes what was answered, and when."""
+    with running.client() as client:
+        for number in range(100_000):
+            try:
+                answer = client.post("/v1/chat/completions", json=chat(f"question {number}", user="p-1"))
+                if answer.status_code == 200:
+                    got.append((time.time(), answer.json()["id"]))
+                    said = client.post("/v1/feedback", json={"request_id": answer.json()["id"], "rating": 1})
+                    if said.status_code == 200:
+                        judged.append(answer.json()["id"])
+            except httpx.TransportError:
+                return
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_gateway_that_ends_leaves_behind(home, how):
+    got, judged = [], []
+    with process(home) as (started, running):
+        threads = [threading.Thread(target=ask_on, args=(running, got, judged)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1.0)
+        ended_at = time.time()
+        started.send_signal(how)
+        status = started.wait(20)
+        for thread in threads:
+            thread.join(20)
+    assert len(judged) > 20
+    rows = {row["request_id"]: row for row in window(home, EVER)}
+    assert all(rows[request_id]["rating"] == 1 for request_id in judged)  # feedback is never lost
+    if how == signal.SIGTERM:
+        assert status == 0
+        assert {request_id for _, request_id in got} <= rows.keys()
+    else:
+        lost = [at for at, request_id in got if request_id not in rows]
+        assert all(at > ended_at - 1.0 for at in lost)  # one group and one commit; generous for a busy disk
+
+
+def test_the_judge_needs_nothing_but_python_to_read_the_journal():
+    names = [
+        name
+        for node in ast.walk(ast.parse(Path("gateway/journal.py").read_text()))
+        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [])
+        + ([node.module] if isinstance(node, ast.ImportFrom) else [])
+    ]
+    assert names
+    assert all(name.split(".")[0] in sys.stdlib_module_names for name in names)
+
+
+def make_row(request_id, ts, **changes):
+    usual = {
+        "tenant": "north-clinic",
+        "subject_id": "p-1",
+        "messages": [{"role": "user", "content": f"what about {request_id}?"}],
+        "completion": "Dental",
+        "adapter": "3",
+        "digest": "d",
+        "route": "production",
+        "locale": "en-GB",
+        "channel": "web",
+        "tokens_in": 12,
+        "tokens_out": 2,
+        "latency_ms": 31.5,
+        "first_token_ms": 20.0,
+        "opt_out": False,
+    }
+    return Interaction(request_id=request_id, ts=ts, **(usual | changes))
+
+
+def noon(day):
+    return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def journal(home):
+    found = Journal(journal_path(home), 5, 1000)
+    yield found
+    found.close()
+
+
+def test_a_locked_journal_delays_feedback_and_nothing_else(journal, home):
+    other = sqlite3.connect(journal_path(home), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    for number in range(100):
+        journal.add(make_row(f"r-{number}", noon(NIGHT)))
+    said = journal.feedback("r-99", "north-clinic", 1, None)
+    assert time.monotonic() - started < 0.5
+    time.sleep(0.3)
+    assert not said.done()
+    other.execute("ROLLBACK")
+    other.close()
+    assert said.result(10) == "stored"
+    assert len(window(home, EVER)) == 100
+
+
+def test_a_full_journal_says_what_it_loses(home):
+    small = Journal(journal_path(home), 5, 10)
+    other = sqlite3.connect(journal_path(home), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for number in range(600):
+        small.add(make_row(f"r-{number}", noon(NIGHT)))
+    other.execute("ROLLBACK")
+    other.close()
+    small.close()
+    assert small.lost > 0
+    assert len(window(home, EVER)) == 600 - small.lost
+
+
+def test_the_window_is_in_order_of_time(journal, home):
+    for minute in (5, 1, 3):
+        journal.add(make_row(f"r-{minute}", noon(NIGHT) + timedelta(minutes=minute)))
+    journal.feedback("r-3", "north-clinic", -1, "Surgery").result(5)
+    rows = window(home, noon(NIGHT) + timedelta(minutes=2))
+    assert [(row["request_id"], row["rating"]) for row in rows] == [("r-3", -1), ("r-5", None)]
+    assert rows[0]["ts"] == noon(NIGHT) + timedelta(minutes=3)
+
+
+def ids(path):
+    return pq.read_table(path)["request_id"].to_pylist()
+
+
+def test_a_night_delivers_its_answers_once_with_their_feedback(journal, home):
+    config = make_config(home)
+    journal.add(make_row("before", noon(NIGHT - 4 * DAY)))
+    journal.add(make_row("tonight", noon(NIGHT)))
+    journal.add(make_row("broken", noon(NIGHT), fault="engine", completion=""))
+    journal.add(make_row("half", noon(NIGHT), fault="aborted"))
+    journal.add(make_row("shadow", noon(NIGHT), route="shadow", parent="tonight"))
+    journal.add(make_row("tomorrow", noon(NIGHT + DAY)))
+    journal.feedback("tonight", "north-clinic", -1, "Surgery").result(5)
+    path = deliver(config, NIGHT)
+    table = pq.read_table(path)
+    assert table.schema.equals(SCHEMA)
+    assert [(row["request_id"], row["correction"]) for row in table.to_pylist()] == [("tonight", "Surgery")]
+    written = path.read_bytes()
+    journal.add(make_row("straggler", noon(NIGHT)))
+    journal.feedback("straggler", "north-clinic", 1, None).result(5)
+    assert deliver(config, NIGHT).read_bytes() == written
+    path.unlink()  # as if it had died between the record and the file
+    assert deliver(config, NIGHT).read_bytes() == written
+    assert ids(deliver(config, NIGHT + DAY)) == ["straggler", "tomorrow"]
+
+
+def test_late_feedback_is_delivered_in_a_later_night(journal, home):
+    config = make_config(home)
+    for name in ("unrated", "changed", "quiet"):
+        journal.add(make_row(name, noon(NIGHT)))
+    journal.feedback("changed", "north-clinic", 1, None).result(5)
+    assert ids(deliver(config, NIGHT)) == ["changed", "quiet", "unrated"]
+    journal.feedback("unrated", "north-clinic", -1, "Surgery").result(5)
+    journal.feedback("changed", "north-clinic", -1, "Anatomy").result(5)
+    rows = pq.read_table(deliver(config, NIGHT + DAY)).to_pylist()
+    assert [(row["request_id"], row["correction"]) for row in rows] == [
+        ("changed", "Anatomy"),
+        ("unrated", "Surgery"),
+    ]
+    assert ids(deliver(config, NIGHT + 2 * DAY)) == []
+
+
+def test_late_feedback_reaches_the_lake_of_the_later_night(journal, home):
+    for minute, name in enumerate(("unrated", "changed", "quiet", "new", "newer")):
+        at = noon(NIGHT + DAY * (minute > 2)) + timedelta(minutes=minute)
+        journal.add(make_row(name, at, latency_ms=float(minute)))
+    journal.feedback("changed", "north-clinic", 1, None).result(5)
+    nights = [Night(home, day, FROM_GATEWAY) for day in (NIGHT, NIGHT + DAY)]
+    deliver(nights[0].config, NIGHT)
+    assert nights[0].run("ingest", "validate").verdict == "proceed"
+    journal.feedback("unrated", "north-clinic", -1, "Surgery").result(5)
+    journal.feedback("changed", "north-clinic", -1, "Anatomy").result(5)
+    deliver(nights[1].config, NIGHT + DAY)
+    assert nights[1].run("ingest", "validate").verdict == "proceed"
+    lake = Lake(str(home / "lake"), 256)
+
+    def corrections(as_of):
+        rows = lake.interactions(NIGHT, NIGHT, as_of).to_pylist()
+        return {row["request_id"]: (row["rating"], row["correction"]) for row in rows}
+
+    assert corrections(NIGHT) == {"unrated": (None, None), "changed": (1, None), "quiet": (None, None)}
+    assert corrections(NIGHT + DAY) == {
+        "unrated": (-1, "Surgery"),
+        "changed": (-1, "Anatomy"),
+        "quiet": (None, None),
+    }
+
+
+def test_old_rows_are_forgotten(journal, home):
+    journal.add(make_row("old", noon(NIGHT - 90 * DAY)))
+    journal.add(make_row("new", noon(NIGHT)))
+    journal.feedback("old", "north-clinic", 1, None).result(5)
+    deliver(make_config(home), NIGHT)
+    assert [row["request_id"] for row in window(home, EVER - 365 * DAY)] == ["new"]
+    with sqlite3.connect(journal_path(home)) as connection:
+        assert connection.execute("SELECT count(*) FROM feedback").fetchone() == (0,)
+
+
+def test_a_home_without_a_gateway_has_nothing_to_deliver(home):
+    with pytest.raises(InputError, match="make serve"):
+        deliver(make_config(home), NIGHT)
+    assert window(home, EVER) == []
+
+
+def test_the_loop_is_closed(home):
+    """Calls and feedback through a running gateway are what the real `ingest` and `validate` read."""
+    with gateway(make_config(home), DoubleEngine()) as running, running.client() as client:
+        made = [
+            client.post("/predict", json={"text": f"question {n}", "user": f"p-{n}"}).json()["request_id"]
+            for n in range(12)
+        ]
+        client.post("/predict", json={"text": "leave me out", "opt_out": True})
+        for request_id in made[:5]:
+            said = {"request_id": request_id, "rating": -1, "correction": "Dental"}
+            assert client.post("/v1/feedback", json=said).status_code == 200
+    day = window(home, EVER)[0]["ts"].date()
+    night = Night(home, day, FROM_GATEWAY)
+    deliver(night.config, day)
+    manifest = night.run("ingest")
+    assert {e["reason"]: e["rows"] for e in manifest.facts["accounting"]} == {"clean": 12, "opted out": 1}
+    assert night.run("validate").verdict == "proceed"
+    rows = Lake(night.config.path(night.config.lake_root), 256).interactions(day, day, day).to_pylist()
+    assert {row["request_id"] for row in rows} == set(made)
+    corrected = {row["request_id"] for row in rows if row["correction"] == "Dental"}
+    assert corrected == set(made[:5])
+    assert rows[0]["messages"][0] == {"role": "system", "content": "Answer with the hospital department."}

@@ -1,0 +1,85 @@
+"""What the judge sees of a journal: an earlier look is never changed by a later one."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.journal import Journal, journal_path
+from pipelines.adapters.live import seen
+from pipelines.policy.judge import Seen
+from pipelines.policy.route import Adapter
+from tests.rollouts import row
+
+ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
+SINCE = datetime.now(UTC) - timedelta(hours=1)
+
+
+@pytest.fixture
+def journal(home):
+    journal = Journal(journal_path(home), 1, 1000)
+    yield journal
+    journal.close()
+
+
+def look(home, per_person=0, production=None):
+    return seen(home, SINCE, 5.0, ONE, production, per_person)
+
+
+def rate(journal, *ratings):
+    for name, rating in ratings:
+        assert journal.feedback(name, "t", rating, None).result(10) in ("stored", "unchanged")
+
+
+def test_without_a_journal_nothing_is_seen(home):
+    assert look(home) == Seen(5.0, [], [], [])
+
+
+def test_sides_are_told_by_adapter_digest_and_route(home, journal):
+    journal.add(row("p", None, "production", "Dental"))
+    journal.add(row("c", ONE, "canary", "Surgery"))
+    journal.add(row("stranger", TWO, "production", "Surgery"))
+    journal.add(row("impostor", Adapter("1", "c" * 64), "canary", "Surgery"))
+    rate(journal, ("c", 1), ("p", -1), ("stranger", 1), ("impostor", 1))
+    found = look(home)
+    assert [served.candidate for served in found.served] == [False, True]
+    assert found.rated == [(True, True), (False, False)]  # in the order of the feedback
+    assert look(home, production=TWO).rated == [(True, True), (False, True)]
+
+
+def test_a_changed_mind_changes_no_earlier_look(home, journal):
+    for name in ("a", "b", "c"):
+        journal.add(row(name, ONE, "canary", "Surgery"))
+    rate(journal, ("b", 1), ("a", -1))
+    before = look(home).rated
+    rate(journal, ("b", -1), ("c", 1), ("a", 1))
+    assert look(home).rated[: len(before)] == before == [(True, True), (True, False)]
+    assert len(look(home).rated) == 3
+
+
+def test_only_the_first_ratings_of_a_person_count(home, journal):
+    for name in ("a", "b", "c"):
+        journal.add(row(name, ONE, "canary", "Surgery"))
+        journal.add(row(f"p{name}", None, "production", "Surgery"))
+    rate(journal, ("a", -1), ("b", 1), ("c", 1), ("pa", 1), ("pb", -1))
+    assert look(home, per_person=1).rated == [(True, False), (False, True)]
+    assert look(home, per_person=2).rated == [(True, False), (True, True), (False, True), (False, False)]
+
+
+def test_a_shadow_is_paired_with_what_the_user_told_production(home, journal):
+    for name, said, shadow in (("a", "Dental", "surgery."), ("b", "Surgery", "Dental"), ("c", "x", "y")):
+        journal.add(row(name, None, "production", said))
+        journal.add(row(f"{name}.shadow", ONE, "shadow", shadow, parent=name))
+    journal.feedback("a", "t", -1, "Surgery").result(10)
+    rate(journal, ("b", 1), ("c", -1))  # nobody knows what c should have been
+    assert look(home).pairs == [(True, False), (False, True)]
+    assert look(home).rated == [(False, False), (False, True), (False, False)]
+
+
+def test_failed_attempts_count_as_errors_and_have_no_latency(home, journal):
+    journal.add(row("a.0", ONE, "canary", "", parent="a", fault="timeout"))
+    journal.add(row("b", ONE, "canary", "Surgery"))
+    journal.add(row("gone", ONE, "canary", "", fault="aborted"))  # the client went away: nobody's fault
+    rate(journal, ("b", 1))
+    found = look(home)
+    assert [(served.error, served.latency_ms) for served in found.served] == [(True, None), (False, 20.0)]
+    assert found.rated == [(True, True)]

@@ -1,0 +1,167 @@
+"""Rollouts on a real ledger, MLflow database and journal: earned, refused, turned back."""
+
+import time
+
+import pytest
+
+from pipelines import rollout
+from pipelines.adapters.engine import digest_base
+from pipelines.adapters.ledger import Ledger
+from pipelines.contract import RolloutAnswer
+from pipelines.errors import InputError, IntegrityError
+from pipelines.policy.route import Route
+from tests.rollouts import make_config, register, registry_of, send
+
+BY = rollout.By("ann", "a test", "run-1")
+MOVED, ABORT, NOTHING = RolloutAnswer.MOVED, RolloutAnswer.ABORT, RolloutAnswer.NOTHING
+
+
+@pytest.fixture
+def config(home):
+    return make_config(home)
+
+
+def ledger_of(config):
+    return Ledger(config.path(config.ledger_url))
+
+
+def aliases(config):
+    registry = registry_of(config)
+    found = {name: registry.by_alias(name) for name in ("candidate", "canary", "production", "previous")}
+    return {name: adapter.version for name, adapter in found.items() if adapter}
+
+
+def promote(config, candidate, production=None):
+    """Through all stages with good traffic."""
+    assert rollout.begin(config, BY).answer is MOVED
+    send(config, candidate, "shadow", 60, (0.2, 0.9), production)
+    for number, to in enumerate(("canary_05", "canary_25", "production")):
+        assert rollout.advance(config, BY, to, candidate).answer is MOVED, to
+        send(config, candidate, "canary", 400, (0.2, 0.9), production, seed=number)
+
+
+def test_a_good_candidate_earns_its_way_and_everything_agrees(config):
+    one = register(config, 1)
+    assert aliases(config) == {"candidate": "1"}
+    assert rollout.begin(config, BY).digest == one.digest
+    assert rollout.look(config, "shadow").answer is RolloutAnswer.CONTINUE
+    assert rollout.advance(config, BY, "canary_05", one).answer is RolloutAnswer.CONTINUE
+    send(config, one, "shadow", 60, (0.2, 0.9))
+    seen = rollout.look(config, "shadow")
+    assert (seen.answer, seen.evidence["pairs"], seen.evidence["answers"]) == (RolloutAnswer.PROMOTE, 60, 60)
+    assert rollout.advance(config, BY, "canary_05", one).answer is MOVED
+    assert aliases(config) == {"candidate": "1", "canary": "1"}
+    send(config, one, "canary", 400, (0.2, 0.9))
+    assert rollout.look(config, "canary_05").answer is RolloutAnswer.PROMOTE
+    for to in ("canary_25", "production"):
+        assert rollout.advance(config, BY, to, one).answer is MOVED
+    moves = ledger_of(config).promotions()
+    assert [move.move for move in moves] == ["shadow", "canary_05", "canary_25", "production"]
+    assert moves[-1].route == Route(production=one, has_previous=True)
+    assert (moves[-1].actor, moves[-1].reason, moves[-1].run_id) == ("ann", "a test", "run-1")
+    assert moves[-1].evidence["log_evidence_not_worse"] >= moves[-1].evidence["bar_promote"]
+    assert aliases(config) == {"production": "1"}
+
+
+def test_a_second_one_keeps_the_first_as_previous_and_a_rollback_brings_it_back_once(config):
+    one = register(config, 1)
+    promote(config, one)
+    two = register(config, 2)
+    promote(config, two, one)
+    assert aliases(config) == {"production": "2", "previous": "1"}
+    assert rollout.rollback(config, rollout.By("bob", "it is rude")).answer is MOVED
+    assert aliases(config) == {"production": "1"}
+    assert ledger_of(config).promotion().reason == "it is rude"
+    number = ledger_of(config).promotion().number
+    assert rollout.rollback(config, BY).answer is NOTHING
+    assert ledger_of(config).promotion().number == number
+    assert rollout.begin(config, BY).answer is NOTHING  # 2 was promoted and taken back: it waits no more
+
+
+def test_the_bare_base_can_be_gone_back_to_only_while_it_is_the_same(config):
+    one = register(config, 1)
+    promote(config, one)
+    weights = f"{config.path(config.model.base)}/model.safetensors"
+    with open(weights, "w") as file:
+        file.write("others")
+    digest_base.cache_clear()  # each command is a process of its own
+    with pytest.raises(IntegrityError, match="the base model"):
+        rollout.rollback(config, BY)
+    assert ledger_of(config).promotion().route.production == one
+    with open(weights, "w") as file:
+        file.write("{}")
+    digest_base.cache_clear()
+    assert rollout.rollback(config, BY).answer is MOVED
+    assert aliases(config) == {}
+
+
+def test_a_previous_adapter_that_no_longer_loads_is_not_gone_back_to(config):
+    one = register(config, 1)
+    promote(config, one)
+    promote(config, register(config, 2), one)
+    (registry_of(config).fetch("1") / "adapter_model.safetensors").write_text("changed")
+    with pytest.raises(IntegrityError, match="version 1 of"):
+        rollout.rollback(config, BY)
+    assert ledger_of(config).promotion().route.production.version == "2"
+
+
+@pytest.mark.parametrize("how", [{"liked": (0.9, 0.2)}, {"liked": (0.5, 0.5), "fault": 0.4}])
+@pytest.mark.parametrize("where", ["shadow", "canary"])
+def test_a_bad_candidate_is_aborted_with_the_reason(config, how, where):
+    one = register(config, 1)
+    rollout.begin(config, BY)
+    to = "canary_05"
+    if where == "canary":
+        send(config, one, "shadow", 60, (0.2, 0.9))
+        rollout.advance(config, BY, to, one)
+        to = "canary_25"
+    send(config, one, where, 600, seed=5, **how)
+    assert rollout.look(config, "shadow" if where == "shadow" else "canary_05").answer is ABORT
+    for _ in range(2):  # asked again, it says so again
+        assert rollout.advance(config, BY, to, one).answer is ABORT
+    last = ledger_of(config).promotion()
+    assert (last.move, last.actor, last.route) == ("abort", "judge", Route())
+    assert last.reason
+    assert aliases(config) == {}
+
+
+def test_an_approval_of_other_content_is_void(config):
+    one = register(config, 1)
+    rollout.begin(config, BY)
+    send(config, one, "shadow", 60, (0.2, 0.9))
+    other = type(one)("1", "0" * 64)
+    with pytest.raises(InputError, match="in rollout"):
+        rollout.advance(config, BY, "canary_05", other)
+    (registry_of(config).fetch("1") / "adapter_model.safetensors").write_text("changed")
+    with pytest.raises(IntegrityError, match="version 1 of"):
+        rollout.advance(config, BY, "canary_05", one)
+    assert [move.move for move in ledger_of(config).promotions()] == ["shadow"]
+
+
+def test_no_stage_is_skipped(config):
+    one = register(config, 1)
+    rollout.begin(config, BY)
+    send(config, one, "shadow", 60, (0.2, 0.9))
+    for to in ("canary_25", "production"):
+        with pytest.raises(InputError, match="under way before"):
+            rollout.advance(config, BY, to, one)
+
+
+def test_without_a_candidate_nothing_begins_and_without_a_rollout_nothing_ends(config):
+    registry_of(config).prepare()
+    assert rollout.begin(config, BY).answer is NOTHING
+    assert rollout.abort(config, BY).answer is NOTHING
+    assert rollout.rollback(config, BY).answer is NOTHING
+    assert rollout.look(config, "shadow").answer is ABORT
+    with pytest.raises(InputError, match="a registered version"):
+        rollout.begin(config, BY, "7")
+
+
+def test_time_without_evidence_ends_the_rollout(home):
+    stages = [{**stage, "max_s": 1} for stage in make_config(home).model_dump()["promote"]["stages"]]
+    config = make_config(home, stages=stages)
+    one = register(config, 1)
+    rollout.begin(config, BY)
+    time.sleep(1.1)
+    assert rollout.advance(config, BY, "canary_05", one).answer is ABORT
+    assert "Not enough evidence" in ledger_of(config).promotion().reason

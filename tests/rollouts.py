@@ -1,0 +1,113 @@
+"""Homes for tests of rollouts: registered adapters, a base model's folder, traffic in the journal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from gateway.journal import Interaction, Journal, journal_path
+from pipelines.adapters.registry import Registry
+from pipelines.adapters.tracker import Tracker
+from pipelines.config import Config
+from pipelines.policy.route import Adapter
+
+STAGE = {"bake_s": 0, "min_answers": 30}
+STAGES = [
+    {**STAGE, "name": "shadow", "guards": ["errors", "refusals"]},
+    {**STAGE, "name": "canary_05", "weight": 0.05, "min_rated": 20, "margin": 0.3},
+    {**STAGE, "name": "canary_25", "weight": 0.25, "min_rated": 20},
+]
+
+
+def make_config(home: Path, **promote) -> Config:
+    """A home with a base model's folder. The stages ask for few answers and no bake time."""
+    base = home / "base"
+    base.mkdir(parents=True, exist_ok=True)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (base / name).write_text("{}")
+    rules = {"stages": STAGES, "answers_per_person": 0, **promote}
+    values = {"profile": "test", "home": str(home), "model": {"base": str(base)}, "promote": rules}
+    return Config.model_validate(values)
+
+
+def registry_of(config: Config) -> Registry:
+    return Registry(config.path(config.tracking_uri), config.register_.name)
+
+
+def register(config: Config, number: int) -> Adapter:
+    """Register a version; its files are only bytes."""
+    from pipelines.adapters.contenders import base_digest
+
+    folder = Path(config.home) / f"adapter-{number}"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_text(f"weights of {number}")
+    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    mlflow_id = tracker.run(f"2026-01-0{number}", str(number) * 64)
+    tags = {"base_digest": base_digest(config)}
+    made = registry_of(config).register(folder, tracker, mlflow_id, f"2026-01-0{number}", (), tags)
+    return Adapter(made.version, made.digest)
+
+
+def send(
+    config: Config,
+    candidate: Adapter,
+    route: str,
+    count: int,
+    liked: tuple[float, float],
+    production: Adapter | None = None,
+    fault: float = 0.0,
+    seed: int = 0,
+) -> None:
+    """`count` questions: each to production, and to the shadow, or one in four to the canary instead.
+
+    `liked`: shares of production and the candidate. `fault`: share of the candidate's answers that fail.
+    """
+    rng = np.random.default_rng(seed)
+    journal = Journal(journal_path(config.home), 1, 100_000)
+    stored = []
+    for number in range(count):
+        name = f"{seed}-{datetime.now(UTC).isoformat()}-{number}"
+        ours = route == "canary" and number % 4 == 3
+        fails = rng.random() < fault
+        wanted, right = "Surgery", rng.random(2) < liked
+        said = [wanted if good else "Dental" for good in right]
+        main = row(
+            name, candidate if ours else production, "canary" if ours else "production", said[int(ours)]
+        )
+        if ours and fails:
+            journal.add(row(f"{name}.0", candidate, "canary", "", parent=name, fault="engine"))
+            continue
+        journal.add(main)
+        if route == "shadow":
+            shadow = row(f"{name}.shadow", candidate, "shadow", said[1], parent=name)
+            journal.add(row(f"{name}.shadow", candidate, "shadow", "", name, "engine") if fails else shadow)
+        good = bool(right[int(ours)])
+        stored.append(journal.feedback(name, "t", 1 if good else -1, None if good else wanted))
+    for answer in stored:
+        assert answer.result(30) == "stored"
+    journal.close()
+
+
+def row(name, adapter, route, completion, parent=None, fault=""):
+    return Interaction(
+        request_id=name,
+        ts=datetime.now(UTC),
+        tenant="t",
+        subject_id="p",
+        messages=[{"role": "user", "content": "Where?"}],
+        completion=completion,
+        adapter=adapter.version if adapter else "base",
+        digest=adapter.digest if adapter else "base",
+        route=route,
+        locale="en",
+        channel="web",
+        tokens_in=3,
+        tokens_out=1,
+        latency_ms=20.0,
+        first_token_ms=10.0,
+        opt_out=False,
+        parent=parent,
+        fault=fault,
+    )
