@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pipelines.adapters.aliases import in_production
 from pipelines.adapters.engine import Engine
 from pipelines.adapters.lake import write_parquet
 from pipelines.adapters.packaged import convert_smollm2, medmcqa
@@ -180,11 +181,11 @@ def _messages(config: Config, question: str) -> list[dict[str, str]]:
 
 def _answered(config: Config, night: date, items: tuple[Item, ...]) -> list[dict[str, object]]:
     engine = Engine(config.model, config.path(config.model.base))
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
-    adapter = registry.production()
+    adapter = in_production(config)
     if adapter:
+        registry = Registry(config.path(config.tracking_uri), config.register_.name)
         engine.load("production", registry.fetch(adapter.version))
-    name = f"{config.register_.name}@{adapter.digest[:12]}" if adapter else "base"
+    name = adapter.version if adapter else "base"
     conversations = [_messages(config, item.question) for item in items]
     log.info("sample: night %s, %s answers %d questions", night, name, len(items))
     answers = engine.choose(conversations, config.task.labels)

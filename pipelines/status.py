@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipelines.adapters.aliases import in_production
 from pipelines.adapters.ledger import Decision, Ledger
-from pipelines.adapters.registry import Registry
 from pipelines.config import Config
 
 
@@ -16,7 +16,7 @@ def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) 
     decisions = ledger.decisions()[-limit:]
     if run_id:
         decisions = [found] if (found := ledger.decision(run_id)) else []
-    live = Registry(config.path(config.tracking_uri), config.register_.name).production()
+    live = in_production(config)
     state = {
         "live_adapter": {"version": live.version, "digest": live.digest} if live else None,
         "nights": [_night(config, decision) for decision in decisions],

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipelines.adapters.ledger import Promotion
+from pipelines.adapters.ledger import Ledger, Promotion
 from pipelines.adapters.registry import CANARY, CANDIDATE, PREVIOUS, PRODUCTION, RegisteredAdapter, Registry
+from pipelines.config import Config
 from pipelines.policy.route import Adapter
+
+
+def in_production(config: Config) -> RegisteredAdapter | None:
+    """The adapter that answers users now, by the ledger; None while the bare base does."""
+    production = Ledger(config.path(config.ledger_url)).promotion().route.production
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    return registry.version(production.version) if production else None
 
 
 def reconcile(promotions: Sequence[Promotion], registry: Registry) -> list[str]:

@@ -52,10 +52,6 @@ class Registry:
         if not self._client.search_registered_models(f"name = '{self.name}'"):
             self._client.create_registered_model(self.name)
 
-    def production(self) -> RegisteredAdapter | None:
-        """The adapter that answers users now; None while the bare base does."""
-        return self.by_alias(PRODUCTION)
-
     def versions(self) -> list[RegisteredAdapter]:
         """Every version, oldest first."""
         found = self._client.search_model_versions(f"name = '{self.name}'")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
+from pipelines.adapters.aliases import in_production
 from pipelines.adapters.feedback_log import feedback_counts
 from pipelines.adapters.lake import Lake
 from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.registry import Registry
 from pipelines.contract import digest_of
 from pipelines.policy.decide import Situation, decide
 from pipelines.runner import Context, Outcome
@@ -76,7 +76,7 @@ def _nights(ctx: Context) -> dict[str, Any]:
 
 def _baseline(ctx: Context) -> dict[str, Any]:
     """What serves now; every later step compares with this and never asks the registry again."""
-    production = Registry(ctx.config.path(ctx.config.tracking_uri), ctx.config.register_.name).production()
+    production = in_production(ctx.config)
     if production is None:
         return {"kind": "base"}
     return {

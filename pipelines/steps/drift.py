@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.adapters.aliases import in_production
 from pipelines.adapters.drift_report import compare, frame_of
 from pipelines.adapters.embedder import Embedder
 from pipelines.adapters.lake import Lake
-from pipelines.adapters.registry import Registry
 from pipelines.adapters.topics import find_topics
 from pipelines.config import Config
 from pipelines.contract import digest_of
@@ -170,7 +170,7 @@ def _reasons(facts: dict[str, Any]) -> tuple[str, ...]:
 
 def _reference(ctx: Context) -> dict[str, Any]:
     """The nights to compare with, and where they come from."""
-    production = Registry(ctx.config.path(ctx.config.tracking_uri), ctx.config.register_.name).production()
+    production = in_production(ctx.config)
     earlier = [day for day in _lake(ctx).days(as_of=ctx.night) if day < ctx.night]
     if production:
         learned = [day for day in earlier if day.isoformat() in production.nights]

@@ -7,12 +7,15 @@ import sys
 import numpy as np
 import pytest
 
+from pipelines.adapters.aliases import in_production
 from pipelines.adapters.engine import Engine
+from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.registry import CANDIDATE, PRODUCTION, Registry, adapter_digest
 from pipelines.adapters.tracker import Tracker
 from pipelines.config import Config, Model
 from pipelines.contract import Verdict
 from pipelines.errors import IntegrityError
+from pipelines.policy.route import Adapter, Route
 from pipelines.runner import Run, run_step
 from tests import tiny
 from tests.nightfall import finish
@@ -76,10 +79,9 @@ def register(config, run, **how):
 
 def test_an_empty_registry_answers_that_nothing_is_in_production(config):
     registry = registry_of(config)
-    assert registry.production() is None
     registry.prepare()
     registry.prepare()
-    assert registry.production() is None
+    assert in_production(config) is None
     assert registry.versions() == []
 
 
@@ -126,11 +128,14 @@ def test_the_candidate_before_is_on_record(config, adapters):
     assert register(config, night(config, adapters[1], "2026-01-02")).facts["previous_candidate"] == "1"
 
 
-def test_production_is_what_the_alias_names(config, adapters):
+def test_production_is_what_the_ledger_says_whatever_an_alias_names_for_now(config, adapters):
     register(config, night(config, adapters[0], "2026-01-01"))
     register(config, night(config, adapters[1], "2026-01-02"))
-    registry_of(config).point(PRODUCTION, "1")
-    assert registry_of(config).production().version == "1"
+    registry_of(config).point(PRODUCTION, "2")
+    first = registry_of(config).version("1")
+    ledger = Ledger(config.path(config.ledger_url))
+    ledger.add_promotion(ledger.promotion(), "test", Route(Adapter("1", first.digest)), "a test", "pytest")
+    assert in_production(config) == first
     assert registry_of(config).by_alias(CANDIDATE).version == "2"
 
 

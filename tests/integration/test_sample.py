@@ -8,11 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.adapters.engine import Engine
+from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.packaged import convert_smollm2
-from pipelines.adapters.registry import PRODUCTION, Registry
+from pipelines.adapters.registry import Registry
 from pipelines.adapters.tracker import Tracker
 from pipelines.config import Model, load_config
 from pipelines.errors import InputError
+from pipelines.policy.route import Adapter, Route
 from pipelines.sample import plan, prepare, questions, write_night
 from pipelines.schema import SCHEMA
 from tests import tiny
@@ -94,7 +96,7 @@ def test_people_keep_tenant_locale_and_wish_from_night_to_night(config):
     assert len(facts) == len({row["subject_id"] for row in rows}) > 100
 
 
-def test_the_adapter_in_production_answers_and_is_named_by_its_digest(config, base, tmp_path):
+def test_the_adapter_in_production_answers_and_is_named_by_its_version(config, base, tmp_path):
     night = night_of(config, 2)
     by_base = rows_of(write_night(config, night))
     engine = Engine(Model(), str(base))
@@ -104,11 +106,14 @@ def test_the_adapter_in_production_answers_and_is_named_by_its_digest(config, ba
     registry = Registry(config.path(config.tracking_uri), config.register_.name)
     tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
     made = registry.register(folder, tracker, tracker.run("r", "f"), "r", ("2026-01-01",), {})
-    registry.point(PRODUCTION, made.version)
+    ledger = Ledger(config.path(config.ledger_url))
+    ledger.add_promotion(
+        ledger.promotion(), "test", Route(Adapter(made.version, made.digest)), "a test", "pytest"
+    )
     (Path(config.home) / "sample" / "interactions" / f"dt={night}" / "part.parquet").unlink()
     by_adapter = rows_of(write_night(config, night))
     assert {row["adapter"] for row in by_base} == {"base"}
-    assert {row["adapter"] for row in by_adapter} == {f"department-router@{made.digest[:12]}"}
+    assert {row["adapter"] for row in by_adapter} == {made.version}
     assert [r["messages"] for r in by_adapter] == [r["messages"] for r in by_base]
     assert Counter(r["completion"] for r in by_adapter) != Counter(r["completion"] for r in by_base)
 

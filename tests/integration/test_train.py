@@ -14,11 +14,13 @@ from filelock import FileLock
 from transformers import AutoModelForCausalLM
 
 from pipelines.adapters.engine import Engine, load_tokenizer
-from pipelines.adapters.registry import PRODUCTION, Registry, adapter_digest
+from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.registry import Registry, adapter_digest
 from pipelines.adapters.tracker import Tracker
 from pipelines.adapters.trainer import save_adapter, train, training_order
 from pipelines.config import Config, Model, Train
 from pipelines.errors import InputError, TrainingError
+from pipelines.policy.route import Adapter, Route
 from pipelines.runner import Run, run_step
 from tests import tiny
 from tests.nightfall import finish
@@ -228,7 +230,8 @@ def test_the_step_continues_from_the_pinned_baseline_whatever_production_is_now(
         made = tiny.make_adapter(base, tmp_path / str(number), [f"adapter {number}"], number)
         (made / "README.md").unlink(missing_ok=True)
         registry.register(made, tracker, tracker.run("r", str(number)), f"r{number}", ("2026-01-01",), {})
-    registry.point(PRODUCTION, "2")
+    ledger, second = Ledger(config.path(config.ledger_url)), registry.version("2")
+    ledger.add_promotion(ledger.promotion(), "test", Route(Adapter("2", second.digest)), "a test", "pytest")
     pinned = {"kind": "adapter", "version": "1", "digest": adapter_digest(tmp_path / "1"), "nights": []}
     run = curated(home, "2026-01-02", rows_of(12), rows_of(4), pinned)
     run_step("train", run.folder.uri, config)

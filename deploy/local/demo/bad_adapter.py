@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from pipelines.adapters.aliases import in_production
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.tracker import Tracker
 from pipelines.config import Config
@@ -20,7 +21,7 @@ def register_bad(config: Config) -> Adapter:
     """Register it as the newest candidate, as somebody would who goes round the gate."""
     uri = config.path(config.tracking_uri)
     registry, tracker = Registry(uri, config.register_.name), Tracker(uri, config.path(config.artifact_root))
-    good = registry.production()
+    good = in_production(config)
     assert good is not None
     with tempfile.TemporaryDirectory() as folder:
         bad = Path(shutil.copytree(registry.fetch(good.version), Path(folder) / "adapter"))
