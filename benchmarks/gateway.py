@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,22 +24,20 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-from benchmarks.machine import describe  # noqa: E402
-from benchmarks.stub_engine import WORK_S, StubEngine  # noqa: E402
-from gateway.__main__ import run  # noqa: E402
-from gateway.app import create_app  # noqa: E402
-from gateway.dev_token import make_token, private_key  # noqa: E402
-from gateway.engines.base import Completion  # noqa: E402
-from gateway.engines.openai import OpenAIEngine  # noqa: E402
-from gateway.journal import window  # noqa: E402
-from gateway.logs import log_json  # noqa: E402
-from pipelines.config import Config, load_config  # noqa: E402
+from benchmarks.machine import describe
+from benchmarks.servers import ROOT, free_port, process
+from benchmarks.stub_engine import WORK_S, StubEngine
+from gateway.__main__ import run
+from gateway.app import create_app
+from gateway.dev_token import make_token, private_key
+from gateway.engines.base import Completion
+from gateway.engines.openai import OpenAIEngine
+from gateway.journal import window
+from gateway.logs import log_json
+from pipelines.config import Config, load_config
 
 TARGET = "target: p50 under 3 ms and p99 under 10 ms over the engine, and less than LiteLLM"
 LITELLM_KEY = "sk-benchmark"
-START_S = 120.0
 
 
 def main() -> None:
@@ -65,7 +62,7 @@ def main() -> None:
 
 def _embedded(home: Path, rate: int, seconds: float) -> None:
     """The engine in the gateway's process, as on one machine."""
-    direct = asyncio.run(_in_process(rate, seconds))
+    direct = asyncio.run(_inprocess(rate, seconds))
     with _gateway("embedded") as url:
         through = asyncio.run(_load(url, _token(home), rate, seconds))
     _table(f"in the process, {rate}/s", {"direct": direct, "gateway": through})
@@ -74,8 +71,8 @@ def _embedded(home: Path, rate: int, seconds: float) -> None:
 
 def _remote(home: Path, rate: int, seconds: float, litellm: Path) -> None:
     """The engine behind HTTP, as vLLM is: the gateway beside LiteLLM."""
-    stub_port = _free_port()
-    with _process([sys.executable, "-m", "benchmarks.stub_engine", str(stub_port)], stub_port) as stub:
+    stub_port = free_port()
+    with process([sys.executable, "-m", "benchmarks.stub_engine", str(stub_port)], stub_port) as stub:
         results = {"direct": asyncio.run(_load(stub, "", rate, seconds))}
         with _gateway(stub) as url:
             results["gateway"] = asyncio.run(_load(url, _token(home), rate, seconds))
@@ -112,7 +109,7 @@ async def _load(url: str, token: str, rate: int, seconds: float) -> np.ndarray:
         return await _paced(ask, rate, seconds)
 
 
-async def _in_process(rate: int, seconds: float) -> np.ndarray:
+async def _inprocess(rate: int, seconds: float) -> np.ndarray:
     engine, request = StubEngine(), Completion([{"role": "user", "content": "Which department?"}])
 
     async def ask(number: int) -> float:
@@ -164,15 +161,15 @@ def _token(home: Path) -> str:
 
 @contextmanager
 def _gateway(stub: str) -> Iterator[str]:
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.gateway", "--serve", str(port), stub]
-    with _process(command, port) as url:
+    with process(command, port) as url:
         yield url
 
 
 @contextmanager
 def _litellm(folder: Path, stub: str, home: Path, workers: int) -> Iterator[str]:
-    port, file = _free_port(), home / "litellm.yaml"
+    port, file = free_port(), home / "litellm.yaml"
     file.write_text(
         "model_list:\n- model_name: department-router\n  litellm_params:\n    model: openai/stub\n"
         f"    api_base: {stub}/v1\n    api_key: none\ngeneral_settings:\n  master_key: {LITELLM_KEY}\n"
@@ -182,7 +179,7 @@ def _litellm(folder: Path, stub: str, home: Path, workers: int) -> Iterator[str]
     # As its documentation advises for production. The gateway has one worker.
     advised = {"LITELLM_LOG": "ERROR", "LITELLM_MODE": "PRODUCTION", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     command += ["--host", "127.0.0.1", "--num_workers", str(workers)]
-    with _process(command, port, advised) as url:
+    with process(command, port, advised) as url:
         yield url
 
 
@@ -201,46 +198,6 @@ def _litellm_there(folder: Path) -> bool:
             print(f"LiteLLM proxy is left out: {made.stderr.strip().splitlines()[-1:]}")
             return False
     return True
-
-
-@contextmanager
-def _process(command: list[str], port: int, more: dict[str, str] | None = None) -> Iterator[str]:
-    """A server of its own; its address once it is ready."""
-    url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile() as output:
-        environment = os.environ | (more or {})
-        started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
-        try:
-            asyncio.run(_ready(url, started))
-            yield url
-        except Exception:
-            output.seek(0)
-            print(output.read()[-3000:].decode(), file=sys.stderr)
-            raise
-        finally:
-            started.terminate()
-            started.wait(30)
-
-
-async def _ready(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_S
-    async with aiohttp.ClientSession() as session:
-        while True:
-            assert process.poll() is None, "the server ended"
-            assert time.monotonic() < end, "the server did not start"
-            try:
-                async with session.get(f"{url}/readyz") as response:
-                    if response.status != 503:
-                        return
-            except aiohttp.ClientError:
-                pass
-            await asyncio.sleep(0.2)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 if __name__ == "__main__":

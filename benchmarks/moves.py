@@ -20,8 +20,8 @@ from statistics import median
 
 import aiohttp
 
-from benchmarks.gateway import _free_port as free_port
 from benchmarks.machine import describe
+from benchmarks.servers import free_port
 from benchmarks.soak_servers import ONE, TWO, Embedded
 from pipelines.adapters.ledger import Ledger
 from pipelines.policy.route import Route

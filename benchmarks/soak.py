@@ -19,8 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.gateway import _free_port as free_port
 from benchmarks.machine import describe
+from benchmarks.servers import free_port
 from benchmarks.soak_servers import Embedded, Remote, Site, redis_server
 from benchmarks.soak_users import Users
 

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.gateway import _free_port as free_port
-from benchmarks.gateway import _ready as ready
+from benchmarks.servers import free_port, ready
 from gateway.__main__ import run
 from gateway.app import create_app
 from gateway.dev_token import make_token, private_key
