@@ -13,7 +13,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import httpx
+import aiohttp
 
 from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError, Piece
 from pipelines.config import Serving
@@ -21,6 +21,7 @@ from pipelines.policy.route import Adapter
 
 _HELLO = Completion([{"role": "user", "content": "Hello"}], max_tokens=1)
 _NO_SUCH_ROUTE = (404, 405)
+KEPT_S = 2.0  # an idle connection; servers close theirs after 5 s, and a request must not meet that
 
 
 def served_name(adapter: Adapter) -> str:
@@ -34,31 +35,43 @@ class OpenAIEngine:
     def __init__(self, serving: Serving) -> None:
         self._settings = serving
         key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
-        self._client = httpx.AsyncClient(
-            base_url=serving.url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(serving.read_timeout_s, connect=serving.connect_timeout_s),
-            # The gateway's bulkhead is the limit; a pool of its own would only hide a queue.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        )
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._base = serving.served_base
+        self._opened: aiohttp.ClientSession | None = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        """Opened at its first use: it belongs to the event loop that is running then."""
+        if self._opened is None:
+            serving = self._settings
+            self._opened = aiohttp.ClientSession(
+                serving.url,
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(
+                    sock_connect=serving.connect_timeout_s, sock_read=serving.read_timeout_s
+                ),
+                # The gateway's bulkhead is the limit: a pool of its own would only hide a queue.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S),
+            )
+        return self._opened
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
         name = served_name(adapter)
         if name in await self._models():
             return
         path = {"lora_name": name, "lora_path": str(folder.resolve())}
-        answer = await self._post("/v1/load_lora_adapter", path)
-        if answer.status_code in _NO_SUCH_ROUTE:
+        status, text = await self._ask("POST", "/v1/load_lora_adapter", path)
+        if status in _NO_SUCH_ROUTE:
             await self.warm(adapter)  # a server that has it already answers to its name
-        elif answer.is_error:
-            raise _error(answer.status_code, answer.text, name)
+        elif status >= 400:
+            raise _error(status, text, name)
 
     async def unload(self, adapter: Adapter) -> None:
         """vLLM lets requests in flight end. Where nothing is loaded at run time, nothing is done."""
-        answer = await self._post("/v1/unload_lora_adapter", {"lora_name": served_name(adapter)})
-        if answer.is_error and answer.status_code not in _NO_SUCH_ROUTE:
-            raise _error(answer.status_code, answer.text, served_name(adapter))
+        name = served_name(adapter)
+        status, text = await self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        if status >= 400 and status not in _NO_SUCH_ROUTE:
+            raise _error(status, text, name)
 
     async def warm(self, adapter: Adapter | None) -> None:
         async with aclosing(self.complete(_HELLO, adapter)) as pieces:
@@ -74,11 +87,12 @@ class OpenAIEngine:
                     return
                 async for piece in pieces:
                     yield piece
-        except httpx.HTTPError as error:
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if self._opened:
+            await self._opened.close()
 
     def _body(self, request: Completion, name: str) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -105,12 +119,12 @@ class OpenAIEngine:
         """Pieces without white space at the ends of the answer, as evaluation strips it."""
         held, started, reason = "", False, None
         usage: dict[str, int] = {}
-        async with self._client.stream("POST", "/v1/chat/completions", json=body) as answer:
-            if answer.is_error:
-                raise _error(
-                    answer.status_code, (await answer.aread()).decode(errors="replace"), name, answer
-                )
-            async for line in answer.aiter_lines():
+        async with self._session.post("/v1/chat/completions", json=body) as answer:
+            if answer.status >= 400:
+                text = await answer.text(errors="replace")
+                raise _error(answer.status, text, name, answer.headers.get("retry-after", ""))
+            async for read in answer.content:
+                line = read.decode(errors="replace").strip()
                 if not line.startswith("data:") or line.endswith("[DONE]"):
                     continue
                 event = _event(line)
@@ -128,24 +142,25 @@ class OpenAIEngine:
             raise EngineError("an answer with its end", f"finish reason {reason}", "Send the request again.")
         yield Piece("", reason, usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
 
-    async def _post(self, path: str, body: dict[str, str]) -> httpx.Response:
-        """Doing it twice changes nothing, so a kept connection that the server dropped is no error."""
+    async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[int, str]:
+        """Status and text. Doing it twice changes nothing: a kept connection that was dropped is no error."""
         try:
             try:
-                return await self._client.post(path, json=body)
-            except (httpx.ReadError, httpx.RemoteProtocolError):
-                return await self._client.post(path, json=body)
-        except httpx.HTTPError as error:
+                return await self._once(method, path, body)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                return await self._once(method, path, body)
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
+    async def _once(self, method: str, path: str, body: dict[str, str] | None) -> tuple[int, str]:
+        async with self._session.request(method, path, json=body) as answer:
+            return answer.status, await answer.text(errors="replace")
+
     async def _models(self) -> list[str]:
-        try:
-            answer = await self._client.get("/v1/models")
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        if answer.is_error:
-            raise _error(answer.status_code, answer.text, "")
-        return [model["id"] for model in answer.json().get("data", [])]
+        status, text = await self._ask("GET", "/v1/models")
+        if status >= 400:
+            raise _error(status, text, "")
+        return [model["id"] for model in json.loads(text).get("data", [])]
 
     async def _base_name(self) -> str:
         if not self._base:
@@ -155,7 +170,7 @@ class OpenAIEngine:
             self._base = models[0]
         return self._base
 
-    def _unreachable(self, error: httpx.HTTPError) -> EngineError:
+    def _unreachable(self, error: Exception) -> EngineError:
         found = f"{type(error).__name__} {error}".strip()
         return EngineError(f"an answer from {self._settings.url}", found, "See the server's log.")
 
@@ -180,10 +195,9 @@ def _chosen(pieces: list[Piece], request: Completion) -> Piece:
     return Piece(text, "stop", last.tokens_in, last.tokens_out)
 
 
-def _error(status: int, text: str, name: str, answer: httpx.Response | None = None) -> EngineError:
+def _error(status: int, text: str, name: str, wait: str = "") -> EngineError:
     found = f"status {status}: {text[:200]}"
     if status in (429, 503):
-        wait = answer.headers.get("retry-after", "") if answer else ""
         return Busy(0, float(wait) if wait.isdecimal() else 1.0)
     if status == 404:
         return AdapterMissing(f"model {name} at the server", found, "Load the adapter first.")
