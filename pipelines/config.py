@@ -56,7 +56,7 @@ class Sample(_Section):
 
 
 class Ingest(_Section):
-    source: str = "{home}/sample/interactions/dt={night}/*.parquet"  # a URI or glob, one delivery
+    source: str = "{home}/sample/interactions/dt={night}/*.parquet"  # a URI or glob; "gateway": its journal
     late_days: Count = 3  # rows up to this much older than the night still join their own day
     memory_mib: Positive = 1024  # DuckDB's limit
     max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine

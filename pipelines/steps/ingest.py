@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gateway.deliver import deliver
 from pipelines.adapters import delivery
 from pipelines.adapters.intake import Intake
 from pipelines.adapters.lake import Lake, connect
@@ -25,6 +26,7 @@ from pipelines.runner import Context, Outcome
 from pipelines.schema import COLUMNS, REQUIRED
 
 SETTINGS = ("ingest",)
+GATEWAY = "gateway"  # instead of a URI
 WHERE = {"kept": "ingest/rows.parquet", "quarantined": "ingest/quarantine.parquet", "dropped": "nowhere"}
 log = logging.getLogger("nightshift")
 
@@ -80,6 +82,9 @@ def _refuse_unmade_sample(ctx: Context) -> None:
 
 
 def _source(ctx: Context) -> str:
+    """Where the delivery lies; the gateway's is made here, once."""
+    if ctx.config.ingest.source == GATEWAY:
+        return str(deliver(ctx.config, ctx.night))
     return ctx.config.path(ctx.config.ingest.source, ctx.night)
 
 

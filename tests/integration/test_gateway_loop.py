@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.deliver import deliver
 from gateway.engines.embedded import EmbeddedEngine
 from gateway.folders import Folders
 from gateway.journal import window
@@ -22,7 +21,7 @@ from tests.nights import Night
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTIONS = [f"Where does case {number} go?" for number in range(8)]
-FROM_GATEWAY = {"ingest.source": "{home}/gateway/interactions/dt={night}/*.parquet", "validate.min_rows": 1}
+FROM_GATEWAY = {"ingest.source": "gateway", "validate.min_rows": 1}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,6 @@ def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(co
             assert client.post("/v1/feedback", json=opinion).status_code == 200
     day = window(home, EVER)[0]["ts"].date()
     night = Night(home, day, FROM_GATEWAY)
-    deliver(night.config, day)
     manifest = night.run("ingest")
     assert manifest.facts["kept"] == manifest.facts["read"] == 4 * len(QUESTIONS) + 1
     kept = night.rows("ingest", "rows")

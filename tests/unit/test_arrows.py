@@ -40,7 +40,7 @@ def test_policy_is_pure(path):
 def test_steps_name_no_vendor(path):
     small = {"numpy", "pyarrow", "pydantic", "filelock", "jinja2"}
     for name in imports(path):
-        assert stdlib(name) or name.split(".")[0] in small | {"pipelines", "feature_repo"}, (
+        assert stdlib(name) or name.split(".")[0] in small | {"pipelines", "feature_repo", "gateway"}, (
             f"{path} imports {name}"
         )
 

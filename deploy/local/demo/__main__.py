@@ -26,7 +26,6 @@ import httpx
 from deploy.local.demo.bad_adapter import register_bad
 from deploy.local.demo.page import write_page
 from deploy.local.demo.traffic import Answered, Traffic
-from gateway.deliver import deliver
 from pipelines.adapters.ledger import Ledger, Promotion
 from pipelines.config import load_config
 from pipelines.contract import RolloutAnswer, RolloutResult
@@ -34,7 +33,7 @@ from pipelines.errors import MachineError, NightshiftError
 from pipelines.policy.route import Adapter, to_canary
 
 PROFILE = "config/demo.toml"
-FROM_GATEWAY = "ingest.source={home}/gateway/interactions/dt={night}/part.parquet"
+FROM_GATEWAY = "ingest.source=gateway"
 BATCH = 120  # questions between two looks of the judge
 
 
@@ -73,7 +72,6 @@ class Story:
     def night(self) -> Adapter:
         """The next night reads what the gateway wrote, and trains on it."""
         today = datetime.now(UTC).date()
-        deliver(self.config, today)
         self.say(f"night {today}: the loop reads the gateway's log")
         self.run("nights", "--from", str(today), "--to", str(today), "--set", FROM_GATEWAY, show=True)
         moved = self.rollout("shadow", "--reason", "the gate let it through")
