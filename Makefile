@@ -20,8 +20,11 @@ CONTROL := .venv-airflow/bin/python
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python
 LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
+NOT_FOR_TEXT := torchvision torchaudio torchcodec
+TWO_AT_ONCE := -n 2 --dist loadfile
+LONG := tests/integration/test_hands_free.py tests/integration/test_kill.py
 
-.PHONY: help setup nightly up down serve demo status verify test test-fast check format docs bench lock clean
+.PHONY: help setup nightly up down serve demo status verify test test-vllm test-fast check format docs bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,11 +52,15 @@ status: setup ## the last nights, their decisions and reasons, the live adapter
 verify: setup ## re-hash manifests, check signatures and the ledger's chain
 	@$(WORK) -m pipelines verify
 
-test: .venv/.test-ready .venv-airflow/.test-ready ## all tests, fast ones first
+test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## all tests, fast ones first
 	@$(WORK) -m pytest -q tests/unit tests/contract
 	@$(CONTROL) -m pytest -q tests/dags
-	@$(WORK) -m pytest -q tests/integration -m "not airflow"
-	@$(CONTROL) -m pytest -q tests/integration/test_airflow_night.py tests/integration/test_airflow_promote.py
+	@$(WORK) -m pytest -q $(TWO_AT_ONCE) $(LONG) tests/integration -m "not airflow and not vllm"
+	@tests/chromium.sh
+	@$(CONTROL) -m pytest -q $(TWO_AT_ONCE) tests/integration/test_airflow_*.py tests/browser
+
+test-vllm: .venv/.test-ready .venv-vllm/.ready ## the gateway against a real vLLM server (an environment of 3 GB)
+	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
 test-fast: .venv/.test-ready .venv-airflow/.test-ready ## the tests without models and servers
 	@$(WORK) -m pytest -q tests/unit tests/contract -m "not slow"
@@ -72,7 +79,7 @@ format: .venv/.test-ready ## format the code and mend what the linter can
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 bench: setup ## measure this machine; prints tables
-	@for name in dag_parse million_rows judge engines gateway moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
+	@for name in dag_parse million_rows judge alerts page engines gateway moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
 
 lock: $(UV) ## resolve requirements/*.in anew
 	@cd requirements && for name in pipelines airflow; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
@@ -80,7 +87,9 @@ lock: $(UV) ## resolve requirements/*.in anew
 	@cd requirements && for pair in dev:pipelines airflow-dev:airflow; do ../$(UV) pip compile -q --upgrade \
 	  --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 	  -c $${pair#*:}.txt $${pair%:*}.in -o $${pair%:*}.txt; done
-	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt
+	@cd requirements && ../$(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-emit-index-url \
+	  --no-emit-find-links $(NOT_FOR_TEXT:%=--no-emit-package %) vllm.in -o vllm.txt
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt requirements/vllm.txt
 
 clean: down ## remove all state (keeps the environments)
 	rm -rf "$(NIGHTSHIFT_HOME)"
@@ -111,6 +120,15 @@ $(UV): requirements/uv.txt
 
 .venv-airflow/.test-ready: requirements/airflow-dev.txt .venv-airflow/.ready
 	@$(INSTALL) $(CONTROL) -r requirements/airflow-dev.txt
+	@touch $@
+
+.servers/.ready: tests/servers.sh
+	@tests/servers.sh
+
+.venv-vllm/.ready: requirements/vllm.txt | $(UV)
+	@echo "installing vLLM (3 GB) ..."
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-vllm
+	@$(INSTALL) .venv-vllm/bin/python --no-deps -r requirements/vllm.txt
 	@touch $@
 
 $(PREPARED): .venv/.ready .venv-airflow/.ready

@@ -15,6 +15,9 @@ candidate is not good enough) are answers: the steps after it are skipped, the r
 rows show which it was: `trained`, `skipped`, `held` or `rejected`. The task and the run carry the reasons
 as a note. A fault fails the run; its note says what was expected, what was found and what to do next.
 
+**People are told**, as the section `[notify]` says, when a night fails, is held, is late
+(`notify.night_late_s`), or when nights before it never ran; each time with the command that catches up.
+
 **What follows.** `trained` wakes `promote` through the asset `nightshift_candidate`.
 
 **Pools.** `gpu` (one slot) holds training; `model` holds the steps that run the model, sized by cores.
@@ -25,8 +28,18 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    DeadlineAlert,
+    DeadlineReference,
+    SyncCallback,
+    TriggerRule,
+)
 
+from nightshift.notify import tell_failed, tell_late
 from nightshift.operator import RecordOperator, StepOperator
 from nightshift.rollout import CANDIDATE
 from nightshift.settings import Settings
@@ -49,6 +62,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params=params(),
+    on_failure_callback=tell_failed,
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(seconds=SETTINGS.config.notify.night_late_s),
+        callback=SyncCallback(tell_late),
+    ),
     tags=["nightshift", "training"],
     default_args={
         "owner": "nightshift",

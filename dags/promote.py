@@ -23,6 +23,9 @@ worse, or found too little evidence in the stage's time, or a person said no. Th
 succeeds, and its note says why. A fault fails the run, and ends the rollout as well. With no candidate
 waiting all is skipped.
 
+**People are told**, as the section `[notify]` says, when a run fails, or lasts longer than its stages and
+approvals may take together.
+
 **Each move** is one append to the ledger, then the registry's aliases follow; every task can be run again.
 """
 
@@ -31,8 +34,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Param, TriggerRule, chain
+from airflow.sdk import DAG, DeadlineAlert, DeadlineReference, Param, SyncCallback, TriggerRule, chain
 
+from nightshift.notify import tell_failed, tell_late
 from nightshift.rollout import (
     APPROVE,
     CANDIDATE,
@@ -48,6 +52,9 @@ from nightshift.settings import Settings
 SETTINGS = Settings.from_environment()
 RULES = SETTINGS.config.promote
 FIRST, *CANARIES = (stage.name for stage in RULES.stages)
+APPROVALS = RULES.approval * (1 + RULES.second_person)
+# All that a rollout may take by its own rules, and an hour for what lies between.
+LONGEST_S = sum(stage.max_s for stage in RULES.stages) + APPROVALS * RULES.approval_timeout_s + 3_600
 
 with DAG(
     "promote",
@@ -67,6 +74,12 @@ with DAG(
             description="A registered version. Empty: the one that waits as candidate.",
         )
     },
+    on_failure_callback=tell_failed,
+    deadline=DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(seconds=LONGEST_S),
+        callback=SyncCallback(tell_late),
+    ),
     tags=["nightshift", "serving"],
     default_args={
         "owner": "nightshift",

@@ -8,6 +8,8 @@ is checked that the files of the earlier adapter, and of the base model below it
 the gateway then follows the ledger within a second. A rollout under way ends as well.
 
 **Twice is safe**: with nothing to go back to, nothing changes, and the run says so.
+
+**People are told**, as the section `[notify]` says, when a run fails.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import DAG, Param
 
+from nightshift.notify import tell_failed
 from nightshift.rollout import RolloutOperator
 from nightshift.settings import Settings
 
@@ -34,6 +37,7 @@ with DAG(
             type="string", minLength=3, maxLength=500, title="Reason", description="Kept in the ledger."
         )
     },
+    on_failure_callback=tell_failed,
     tags=["nightshift", "serving"],
     default_args={
         "owner": "nightshift",

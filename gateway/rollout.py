@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy.exc
+from opentelemetry.trace import Tracer
 
 from gateway.backends import Backend, Backends
 from pipelines.adapters.ledger import Ledger, Promotion
+from pipelines.adapters.tracing import span_below
 from pipelines.policy.route import Adapter, Route
 
 RETRY_S = 5.0  # after an adapter could not be loaded
@@ -55,8 +57,10 @@ class Live:
 class Rollout:
     """`live` is None until the first route is loaded and warmed; `problem` says why a newer one is not."""
 
-    def __init__(self, ledger: Ledger, backends: Backends, fetch: Callable[[Adapter], Path]) -> None:
-        self._ledger, self._backends, self._fetch = ledger, backends, fetch
+    def __init__(
+        self, ledger: Ledger, backends: Backends, fetch: Callable[[Adapter], Path], tracer: Tracer
+    ) -> None:
+        self._ledger, self._backends, self._fetch, self._tracer = ledger, backends, fetch, tracer
         self._loaded: set[Adapter] = set()
         self._lives: list[Live] = []  # the newest last; older ones while requests lease them
         self._retry_at = 0.0
@@ -97,6 +101,13 @@ class Rollout:
                 self._trouble(f"promotion {promotion.number} is not live: {type(error).__name__}: {error}")
 
     async def _switch(self, promotion: Promotion) -> None:
+        """Go live with a promotion; its span joins the trace of whoever made the move."""
+        parent = promotion.evidence.get("traceparent", "")
+        with span_below(parent, self._tracer, "route change") as span:
+            span.set_attributes({"nightshift.promotion": promotion.number, "nightshift.move": promotion.move})
+            await self._go_live(promotion)
+
+    async def _go_live(self, promotion: Promotion) -> None:
         route, old = promotion.route, self.live
         for adapter in filter(None, (route.production, route.canary, route.shadow)):
             await self._load(adapter)

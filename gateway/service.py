@@ -48,7 +48,7 @@ class Service:
         self.quotas = Quotas(settings)
         self.cache = make_cache(settings)
         backends = Backends(engine, settings, self.metrics)
-        self.rollout = Rollout(Ledger(config.path(config.ledger_url)), backends, fetch)
+        self.rollout = Rollout(Ledger(config.path(config.ledger_url)), backends, fetch, tracer)
         path = journal_path(config.home)
         self.journal = Journal(path, settings.journal_commit_ms, settings.journal_queue)
         key = routing_key(path.parent)

@@ -10,7 +10,7 @@ import warnings
 from datetime import date
 from pathlib import Path
 
-from pipelines import rollout_commands
+from pipelines import alert_commands, backtest_command, rollout_commands, watch_command
 from pipelines.config import Config, load_config, parse_override
 from pipelines.contract import CLOSING, NIGHTLY, progress_line
 from pipelines.errors import NightshiftError
@@ -120,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_verify)
     rollout_commands.add(commands, common)
+    watch_command.add(commands, common)
+    backtest_command.add(commands, common)
+    alert_commands.add(commands, common)
     return parser
 
 

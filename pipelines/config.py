@@ -17,6 +17,7 @@ from pipelines.errors import ConfigError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+GATEWAY = "gateway"  # as `ingest.source`: the journal of this home's gateway
 
 
 class _Section(BaseModel):
@@ -56,7 +57,7 @@ class Sample(_Section):
 
 
 class Ingest(_Section):
-    source: str = "{home}/sample/interactions/dt={night}/*.parquet"  # a URI or glob; "gateway": its journal
+    source: str = "{home}/sample/interactions/dt={night}/*.parquet"  # a URI or glob; or GATEWAY
     late_days: Count = 3  # rows up to this much older than the night still join their own day
     memory_mib: Positive = 1024  # DuckDB's limit
     max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine
@@ -87,6 +88,7 @@ class Drift(_Section):
 class Decide(_Section):
     force: bool = False
     cause: str = "schedule"  # schedule | manual | alert:<name>
+    ruling: str = ""  # the ledger's ruling that asked for this night
     min_corrections: Count = 120  # enough new labelled rows to be worth training
     min_corrections_on_drift: Count = 40
     cool_down_nights: Count = 0
@@ -294,10 +296,81 @@ class Promote(_Section):
         return found
 
 
+class AlertRule(_Section):
+    """When alerts of one cause lead to something, and how soon again."""
+
+    k: Positive = 1  # windows in which it fired, of the last n; Prometheus' `for` has filtered already
+    n: Positive = 1
+    window_s: Positive = 3_600
+    cool_down_s: Positive = 14_400
+
+    @model_validator(mode="after")
+    def _k_of_n(self) -> AlertRule:
+        if self.k > self.n:
+            raise ValueError("k: no more than n")
+        return self
+
+
+class Alerts(_Section):
+    """Alerts that come in over HTTP, and what they start. One rule a cause."""
+
+    token_file: str = "{home}/alerts/token"  # the bearer token of whoever may post; `make setup` makes it
+    hmac_key_file: str = "{home}/alerts/hmac.key"  # or they sign with this key
+    max_skew_s: Positive = 300  # older or newer signatures are refused; the same body again within it is one
+    max_body_bytes: Positive = 4_194_304
+    body_timeout_s: Positive = 10
+    lock_wait_s: Annotated[float, Field(gt=0)] = 5.0  # for the ledger; then the sender is asked to come again
+    poll_s: Annotated[float, Field(gt=0)] = 1.0  # between two looks of the watcher at the inbox
+    recheck_s: Positive = 600  # what waits, and runs that were not started, are looked at again
+    expires_s: Positive = 86_400  # an alert that nobody repeats counts as over
+    after_promotion_s: Positive = 3_600  # a serving regression that began so soon leads to a rollback
+    start_within_s: Positive = 86_400  # a run that was ruled, and never began, is started up to this late
+    data_fault: AlertRule = AlertRule()
+    drift: AlertRule = AlertRule(cool_down_s=86_400)
+    quality: AlertRule = AlertRule(cool_down_s=86_400)
+    serving: AlertRule = AlertRule(cool_down_s=3_600)
+    overload: AlertRule = AlertRule(cool_down_s=3_600)
+    features: AlertRule = AlertRule()
+    operations: AlertRule = AlertRule()
+    cost: AlertRule = AlertRule(cool_down_s=86_400)
+
+
+class Watch(_Section):
+    """The hourly look at live traffic."""
+
+    schedule: str = "0 * * * *"  # cron, UTC; empty: only people start it
+    window_h: Annotated[float, Field(gt=0)] = 24.0  # a whole day: hours of the day differ without any drift
+    looks_per_day: Positive = 24  # of the schedule; each look gets its share of `alpha_day`
+    alpha_day: Annotated[float, Field(gt=0, lt=1)] = 0.05  # a day without change has a false alarm or more
+    max_rows: Positive = 500  # cap of each side of a comparison, sampled with the seed
+    min_rows: Positive = 100  # fewer on either side: cannot conclude, no alarm
+    min_rated: Positive = 30  # the same, for feedback
+    max_error_ratio: Annotated[float, Field(gt=0, lt=1)] = 0.01  # attempts that failed
+    max_latency_s: Annotated[float, Field(gt=0)] = 2.0  # of 99 in 100 answers
+    pushgateway: str = ""  # URL; empty: metrics stay in the ledger and the report
+    report_days: Positive = 30  # older reports are deleted; the ledger's rows stay
+
+
 class Cost(_Section):
     currency: str = "EUR"
     cpu_hour: float = 0.04
     gpu_hour: float = 2.5
+
+
+class Notify(_Section):
+    """Who is told that a person is needed. URL and password are secrets, so they are read from files."""
+
+    file: str = "{home}/notices.jsonl"  # one JSON line a notice; empty for none
+    webhook_url_file: str = ""  # a file with the URL of a Slack-compatible incoming webhook
+    email_to: tuple[str, ...] = ()
+    email_from: str = "nightshift@localhost"
+    smtp_host: str = "localhost"
+    smtp_port: Annotated[int, Field(gt=0, le=65_535)] = 25
+    smtp_tls: Literal["none", "starttls", "tls"] = "none"
+    smtp_user: str = ""
+    smtp_password_file: str = ""
+    timeout_s: Annotated[float, Field(gt=0)] = 10.0  # a silent webhook or mail server is given up after this
+    night_late_s: Positive = 21_600  # a nightly run that has not ended this long after it was queued is late
 
 
 class Config(_Section):
@@ -330,7 +403,10 @@ class Config(_Section):
     promote: Promote = Promote()
     gateway: Gateway = Gateway()
     serving: Serving = Serving()
+    alerts: Alerts = Alerts()
+    watch: Watch = Watch()
     cost: Cost = Cost()
+    notify: Notify = Notify()
 
     def path(self, template: str, night: date | None = None) -> str:
         """Fill `{home}` and `{night}` in a path setting."""

@@ -136,6 +136,29 @@ class RolloutResult(_Frozen):
     evidence: dict[str, Any] = {}
 
 
+class RunToStart(_Frozen):
+    """A DAG run that a ruling asks for. The same ruling always asks for the same run."""
+
+    dag_id: str
+    dag_run_id: str
+    conf: dict[str, Any]
+
+
+class Notice(_Frozen):
+    """What a person should hear of."""
+
+    subject: str
+    text: str
+
+
+class RoutingResult(_Frozen):
+    """The short answer of `alerts-route`: what to do, also for a routing that broke off."""
+
+    headline: str
+    start: tuple[RunToStart, ...]
+    tell: tuple[Notice, ...]
+
+
 class Fault(_Frozen):
     """Why a step broke, in words for the person who must mend it."""
 

@@ -26,11 +26,12 @@ PRODUCTION = "production"  # where the last stage leads
 
 @dataclass(frozen=True)
 class By:
-    """Who moves, why, and in which run."""
+    """Who moves, why, in which run, and in which trace (W3C traceparent)."""
 
     actor: str
     reason: str
     run_id: str = ""
+    traceparent: str = ""
 
 
 def begin(config: Config, by: By, version: str = "") -> RolloutResult:
@@ -46,8 +47,10 @@ def begin(config: Config, by: By, version: str = "") -> RolloutResult:
         desk.check(candidate)
         if now.route.in_rollout != candidate:
             desk.move(now, "shadow", to_shadow(now.route, candidate), by)
-        return desk.says(
-            "shadow", RolloutAnswer.MOVED, f"version {candidate.version} is in rollout", candidate
+        words = f"version {candidate.version} is in rollout"
+        report = f"{config.home}/runs/{found.run_id}/report/report.html"
+        return desk.says("shadow", RolloutAnswer.MOVED, words, candidate).model_copy(
+            update={"evidence": {"night": found.run_id, "report": report}}  # for whoever is asked to approve
         )
 
 
@@ -111,7 +114,7 @@ def advance(config: Config, by: By, to: str, candidate: Adapter) -> RolloutResul
                 now,
                 "abort",
                 aborted(now.route),
-                By("judge", "; ".join(judgement.reasons), by.run_id),
+                By("judge", "; ".join(judgement.reasons), by.run_id, by.traceparent),
                 judgement,
             )
             return desk.says("advance", RolloutAnswer.ABORT, f"{before.name}: abort", candidate, judgement)
@@ -177,6 +180,7 @@ class _Desk:
         self, now: Promotion, name: str, route: Route, by: By, judgement: Judgement | None = None
     ) -> None:
         evidence = {"reasons": list(judgement.reasons), **judgement.evidence} if judgement else {}
+        evidence |= {"traceparent": by.traceparent} if by.traceparent else {}
         self.ledger.add_promotion(now, name, route, by.reason, by.actor, by.run_id, evidence)
         self.reconcile()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import Config
+from pipelines.contract import RolloutResult
 
 HELP = {
     "shadow": "let a candidate answer in the shadow of production",
@@ -40,26 +41,33 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace, config: Config) -> int:
-    from pipelines import rollout
-    from pipelines.policy.route import Adapter
+    from pipelines.adapters.tracing import command_span, traceparent_of
 
-    by = rollout.By(args.actor, args.reason, args.run_id)
-    named = Adapter(args.version, args.digest) if getattr(args, "digest", "") else None
-    if args.rollout == "shadow":
-        result = rollout.begin(config, by, args.version)
-    elif args.rollout == "judge":
-        result = rollout.look(config, args.stage)
-    elif args.rollout == "advance":
-        result = rollout.advance(config, by, args.to, Adapter(args.version, args.digest))
-    elif args.rollout == "abort":
-        result = rollout.abort(config, by, named)
-    elif args.rollout == "rollback":
-        result = rollout.rollback(config, by)
-    else:
-        result = rollout.repair(config)
+    with command_span(f"rollout-{args.rollout}") as span:
+        result = _ask(args, config, traceparent_of(span))
+        span.set_attributes({"nightshift.answer": result.answer, "nightshift.promotion": result.promotion})
     print(f"{result.command:<9} {result.answer:<8} {result.headline}", flush=True)
     for reason in result.reasons:
         print(f"          {reason}", flush=True)
     if args.result:
         Path(args.result).write_text(result.model_dump_json(), encoding="utf-8")
     return 0
+
+
+def _ask(args: argparse.Namespace, config: Config, traceparent: str) -> RolloutResult:
+    from pipelines import rollout
+    from pipelines.policy.route import Adapter
+
+    by = rollout.By(args.actor, args.reason, args.run_id, traceparent)
+    named = Adapter(args.version, args.digest) if getattr(args, "digest", "") else None
+    if args.rollout == "shadow":
+        return rollout.begin(config, by, args.version)
+    if args.rollout == "judge":
+        return rollout.look(config, args.stage)
+    if args.rollout == "advance":
+        return rollout.advance(config, by, args.to, Adapter(args.version, args.digest))
+    if args.rollout == "abort":
+        return rollout.abort(config, by, named)
+    if args.rollout == "rollback":
+        return rollout.rollback(config, by)
+    return rollout.repair(config)

@@ -24,6 +24,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 
 from pipelines.adapters.blobs import Folder, sha256_of
+from pipelines.adapters.tracing import command_span
 from pipelines.config import Config
 from pipelines.contract import (
     CLOSING,
@@ -153,6 +154,20 @@ class Run:
 
 def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> StepResult:
     """Run one step of a night, or return its finished manifest. Raises NightshiftError on a fault."""
+    with command_span(step) as span:
+        result = _run_step(step, run_uri, config, rerun)
+        span.set_attributes(
+            {
+                "nightshift.run_id": Run(run_uri).run_id,
+                "nightshift.verdict": result.verdict,
+                "nightshift.seconds": result.seconds,
+                "nightshift.reused": result.reused,
+            }
+        )
+    return result
+
+
+def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResult:
     run = Run(run_uri)
     lock = Path(config.home) / "locks" / f"{run.run_id}.{step}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)

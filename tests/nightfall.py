@@ -18,6 +18,8 @@ def finish(
     facts: dict[str, Any],
     outputs: dict[str, Path] | None = None,
     readings: dict[str, Any] | None = None,
+    verdict: Verdict = Verdict.PROCEED,
+    reasons: tuple[str, ...] = (),
 ) -> None:
     """Record `step` as finished with these facts; `outputs` (files or folders) are copied in."""
     folder = Path(run.folder.uri) / step
@@ -40,8 +42,8 @@ def finish(
         night=run.night,
         step=step,
         fingerprint="0" * 64,
-        verdict=Verdict.PROCEED,
-        reasons=(),
+        verdict=verdict,
+        reasons=reasons,
         headline="",
         inputs={},
         outputs=artifacts,

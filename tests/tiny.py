@@ -28,14 +28,14 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
-def make_adapter(base: Path, folder: Path, texts: list[str], steps: int) -> Path:
+def make_adapter(base: Path, folder: Path, texts: list[str], steps: int, learning_rate: float = 1e-2) -> Path:
     """A LoRA adapter, trained `steps` steps on the whole of each text; 0 steps leave it without effect."""
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
     torch.manual_seed(2)
     lora = LoraConfig(r=32, lora_alpha=64, target_modules="all-linear", task_type="CAUSAL_LM")
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), lora)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
     tokens = tokenizer(texts or ["-"], return_tensors="pt", padding=True)
     labels = tokens.input_ids.masked_fill(tokens.attention_mask == 0, -100)
     for _ in range(steps):

@@ -7,6 +7,7 @@ does not know that a request is in the background: the gateway bounds how many s
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -38,6 +39,8 @@ class OpenAIEngine:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._base = serving.served_base
         self._opened: aiohttp.ClientSession | None = None
+        self._folders: dict[Adapter, Path] = {}  # what is loaded here
+        self._putting = asyncio.Lock()
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -56,18 +59,13 @@ class OpenAIEngine:
         return self._opened
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
-        name = served_name(adapter)
-        if name in await self._models():
-            return
-        path = {"lora_name": name, "lora_path": str(folder.resolve())}
-        status, text = await self._ask("POST", "/v1/load_lora_adapter", path)
-        if status in _NO_SUCH_ROUTE:
+        if not await self._put(adapter, folder):
             await self.warm(adapter)  # a server that has it already answers to its name
-        elif status >= 400:
-            raise _error(status, text, name)
+        self._folders[adapter] = folder
 
     async def unload(self, adapter: Adapter) -> None:
         """vLLM lets requests in flight end. Where nothing is loaded at run time, nothing is done."""
+        self._folders.pop(adapter, None)
         name = served_name(adapter)
         status, text = await self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name})
         if status >= 400 and status not in _NO_SUCH_ROUTE:
@@ -81,7 +79,7 @@ class OpenAIEngine:
     async def complete(self, request: Completion, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
         name = served_name(adapter) if adapter else await self._base_name()
         try:
-            async with aclosing(self._stream(self._body(request, name), name)) as pieces:
+            async with aclosing(self._answer(self._body(request, name), name, adapter)) as pieces:
                 if request.choices is not None:
                     yield _chosen([piece async for piece in pieces], request)
                     return
@@ -114,6 +112,34 @@ class OpenAIEngine:
             # Greedy, and long enough for any choice: no token is shorter than a byte.
             body |= {"temperature": 0.0, "max_tokens": max(len(choice.encode()) for choice in choices) + 1}
         return body
+
+    async def _put(self, adapter: Adapter, folder: Path) -> bool:
+        """Whether the server has it now; False where adapters are not loaded at run time."""
+        name = served_name(adapter)
+        async with self._putting:
+            if name in await self._models():
+                return True
+            path = {"lora_name": name, "lora_path": str(folder.resolve())}
+            status, text = await self._ask("POST", "/v1/load_lora_adapter", path)
+        if status >= 400 and status not in _NO_SUCH_ROUTE:
+            raise _error(status, text, name)
+        return status < 400
+
+    async def _answer(
+        self, body: dict[str, Any], name: str, adapter: Adapter | None
+    ) -> AsyncGenerator[Piece, None]:
+        """The answer. A server that was restarted has lost its adapters: then it is given this one again."""
+        try:
+            async with aclosing(self._stream(body, name)) as pieces:
+                async for piece in pieces:
+                    yield piece
+            return
+        except AdapterMissing:  # before the first piece
+            if adapter not in self._folders or not await self._put(adapter, self._folders[adapter]):
+                raise
+        async with aclosing(self._stream(body, name)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def _stream(self, body: dict[str, Any], name: str) -> AsyncGenerator[Piece, None]:
         """Pieces without white space at the ends of the answer, as evaluation strips it."""

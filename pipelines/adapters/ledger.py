@@ -18,70 +18,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipelines.adapters.ledger_tables import AUDIT, CHAINED, COSTS, DECISIONS, META, PROMOTIONS, TASK_EVENTS
 from pipelines.contract import canonical_json
 from pipelines.errors import ConfigError, IntegrityError
 from pipelines.policy.route import Route, route_from
 
 GENESIS = "0" * 64
-META = sa.MetaData()
-
-DECISIONS = sa.Table(
-    "decisions",
-    META,
-    sa.Column("run_id", sa.String, primary_key=True),
-    sa.Column("night", sa.String, nullable=False, index=True),
-    sa.Column("outcome", sa.String, nullable=False),
-    sa.Column("document", sa.Text, nullable=False),  # canonical JSON: what is signed
-    sa.Column("signature", sa.String, nullable=False),
-)
-COSTS = sa.Table(
-    "costs",
-    META,
-    sa.Column("run_id", sa.String, primary_key=True),
-    sa.Column("step", sa.String, primary_key=True),
-    sa.Column("night", sa.String, nullable=False, index=True),
-    sa.Column("seconds", sa.Float, nullable=False),
-    sa.Column("cpu_seconds", sa.Float, nullable=False),
-    sa.Column("gpu_seconds", sa.Float, nullable=False),
-    sa.Column("amount", sa.Float, nullable=False),
-    sa.Column("currency", sa.String, nullable=False),
-)
-TASK_EVENTS = sa.Table(
-    "task_events",
-    META,
-    sa.Column("dag_id", sa.String, primary_key=True),
-    sa.Column("run_id", sa.String, primary_key=True),
-    sa.Column("task_id", sa.String, primary_key=True),  # empty for the run itself
-    sa.Column("try_number", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String, primary_key=True),
-    sa.Column("started_at", sa.String),
-    sa.Column("ended_at", sa.String),
-    sa.Column("message", sa.Text),
-)
-PROMOTIONS = sa.Table(
-    "promotions",
-    META,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("at", sa.String, nullable=False),
-    sa.Column("move", sa.String, nullable=False),
-    sa.Column("route", sa.Text, nullable=False),  # canonical JSON: the whole route table from now on
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("actor", sa.String, nullable=False),
-    sa.Column("run_id", sa.String, nullable=False),
-    sa.Column("evidence", sa.Text, nullable=False),
-)
-AUDIT = sa.Table(
-    "audit",
-    META,
-    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("at", sa.String, nullable=False),
-    sa.Column("table_name", sa.String, nullable=False),
-    sa.Column("row_key", sa.String, nullable=False),
-    sa.Column("row_sha256", sa.String, nullable=False),
-    sa.Column("previous", sa.String, nullable=False),
-    sa.Column("hash", sa.String, nullable=False),
-)
-CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS)
 
 
 @dataclass(frozen=True)
@@ -116,14 +58,17 @@ START = Promotion(0, "", "start", Route(), "", "", "", {})
 
 
 class Ledger:
-    """Open (and create) the ledger at an SQLAlchemy URL; SQLite for now."""
+    """Open (and create) the ledger at an SQLAlchemy URL; SQLite for now.
 
-    def __init__(self, url: str) -> None:
+    A writer waits up to `wait_s` seconds for another one, then gets SQLAlchemy's OperationalError.
+    """
+
+    def __init__(self, url: str, wait_s: float = 30.0) -> None:
         location = sa.make_url(url)
         if location.drivername != "sqlite" or not location.database:
             raise ConfigError("ledger_url = sqlite:///FILE", url, "Other databases are not supported yet.")
         Path(location.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = sa.create_engine(location)
+        self._engine = sa.create_engine(location, connect_args={"timeout": wait_s})
         sa.event.listen(self._engine, "connect", _set_up_sqlite)
         with self._write() as connection:
             META.create_all(connection)
@@ -138,11 +83,11 @@ class Ledger:
             "document": canonical_json(document).decode(),
             "signature": signature,
         }
-        self._append(DECISIONS, row)
+        self.append(DECISIONS, row)
 
     def add_cost(self, row: dict[str, Any]) -> None:
         """Record what a step of a run used and what that costs; once a run and step."""
-        self._append(COSTS, row)
+        self.append(COSTS, row)
 
     def add_promotion(
         self,
@@ -215,7 +160,7 @@ class Ledger:
             "state": state,
         }
         texts = {name: value.isoformat() if value else None for name, value in times.items()}
-        self._append(TASK_EVENTS, {**row, **texts, "message": message})
+        self.append(TASK_EVENTS, {**row, **texts, "message": message})
 
     def decisions(self, before: date | None = None) -> list[Decision]:
         """All decisions, oldest night first; with `before`, only those of earlier nights."""
@@ -252,6 +197,29 @@ class Ledger:
             rows = connection.execute(sa.select(COSTS).where(COSTS.c.run_id == run_id))
             return [dict(row._mapping) for row in rows]
 
+    def append(self, table: sa.Table, *rows: dict[str, Any]) -> list[bool]:
+        """Add rows to a chained table in one transaction, all or none; returns which of them were new.
+
+        A row whose key is there already stays as it was: what is written twice is there once. For a decision
+        another answer is an IntegrityError.
+        """
+        with self._write() as connection:
+            new, fresh = [], {}
+            for row in rows:
+                key = _key(table, row)
+                new.append(key not in fresh and self._is_new(connection, table, row))
+                if new[-1]:
+                    fresh[key] = row
+            if fresh:
+                connection.execute(table.insert(), list(fresh.values()))
+                self._link(connection, table, *fresh.values())
+            return new
+
+    def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
+        """What a query finds, as plain dictionaries."""
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
     def head(self) -> str:
         """Hash of the newest link of the chain."""
         with self._engine.connect() as connection:
@@ -281,27 +249,28 @@ class Ledger:
             raise _broken(f"{len(rows)} rows that no link names, the first {next(iter(rows))}")
         return len(links)
 
-    def _append(self, table: sa.Table, row: dict[str, Any]) -> None:
-        with self._write() as connection:
-            same = sa.and_(*(column == row[column.name] for column in table.primary_key))
-            existing = connection.execute(sa.select(table).where(same)).first()
-            if existing is None:
-                connection.execute(table.insert().values(**row))
-                self._link(connection, table, row)
-            elif table is DECISIONS and existing.document != row["document"]:
-                raise IntegrityError(
-                    f"one decision for run {row['run_id']}",
-                    "another one already in the ledger",
-                    "A decision stands for good: run the night again under a new run id.",
-                )
+    def _is_new(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+        same = sa.and_(*(column == row[column.name] for column in table.primary_key))
+        existing = connection.execute(sa.select(table).where(same)).first()
+        if existing and table is DECISIONS and existing.document != row["document"]:
+            raise IntegrityError(
+                f"one decision for run {row['run_id']}",
+                "another one already in the ledger",
+                "A decision stands for good: run the night again under a new run id.",
+            )
+        return existing is None
 
-    def _link(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
+    def _link(self, connection: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> None:
         last = connection.execute(sa.select(AUDIT).order_by(AUDIT.c.seq.desc()).limit(1)).first()
-        seq, previous = (last.seq + 1, last.hash) if last else (1, GENESIS)
-        at, key, row_sha256 = datetime.now(UTC).isoformat(), _key(table, row), _row_sha256(row)
-        link_hash = _link_hash(seq, at, table.name, key, row_sha256, previous)
-        values = {"seq": seq, "at": at, "table_name": table.name, "row_key": key, "row_sha256": row_sha256}
-        connection.execute(AUDIT.insert().values(**values, previous=previous, hash=link_hash))
+        length, previous = (last.seq, last.hash) if last else (0, GENESIS)
+        at, links = datetime.now(UTC).isoformat(), []
+        for seq, row in enumerate(rows, start=length + 1):
+            key, row_sha256 = _key(table, row), _row_sha256(row)
+            link_hash = _link_hash(seq, at, table.name, key, row_sha256, previous)
+            values = {"seq": seq, "at": at, "table_name": table.name, "row_key": key}
+            links.append({**values, "row_sha256": row_sha256, "previous": previous, "hash": link_hash})
+            previous = link_hash
+        connection.execute(AUDIT.insert(), links)
 
     @contextmanager
     def _write(self) -> Iterator[sa.Connection]:
@@ -314,7 +283,6 @@ class Ledger:
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the ledger says BEGIN itself
     connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA busy_timeout=30000")
 
 
 def _forbid_changes(connection: sa.Connection) -> None:

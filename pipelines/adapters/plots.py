@@ -39,7 +39,7 @@ def drift_plot(columns: Sequence[dict[str, Any]], alpha: float) -> str:
     )
     axes.hlines(range(len(rows)), values, 1, color=INK, alpha=0.15)
     axes.axvline(alpha, color=ALARM, linestyle="--", linewidth=1)
-    axes.set(xscale="log", xlim=(5e-7, 1.6), xlabel=f"adjusted p-value (drift left of {alpha})")
+    axes.set(xscale="log", xlim=(5e-7, 1.6), xlabel=f"adjusted p-value (drift left of {alpha:.2g})")
     axes.set_yticks(range(len(rows)), [row["column"] for row in rows])
     return _svg(axes)
 

@@ -52,3 +52,8 @@ class ToxicityHead:
         """(n,) score in [0, 1], higher is more toxic; nothing said is 0."""
         said = np.array([bool(text.strip()) for text in texts])
         return self._model.predict_proba(self._embedder.embed(texts))[:, 1] * said
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(dimension + 1,) coefficients, then the intercept: they score embeddings without the head."""
+        return np.append(self._model.coef_[0], self._model.intercept_[0])

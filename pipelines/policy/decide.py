@@ -6,6 +6,7 @@ The rules are asked in this order; the first that applies answers.
 |-----------|--------------------------------------------------------------------------|---------|
 | material  | no labelled row came since the last training                             | skip    |
 | force     | a person asked for training (`decide.force`)                             | proceed |
+| fault     | an alert about broken data fires                                         | hold    |
 | budget    | the last 30 days used the CPU hours of `budget_cpu_hours_30d`, or more   | hold    |
 | cool_down | the last training was `cool_down_nights` nights ago, or fewer            | skip    |
 | drift     | drift or an alert, and at least `min_corrections_on_drift` labelled rows | proceed |
@@ -13,7 +14,7 @@ The rules are asked in this order; the first that applies answers.
 | otherwise | nothing above applied                                                    | skip    |
 
 Labelled rows are corrections and liked answers since the last training, so that thin nights add up.
-Even a forced night needs material; force goes before the budget, because a person answers for it.
+Even a forced night needs material; force goes before faults and budget, because a person answers for it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Situation:
     cpu_hours_30d: float
     force: bool
     cause: str  # schedule | manual | alert:<name>
+    data_faults: tuple[str, ...] = ()  # alerts about broken data that fire
 
     @property
     def labelled(self) -> int:
@@ -80,6 +82,13 @@ def _force(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
     return None, "Nobody forced a training."
 
 
+def _fault(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    if not now.data_faults:
+        return None, "No alert about broken data fires."
+    names = ", ".join(now.data_faults)
+    return Verdict.HOLD, f"Broken data is reported ({names}): mend it, then count up `attempt`, or force."
+
+
 def _budget(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
     used = f"{now.cpu_hours_30d:.1f} of {limits.budget_cpu_hours_30d:.1f} CPU hours used in 30 days"
     if now.cpu_hours_30d < limits.budget_cpu_hours_30d:
@@ -101,9 +110,9 @@ def _drift(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
     alert = now.cause.startswith(ALERT)
     if not now.drift and not alert:
         return None, "No drift and no alert."
-    why = " and ".join(
-        ["drift"] * now.drift + [f"the alert {now.cause.removeprefix(ALERT)!r}"] * alert
-    ).capitalize()
+    causes = ["drift"] * now.drift + [f"the alert {now.cause.removeprefix(ALERT)!r}"] * alert
+    why = " and ".join(causes)
+    why = why[0].upper() + why[1:]  # an alert's name keeps its capitals
     enough = limits.min_corrections_on_drift
     if now.labelled < enough:
         return None, f"{why}, but {now.labelled} labelled rows are fewer than {enough}."
@@ -126,6 +135,7 @@ def _otherwise(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
 RULES: dict[str, Rule] = {
     "material": _material,
     "force": _force,
+    "fault": _fault,
     "budget": _budget,
     "cool_down": _cool_down,
     "drift": _drift,

@@ -81,6 +81,18 @@ def kolmogorov_smirnov(reference: np.ndarray, tonight: np.ndarray) -> float:
     return float(np.abs(below[0] - below[1]).max())
 
 
+def numbers(
+    reference: np.ndarray, tonight: np.ndarray, permutations: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """p-value and effect (0 to 1) of the Kolmogorov-Smirnov distance of two samples, ties or not."""
+    pooled = np.concatenate([reference, tonight])
+    order = np.argsort(pooled, kind="stable")
+    ends = np.append(np.diff(pooled[order]) != 0, True)  # the distribution functions step after equal values
+    weights = _relabelled(order >= len(reference), permutations, rng)
+    statistics = np.abs(np.cumsum(weights, axis=1, dtype=np.float64)[:, ends]).max(axis=1)
+    return _p_value(statistics), float(statistics[0])
+
+
 def energy(
     reference: np.ndarray, tonight: np.ndarray, permutations: int, rng: np.random.Generator
 ) -> tuple[float, float]:
@@ -93,13 +105,18 @@ def energy(
     distances = np.sqrt(np.clip(2 - 2 * (pooled @ pooled.T), 0, None))
     across = float(distances[: len(reference), len(reference) :].mean())
     distances -= distances.mean()  # no effect on a contrast whose weights sum to 0; better rounding
-    is_tonight = np.zeros((permutations + 1, len(pooled)), dtype=bool)
-    is_tonight[:, len(reference) :] = True
-    is_tonight[1:] = rng.permuted(is_tonight[1:], axis=1)
-    weights = np.where(is_tonight, 1 / len(tonight), -1 / len(reference)).astype(np.float32).T
+    weights = _relabelled(np.arange(len(pooled)) >= len(reference), permutations, rng).T
     statistics = -(weights * (distances @ weights)).sum(axis=0, dtype=np.float64)
     effect = max(0.0, float(statistics[0])) / (2 * across) if across > 0 else 0.0
     return _p_value(statistics), effect
+
+
+def _relabelled(is_tonight: np.ndarray, permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """Weights (permutations + 1, rows) of the contrast tonight minus reference; the observed one first."""
+    labels = np.tile(is_tonight, (permutations + 1, 1))
+    labels[1:] = rng.permuted(labels[1:], axis=1)
+    tonight = int(is_tonight.sum())
+    return np.where(labels, 1 / tonight, -1 / (len(is_tonight) - tonight)).astype(np.float32)
 
 
 def _p_value(statistics: np.ndarray) -> float:

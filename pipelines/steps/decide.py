@@ -9,6 +9,7 @@ from pipelines.adapters.aliases import in_production
 from pipelines.adapters.feedback_log import feedback_counts
 from pipelines.adapters.lake import Lake
 from pipelines.adapters.ledger import Ledger
+from pipelines.alerts import data_faults
 from pipelines.contract import digest_of
 from pipelines.policy.decide import Situation, decide
 from pipelines.runner import Context, Outcome
@@ -23,7 +24,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         "baseline": digest_of(_baseline(ctx)),
         "lake": _lake(ctx).digest(first, ctx.night, as_of=ctx.night),
-        "ledger": digest_of({**_nights(ctx), "cpu_hours_30d": _cpu_hours(ctx)}),
+        "ledger": digest_of({**_nights(ctx), "cpu_hours_30d": _cpu_hours(ctx), "faults": _faults(ctx)}),
     }
 
 
@@ -39,6 +40,7 @@ def run(ctx: Context) -> Outcome:
         cpu_hours_30d=_cpu_hours(ctx),
         force=settings.force,
         cause=settings.cause,
+        data_faults=tuple(_faults(ctx)),
     )
     answer = decide(situation, settings)
     return Outcome(
@@ -56,6 +58,8 @@ def run(ctx: Context) -> Outcome:
             "likes": situation.likes,
             "drift": situation.drift,
             "cause": situation.cause,
+            "ruling": settings.ruling,
+            "data_faults": list(situation.data_faults),
             "force": situation.force,
             "nights_since_training": situation.nights_since_training,
             "cpu_hours_30d": situation.cpu_hours_30d,
@@ -91,6 +95,11 @@ def _cpu_hours(ctx: Context) -> float:
     """CPU hours of the 30 days before tonight, to a hundredth."""
     first, last = ctx.night - timedelta(days=BUDGET_DAYS), ctx.night - timedelta(days=1)
     return round(_ledger(ctx).cpu_hours(first, last), 2)
+
+
+def _faults(ctx: Context) -> list[str]:
+    """Data faults that fire now. What they spoil should not be learned, whichever night it is read for."""
+    return data_faults(ctx.config, _ledger(ctx))
 
 
 def _ledger(ctx: Context) -> Ledger:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.adapters.aliases import in_production
 from pipelines.adapters.drift_report import compare, frame_of
 from pipelines.adapters.embedder import Embedder
 from pipelines.adapters.lake import Lake
+from pipelines.adapters.reference import reference_of, sample
 from pipelines.adapters.topics import find_topics
 from pipelines.config import Config
 from pipelines.contract import digest_of
@@ -25,10 +25,6 @@ from pipelines.policy.feedback import label_of, prompt_of
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "model", "task")
-COLUMNS = [
-    "request_id", "ts", "tenant", "messages", "completion", "adapter", "rating", "correction", "locale",
-    "channel", "tokens_in", "tokens_out", "latency_ms",
-]  # fmt: skip
 ENERGY = "energy distance, relabelled"
 log = logging.getLogger("nightshift")
 
@@ -169,34 +165,11 @@ def _reasons(facts: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _reference(ctx: Context) -> dict[str, Any]:
-    """The nights to compare with, and where they come from."""
-    production = in_production(ctx.config)
-    earlier = [day for day in _lake(ctx).days(as_of=ctx.night) if day < ctx.night]
-    if production:
-        learned = [day for day in earlier if day.isoformat() in production.nights]
-        if learned:
-            return {
-                "source": f"production adapter v{production.version}",
-                "nights": [str(day) for day in learned],
-            }
-    first = earlier[: ctx.config.drift.reference_nights]
-    return {"source": "first nights" if first else "none", "nights": [str(day) for day in first]}
+    return reference_of(ctx.config, ctx.night)
 
 
 def _sample(ctx: Context, nights: list[date]) -> tuple[list[dict], int]:
-    """At most `max_rows` rows of these nights, drawn by a seeded hash, and how many there were."""
-    if not nights:
-        return [], 0
-    days = ", ".join(f"DATE '{night}'" for night in nights)
-    asked = f"FROM interactions WHERE route <> 'shadow' AND CAST(ts AS DATE) IN ({days})"
-    drawn = (
-        f"SELECT {', '.join(COLUMNS)} {asked} "
-        f"ORDER BY md5(request_id || '{_seed(ctx)}'), request_id LIMIT {ctx.config.drift.max_rows}"
-    )
-    lake, first, last = _lake(ctx), min(nights), max(nights)
-    total = lake.query(f"SELECT count(*) AS n {asked}", first, last, ctx.night).column("n")[0].as_py()
-    rows = lake.query(f"SELECT * FROM ({drawn}) ORDER BY ts, request_id", first, last, ctx.night)
-    return rows.to_pylist(), total
+    return sample(ctx.config, nights, ctx.night, _seed(ctx), ctx.config.drift.max_rows)
 
 
 def _seed(ctx: Context) -> int:

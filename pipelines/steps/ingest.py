@@ -20,13 +20,13 @@ from pipelines.adapters import delivery
 from pipelines.adapters.intake import Intake
 from pipelines.adapters.lake import Lake, connect
 from pipelines.adapters.scans import Scan, scan
+from pipelines.config import GATEWAY
 from pipelines.contract import Verdict
 from pipelines.errors import InputError
 from pipelines.runner import Context, Outcome
 from pipelines.schema import COLUMNS, REQUIRED
 
 SETTINGS = ("ingest",)
-GATEWAY = "gateway"  # instead of a URI
 WHERE = {"kept": "ingest/rows.parquet", "quarantined": "ingest/quarantine.parquet", "dropped": "nowhere"}
 log = logging.getLogger("nightshift")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.signer import Signer
+from pipelines.adapters.step_metrics import push_steps
 from pipelines.contract import Manifest, canonical_json
 from pipelines.errors import InputError
 from pipelines.policy.outcome import outcome_of
@@ -40,6 +41,8 @@ def run(ctx: Context) -> Outcome:
         _sign_and_add(
             ctx, ledger, {"outcome": outcome, "reasons": list(reasons), "facts": facts, "evidence": evidence}
         )
+    if ctx.config.watch.pushgateway:
+        push_steps(ctx.config.watch.pushgateway, outcome, ctx.run.manifests())
     return Outcome(
         headline=f"{outcome}: {reasons[0]}",
         reasons=reasons,
@@ -51,7 +54,7 @@ def decision_facts(manifests: dict[str, Manifest]) -> dict[str, Any]:
     """What a later night, or a person a year later, needs to know of this one."""
     facts: dict[str, Any] = {"cause": None}
     if "decide" in manifests:
-        facts |= {key: manifests["decide"].facts[key] for key in ("cause", "baseline", "drift")}
+        facts |= {key: manifests["decide"].facts[key] for key in ("cause", "ruling", "baseline", "drift")}
     if "evaluate" in manifests:
         facts |= {key: manifests["evaluate"].facts[key] for key in ("accuracy", "suite_digest")}
     if "train" in manifests:

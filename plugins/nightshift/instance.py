@@ -162,6 +162,7 @@ def _commands(settings: Settings, port: int, mlflow_port: int) -> dict[str, list
         # Without its log server, which listens on every interface; the API server reads the files itself.
         "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
         "dag-processor": [*airflow, "dag-processor"],
+        "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],  # watches the inbox of alerts
     }
     if mlflow_port:
         config = settings.config

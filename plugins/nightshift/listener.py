@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from pipelines.adapters.ledger import Ledger  # noqa: TID251 (SQLAlchemy only)
 
-OPERATORS = ("StepOperator", "RecordOperator", "RolloutOperator", "AbortOperator", "Approval")
+OPERATORS = (
+    "StepOperator",
+    "RecordOperator",
+    "WatchOperator",
+    "RolloutOperator",
+    "AbortOperator",
+    "Approval",
+)
 NOTE_LIMIT = 1000  # characters that Airflow's database holds
 
 

@@ -14,6 +14,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from nightshift import alerts
 from nightshift import instance as machine
 from nightshift.environment import USER, airflow_environment, airflow_home, create_secrets, password
 from nightshift.follow import Api, Night, begin, follow
@@ -69,6 +70,7 @@ def setup(settings: Settings, _args: argparse.Namespace | None = None) -> int:
     """Create or upgrade Airflow's database, its pools and keys. Safe to run again."""
     machine.check_machine(settings)
     create_secrets(settings)
+    alerts.create_secrets(settings)
     pools = {
         "gpu": {"slots": 1, "description": "training"},
         "model": {"slots": max(1, (os.cpu_count() or 1) // 2), "description": "steps that run the model"},

@@ -16,8 +16,10 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from nightshift.notify import tell_held, tell_missed
 from nightshift.process import dies_with_parent, stop
 from nightshift.settings import PROJECT, Settings
+from nightshift.traces import TRACEPARENT, traceparent
 from nightshift.trigger import Plan, plan
 from pipelines.contract import NIGHTLY, StepResult, Verdict
 
@@ -59,7 +61,7 @@ class StepOperator(BaseOperator, SkipMixin):
         with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
             result_file = Path(folder) / "result.json"
             command = self.command(_plan(context), result_file)
-            status, last_line = self._run(command)
+            status, last_line = self._run(command, traceparent(context))
             if status == 0 and result_file.exists():
                 result = StepResult.model_validate_json(result_file.read_bytes())
                 answer = result.model_dump(mode="json")
@@ -83,10 +85,11 @@ class StepOperator(BaseOperator, SkipMixin):
         if self._process:
             stop(self._process, KILL_GRACE_S)
 
-    def _run(self, command: Sequence[str]) -> tuple[int, str]:
+    def _run(self, command: Sequence[str], trace: str = "") -> tuple[int, str]:
         self.log.info("%s", " ".join(command))
         # Airflow's own settings hold secrets that a step has no business with.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+        environment |= {"TRACEPARENT": trace} if trace else {}
         self._process = process = subprocess.Popen(
             command,
             cwd=PROJECT,
@@ -120,10 +123,14 @@ class RecordOperator(StepOperator):
     }
 
     def execute(self, context: Context) -> None:
-        self.answer(context)
+        result, run = self.answer(context), _plan(context)
+        context["ti"].xcom_push(TRACEPARENT, traceparent(context))  # for the rollout that the night may wake
         answers = context["ti"].xcom_pull(task_ids=list(NIGHTLY), key=ANSWER)
         verdicts = (answer["verdict"] for answer in answers if answer)
         last = next((verdict for verdict in verdicts if verdict != Verdict.PROCEED), Verdict.PROCEED)
+        if last == Verdict.HOLD:
+            tell_held(self.settings, context, run, result.reasons)
+        tell_missed(self.settings, context, run)
         self.skip_all_except(context["ti"], self.OUTCOMES[last])
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import (
@@ -19,6 +21,7 @@ from airflow.sdk.exceptions import (
 
 from nightshift.operator import ANSWER, FAULT, USER_ERROR, StepOperator, sentence
 from nightshift.settings import Settings
+from nightshift.traces import traceparent
 from pipelines.contract import RolloutAnswer, RolloutResult
 
 if TYPE_CHECKING:
@@ -61,7 +64,9 @@ class RolloutOperator(StepOperator):
             for name in ("version", "reason")
             if name in context["params"]
         }
-        person = context["dag_run"].triggering_user_name or "airflow"
+        # A person goes by their own name; `alert_router` says which alert it was.
+        run = context["dag_run"]
+        person = run.triggering_user_name or str((run.conf or {}).get("actor") or "airflow")
         words = {"actor": person, "run-id": context["dag_run"].run_id, "reason": asked.get("reason", "")}
         if self.rollout == "shadow":
             return {**words, "reason": "a candidate for production", "version": asked.get("version", "")}
@@ -81,7 +86,8 @@ class RolloutOperator(StepOperator):
             where = {"home": str(self.settings.home), "config": str(self.settings.config_path)}
             options = {**where, **words, "result": str(file)}
             python = [str(self.settings.python), "-m", "pipelines", self.step]
-            status, last = self._run([*python, *(f"--{name}={value}" for name, value in options.items())])
+            command = [*python, *(f"--{name}={value}" for name, value in options.items())]
+            status, last = self._run(command, traceparent(context))
             if status == 0 and file.exists():
                 result = RolloutResult.model_validate_json(file.read_bytes())
                 context["ti"].xcom_push(ANSWER, result.model_dump(mode="json"))
@@ -144,6 +150,9 @@ def approval(task_id: str, settings: Settings, other_than: str = "") -> Approval
     begun = f"ti.xcom_pull(task_ids='{SHADOW}', key='{ANSWER}')"
     judge = f"judge_{settings.config.promote.stages[0].name}"
     judged = f"ti.xcom_pull(task_ids='{judge}', key='{ANSWER}')"
+    night = f"{{{{ {begun}['evidence']['night'] }}}}"
+    # The plugin serves the report: browsers block file:// links.
+    prefix = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
     return Approval(
         task_id=task_id,
         other_than=other_than,
@@ -151,9 +160,9 @@ def approval(task_id: str, settings: Settings, other_than: str = "") -> Approval
         body=(
             f"Adapter version **{{{{ {begun}['version'] }}}}**, digest `{{{{ {begun}['digest'] }}}}`. "
             "The approval holds for this content only.\n\n"
-            f"Report of its night: [{{{{ {begun}['evidence']['report'] }}}}]"
-            f"(file://{{{{ {begun}['evidence']['report'] }}}})\n\n"
-            f"In the shadow: {{{{ {judged}['reasons'] | join('; ') }}}}"
+            f"[Report of its night, {night}]({prefix}/model-loop/runs/{night}/report/report.html) "
+            f"(on the machine: `{{{{ {begun}['evidence']['report'] }}}}`)\n\n"
+            f"The judge said: {{{{ {judged}['reasons'] | join('; ') }}}}"
         ),
         defaults=Approval.REJECT,
         response_timeout=timedelta(seconds=settings.config.promote.approval_timeout_s),

@@ -17,6 +17,8 @@ OVERRIDES = {
     "epochs": "train.epochs",
     "rank": "train.rank",
     "dry_run": "register.dry_run",
+    "cause": "decide.cause",
+    "ruling": "decide.ruling",
 }
 
 
@@ -59,6 +61,20 @@ def params() -> dict[str, Param]:
         ),
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Do everything but register the candidate."
+        ),
+        "cause": Param(
+            None,
+            type=["null", "string"],
+            pattern="^alert:.{1,250}$",
+            title="Cause",
+            description="Set by `alert_router`: the alerts that asked for this night.",
+        ),
+        "ruling": Param(
+            None,
+            type=["null", "string"],
+            pattern="^[0-9a-f]{32}$",
+            title="Ruling",
+            description="Set by `alert_router`: the ruling in the ledger.",
         ),
     }
 

@@ -102,7 +102,7 @@ def _rollout(args: argparse.Namespace) -> int:
         version=args.version or "3",
         digest=args.digest or "d" * 64,
         promotion=1,
-        evidence={"report": str(home / "report.html")},
+        evidence={"night": "2026-01-01", "report": str(home / "runs/2026-01-01/report/report.html")},
     )
     Path(args.result).write_text(result.model_dump_json())
     return 0

@@ -53,7 +53,13 @@ def dag(settings):
 
 def run(task, others=(), **params):
     ti = Notes(task, others)
-    dag_run = SimpleNamespace(run_after=datetime(2026, 1, 4, tzinfo=UTC))
+    dag_run = SimpleNamespace(
+        dag_id="nightly_retrain",
+        run_id="r",
+        run_type="manual",
+        conf=None,
+        run_after=datetime(2026, 1, 4, tzinfo=UTC),
+    )
     context = {"ti": ti, "dag_run": dag_run, "params": params, "triggering_asset_events": {}}
     try:
         task.execute(context)

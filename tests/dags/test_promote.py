@@ -59,9 +59,10 @@ class Notes:
 def run(task, said=None, **params):
     """(what was pushed, which tasks are skipped)"""
     ti = Notes({(name, ANSWER): answer for name, answer in {"shadow": BEGUN, **(said or {})}.items()})
-    dag_run = SimpleNamespace(run_id="run-1", triggering_user_name="carl")
+    dag_run = SimpleNamespace(dag_id="promote", run_id="run-1", triggering_user_name="carl", conf=None)
     try:
-        task.execute({"ti": ti, "task": task, "dag_run": dag_run, "params": {"version": None, **params}})
+        context = {"ti": ti, "task": task, "dag_run": dag_run, "params": {"version": None, **params}}
+        task.execute({**context, "triggering_asset_events": {}})
     except DownstreamTasksSkipped as skipped:
         return ti.pushed, sorted(name if isinstance(name, str) else name[0] for name in skipped.tasks)
     return ti.pushed, []

@@ -22,7 +22,7 @@ from pipelines.config import load_config  # noqa: E402
 from tests.dags.standin import write_interpreter  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
-PROFILE = 'profile = "test"\nschedule = ""\n[promote]\ninterval_s = 5\n'
+PROFILE = 'profile = "test"\nschedule = ""\n[promote]\ninterval_s = 5\n[notify]\nnight_late_s = 1\n'
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +159,17 @@ def test_rollback_by_one_click_names_who_and_why(api, settings):
     run = trigger(api, "rollback", {"reason": "it is rude"})
     assert wait(api, run, ended)[0] == "success"
     assert (calls(settings)[-1]["actor"], calls(settings)[-1]["reason"]) == ("admin", "it is rude")
+
+
+def test_people_were_told_of_the_late_night_and_of_the_failed_rollout(settings):
+    deadline = time.monotonic() + 30
+    wanted = {"Night 2026-01-01 is late", "promote failed"}
+    while wanted - (told := {notice["subject"].split(" at ")[0] for notice in notices(settings)}):
+        assert time.monotonic() < deadline, told
+        time.sleep(0.3)
+    assert all("/runs/" in notice["link"] for notice in notices(settings))
+
+
+def notices(settings):
+    path = settings.home / "notices.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

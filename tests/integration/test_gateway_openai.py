@@ -1,7 +1,6 @@
 """The engine behind an OpenAI-compatible API, against a real server: `transformers serve`.
 
-vLLM's own routes (adapters at run time, guided choices) need several GB of packages: set NIGHTSHIFT_VLLM_URL
-and NIGHTSHIFT_VLLM_ADAPTER to try them against a running server.
+vLLM itself (adapters at run time, guided choices) needs several GB of packages: test_gateway_vllm.py.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ import pytest
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from gateway.engines.base import AdapterMissing, Completion, EngineError
+from gateway.engines.base import Completion, EngineError
 from gateway.engines.openai import OpenAIEngine, served_name
 from pipelines.adapters import engine as evaluated
 from pipelines.config import Model, Serving
@@ -148,24 +147,3 @@ def test_nobody_there_and_nobody_answering_are_errors_in_words():
         with_engine(address, story)
         silent.listen(8)
         with_engine(address, story, read_timeout_s=0.2)
-
-
-@pytest.mark.skipif("NIGHTSHIFT_VLLM_URL" not in os.environ, reason="needs a running vLLM with LoRA")
-def test_vllm_loads_chooses_and_unloads():
-    """The server runs with VLLM_ALLOW_RUNTIME_LORA_UPDATING=True."""
-    folder = Path(os.environ["NIGHTSHIFT_VLLM_ADAPTER"])
-    choices = ["Anatomy", "Surgery", "Medicine"]
-
-    async def story(remote):
-        await remote.load(ONE, folder)
-        await remote.load(ONE, folder)
-        chosen = await pieces_of(remote, Completion(ASKED[0], choices=choices), ONE)
-        free = await pieces_of(remote, Completion(ASKED[0], max_tokens=8), ONE)
-        await remote.unload(ONE)
-        with pytest.raises(AdapterMissing):
-            await remote.warm(ONE)
-        return chosen, free
-
-    chosen, free = with_engine(os.environ["NIGHTSHIFT_VLLM_URL"], story)
-    assert chosen[-1].text in choices
-    assert free[-1].tokens_out <= 8

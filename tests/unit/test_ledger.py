@@ -3,8 +3,10 @@ import sqlite3
 from datetime import date
 
 import pytest
+import sqlalchemy as sa
 
 from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.ledger_tables import SILENCES
 from pipelines.adapters.signer import Signer
 from pipelines.errors import ConfigError, InputError, IntegrityError
 
@@ -39,6 +41,30 @@ def test_what_is_written_twice_is_there_once(ledger):
         ledger.add_task_event("dag", "run", "train", 1, "success")
     assert [d.run_id for d in ledger.decisions()] == ["2026-01-01"]
     assert ledger.verify() == 3
+
+
+def silence(number, **changes):
+    row = {"id": str(number), "at": "2026", "matchers": "{}", "until": "2027", "actor": "ann", "reason": "x"}
+    return {**row, **changes}
+
+
+def test_rows_are_added_together_and_it_is_said_which_are_new(ledger):
+    assert ledger.append(SILENCES, silence(1)) == [True]
+    assert ledger.append(SILENCES, silence(1), silence(2), silence(2), silence(3)) == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert [row["id"] for row in ledger.rows(SILENCES.select())] == ["1", "2", "3"]
+    assert ledger.verify() == 3
+
+
+def test_of_rows_that_belong_together_all_are_there_or_none(ledger):
+    with pytest.raises(sa.exc.IntegrityError):
+        ledger.append(SILENCES, silence(1), silence(2, actor=None))
+    assert ledger.append(SILENCES) == []
+    assert (ledger.rows(SILENCES.select()), ledger.verify()) == ([], 0)
 
 
 def test_a_decision_stands_for_good(ledger):

@@ -1,0 +1,128 @@
+"""Routing: read the inbox, rule on what came, say what is to be started and who is to be told.
+
+The rulings are in the ledger before anything is started. Each run's id is made from its ruling, so a routing
+that broke off anywhere is made good by the next: a run that left no trace is asked for again, and is one run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from filelock import FileLock
+
+from pipelines.adapters.inbox import Inbox
+from pipelines.adapters.ledger import Ledger, Promotion
+from pipelines.adapters.ledger_tables import TASK_EVENTS
+from pipelines.config import GATEWAY, Config
+from pipelines.contract import Notice, RoutingResult, RunToStart
+from pipelines.policy.alerts import Action, Cause, Ruling, episodes, firing
+from pipelines.policy.arbitration import Situation, horizon, route
+
+PRODUCTION = "production"  # the move that makes a candidate production
+ROUTER = ("alert_router", "route")  # the DAG and the task that route under Airflow
+TOLD = {Action.PAGE: "Alert", Action.SCALE: "Overload", Action.ROLLBACK: "Rollback"}  # people hear of these
+SHOWN_NAMES = 3
+
+
+def route_now(config: Config) -> tuple[list[Ruling], RoutingResult]:
+    """Rule on every unruled delivery; returns the new rulings and what is to be done. One at a time."""
+    lock = Path(config.home) / "locks" / "alerts.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        ledger, now = open_ledger(config), datetime.now(UTC)
+        inbox = Inbox(ledger)
+        known = situation(config, ledger, now)
+        rulings = route(known, config.alerts)
+        inbox.add_rulings(rulings)
+        recent = [*known.rulings, *rulings]
+        return rulings, RoutingResult(
+            headline=f"{len(known.unruled)} deliveries, {len(rulings)} rulings",
+            start=tuple(_run(config, ruling) for ruling in _unstarted(config, inbox, recent, now)),
+            tell=tuple(_notice(ruling) for ruling in _untold(config, ledger, recent, now)),
+        )
+
+
+def situation(config: Config, ledger: Ledger, now: datetime) -> Situation:
+    """All that the policy needs to know."""
+    inbox, since = Inbox(ledger), horizon(now, config.alerts)
+    unruled = inbox.unruled()
+    deliveries = inbox.deliveries(since, unruled)
+    return Situation(
+        now=now,
+        deliveries=deliveries,
+        unruled=unruled,
+        rulings=inbox.rulings(since, {delivery.id: delivery.alerts for delivery in deliveries}),
+        silences=inbox.silences(now),
+        promoted_at=promoted_at(ledger.promotions()),
+    )
+
+
+def promoted_at(moves: Sequence[Promotion]) -> datetime | None:
+    """When production changed to what it is, where a rollback would undo that and no more.
+
+    None after a rollback, and in a canary, which the judge watches.
+    """
+    if not moves or moves[-1].route.canary or not moves[-1].route.has_previous:
+        return None
+    return max(datetime.fromisoformat(move.at) for move in moves if move.move == PRODUCTION)
+
+
+def data_faults(config: Config, ledger: Ledger) -> list[str]:
+    """Names of the data faults that fire now: they hold training."""
+    now, expires_s = datetime.now(UTC), config.alerts.expires_s
+    deliveries = Inbox(ledger).deliveries(now - timedelta(seconds=expires_s))
+    fires = firing(episodes(deliveries, now, expires_s))
+    return sorted({e.alert.name for e in fires if e.alert.cause is Cause.DATA_FAULT})
+
+
+def open_ledger(config: Config) -> Ledger:
+    return Ledger(config.path(config.ledger_url))
+
+
+def _unstarted(config: Config, inbox: Inbox, rulings: Sequence[Ruling], now: datetime) -> list[Ruling]:
+    since = now - timedelta(seconds=config.alerts.start_within_s)
+    asked = [ruling for ruling in rulings if ruling.dag_run_id and ruling.at >= since]
+    began = inbox.began(ruling.dag_run_id for ruling in asked)
+    return [ruling for ruling in asked if ruling.dag_run_id not in began]
+
+
+def _untold(config: Config, ledger: Ledger, rulings: Sequence[Ruling], now: datetime) -> list[Ruling]:
+    """What was ruled since a routing under Airflow last ended well: rather told twice than never."""
+    query = sa.select(sa.func.max(TASK_EVENTS.c.ended_at).label("at")).where(
+        TASK_EVENTS.c.dag_id == ROUTER[0],
+        TASK_EVENTS.c.task_id == ROUTER[1],
+        TASK_EVENTS.c.state == "success",
+    )
+    (row,) = ledger.rows(query)
+    since = now - timedelta(seconds=config.alerts.start_within_s)
+    if row["at"]:
+        since = max(since, datetime.fromisoformat(row["at"]))
+    return [ruling for ruling in rulings if ruling.action in TOLD and ruling.at > since]
+
+
+def _run(config: Config, ruling: Ruling) -> RunToStart:
+    cause = f"alert:{_short(ruling.names)}"
+    conf = {"ruling": ruling.id, "traceparent": ruling.traceparent}
+    if ruling.action is Action.RETRAIN:
+        conf["cause"] = cause
+        if config.ingest.source == GATEWAY:  # what the alert is about is in its journal by now: today so far
+            conf["night"] = str(ruling.at.date())
+    else:
+        conf |= {"actor": cause, "reason": ruling.reason[:500]}
+    return RunToStart(dag_id=ruling.dag_id, dag_run_id=ruling.dag_run_id, conf=conf)
+
+
+def _notice(ruling: Ruling) -> Notice:
+    return Notice(
+        subject=f"{TOLD[ruling.action]} ({ruling.cause}): {_short(ruling.names)}", text=ruling.reason
+    )
+
+
+def _short(names: Sequence[str]) -> str:
+    """A few names, of plain characters: they go into settings, folder names and mail subjects."""
+    shown = ",".join(re.sub(r"[^\w.:-]", "_", name)[:60] for name in names[:SHOWN_NAMES])
+    return shown + (f"+{len(names) - SHOWN_NAMES}" if len(names) > SHOWN_NAMES else "")

@@ -1,0 +1,39 @@
+"""Where the page's links lead, and how it writes times. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+
+def run_url(root: str, dag_id: str, run_id: str) -> str:
+    return f"{root}/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def report_url(root: str, run_id: str) -> str:
+    """Where the plugin serves a night's report."""
+    return f"{root}/model-loop/runs/{quote(run_id, safe='')}/report/report.html"
+
+
+def shown_time(text: str) -> str:
+    """`2026-11-23 02:00 UTC` of an ISO 8601 time in UTC; empty for none."""
+    return f"{text[:16].replace('T', ' ')} UTC" if text else ""
+
+
+def ago(since: str, now: datetime) -> str:
+    """How long ago, in the largest unit that fits: `3 hours ago`."""
+    seconds = max(0.0, (now - datetime.fromisoformat(since)).total_seconds())
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def version_url(mlflow: str, name: str, adapter: Mapping[str, Any] | None) -> str:
+    """MLflow's page of a registered version; empty without one."""
+    if not (adapter and mlflow):
+        return ""
+    return f"{mlflow}/#/models/{quote(name, safe='')}/versions/{quote(adapter['version'], safe='')}"

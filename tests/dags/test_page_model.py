@@ -1,0 +1,243 @@
+"""The page's model: ledger rows in, plain data out."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from nightshift.page_alerts import alerts_of
+from nightshift.page_links import ago
+from nightshift.page_model import Read, page_model
+from nightshift.page_nights import fates_of
+from nightshift.page_rollout import Answered, comparison_of
+
+from tests.browser.nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
+
+NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
+STAGES = [("shadow", 0.0), ("canary_05", 0.05), ("canary_25", 0.25)]
+ONE, TWO = ({"version": str(number), "digest": str(number) * 64} for number in (1, 2))
+EMPTY = {"production": None, "canary": None, "canary_weight": 0.0, "shadow": None, "previous": None}
+
+
+def moved(number, move, reason="", **route):
+    texts = {"route": json.dumps({**EMPTY, **route}), "evidence": "{}"}
+    at = f"2026-11-{number + 9}T02:00:00+00:00"
+    return {
+        "number": number,
+        "at": at,
+        "move": move,
+        "reason": reason,
+        "actor": "ann",
+        "run_id": "r",
+        **texts,
+    }
+
+
+def model(**given):
+    return page_model(Read(now=NOW, name="router", stages=STAGES, **given))
+
+
+STORY = [
+    moved(1, "shadow", shadow=ONE),
+    moved(2, "canary_05", canary=ONE, canary_weight=0.05),
+    moved(3, "production", "approved by ann", production=ONE),
+    moved(4, "shadow", production=ONE, shadow=TWO),
+    moved(5, "abort", "slow", production=ONE),
+]
+
+
+def test_an_empty_home():
+    shown = model()
+    assert shown["empty"]
+    assert (shown["live"]["version"], shown["rollout"], shown["quality"]) == (None, None, None)
+    assert shown["nights"]["total"] == 0
+
+
+def test_who_is_live_is_dated_by_the_move_that_made_it_so():
+    live = model(promotions=STORY)["live"]
+    assert (live["version"], live["move"]["at"], live["move"]["ago"]) == (
+        "1",
+        "2026-11-12 02:00 UTC",
+        "11 days ago",
+    )
+    assert (live["move"]["reason"], live["move"]["run"]) == ("approved by ann", "/dags/promote/runs/r")
+    back = model(promotions=[*STORY, moved(6, "rollback", "rude")])["live"]
+    assert (back["version"], back["move"]["move"], back["move"]["run"]) == (
+        None,
+        "rollback",
+        "/dags/rollback/runs/r",
+    )
+
+
+def test_a_rollout_knows_its_stage():
+    rollout = model(promotions=STORY[:2])["rollout"]
+    assert [stage["state"] for stage in rollout["stages"]] == ["done", "now", "ahead", "ahead"]
+    assert model(promotions=STORY)["rollout"] is None
+
+
+@pytest.mark.parametrize(
+    ("moves", "fates"),
+    [
+        (STORY[:1], {"1": "in rollout"}),
+        (STORY[:4], {"1": "promoted", "2": "in rollout"}),
+        (STORY, {"1": "promoted", "2": "turned back"}),
+        ([*STORY, moved(6, "rollback", "rude")], {"1": "rolled back", "2": "turned back"}),
+    ],
+)
+def test_what_became_of_each_version(moves, fates):
+    rows = [{**row, "route": json.loads(row["route"])} for row in moves]
+    assert {version: fate[0] for version, fate in fates_of(rows).items()} == fates
+
+
+def test_a_promoted_night_says_so_and_why():
+    night = decision("2026-01-01", "trained", registered_version="1")
+    (row,) = model(decisions=rows_of([night]), promotions=STORY)["nights"]["recent"]
+    assert row["state"] == "promoted"
+    assert row["why"][-1] == "version 1 was promoted: approved by ann"
+    assert row["report"] == "/model-loop/runs/2026-01-01/report/report.html"
+
+
+def test_a_night_that_ran_twice_shows_its_last_decision_and_both_in_the_list():
+    first = decision("2026-01-05", "held")
+    again = {
+        **decision("2026-01-05", "skipped", run_id="2026-01-05-2"),
+        "decided_at": "2026-01-05T09:00:00+00:00",
+    }
+    nights = model(decisions=rows_of([again, first]))["nights"]
+    day = nights["recent_months"][0]["days"][4]
+    assert (day["run_id"], day["more"]) == ("2026-01-05-2", 1)
+    assert [row["run_id"] for row in nights["recent"]] == ["2026-01-05-2", "2026-01-05"]
+
+
+def test_a_thousand_nights_are_all_there():
+    nights = model(decisions=rows_of(many_nights(1_000)))["nights"]
+    cells = [
+        day for month in nights["recent_months"] + nights["older_months"] for day in month["days"] if day
+    ]
+    assert (len(cells), nights["total"]) == (1_000, 1_000)
+    assert len(nights["recent"]) + len(nights["older"]) == 1_000
+    assert sum(sign["count"] for sign in nights["signs"]) == 1_000
+
+
+def test_the_two_sides_are_counted_apart():
+    answered = [Answered(True, False, False, 30.0, 1), Answered(True, True, False, None, None)]
+    answered += [Answered(False, False, False, 10.0, rating) for rating in (1, -1, None)]
+    rows = {row["what"]: row["sides"] for row in comparison_of(answered)}
+    assert rows["answers"] == ["3", "2"]
+    assert rows["liked, of those rated"] == ["50.0% (1 of 2)", "100.0% (1 of 1)"]
+    assert rows["errors"] == ["0.0% (0 of 3)", "50.0% (1 of 2)"]
+    assert rows["latency, median"] == ["10 ms", "30 ms"]
+    assert comparison_of([]) == []
+
+
+def open_alerts(*rows, rulings=(), silences=(), expires_s=86_400):
+    now = datetime.now(UTC)
+    found = alerts_of(rows, rulings, silences, now, expires_s, lambda dag, run: f"/{dag}/{run}")
+    return {row["name"]: row for row in found["open"]}
+
+
+def test_an_alert_is_open_until_it_is_resolved_or_nobody_repeats_it():
+    rows = [delivery(1, alert("A"), alert("B")), delivery(2, alert("B", "resolved"))]
+    assert set(open_alerts(*rows)) == {"A"}
+    assert open_alerts(*rows, expires_s=60) == {}
+
+
+def test_an_alert_shows_its_ruling_and_its_silence():
+    ruled = [ruling(2, "drift", "retrain", "3 of 5", "delivery-1", run="run-1")]
+    shown = open_alerts(delivery(1, alert("A")), rulings=ruled)["A"]
+    assert (shown["ruling"]["action"], shown["ruling"]["run"]) == ("retrain", "/nightly_retrain/run-1")
+    silence = {"matchers": '{"name":"A*","cause":"drift"}', "actor": "ann", "reason": "known"}
+    silences = [{**silence, "until": "2099-01-01T00:00:00+00:00"}]
+    assert "by ann: known" in open_alerts(delivery(1, alert("A")), silences=silences)["A"]["silenced"]
+    assert open_alerts(delivery(1, alert("B")), silences=silences)["B"]["silenced"] == ""
+
+
+def test_plots_stay_inside_their_frame():
+    shown = model(decisions=rows_of(many_nights(90)), watches=watches(48))
+    for plot, line in [(shown["quality"], shown["quality"]["lines"][0]["points"])] + [
+        (plot, plot["line"]) for plot in shown["drift"]["plots"]
+    ]:
+        for pair in line.split():
+            x, y = map(float, pair.split(","))
+            assert plot["left"] <= x <= plot["right"]
+            assert 0 <= y <= plot["bottom"]
+    assert [dot["css"] for dot in shown["drift"]["plots"][0]["dots"]][-4:] == ["calm", "bad", "bad", "bad"]
+
+
+def test_a_model_that_is_never_right_still_has_a_plot():
+    none = {side: {"value": 0.0, "low": 0.0, "high": 0.0} for side in ("production", "candidate")}
+    shown = model(decisions=rows_of([decision("2026-01-01", "held", accuracy=none)]))["quality"]
+    assert [tick["words"] for tick in shown["ticks"]] == ["0%", "5%", "10%"]
+
+
+@pytest.mark.parametrize(
+    ("since", "words"),
+    [
+        ("14:59:40", "just now"),
+        ("14:58:00", "2 minutes ago"),
+        ("13:30:00", "1 hour ago"),
+        ("16:00:00", "just now"),
+    ],
+)
+def test_how_long_ago(since, words):
+    assert ago(f"2026-11-23T{since}+00:00", NOW) == words
+
+
+def test_every_text_is_escaped_and_the_model_is_json():
+    from nightshift.page import render
+
+    evil = "<script>alert(1)</script>"
+    night = decision("2026-01-01", "rejected", evil, cause=evil)
+    hooks = {"summary": evil, "runbook": "javascript:alert(1)"}
+    given = {
+        "decisions": rows_of([night]),
+        "promotions": [moved(1, "shadow", evil, shadow={**ONE, "version": evil})],
+    }
+    shown = page_model(
+        Read(
+            now=datetime.now(UTC),
+            name=evil,
+            stages=STAGES,
+            triggers=[delivery(1, alert(evil, severity='" onclick="x', annotations=hooks))],
+            **given,
+        )
+    )
+    page = render(json.loads(json.dumps(shown)))
+    assert "<script>alert" not in page
+    assert 'onclick="' not in page
+    assert "javascript:" not in page
+    assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+
+
+def test_there_are_buttons_only_for_what_a_person_may_start():
+    from nightshift.page import render
+
+    page = render(model(allowed=frozenset({"rollback"})))
+    assert "ask-rollback" in page
+    assert "ask-promote" not in page
+    assert "ask-nightly_retrain" not in page
+
+
+@pytest.mark.parametrize(
+    "run_id",
+    [
+        "..",
+        "../../etc",
+        "2026-01-01/../../x",
+        "2026-01-01%2F..",
+        "2026-01-01-a/..",
+        "",
+        "x",
+        "2026-01-01\n",
+        "2026-01-02",
+    ],
+)
+def test_only_a_runs_own_report_is_found(tmp_path, run_id):
+    from nightshift.page import report_path
+
+    for place in (tmp_path / "runs" / "2026-01-01", tmp_path, tmp_path / "runs"):
+        (place / "report").mkdir(parents=True, exist_ok=True)
+        (place / "report" / "report.html").write_text("hello")
+    (tmp_path / "runs" / "2026-01-02").symlink_to(Path(tmp_path))
+    assert report_path(tmp_path, "2026-01-01").read_text() == "hello"
+    assert report_path(tmp_path, run_id) is None

@@ -1,0 +1,411 @@
+"""The alert endpoint as a real server, and what its deliveries lead to in a real ledger."""
+
+import http.client
+import json
+import multiprocessing
+import socket
+import sqlite3
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(PROJECT / "plugins"))
+
+import uvicorn  # noqa: E402
+from nightshift.alerts import SIGNATURE, TIMESTAMP, create_app, create_secrets, sign  # noqa: E402
+from nightshift.settings import Settings  # noqa: E402
+
+from pipelines.adapters.inbox import Inbox  # noqa: E402
+from pipelines.adapters.ledger import Ledger  # noqa: E402
+from pipelines.adapters.ledger_tables import TRIGGERS  # noqa: E402
+from pipelines.alerts import data_faults, route_now  # noqa: E402
+from pipelines.cli import main  # noqa: E402
+from pipelines.config import load_config  # noqa: E402
+from pipelines.policy.alerts import Action, Cause  # noqa: E402
+from pipelines.policy.route import Adapter, Route  # noqa: E402
+
+PROFILE = 'profile = "test"\n[alerts]\nmax_body_bytes = 100_000\nlock_wait_s = 0.3\nbody_timeout_s = 1\n'
+TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+
+
+@pytest.fixture
+def settings(home):
+    profile = home / "profile.toml"
+    profile.write_text(PROFILE)
+    settings = Settings(home, profile, Path(sys.executable), load_config(profile, home))
+    create_secrets(settings)
+    return settings
+
+
+@contextmanager
+def serving(settings):
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def port(settings):
+    with serving(settings) as port:
+        yield port
+
+
+@pytest.fixture
+def bearer(home):
+    return {"Authorization": f"Bearer {(home / 'alerts' / 'token').read_text()}"}
+
+
+def post(port, body, headers, path="/json"):
+    """The status, the headers and the answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
+    answer = connection.getresponse()
+    said = answer.read()
+    connection.close()
+    return answer.status, answer.headers, json.loads(said)
+
+
+def plain(name="InputDrift", cause="drift", **more):
+    return json.dumps({"sender": "watch", "alerts": [{"name": name, "cause": cause, **more}]}).encode()
+
+
+def webhook(status="firing", ends="0001-01-01T00:00:00Z", **labels):
+    """What Alertmanager 0.25 sends."""
+    every = {"alertname": "InputDrift", "cause": "drift", "severity": "warning", **labels}
+    alert = {
+        "status": status,
+        "labels": every,
+        "annotations": {"summary": "Users ask differently.", "runbook": "docs/alerts.md"},
+        "startsAt": "2026-03-02T11:00:00.123456789Z",
+        "endsAt": ends,
+        "generatorURL": "http://prometheus/graph",
+        "fingerprint": "c1d2e3f4a5b6c7d8",
+    }
+    group = {
+        "receiver": "nightshift",
+        "status": status,
+        "alerts": [alert],
+        "groupLabels": {},
+        "commonLabels": {},
+    }
+    more = {"commonAnnotations": {}, "externalURL": "http://am", "groupKey": "{}", "truncatedAlerts": 0}
+    return json.dumps({"version": "4", **group, **more}).encode()
+
+
+def signed(home, body, age_s=0, key=None):
+    stamp = str(int(time.time()) - age_s)
+    key = key or (home / "alerts" / "hmac.key").read_bytes()
+    return {TIMESTAMP: stamp, SIGNATURE: sign(key, stamp, body)}
+
+
+def head(bearer, size):
+    """The head of a request that announces a body of this size."""
+    lines = ["POST /json HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {size}"]
+    return "\r\n".join([*lines, f"Authorization: {bearer['Authorization']}", "", ""]).encode()
+
+
+def stored(home):
+    return Ledger(f"sqlite:///{home}/ledger.db").rows(TRIGGERS.select())
+
+
+def test_secrets_are_for_the_owner_only_and_stay(settings, home):
+    files = [home / "alerts" / name for name in ("token", "hmac.key")]
+    before = [file.read_text() for file in files]
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    create_secrets(settings)
+    assert [file.read_text() for file in files] == before
+    assert min(len(secret) for secret in before) > 40
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Authorization": "Bearer "}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic eDp5"}],
+)
+def test_who_proves_nothing_is_refused(port, home, headers):
+    status, said, _ = post(port, plain(), headers)
+    assert (status, "Bearer" in said["WWW-Authenticate"]) == (401, True)
+    assert not (home / "ledger.db").exists()
+
+
+def test_a_delivery_is_in_the_inbox_when_it_is_answered(port, home, bearer):
+    status, _, answer = post(port, plain(), {**bearer, "traceparent": TRACE})
+    (row,) = stored(home)
+    assert (status, answer) == (200, {"id": row["id"], "new": True})
+    assert (row["source"], row["sender"], row["traceparent"]) == ("json", "watch", TRACE)
+    (alert,) = json.loads(row["alerts"])
+    assert (alert["name"], alert["cause"], alert["status"], alert["ends_at"]) == (
+        "InputDrift",
+        "drift",
+        "firing",
+        "",
+    )
+    assert Ledger(f"sqlite:///{home}/ledger.db").verify() == 1
+
+
+def test_alertmanagers_body_is_taken_as_it_is(port, home, bearer):
+    assert post(port, webhook(), bearer, "/alertmanager")[0] == 200
+    assert post(port, webhook("resolved", "2026-03-02T11:30:00Z"), bearer, "/alertmanager")[0] == 200
+    assert post(port, webhook(cause="mystery"), bearer, "/alertmanager")[0] == 200
+    first, second, third = Inbox(Ledger(f"sqlite:///{home}/ledger.db")).deliveries(
+        datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    assert (first.alerts[0].cause, first.alerts[0].fingerprint) == (Cause.DRIFT, "c1d2e3f4a5b6c7d8")
+    assert first.alerts[0].ends_at is None
+    assert second.alerts[0].ends_at == datetime(2026, 3, 2, 11, 30, tzinfo=UTC)
+    assert third.alerts[0].cause is Cause.OPERATIONS
+    assert len({one.traceparent for one in (first, second, third)}) == 3
+
+
+def test_a_signed_delivery_counts_once_however_often_it_is_replayed(port, home):
+    body = plain()
+    headers = signed(home, body)
+    answers = [post(port, body, headers) for _ in range(3)]
+    assert [(status, answer["new"]) for status, _, answer in answers] == [
+        (200, True),
+        (200, False),
+        (200, False),
+    ]
+    assert len(stored(home)) == 1
+
+
+def test_a_bearers_repeat_is_the_same_for_a_while(port, home, bearer):
+    status, _, answer = post(port, webhook(), bearer, "/alertmanager")
+    assert (status, answer["new"]) == (200, True)
+    post(
+        port, webhook(), bearer, "/alertmanager"
+    )  # another row only where the clock passed a five-minute mark
+    assert len(stored(home)) <= 2
+
+
+@pytest.mark.parametrize("age_s", [400, -400])
+def test_an_old_or_future_timestamp_is_refused(port, home, age_s):
+    body = plain()
+    assert post(port, body, signed(home, body, age_s))[0] == 401
+
+
+def test_a_forged_signature_is_refused(port, home):
+    body = plain()
+    assert post(port, body, signed(home, body, key=b"guess"))[0] == 401
+    assert post(port, plain("Other"), signed(home, body))[0] == 401
+    moved = {**signed(home, body), TIMESTAMP: str(int(time.time()) - 7)}
+    assert post(port, body, moved)[0] == 401
+    assert post(port, body, {**signed(home, body), TIMESTAMP: "now"})[0] == 401
+    assert not (home / "ledger.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 422),
+        (b'{"alerts": []}', 422),
+        (plain(status="exploded"), 422),
+        (plain(starts_at="2026-03-02T11:00:00"), 422),  # without a time zone
+        (plain(surprise=1), 422),
+        (plain("n" * 201), 422),
+        (b'{"alerts": [{"name": "x"}]}', 422),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(port, bearer, body, status):
+    found, _, answer = post(port, body, bearer)
+    assert found == status
+    assert answer["detail"]
+
+
+def test_only_json_comes_in(port, bearer):
+    assert post(port, plain(), {**bearer, "Content-Type": "text/plain"})[0] == 415
+    assert post(port, plain(), {**bearer, "Content-Type": "application/json; charset=utf-8"})[0] == 200
+    assert post(port, plain(), bearer, "/other")[0] == 422
+
+
+def test_a_large_body_is_refused_while_it_is_read(port, bearer):
+    """Ten times the limit are announced, and the answer comes before the rest is sent."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head(bearer, 1_000_000) + b"x" * 110_000)
+        assert b" 413 " in client.recv(100)
+
+
+def test_a_body_that_never_ends_is_given_up(port, bearer):
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(head(bearer, 100) + b"{")
+        assert b" 408 " in client.recv(100)
+
+
+def test_while_the_ledger_is_locked_the_sender_is_asked_to_come_again(port, home, bearer):
+    assert post(port, plain("First"), bearer)[0] == 200
+    with sqlite3.connect(home / "ledger.db") as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, said, _ = post(port, plain("Second"), bearer)
+        assert (status, said["Retry-After"]) == (503, "5")
+        other.rollback()
+    assert post(port, plain("Second"), bearer)[0] == 200
+    assert len(stored(home)) == 2
+
+
+def test_no_secret_means_no_entry(port, home, bearer):
+    (home / "alerts" / "token").write_text("")
+    assert post(port, plain(), {"Authorization": "Bearer "})[0] == 503
+
+
+def test_many_senders_at_once_lose_nothing(port, home, bearer):
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda n: post(port, plain(f"A{n % 100}"), bearer)[0], range(200)))
+    assert set(answers) == {200}
+    assert 100 <= len(stored(home)) <= 200
+    assert Ledger(f"sqlite:///{home}/ledger.db").verify() == len(stored(home))
+
+
+def _serve(home, port):
+    profile = home / "profile.toml"
+    settings = Settings(home, profile, Path(sys.executable), load_config(profile, home))
+    uvicorn.run(create_app(settings), host="127.0.0.1", port=port, log_level="error")
+
+
+def test_whatever_was_answered_outlives_a_kill(settings, home, bearer):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = multiprocessing.get_context("spawn").Process(target=_serve, args=(home, port), daemon=True)
+    server.start()
+    while True:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            break
+        time.sleep(0.05)
+    answered = []
+
+    def send(number):
+        with suppress(OSError, http.client.HTTPException):
+            status, _, answer = post(port, plain(f"A{number}"), bearer)
+            assert status == 200
+            answered.append(answer["id"])
+        if len(answered) >= 60:
+            server.kill()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, range(300)))
+    server.join()
+    assert 60 <= len(answered) < 300
+    assert set(answered) <= {row["id"] for row in stored(home)}
+    assert Ledger(f"sqlite:///{home}/ledger.db").verify() == len(stored(home))
+
+
+def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, bearer):
+    config = settings.config
+    for number in range(20):
+        post(port, plain(labels={"tenant": str(number)}), {**bearer, "traceparent": TRACE})
+    rulings, result = route_now(config)
+    assert [(r.cause, r.action, len(r.triggers)) for r in rulings] == [(Cause.DRIFT, Action.RETRAIN, 20)]
+    (run,) = result.start
+    assert (run.dag_id, run.dag_run_id) == ("nightly_retrain", f"alert__drift__{rulings[0].id}")
+    assert run.conf == {"cause": "alert:InputDrift", "ruling": rulings[0].id, "traceparent": TRACE}
+    again, repeated = route_now(config)
+    assert (again, repeated.start) == ([], result.start), "killed before the start, it is asked for again"
+    ledger = Ledger(config.path(config.ledger_url))
+    ledger.add_task_event(run.dag_id, run.dag_run_id, "ingest", 1, "running")
+    assert route_now(config)[1].start == ()
+    post(port, plain(), bearer)
+    later, _ = route_now(config)
+    assert [r.action for r in later] == [Action.WAIT]
+    assert ledger.verify() == len(stored(home)) + 1 + 2
+
+
+def test_people_hear_of_an_alert_that_fires_after_its_resolution_came_beside_another(
+    settings, port, home, bearer
+):
+    post(port, json.dumps({"alerts": [
+        {"name": "Disk", "cause": "operations"},
+        {"name": "Stuck", "cause": "operations", "status": "resolved"},
+    ]}).encode(), bearer)  # fmt: skip
+    assert [r.names for r in route_now(settings.config)[0]] == [("Disk",)]
+    post(port, plain("Stuck", "operations"), bearer)
+    assert [r.action for r in route_now(settings.config)[0]] == [Action.PAGE]
+
+
+def test_people_are_told_until_a_routing_under_airflow_has_ended(settings, port, home, bearer):
+    post(port, plain("Nulls", "data_fault"), bearer)
+    assert [n.subject for n in route_now(settings.config)[1].tell] == ["Alert (data_fault): Nulls"]
+    assert len(route_now(settings.config)[1].tell) == 1
+    now = datetime.now(UTC)
+    ledger = Ledger(f"sqlite:///{home}/ledger.db")
+    ledger.add_task_event("alert_router", "r", "route", 1, "success", now, now)
+    assert route_now(settings.config)[1].tell == ()
+
+
+def test_a_data_fault_holds_training_until_it_is_resolved(settings, port, home, bearer):
+    config = settings.config
+    post(port, plain("Nulls", "data_fault"), bearer)
+    post(port, plain(), bearer)
+    ledger = Ledger(config.path(config.ledger_url))
+    assert data_faults(config, ledger) == ["Nulls"], "what `decide` asks"
+    assert [(r.cause, r.action) for r in route_now(config)[0]] == [
+        (Cause.DATA_FAULT, Action.PAGE),
+        (Cause.DRIFT, Action.WAIT),
+    ]
+    post(port, plain("Nulls", "data_fault", status="resolved"), bearer)
+    assert data_faults(config, ledger) == []
+    assert [(r.cause, r.action) for r in route_now(config)[0]] == [
+        (Cause.DATA_FAULT, Action.IGNORE),
+        (Cause.DRIFT, Action.RETRAIN),
+    ]
+
+
+ONE, TWO, THREE = (Adapter(str(number), str(number) * 64) for number in (1, 2, 3))
+PROMOTED = Route(production=TWO, previous=ONE, has_previous=True)
+
+
+@pytest.mark.parametrize(
+    ("moves", "action"),
+    [
+        ([], Action.PAGE),
+        ([("production", PROMOTED)], Action.ROLLBACK),
+        ([("production", PROMOTED), ("shadow", replace(PROMOTED, shadow=THREE))], Action.ROLLBACK),
+        ([("production", PROMOTED), ("canary_05", replace(PROMOTED, canary=THREE))], Action.PAGE),
+        ([("production", PROMOTED), ("rollback", Route(production=ONE))], Action.PAGE),
+    ],
+)
+def test_a_regression_is_rolled_back_only_where_that_undoes_a_promotion(
+    settings, port, bearer, moves, action
+):
+    ledger = Ledger(settings.config.path(settings.config.ledger_url))
+    for move, route in moves:
+        ledger.add_promotion(ledger.promotion(), move, route, "because", "ann", "r")
+    post(port, plain("Errors", "serving"), bearer)
+    assert [ruling.action for ruling in route_now(settings.config)[0]] == [action]
+
+
+def test_silence_and_list_from_the_command_line(settings, port, home, bearer, capsys):
+    where = ["--home", str(home), "--config", str(settings.config_path)]
+    post(port, plain(), bearer)
+    silence = ["alerts-silence", "cause=drift", "--reason", "a known batch", "--actor", "ann", *where]
+    assert main([*silence, "--for", "2h"]) == 0
+    assert main(["alerts-route", *where]) == 0
+    assert main(["alerts-list", *where]) == 0
+    said = capsys.readouterr().out
+    assert "drift      ignore" in said
+    assert "ann: a known batch" in said
+    assert main([*silence, "--for", "0m"]) == 0
+    assert main(["alerts-route", *where]) == 0
+    assert "drift      retrain" in capsys.readouterr().out
+    assert main([*silence, "--for", "soon"]) == 2
+    assert "30m, 2h or 7d" in capsys.readouterr().err
+
+
+def test_a_clock_that_is_ahead_cannot_keep_an_alert_over(settings, port, bearer):
+    ahead = (datetime.now(UTC) + timedelta(days=400)).isoformat()
+    post(port, plain(status="resolved", ends_at=ahead), bearer)
+    post(port, plain(), bearer)
+    assert [r.action for r in route_now(settings.config)[0]] == [Action.RETRAIN]

@@ -1,0 +1,194 @@
+"""Backtests of nights whose decide, gate and record really ran; what they measured is given."""
+
+import json
+from datetime import date
+
+import pytest
+
+from pipelines.adapters.lake import Lake
+from pipelines.adapters.ledger import Ledger
+from pipelines.cli import main
+from pipelines.config import load_config
+from pipelines.contract import Verdict
+from pipelines.policy import drift as drift_policy
+from pipelines.runner import Run, run_step
+from tests.interactions import make_rows
+from tests.nightfall import finish
+
+pytestmark = pytest.mark.slow
+PROFILE = """
+profile = "test"
+[decide]
+min_corrections = 100
+min_corrections_on_drift = 40
+"""
+SAFE = {"answer": "safe", "reasons": []}
+FAIR = {"stereotype": [{"answer": "not worse"}], "slices": [], "answer": "not worse"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Five decided nights: trained, skipped, rejected (drift led to its training), held, skipped."""
+    folder = tmp_path_factory.mktemp("backtest")
+    (folder / "now.toml").write_text(PROFILE)
+    home = folder / "home"
+    decide_night(home, 1, labelled=130, p_value=0.4, gains=60)
+    decide_night(home, 2, labelled=30, p_value=0.3)
+    decide_night(home, 3, labelled=60, p_value=0.005, gains=20)
+    run = Run(f"{home}/runs/2026-01-04")
+    finish(run, "ingest", {})
+    finish(run, "validate", {}, verdict=Verdict.HOLD, reasons=("too few rows",))
+    run_step("record", run.folder.uri, config_of(home))
+    decide_night(home, 5, labelled=70, p_value=0.0006, drift_rows=30)
+    decisions = Ledger(f"sqlite:///{home}/ledger.db").decisions()
+    assert [d.outcome for d in decisions] == ["trained", "skipped", "rejected", "held", "skipped"]
+    return home
+
+
+def config_of(home):
+    return load_config(home.parent / "now.toml", home)
+
+
+def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
+    """A night in which these rows came, drift was measured so, and the candidate won `gains` items of 240."""
+    night, config = date(2026, 1, day), config_of(home)
+    run = Run(f"{home}/runs/{night}")
+    rows = make_rows(night, labelled, rating=-1, correction="Surgery")
+    Lake(f"{home}/lake", 512).publish(night, rows)
+    for step in ("ingest", "validate", "features"):
+        finish(run, step, {})
+    finish(run, "drift", drift_facts(p_value, drift_rows))
+    if run_step("decide", run.folder.uri, config).verdict is Verdict.PROCEED:
+        paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains}
+        general = {"n": 300, "difference": {"value": 0.0, "low": -0.03, "high": 0.03}}
+        measured = {"baseline": "base", "accuracy": {}, "suite_digest": "a" * 64, "paired": paired}
+        measured |= {"general": general, "perplexity": {"ratio": 1.1}}
+        finish(run, "curate", {})
+        finish(run, "train", {"adapter_digest": "d", "base_digest": "b"})
+        finish(run, "evaluate", measured, readings={"latency_ms": {"ratio": 1.02}})
+        finish(run, "fairness", FAIR)
+        finish(run, "safety", SAFE)
+        if run_step("gate", run.folder.uri, config).verdict is Verdict.PROCEED:
+            finish(run, "register", {"version": "1"})
+    run_step("record", run.folder.uri, config)
+
+
+def drift_facts(p_value, rows):
+    """As the drift step writes them; with too few rows no test is made."""
+    sides = {"reference": {"nights": ["2025-12-31"], "rows": 500}, "tonight": {"rows": rows}}
+    facts = {**sides, "alpha": 0.05, "permutations": 2_000, "same_model": True}
+    if rows < 40:
+        return {**facts, "drift": False, "columns": []}
+    columns = (("topic", p_value), ("locale", 0.5), ("channel", 0.9))
+    tests = [drift_policy.ColumnTest(name, drift_policy.INPUT, "chi-square", p, 0.2) for name, p in columns]
+    drift, judged = drift_policy.judge(tests, 0.05, same_model=True)
+    return {**facts, "drift": drift, "columns": judged}
+
+
+def backtest(home, capsys, policy, *more):
+    file = home.parent / "policy.toml"
+    file.write_text(policy)
+    where = ["--home", str(home), "--config", str(home.parent / "now.toml"), "--policy", str(file)]
+    assert main(["backtest", *where, *more, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    return found, {night["run_id"][-1]: night["answer"] for night in found["nights"]}
+
+
+@pytest.mark.parametrize("policy", [PROFILE, "", "[decide]\nmin_corrections = 100\n"])
+def test_the_same_policy_flips_nothing(home, capsys, policy):
+    found, nights = backtest(home, capsys, policy)
+    assert found["summary"] == {"nights": 5, "replayed": 5, "flipped": 0, "end_otherwise": 0, "unknown": 0}
+    assert all(night["recorded"] == night["replayed"] for night in nights.values())
+    assert found["not_replayed"] == []
+
+
+def test_a_night_that_would_train_is_unknown_and_one_that_would_not_is_skipped(home, capsys):
+    _, nights = backtest(home, capsys, "[decide]\nmin_corrections = 20\n")
+    assert {day: night["replayed"] for day, night in nights.items()} == {
+        "1": "trained", "2": "unknown", "3": "rejected", "4": "held", "5": "unknown",
+    }  # fmt: skip
+    (flip,) = nights["2"]["flips"]
+    assert (flip["decision"], flip["recorded"], flip["replayed"]) == ("decide", "skip", "proceed")
+    assert flip["why"] == "30 labelled rows; 20 are enough; would train, outcome unknown"
+    found, nights = backtest(
+        home, capsys, "[decide]\nmin_corrections = 1000\nmin_corrections_on_drift = 50\n"
+    )
+    assert [night["replayed"] for night in nights.values()] == [
+        "skipped", "skipped", "rejected", "held", "skipped",
+    ]  # fmt: skip
+    assert found["summary"]["end_otherwise"] == 1
+
+
+def test_the_gate_asks_again_with_other_margins(home, capsys):
+    _, nights = backtest(home, capsys, "[gate]\nmin_improvement = 0.2\n")
+    (flip,) = nights["1"]["flips"]
+    assert (nights["1"]["replayed"], flip["decision"], flip["replayed"]) == ("rejected", "gate", "reject")
+    assert flip["why"].startswith("improvement: fail (240 items")
+    _, nights = backtest(home, capsys, "[gate]\nmin_improvement = -0.2\n")
+    assert (nights["3"]["recorded"], nights["3"]["replayed"]) == ("rejected", "trained")
+    assert nights["1"]["flips"] == []
+
+
+def test_drift_asks_again_at_another_level_and_decide_follows(home, capsys):
+    _, nights = backtest(home, capsys, "[drift]\nalpha = 0.01\n")
+    assert [flip["decision"] for flip in nights["3"]["flips"]] == ["drift", "decide"]
+    assert nights["3"]["flips"][0]["why"] == "topic: adjusted p 0.015 at the level 0.01"
+    assert nights["3"]["replayed"] == "skipped"
+    _, nights = backtest(home, capsys, "[drift]\nalpha = 0.0001\n")
+    assert [flip["replayed"] for flip in nights["3"]["flips"]] == ["unknown", "unknown"]
+    assert "2000 relabellings cannot tell" in nights["3"]["flips"][0]["why"]
+    assert nights["3"]["replayed"] == "unknown"
+
+
+def test_tests_that_were_never_made_are_no_answer(home, capsys):
+    _, nights = backtest(home, capsys, "[drift]\nmin_rows = 20\n")
+    assert [flip["replayed"] for flip in nights["5"]["flips"]] == ["unknown", "unknown"]
+    _, nights = backtest(home, capsys, "[drift]\nmin_rows = 20\n[decide]\nmin_corrections_on_drift = 90\n")
+    assert (nights["5"]["replayed"], len(nights["5"]["flips"])) == ("skipped", 1)  # drift or not: skipped
+
+
+def test_what_needs_work_again_is_named(home, capsys):
+    found, _ = backtest(
+        home, capsys, "[train]\nepochs = 5\n[fairness]\nmargin = 0.2\n[decide]\nforce = true\n"
+    )
+    assert found["not_replayed"] == [
+        "decide.force: False -> True", "fairness.margin: 0.1 -> 0.2", "train.epochs: 2 -> 5",
+    ]  # fmt: skip
+    assert found["summary"]["flipped"] == 0
+
+
+def test_the_table_and_the_days_asked_for(home, capsys):
+    policy = home.parent / "policy.toml"
+    policy.write_text("[gate]\nmin_improvement = 0.2\n[decide]\nmin_corrections = 20\n")
+    where = ["--home", str(home), "--config", str(home.parent / "now.toml"), "--policy", str(policy)]
+    assert main(["backtest", *where, "--to", "2026-01-02"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:6] == ["2026-01-01", "trained", "rejected", "gate:", "proceed", "->"]
+    assert lines[2].split()[:3] == ["2026-01-02*", "skipped", "unknown"]
+    assert lines[4].startswith("2 of 2 nights end otherwise, 1 of them unknown: only a training could tell")
+    assert main(["backtest", *where, "--from", "2027-01-01"]) == 2
+    assert "Expected decided nights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[decide]\nmin_correction = 1", "no such setting"), ("[decide", "syntax error")]
+)
+def test_a_policy_that_makes_no_sense_is_refused(home, capsys, text, said):
+    policy = home.parent / "wrong.toml"
+    policy.write_text(text)
+    where = ["--home", str(home), "--config", str(home.parent / "now.toml")]
+    assert main(["backtest", *where, "--policy", str(policy)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_night_whose_record_was_changed_is_not_replayed(home, capsys):
+    file = home / "runs" / "2026-01-02" / "decide" / "manifest.json"
+    kept = file.read_text()
+    file.write_text(kept.replace('"new_corrections": 30', '"new_corrections": 300'))
+    try:
+        found, nights = backtest(home, capsys, "")
+    finally:
+        file.write_text(kept)
+    assert nights["2"] is None
+    assert found["nights"][1]["note"] == "the manifest of decide is gone or is not the one recorded"
+    assert found["summary"]["replayed"] == 4

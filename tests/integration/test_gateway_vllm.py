@@ -1,0 +1,207 @@
+"""The engine behind vLLM's API, against the real server: `make test-vllm` installs and runs it.
+
+The base is the sample's, as `prepare` makes it; the adapter is trained here, on the sample's questions.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import time
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gateway.engines.base import AdapterMissing, Completion, EngineError
+from gateway.engines.openai import OpenAIEngine, served_name
+from pipelines.adapters import engine as evaluated
+from pipelines.adapters.packaged import convert_smollm2
+from pipelines.config import Model, Serving
+from pipelines.policy.route import Adapter
+from tests import tiny
+from tests.interactions import SYSTEM
+from tests.questions import ask
+
+VLLM = Path(__file__).resolve().parents[2] / ".venv-vllm" / "bin" / "python"
+LABELS = ["Anatomy", "Dental", "Pharmacology", "Surgery"]
+SHARES = dict.fromkeys(LABELS, 1.0)
+START_S = 240
+ONE, TWO, MISSING = Adapter("1", "a" * 64), Adapter("2", "b" * 64), Adapter("9", "c" * 64)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.vllm,
+    pytest.mark.skipif(not VLLM.exists(), reason="make test-vllm"),
+]
+
+
+def short(n, seed):
+    """`n` short questions with their departments: both sides compute less."""
+    return sorted(ask(60, seed, SHARES), key=lambda pair: len(pair[1]))[:n]
+
+
+def messages_of(question):
+    return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The base, and an adapter that has learned to answer with a department and nothing else."""
+    folder = tmp_path_factory.mktemp("vllm")
+    convert_smollm2(folder / "base")
+    tokenizer = evaluated.load_tokenizer(folder / "base")
+    taught = [[*messages_of(q), {"role": "assistant", "content": label}] for label, q in short(8, 1)]
+    texts = [tokenizer.apply_chat_template(messages, tokenize=False) for messages in taught]
+    tiny.make_adapter(folder / "base", folder / "adapter", texts, 12, learning_rate=2e-3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return [messages_of(question) for _, question in short(12, 2)]
+
+
+@pytest.fixture(scope="module")
+def wanted(folder, asked):
+    """What evaluation answers, by model: choices and free answers."""
+    engine = evaluated.Engine(Model(), str(folder / "base"))
+    engine.load("one", folder / "adapter")
+    found = {}
+    for name in (None, "one"):
+        engine.use(name)
+        found[name] = engine.choose(asked, LABELS), engine.generate(asked[:4], 16)
+    return found
+
+
+@contextmanager
+def server(folder, port):
+    """vLLM's server, ready; yields its process."""
+    # Not the command `vllm`, which asks for a package of that name: the CPU build has another.
+    command = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", folder / "base"]
+    command += ["--served-model-name", "base", "--dtype", "float32"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "512", "--max-num-seqs", "8"]
+    command += ["--enable-lora", "--max-lora-rank", "32", "--max-loras", "2", "--enforce-eager"]
+    environment = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    log = (folder / "vllm.log").open("a")
+    with subprocess.Popen(
+        command, env=environment, stdout=log, stderr=log, start_new_session=True
+    ) as process:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health", process, folder / "vllm.log")
+            yield process
+        finally:
+            end(process)
+
+
+def wait_for(address, process, log):
+    until = time.monotonic() + START_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            httpx.get(address, timeout=2, trust_env=False).raise_for_status()
+            return
+        except httpx.HTTPError:
+            time.sleep(0.5)
+    pytest.fail(f"no server at {address}: {log.read_text()[-3000:]}")
+
+
+def end(process):
+    """The server and the engine's process that it started."""
+    if process.poll() is None:
+        os.killpg(process.pid, 9)
+    process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def process(folder, port):
+    with server(folder, port) as process:
+        yield process
+
+
+def with_engine(port, story):
+    async def run():
+        url = f"http://127.0.0.1:{port}"
+        engine = OpenAIEngine(Serving(engine="openai", url=url, served_base="base", read_timeout_s=120))
+        try:
+            return await asyncio.wait_for(story(engine), 2 * START_S)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+async def answer(engine, request, adapter=None):
+    async with aclosing(engine.complete(request, adapter)) as pieces:
+        return "".join([piece.text async for piece in pieces])
+
+
+async def answers(engine, asked, adapter):
+    """All choices at once, then all free answers: vLLM batches them."""
+    choices = [answer(engine, Completion(messages, choices=LABELS), adapter) for messages in asked]
+    free = [answer(engine, Completion(messages, max_tokens=16), adapter) for messages in asked[:4]]
+    return list(await asyncio.gather(*choices)), list(await asyncio.gather(*free))
+
+
+def test_a_loaded_adapter_answers_as_evaluated(process, port, folder, asked, wanted):
+    async def story(remote):
+        await remote.load(ONE, folder / "adapter")
+        await remote.load(ONE, folder / "adapter")  # twice changes nothing
+        assert served_name(ONE) in await remote._models()
+        return await answers(remote, asked, ONE), await answers(remote, asked, None)
+
+    (choices, free), (base_choices, base_free) = with_engine(port, story)
+    assert choices == wanted["one"][0]
+    assert free == wanted["one"][1]
+    assert base_free == wanted[None][1]
+    assert free != base_free
+    assert len(set(choices)) > 1
+    assert set(base_choices) <= set(LABELS)
+    same = sum(here == there for here, there in zip(base_choices, wanted[None][0], strict=True))
+    print(f"the bare base: {same} of {len(asked)} choices as evaluated")  # see docs/adr/0005
+
+
+def test_an_adapter_that_is_not_loaded_is_missing_and_users_do_not_get_the_base(process, port, folder):
+    async def story(remote):
+        with pytest.raises(AdapterMissing):
+            await remote.warm(MISSING)
+        with pytest.raises(EngineError):
+            await remote.load(MISSING, folder / "nothing")
+        await remote.load(TWO, folder / "adapter")
+        await remote.warm(TWO)
+        await remote.unload(TWO)
+        await remote.unload(TWO)
+        with pytest.raises(AdapterMissing):
+            await remote.warm(TWO)
+        await remote.warm(None)
+
+    with_engine(port, story)
+
+
+def test_a_killed_server_is_an_error_and_after_its_restart_the_adapter_is_back(
+    process, port, folder, asked, wanted
+):
+    async def story(remote):
+        await remote.load(ONE, folder / "adapter")
+        under_way = asyncio.create_task(answer(remote, Completion(asked[0], max_tokens=200), None))
+        await asyncio.sleep(0.5)
+        end(process)
+        with pytest.raises(EngineError):
+            await under_way
+        with pytest.raises(EngineError, match="Connect"):
+            await remote.warm(ONE)
+        with server(folder, port):  # it knows the base only
+            with pytest.raises(AdapterMissing):
+                await remote.warm(MISSING)
+            again = [answer(remote, Completion(messages, choices=LABELS), ONE) for messages in asked[:4]]
+            return list(await asyncio.gather(*again))
+
+    assert with_engine(port, story) == wanted["one"][0][:4]

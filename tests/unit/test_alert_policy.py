@@ -1,0 +1,252 @@
+"""What an alert leads to: every rule, and what must hold whatever comes."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from pipelines.config import AlertRule, Alerts
+from pipelines.policy.alerts import DAGS, Action, Alert, Cause, Delivery, Silence, episodes, firing
+from pipelines.policy.arbitration import Situation, route
+
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+RULES = Alerts()
+TRACE = "00-" + "1" * 32 + "-" + "2" * 16 + "-01"
+
+
+def ago(minutes):
+    return NOW - timedelta(minutes=minutes)
+
+
+def alert(cause=Cause.DRIFT, name="InputDrift", start=5, end=None, severity="warning", **labels):
+    """An alert that started `start` minutes ago, and ended `end` minutes ago if it did."""
+    over = None if end is None else ago(end)
+    return Alert(name, cause, severity, labels, ago(start), over, f"{name}{sorted(labels.items())}")
+
+
+def delivery(number, *alerts, received=1):
+    return Delivery(f"d{number}", ago(received), alerts, TRACE)
+
+
+def situation(*deliveries, rulings=(), silences=(), promoted=None, ruled=()):
+    unruled = frozenset(d.id for d in deliveries) - set(ruled)
+    promoted_at = None if promoted is None else ago(promoted)
+    return Situation(NOW, deliveries, unruled, tuple(rulings), tuple(silences), promoted_at)
+
+
+def only(known, rules=RULES):
+    (ruling,) = route(known, rules)
+    return ruling
+
+
+@pytest.mark.parametrize(
+    ("cause", "action"),
+    [
+        (Cause.DATA_FAULT, Action.PAGE),
+        (Cause.DRIFT, Action.RETRAIN),
+        (Cause.QUALITY, Action.RETRAIN),
+        (Cause.SERVING, Action.PAGE),
+        (Cause.OVERLOAD, Action.SCALE),
+        (Cause.FEATURES, Action.PAGE),
+        (Cause.OPERATIONS, Action.PAGE),
+        (Cause.COST, Action.PAGE),
+    ],
+)
+def test_what_each_cause_leads_to(cause, action):
+    ruling = only(situation(delivery(1, alert(cause))))
+    assert (ruling.cause, ruling.action, ruling.triggers, ruling.names) == (
+        cause,
+        action,
+        ("d1",),
+        ("InputDrift",),
+    )
+    assert "InputDrift fires since 2026-03-02 11:55:00 UTC" in ruling.reason
+    assert bool(ruling.dag_run_id) == (action in DAGS)
+    assert ruling.traceparent == TRACE
+
+
+def test_a_regression_shortly_after_a_promotion_is_rolled_back():
+    known = situation(delivery(1, alert(Cause.SERVING, "Errors", start=5)), promoted=20)
+    ruling = only(known)
+    assert (ruling.action, ruling.dag_id) == (Action.ROLLBACK, "rollback")
+    assert "after the promotion of 2026-03-02 11:40:00 UTC" in ruling.reason
+
+
+@pytest.mark.parametrize(("start", "promoted"), [(5, None), (30, 20), (5, 90)])
+def test_one_that_is_older_or_much_later_calls_a_person(start, promoted):
+    known = situation(delivery(1, alert(Cause.SERVING, "Errors", start=start)), promoted=promoted)
+    assert only(known).action is Action.PAGE
+
+
+def test_a_data_fault_holds_training_and_calls_a_person():
+    known = situation(delivery(1, alert()), delivery(2, alert(Cause.DATA_FAULT, "Nulls")))
+    assert {r.cause: r.action for r in route(known, RULES)} == {
+        Cause.DATA_FAULT: Action.PAGE,
+        Cause.DRIFT: Action.WAIT,
+    }
+
+
+def test_a_silenced_data_fault_still_holds_training():
+    silence = Silence({"cause": "data_*"}, ago(-60), "ann", "known")
+    known = situation(delivery(1, alert()), delivery(2, alert(Cause.DATA_FAULT, "Nulls")), silences=[silence])
+    assert [r.action for r in route(known, RULES)] == [Action.IGNORE, Action.WAIT]
+
+
+def test_training_goes_on_once_the_fault_is_over_without_a_new_alert_of_its_own():
+    fault, over = alert(Cause.DATA_FAULT, "Nulls"), alert(Cause.DATA_FAULT, "Nulls", end=1)
+    known = situation(delivery(1, alert()), delivery(2, fault), delivery(3, over), ruled=("d1", "d2"))
+    assert [(r.cause, r.action, r.triggers) for r in route(known, RULES)] == [
+        (Cause.DATA_FAULT, Action.IGNORE, ("d3",)),
+        (Cause.DRIFT, Action.RETRAIN, ("d1",)),
+    ]
+
+
+def test_what_is_over_is_accounted_for_and_leads_to_nothing():
+    known = situation(delivery(1, alert()), delivery(2, alert(end=2)))
+    assert (only(known).action, only(known).triggers) == (Action.IGNORE, ("d1", "d2"))
+
+
+def test_a_silence_covers_what_fits_and_says_who():
+    silence = Silence({"name": "Input*", "tenant": "north-?"}, ago(-60), "ann", "a known batch")
+    muted = only(situation(delivery(1, alert(tenant="north-1")), silences=[silence]))
+    assert muted.action is Action.IGNORE
+    assert "by ann until 2026-03-02 13:00:00 UTC (a known batch)" in muted.reason
+    assert only(situation(delivery(1, alert(tenant="south-1")), silences=[silence])).action is Action.RETRAIN
+
+
+def test_info_is_only_worth_knowing():
+    assert only(situation(delivery(1, alert(severity="info")))).action is Action.IGNORE
+    known = situation(delivery(1, alert(severity="info"), alert(name="Other")))
+    assert only(known).action is Action.RETRAIN
+
+
+def test_the_same_again_waits_for_the_cool_down():
+    known = situation(delivery(1, alert()))
+    first = dataclasses.replace(only(known), at=ago(60))
+    again = situation(delivery(1, alert()), delivery(2, alert()), rulings=[first], ruled=["d1"])
+    assert only(again).action is Action.WAIT
+    assert "not again before 2026-03-03 11:00:00 UTC" in only(again).reason
+    short = RULES.model_copy(update={"drift": AlertRule(cool_down_s=1800)})
+    assert only(again, short).action is Action.RETRAIN
+
+
+def test_what_still_fires_after_the_cool_down_is_due_without_a_new_delivery():
+    first = dataclasses.replace(only(situation(delivery(1, alert()))), at=ago(60))
+    known = situation(delivery(1, alert()), rulings=[first], ruled=["d1"])
+    assert route(known, RULES) == []
+    assert only(known, RULES.model_copy(update={"drift": AlertRule(cool_down_s=60)})).action is Action.RETRAIN
+
+
+def test_people_are_told_of_each_name_once():
+    first = only(situation(delivery(1, alert(Cause.OPERATIONS, "Disk"))))
+    same = situation(
+        delivery(2, alert(Cause.OPERATIONS, "Disk")), rulings=[dataclasses.replace(first, at=ago(5))]
+    )
+    assert only(same).action is Action.WAIT
+    other = situation(delivery(2, alert(Cause.OPERATIONS, "Stuck")), rulings=same.rulings)
+    assert only(other).action is Action.PAGE
+
+
+@pytest.mark.parametrize(
+    ("times", "action"),
+    [
+        ([(5, None)], Action.WAIT),  # one of three ten-minute windows
+        ([(15, None)], Action.RETRAIN),  # it fired since, so in two
+        ([(28, 25), (5, None)], Action.RETRAIN),  # it came back
+        ([(50, 45), (5, None)], Action.WAIT),  # the first is too long ago
+    ],
+)
+def test_k_of_n_windows(times, action):
+    rules = RULES.model_copy(update={"drift": AlertRule(k=2, n=3, window_s=600)})
+    told = [alert(start=start) for start, _ in times]
+    told += [alert(start=start, end=end) for start, end in times if end is not None]
+    assert only(situation(*(delivery(n, a) for n, a in enumerate(told))), rules).action is action
+
+
+def test_an_alert_that_nobody_repeats_is_over_one_day():
+    known = situation(delivery(1, alert(start=60 * 26), received=60 * 25))
+    assert only(known).action is Action.IGNORE
+    repeated = situation(
+        delivery(1, alert(start=60 * 26), received=60 * 25), delivery(2, alert(start=60 * 26))
+    )
+    assert only(repeated).action is Action.RETRAIN
+
+
+def test_a_delivery_with_several_causes_is_ruled_on_for_each():
+    rulings = route(situation(delivery(1, alert(), alert(Cause.COST, "Budget"))), RULES)
+    assert [(r.cause, r.triggers) for r in rulings] == [(Cause.DRIFT, ("d1",)), (Cause.COST, ("d1",))]
+
+
+ALERTS = st.builds(
+    alert,
+    cause=st.sampled_from(list(Cause)),
+    name=st.sampled_from(["A", "B"]),
+    start=st.sampled_from([10, 20, 30, 3000]),
+    end=st.none() | st.integers(0, 9),
+    severity=st.sampled_from(["critical", "warning", "info"]),
+)
+DELIVERIES = st.lists(st.lists(ALERTS, min_size=1, max_size=3), max_size=12)
+
+
+@given(DELIVERIES, st.randoms(use_true_random=False))
+def test_the_order_of_deliveries_changes_nothing(many, shuffler):
+    told = [delivery(number, *alerts) for number, alerts in enumerate(many)]
+    mixed = shuffler.sample(told, len(told))
+    assert route(situation(*told), RULES) == route(situation(*mixed), RULES)
+
+
+@given(DELIVERIES, st.integers(0, 12))
+def test_every_delivery_is_accounted_for_and_a_cause_runs_once(many, first):
+    told = [delivery(number, *alerts) for number, alerts in enumerate(many)]
+    earlier = route(situation(*told[:first]), RULES)
+    later = route(situation(*told, rulings=earlier, ruled=[d.id for d in told[:first]]), RULES)
+    rulings = [*earlier, *later]
+    for one in told:
+        ruled = {r.cause for r in rulings if one.id in r.triggers}
+        assert ruled == {a.cause for a in one.alerts}
+    runs = [r.cause for r in rulings if r.dag_id]
+    assert len(runs) == len(set(runs))
+    assert len({r.id for r in rulings}) == len(rulings)
+
+
+@settings(max_examples=5, deadline=None, phases=[Phase.generate])
+@given(st.integers(0, 2**32))
+def test_ten_thousand_alerts_in_a_minute_start_one_run_a_cause_at_most(seed):
+    """They come shuffled, repeated, with resolutions between; routings run meanwhile."""
+    rng = random.Random(seed)
+    many = [
+        delivery(
+            number,
+            alert(
+                rng.choice(list(Cause)),
+                f"A{rng.randrange(50)}",
+                start=rng.uniform(1, 30),
+                end=rng.choice([None, None, rng.uniform(0, 1)]),
+                pod=str(rng.randrange(20)),
+            ),
+            received=rng.uniform(0, 1),
+        )
+        for number in range(10_000)
+    ]
+    rulings, ruled, reached = [], set(), 0
+    while reached < len(many):
+        reached += rng.randrange(1, 4000)
+        for ruling in route(situation(*many[:reached], rulings=rulings, ruled=ruled, promoted=30), RULES):
+            rulings.append(ruling)
+            ruled |= set(ruling.triggers)
+    assert ruled == {one.id for one in many}
+    runs = [ruling.cause for ruling in rulings if ruling.dag_id]
+    assert sorted(runs) == sorted(set(runs))
+    assert set(runs) <= {Cause.DRIFT, Cause.QUALITY, Cause.SERVING}
+
+
+def test_a_resolution_ends_what_began_before_it_and_nothing_after():
+    told = [delivery(1, alert(start=30)), delivery(2, alert(start=30, end=20)), delivery(3, alert(start=10))]
+    found = list(episodes(told, NOW, RULES.expires_s))
+    assert [(e.start, e.end) for e in found] == [(ago(30), ago(20)), (ago(10), None)]
+    assert [e.start for e in firing(found)] == [ago(10)]

@@ -1,0 +1,150 @@
+"""The tests behind a look at live traffic: quiet without a change, over columns and looks; loud on one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from pipelines.config import Watch
+from pipelines.policy.drift import ANSWER, INPUT, numbers, permutations_needed
+from pipelines.policy.watch import Side, Tests, Verdict, beyond, conclude, feedback, rated
+from pipelines.watch import MOST_COLUMNS
+
+LABELS = ("heart", "skin", "tooth")
+CENTRES = np.random.default_rng(1).normal(size=(3, 8))
+
+
+def traffic(rng, n, shares=(0.5, 0.3, 0.2), right=0.6, refuses=0.1, disliked=0.3):
+    """Rows with their embeddings: a question of one of three departments, answered and rated."""
+    rows, vectors = [], []
+    for wanted in rng.choice(3, n, p=shares):
+        good = rng.random() < right
+        answer = LABELS[wanted] if good else str(rng.choice(LABELS))
+        dislikes = rng.random() < disliked
+        rows.append(
+            {
+                "tenant": f"t{rng.integers(3)}",
+                "subject_id": f"p{rng.integers(10**6)}",
+                "locale": "en-GB",
+                "channel": str(rng.choice(("web", "api"))),
+                "messages": [{"role": "user", "content": "x" * int(rng.integers(5, 60))}],
+                "completion": "I cannot help." if rng.random() < refuses else answer,
+                "rating": -1 if dislikes else 1,
+                "correction": LABELS[wanted] if dislikes else None,
+            }
+        )
+        vectors.append(CENTRES[wanted] + rng.normal(size=8))
+    unit = np.array(vectors) / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Side(rows, unit, rng.beta(2, 8, n))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with threadpool_limits(1):  # small matrices: threads only wait for each other
+        yield
+
+
+def look(before, now, errors, alpha, seed):
+    asking = Tests(permutations_needed(0, MOST_COLUMNS, alpha), seed)
+    tests = asking.input(before, now, LABELS, 20) + asking.answer(before, now, LABELS)
+    tests += [feedback(rated(before.rows, 1), rated(now.rows, 1)), beyond("errors", errors, 500, 0.01)]
+    return conclude(tests, alpha, {})
+
+
+def test_a_day_of_looks_alarms_at_most_at_the_nominal_rate():
+    """No change, overlapping windows: a look is the last 40 rows, and 10 new ones come between two looks."""
+    looks, alpha_day, days, false = 4, 0.2, 100, 0
+    rng = np.random.default_rng(3)
+    for day in range(days):
+        before, stream = traffic(rng, 60), traffic(rng, 40 + 10 * looks)
+        errors = rng.binomial(500, 0.01, looks)
+        windows = (slice(10 * k, 10 * k + 40) for k in range(looks))
+        found = [
+            look(
+                before, Side(stream.rows[w], stream.vectors[w], stream.toxicity[w]), e, alpha_day / looks, day
+            )
+            for w, e in zip(windows, errors, strict=True)
+        ]
+        false += any(one["verdict"] is Verdict.ALARM for one in found)
+    # A true rate of 20% gives more than this once in 1,000 runs of 100 days.
+    assert false / days <= alpha_day + 3.1 * np.sqrt(alpha_day * (1 - alpha_day) / days)
+
+
+@pytest.mark.parametrize(
+    ("change", "about"),
+    [
+        ({"shares": (0.1, 0.3, 0.6)}, INPUT),
+        ({"refuses": 0.6}, ANSWER),
+        ({"disliked": 0.75}, "feedback"),
+        ({}, "serving"),
+    ],
+)
+def test_a_change_is_found_at_the_default_rate_of_false_alarms(change, about):
+    settings, rng = Watch(), np.random.default_rng(4)
+    alpha = settings.alpha_day / settings.looks_per_day
+    errors = 30 if about == "serving" else 5
+    found = look(traffic(rng, 200), traffic(rng, 200, **change), errors, alpha, seed=1)
+    assert found["verdict"] is Verdict.ALARM
+    assert found["alarms"][about]
+    assert any(reason.startswith(f"{about}: ") for reason in found["reasons"])
+
+
+def test_the_default_relabellings_can_reach_the_first_step_of_holm():
+    alpha = Watch().alpha_day / Watch().looks_per_day
+    assert 1 / (permutations_needed(0, MOST_COLUMNS, alpha) + 1) < alpha / MOST_COLUMNS
+
+
+def test_numbers_alarm_at_most_at_the_nominal_rate_with_many_ties_too():
+    rng = np.random.default_rng(5)
+    alarms = [
+        numbers(rng.integers(4, size=60).astype(float), rng.integers(4, size=40).astype(float), 199, rng)[0]
+        <= 0.05
+        for _ in range(400)
+    ]
+    assert np.mean(alarms) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_numbers_see_a_shift_and_say_how_large():
+    p_value, effect = numbers(np.arange(100.0), np.arange(100.0) + 40, 499, np.random.default_rng(6))
+    assert p_value == 1 / 500
+    assert effect == pytest.approx(0.4)
+    assert numbers(np.zeros(30), np.zeros(20), 99, np.random.default_rng(6))[0] == 1
+
+
+def test_more_dislikes_by_fishers_worked_example():
+    """The tea-tasting table, 3 of 4 against 1 of 4: one-sided p = 17/70 (Agresti 2013, table 3.9)."""
+    assert feedback((1, 4), (3, 4)).p_value == pytest.approx(17 / 70)
+    assert feedback((4, 4), (0, 4)).p_value == pytest.approx(1)
+    assert feedback((30_000, 100_000), (3_300, 10_000)).p_value < 1e-9  # a day of a busy gateway
+
+
+def test_a_share_beyond_its_limit_by_hand():
+    assert beyond("errors", 2, 2, 0.1).p_value == pytest.approx(0.01)
+    assert beyond("errors", 0, 50, 0.1).p_value == 1
+    assert beyond("errors", 3_000, 200_000, 0.01).p_value < 1e-9  # a day of a busy gateway
+
+
+def test_nothing_to_test_is_no_alarm_and_says_why():
+    found = conclude([], 0.05, {INPUT: "3 rows"})
+    assert found["verdict"] is Verdict.UNCLEAR
+    assert found["reasons"] == ["input: cannot conclude, 3 rows."]
+    assert found["alarms"] == {}
+
+
+def test_what_could_not_be_concluded_is_said_beside_a_quiet_look():
+    found = conclude([beyond("errors", 1, 500, 0.01)], 0.05, {"feedback": "2 people rated"})
+    assert (found["verdict"], found["alarms"]) == (Verdict.QUIET, {"serving": False})
+    assert found["reasons"] == ["feedback: cannot conclude, 2 people rated."]
+
+
+def test_one_person_counts_once_and_wanted_labels_count_where_people_say_them():
+    row = {"tenant": "t", "subject_id": "p", "completion": "skin", "correction": None}
+    rows = [{**row, "rating": -1}] * 5 + [{**row, "rating": None}, {**row, "subject_id": "q", "rating": 1}]
+    assert rated(rows, 1) == (1, 2)
+    assert rated(rows, 0) == (5, 6)
+    rng, asking = np.random.default_rng(8), Tests(99, 1)
+    before, now = traffic(rng, 50), traffic(rng, 50)
+    assert "wanted_label" in {test.column for test in asking.input(before, now, LABELS, 20)}
+    now.rows[0]["correction"], now.rows[0]["rating"] = None, -1
+    assert "wanted_label" not in {test.column for test in asking.input(before, now, LABELS, 20)}
