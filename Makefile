@@ -91,7 +91,10 @@ lock: $(UV) ## resolve requirements/*.in anew
 	  --no-emit-find-links $(NOT_FOR_TEXT:%=--no-emit-package %) vllm.in -o vllm.txt
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt requirements/vllm.txt
 
-clean: down ## remove all state (keeps the environments)
+clean: ## remove all state (keeps the environments)
+	@test -e "$(PREPARED)" -o -e "$(NIGHTSHIFT_HOME)/ledger.db" || { echo "Expected Nightshift's state at \
+	  $(NIGHTSHIFT_HOME). Found none. Nothing was removed."; exit 1; }
+	@$(MAKE) down
 	rm -rf "$(NIGHTSHIFT_HOME)"
 
 $(UV): requirements/uv.txt

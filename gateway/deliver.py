@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import sqlite3
+import sys
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -22,7 +23,7 @@ import pyarrow as pa
 from gateway.journal import connect, journal_path
 from pipelines.adapters.lake import write_parquet
 from pipelines.config import Config, load_config
-from pipelines.errors import InputError
+from pipelines.errors import InputError, NightshiftError
 from pipelines.schema import COLUMNS, SCHEMA
 
 # Whole answers that a user got. A shadow's and a failed attempt's rows have a parent: the judge's evidence.
@@ -90,14 +91,19 @@ def _row(row: sqlite3.Row) -> dict[str, object]:
     }
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway.deliver", description=__doc__)
     parser.add_argument("--config", default=os.environ.get("NIGHTSHIFT_CONFIG", "config/demo.toml"))
     parser.add_argument("--home", default=os.environ.get("NIGHTSHIFT_HOME", ".nightshift"))
     parser.add_argument("--night", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
     args = parser.parse_args()
-    print(deliver(load_config(args.config, Path(args.home).resolve()), args.night))
+    try:
+        print(deliver(load_config(args.config, Path(args.home).resolve()), args.night))
+    except NightshiftError as error:
+        print(f"fault: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

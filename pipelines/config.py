@@ -6,7 +6,7 @@ Units are in the names. Paths may hold `{home}` (the state folder) and `{night}`
 from __future__ import annotations
 
 import tomllib
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from pipelines.errors import ConfigError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
+Cron = Annotated[str, Field(pattern=r"^((\S+ +){4}\S+|@[a-z]+)?$")]  # five fields; empty: none
 GATEWAY = "gateway"  # as `ingest.source`: the journal of this home's gateway
 
 
@@ -55,12 +56,24 @@ class Sample(_Section):
     tenants: tuple[str, ...] = ("north-clinic", "south-clinic", "campus", "telehealth")
     seed: int = 7
 
+    @property
+    def last_night(self) -> date:
+        return self.first_night + timedelta(days=self.nights - 1)
+
+    def has(self, night: date) -> bool:
+        return self.first_night <= night <= self.last_night
+
 
 class Ingest(_Section):
     source: str = "{home}/sample/interactions/dt={night}/*.parquet"  # a URI or glob; or GATEWAY
     late_days: Count = 3  # rows up to this much older than the night still join their own day
     memory_mib: Positive = 1024  # DuckDB's limit
     max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether nights are read that `sample` lays out."""
+        return self.source.startswith("{home}/sample/")
 
 
 class Validate(_Section):
@@ -338,7 +351,7 @@ class Alerts(_Section):
 class Watch(_Section):
     """The hourly look at live traffic."""
 
-    schedule: str = "0 * * * *"  # cron, UTC; empty: only people start it
+    schedule: Cron = "0 * * * *"  # cron, UTC; empty: only people start it
     window_h: Annotated[float, Field(gt=0)] = 24.0  # a whole day: hours of the day differ without any drift
     looks_per_day: Positive = 24  # of the schedule; each look gets its share of `alpha_day`
     alpha_day: Annotated[float, Field(gt=0, lt=1)] = 0.05  # a day without change has a false alarm or more
@@ -379,7 +392,7 @@ class Config(_Section):
     profile: str
     home: str = "."
     seed: int = 7
-    schedule: str = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
+    schedule: Cron = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
     step_timeout_s: Positive = 3_600
     lake_root: str = "{home}/lake"
     ledger_url: str = "sqlite:///{home}/ledger.db"
@@ -420,9 +433,11 @@ def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | 
     """
     try:
         data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            "a configuration file", f"nothing at {path}", "Pass --config config/demo.toml."
+            f"a configuration file at {path}",
+            str(getattr(error, "strerror", None) or error),
+            "Pass one with --config or NIGHTSHIFT_CONFIG, such as config/demo.toml.",
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"TOML in {path}", f"a syntax error: {error}", "Correct that line.") from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.registry import Registry
 from pipelines.config import Config
-from pipelines.sample import prepare as prepare_sample
+from pipelines.sample import prepare_model, prepare_suite
 
 
 def prepare(config: Config) -> None:
-    """Databases, and the sample workload's model and frozen suite."""
+    """Databases, the packaged model where it is the base, and the sample's frozen suite where it is read."""
     Ledger(config.path(config.ledger_url))
     Registry(config.path(config.tracking_uri), config.register_.name).prepare()
-    prepare_sample(config)
+    prepare_model(config)
+    if config.ingest.is_sample:
+        prepare_suite(config)

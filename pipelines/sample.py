@@ -61,11 +61,15 @@ class Plan:
     nights: tuple[tuple[Item, ...], ...]
 
 
-def prepare(config: Config) -> None:
-    """Make the sample's model and frozen suite. Returns at once where they exist."""
+def prepare_model(config: Config) -> None:
+    """Convert the packaged base model, where that is the base; once."""
     base = Path(config.path(config.model.base))
     if base.name == _PACKAGED_MODEL:
         convert_smollm2(base)
+
+
+def prepare_suite(config: Config) -> None:
+    """Write the sample's frozen questions; once."""
     suite = Path(config.path(config.evaluate.suite))
     if not suite.exists():
         rows = suite_rows(plan(questions(config.task.labels), config.sample), config)
@@ -79,10 +83,9 @@ def write_night(config: Config, night: date) -> Path:
     A night that was written stays as it is: a log is history. Raises InputError for a night outside
     the sample.
     """
-    last = config.sample.first_night + timedelta(days=config.sample.nights - 1)
-    if not config.sample.first_night <= night <= last:
+    if not config.sample.has(night):
         raise InputError(
-            f"a night of the sample, {config.sample.first_night} to {last}",
+            f"a night of the sample, {config.sample.first_night} to {config.sample.last_night}",
             str(night),
             "Start afresh with another NIGHTSHIFT_HOME, or set ingest.source to your own log.",
         )
@@ -100,8 +103,9 @@ def write_night(config: Config, night: date) -> Path:
 
 
 def next_night(decided: Iterable[date], config: Config) -> date:
-    """The night after the last decided one; the sample's first night where none is."""
-    return max(decided, default=config.sample.first_night - timedelta(days=1)) + timedelta(days=1)
+    """The night after the last decided one of the sample; its first where none is."""
+    ours = [night for night in decided if config.sample.has(night)]
+    return max(ours, default=config.sample.first_night - timedelta(days=1)) + timedelta(days=1)
 
 
 def questions(labels: Iterable[str]) -> dict[str, list[str]]:

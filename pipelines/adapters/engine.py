@@ -49,9 +49,15 @@ def resolve_base(base: str) -> Path:
         return Path(base)
     if Path(base).is_absolute() or base.count("/") > 1:
         raise InputError(
-            f"a base model at {base}", "no such folder", "Run `python -m pipelines sample` first."
+            f"a base model at {base}", "no such folder", "Run `make setup`, or correct model.base."
         )
-    return Path(huggingface_hub.snapshot_download(base))
+    try:
+        return Path(huggingface_hub.snapshot_download(base))
+    except (OSError, ValueError) as error:  # not there, no way to the hub, or no such name
+        said = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"the base model {base} from its hub", said, "Correct model.base, or name a local folder."
+        ) from error
 
 
 @functools.cache

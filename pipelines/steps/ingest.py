@@ -73,11 +73,13 @@ def run(ctx: Context) -> Outcome:
 
 def _refuse_unmade_sample(ctx: Context) -> None:
     """A sample night that nobody laid out is no missing log: nothing about it should be on record."""
-    if ctx.config.ingest.source.startswith("{home}/sample/"):
+    if ctx.config.ingest.is_sample:
         raise InputError(
             f"the sample's night {ctx.night}, laid out",
             "none",
-            f"Run `make nightly` for the next one, `python -m pipelines sample --night {ctx.night}` for it.",
+            f"Run `make nightly` for the next one, `python -m pipelines sample --night {ctx.night}` for it."
+            if ctx.config.sample.has(ctx.night)
+            else "That day is not one of the sample's: `make nightly` takes its next night.",
         )
 
 

@@ -139,6 +139,7 @@ def down(settings: Settings, _args: argparse.Namespace) -> int:
 
 def _ensure_ready(settings: Settings) -> None:
     machine.check_machine(settings)
+    alerts.create_secrets(settings)  # a home that an earlier version made has none
     if not _ready_file(settings).exists():
         print("preparing Airflow's database ...", flush=True)
         setup(settings)
@@ -160,7 +161,7 @@ def _airflow(settings: Settings, *words: str) -> None:
 
 def _begin_sample(settings: Settings) -> subprocess.Popen[str] | None:
     """Lay out the next night of the sample workload meanwhile, where the configuration reads that."""
-    if "{home}/sample/" not in settings.config.ingest.source:
+    if not settings.config.ingest.is_sample:
         return None
     return subprocess.Popen(
         _work_command(settings, "sample"),

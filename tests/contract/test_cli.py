@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from pipelines.adapters.ledger import Ledger
 from pipelines.contract import CLOSING, NIGHTLY
 
 DEMO = ("--config", "config/demo.toml")
@@ -24,6 +25,13 @@ def test_help_names_every_command(home):
         assert command in shown.stdout
 
 
+def test_own_logs_are_prepared_without_the_sample(home):
+    done = pipelines(home, "prepare", "--config", "config/local.toml")
+    assert done.returncode == 0, done.stderr
+    assert {"ledger.db", "mlflow.db"} <= {path.name for path in home.iterdir()}
+    assert not (home / "sample").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -32,6 +40,9 @@ def test_help_names_every_command(home):
         (("train", *DEMO, "--run-dir", "RUNS/2026-01-01"), "Run decide first"),
         (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "named YYYY-MM-DD"),
         (("ingest", *DEMO, "--run-dir", "RUNS/2026-01-05"), "pipelines sample --night 2026-01-05"),
+        (("ingest", *DEMO, "--run-dir", "RUNS/2026-11-22"), "not one of the sample's"),
+        (("status", "--config", "config"), "Expected a configuration file at config"),
+        (("status", *DEMO, "--set", "schedule=every night"), "schedule"),
         (("nights", *DEMO, "--from", "2026-01-09", "--to", "2026-01-08"), "Swap them"),
     ],
 )
@@ -50,15 +61,22 @@ def test_a_fault_is_left_in_the_steps_folder(home):
 
 
 @pytest.mark.slow
-def test_status_and_verify_on_an_empty_home(home):
+def test_status_and_verify_on_a_fresh_home(home):
+    for command in ("status", "verify"):
+        nowhere = pipelines(home / "mistyped", command, *DEMO)
+        assert nowhere.returncode == 2
+        assert "no ledger" in nowhere.stderr or "Expected a ledger" in nowhere.stderr
+        assert not (home / "mistyped").exists()
+    Ledger(f"sqlite:///{home}/ledger.db")
     status = pipelines(home, "status", *DEMO)
     assert "no night decided yet" in status.stdout, status.stderr
     assert json.loads(pipelines(home, "status", *DEMO, "--json").stdout) == {
         "live_adapter": None,
+        "candidate": None,
+        "rollout": None,
         "nights": [],
     }
+    unknown = pipelines(home, "status", *DEMO, "--run-id", "nope")
+    assert unknown.returncode == 2
+    assert "no such run: 'nope'" in unknown.stderr
     assert "0 problems" in pipelines(home, "verify", *DEMO).stdout
-    nowhere = pipelines(home / "mistyped", "verify", *DEMO)
-    assert nowhere.returncode == 2
-    assert "Expected a ledger" in nowhere.stderr
-    assert not (home / "mistyped").exists()

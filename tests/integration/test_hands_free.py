@@ -22,7 +22,7 @@ from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.ledger_tables import RULINGS, TASK_EVENTS, TRIGGERS
 from pipelines.config import load_config
 from pipelines.runner import run_step
-from pipelines.sample import prepare, write_night
+from pipelines.sample import prepare_suite, write_night
 from pipelines.verify import verify
 from tests import tiny
 from tests.servers import alertmanager, prometheus, pushgateway, query
@@ -81,7 +81,7 @@ def config(folder, pushed):
     small = (PROJECT / "tests" / "tiny.toml").read_text().replace(NEVER, WATCH.format(pushed))
     profile.write_text(PROFILE.format(small=small, base=base))
     sample = load_config(profile, home, {"ingest.source": "{home}/sample/interactions/dt={night}/*.parquet"})
-    prepare(sample)
+    prepare_suite(sample)
     for night in BEFORE:
         write_night(sample, night)
         for step in ("ingest", "validate"):

@@ -15,7 +15,7 @@ from pipelines.adapters.tracker import Tracker
 from pipelines.config import Model, load_config
 from pipelines.errors import InputError
 from pipelines.policy.route import Adapter, Route
-from pipelines.sample import plan, prepare, questions, write_night
+from pipelines.sample import plan, prepare_model, prepare_suite, questions, write_night
 from pipelines.schema import SCHEMA
 from tests import tiny
 
@@ -39,10 +39,12 @@ def rows_of(path):
 
 
 def test_preparing_again_changes_nothing(home, config):
-    prepare(config)
+    prepare_model(config)
+    prepare_suite(config)
     suite = home / "sample" / "suite.jsonl"
     before = suite.read_bytes(), suite.stat().st_mtime_ns
-    prepare(config)
+    prepare_model(config)
+    prepare_suite(config)
     assert (suite.read_bytes(), suite.stat().st_mtime_ns) == before
     assert len(before[0].splitlines()) == 12 * config.sample.holdout_per_label
 
