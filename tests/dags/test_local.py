@@ -49,6 +49,17 @@ def test_secrets_are_made_once_and_never_taken_from_the_callers_environment(sett
     assert first[1] != "from the shell"
 
 
+def test_a_home_of_an_earlier_version_gets_the_secrets_of_alerts(settings):
+    local._ready_file(settings).parent.mkdir(parents=True, exist_ok=True)
+    local._ready_file(settings).touch()
+    local._ensure_ready(settings)
+    made = [settings.home / "alerts" / name for name in ("token", "hmac.key")]
+    assert all(path.read_text() and path.stat().st_mode & 0o777 == 0o600 for path in made)
+    before = [path.read_text() for path in made]
+    local._ensure_ready(settings)
+    assert [path.read_text() for path in made] == before
+
+
 def test_every_airflow_process_is_told_to_stay_on_loopback(settings):
     create_secrets(settings)
     environment = airflow_environment(settings, 1234)
