@@ -1,6 +1,6 @@
 """A small issuer for one machine: makes a key pair and its JWKS under the home, prints a token.
 
-    TOKEN=$(python -m gateway.dev_token --tenant north-clinic)
+    TOKEN=$(.venv/bin/python -m gateway.dev_token --tenant north-clinic)
 
 Real ones come from your identity provider by the OAuth2 client credentials grant.
 """

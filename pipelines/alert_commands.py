@@ -66,15 +66,16 @@ def _silence(args: argparse.Namespace, config: Config) -> int:
 
 def _list(args: argparse.Namespace, config: Config) -> int:
     from pipelines.alerts import open_ledger, situation
-    from pipelines.policy.alerts import episodes, firing
+    from pipelines.policy.alerts import episodes, firing, listed
 
     now = datetime.now(UTC)
     known = situation(config, open_ledger(config), now)
-    fires = [
+    fires: list[dict[str, Any]] = [
         {
             "name": e.alert.name,
             "cause": e.alert.cause,
             "severity": e.alert.severity,
+            "labels": e.alert.details,
             "since": f"{e.start:%Y-%m-%dT%H:%M:%SZ}",
             "silenced": any(s.covers(e.alert) for s in known.silences),
         }
@@ -103,10 +104,9 @@ def _list(args: argparse.Namespace, config: Config) -> int:
         return 0
     print(f"{len(known.unruled)} deliveries wait for a ruling")
     for alert in fires:
-        muted = "  silenced" if alert["silenced"] else ""
-        print(
-            f"fires     {alert['since']}  {alert['cause']:<10} {alert['severity']:<8} {alert['name']}{muted}"
-        )
+        rest = [listed(alert["labels"]), "silenced" * alert["silenced"]]
+        words = "  ".join(filter(None, [alert["name"], *rest]))
+        print(f"fires     {alert['since']}  {alert['cause']:<10} {alert['severity']:<8} {words}")
     for silence in silences:
         by = f"{silence['actor']}: {silence['reason']}"
         print(f"silenced  until {silence['until']}  {silence['matchers']}  {by}")

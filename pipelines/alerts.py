@@ -19,13 +19,13 @@ from pipelines.adapters.ledger import Ledger, Promotion
 from pipelines.adapters.ledger_tables import TASK_EVENTS
 from pipelines.config import GATEWAY, Config
 from pipelines.contract import Notice, RoutingResult, RunToStart
-from pipelines.policy.alerts import Action, Cause, Ruling, episodes, firing
+from pipelines.policy.alerts import SEVERITIES, Action, Cause, Ruling, episodes, firing
 from pipelines.policy.arbitration import Situation, horizon, route
 
 PRODUCTION = "production"  # the move that makes a candidate production
 ROUTER = ("alert_router", "route")  # the DAG and the task that route under Airflow
 TOLD = {Action.PAGE: "Alert", Action.SCALE: "Overload", Action.ROLLBACK: "Rollback"}  # people hear of these
-SHOWN_NAMES = 3
+SHOWN_NAMES, SHOWN_ALERTS = 3, 5
 
 
 def route_now(config: Config) -> tuple[list[Ruling], RoutingResult]:
@@ -117,9 +117,13 @@ def _run(config: Config, ruling: Ruling) -> RunToStart:
 
 
 def _notice(ruling: Ruling) -> Notice:
-    return Notice(
-        subject=f"{TOLD[ruling.action]} ({ruling.cause}): {_short(ruling.names)}", text=ruling.reason
-    )
+    """Why, then a line for each alert, the critical ones first."""
+    subject = f"{TOLD[ruling.action]} ({ruling.cause}): {_short(ruling.names)}"
+    alerts = sorted(ruling.alerts, key=lambda alert: alert.severity != SEVERITIES[0])
+    lines = [alert.described() for alert in alerts[:SHOWN_ALERTS]]
+    if len(alerts) > SHOWN_ALERTS:
+        lines.append(f"and {len(alerts) - SHOWN_ALERTS} more: `.venv/bin/python -m pipelines alerts-list`")
+    return Notice(subject=subject, text="\n".join([ruling.reason, *lines]))
 
 
 def _short(names: Sequence[str]) -> str:

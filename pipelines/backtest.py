@@ -34,7 +34,9 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
         if (args.first or date.min) <= decision.night <= (args.last or date.max)
     ]
     if not decisions:
-        raise InputError("decided nights", "none in these days", "See `python -m pipelines status`.")
+        raise InputError(
+            "decided nights", "none in these days", "See `.venv/bin/python -m pipelines status`."
+        )
     nights = [again(decision, config, policy) for decision in decisions]
     unreplayed = not_replayed(config, policy)
     print(_json(args.policy, nights, unreplayed) if args.json else _text(nights, unreplayed))

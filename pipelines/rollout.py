@@ -45,9 +45,11 @@ def begin(config: Config, by: By, version: str = "") -> RolloutResult:
             words = f"version {candidate.version} is in production already"
             return desk.says("shadow", RolloutAnswer.NOTHING, words, candidate)
         desk.check(candidate)
-        if now.route.in_rollout != candidate:
+        if now.route.in_rollout == candidate:
+            words = _already(config, candidate, now, by)
+        else:
             desk.move(now, "shadow", to_shadow(now.route, candidate), by)
-        words = f"version {candidate.version} is in rollout"
+            words = f"version {candidate.version} is in rollout"
         report = f"{config.home}/runs/{found.run_id}/report/report.html"
         return desk.says("shadow", RolloutAnswer.MOVED, words, candidate).model_copy(
             update={"evidence": {"night": found.run_id, "report": report}}  # for whoever is asked to approve
@@ -58,8 +60,18 @@ def look(config: Config, stage_name: str) -> RolloutResult:
     """Ask the judge about the stage that is under way. Changes nothing, and needs no registry."""
     ledger, stage = Ledger(config.path(config.ledger_url)), config.promote.stage(stage_name)
     moves = ledger.promotions()
-    if not moves or _stage_of(config, moves[-1].route) != stage:
-        words = f"the stage {stage.name} is not under way: somebody moved the route table"
+    candidate = moves[-1].route.in_rollout if moves else None
+    if candidate is None:
+        return RolloutResult(
+            command="judge",
+            answer=RolloutAnswer.NOTHING,
+            reasons=(),
+            headline="no rollout is under way",
+            promotion=len(moves),
+        )
+    if (found := stage_of(config, moves[-1].route)) != stage:
+        where = found.name if found else "a stage that is not configured"
+        words = f"the stage {stage.name} is not under way: version {candidate.version} is in {where}"
         return RolloutResult(
             command="judge",
             answer=RolloutAnswer.ABORT,
@@ -68,8 +80,6 @@ def look(config: Config, stage_name: str) -> RolloutResult:
             promotion=len(moves),
         )
     judgement = _judged(config, moves, stage)
-    candidate = moves[-1].route.in_rollout
-    assert candidate is not None
     return RolloutResult(
         command="judge",
         answer=RolloutAnswer(judgement.answer),
@@ -98,8 +108,8 @@ def advance(config: Config, by: By, to: str, candidate: Adapter) -> RolloutResul
         if target == now.route:
             words = f"version {candidate.version} is in {to}"
             return desk.says("advance", RolloutAnswer.MOVED, words, candidate)
-        if _stage_of(config, now.route) != before:
-            found = _stage_of(config, now.route)
+        if stage_of(config, now.route) != before:
+            found = stage_of(config, now.route)
             raise InputError(
                 f"the stage {before.name} under way before {to}",
                 found.name if found else "no rollout",
@@ -150,8 +160,7 @@ def rollback(config: Config, by: By) -> RolloutResult:
         elif now.route.production is not None:  # back to the bare base, which today's adapter stands on
             desk.check_base(now.route.production)
         desk.move(now, "rollback", target, by)
-        name = f"version {target.production.version}" if target.production else "the bare base model"
-        return desk.says("rollback", RolloutAnswer.MOVED, f"{name} answers again", target.production)
+        return desk.says("rollback", RolloutAnswer.MOVED, _gone_back(now.route, target), target.production)
 
 
 def repair(config: Config) -> RolloutResult:
@@ -237,7 +246,23 @@ def _moving(config: Config) -> Iterator[_Desk]:
         yield _Desk(config)
 
 
-def _stage_of(config: Config, route: Route) -> Stage | None:
+def _already(config: Config, candidate: Adapter, now: Promotion, by: By) -> str:
+    """Where the candidate is in its rollout, and who moved it there if it was another run."""
+    stage = stage_of(config, now.route)
+    words = f"version {candidate.version} is in {stage.name if stage else 'rollout'} already"
+    other = f"the run {now.run_id}" if now.run_id else now.actor
+    return words if now.run_id == by.run_id else f"{words}: {other} moved it there"
+
+
+def _gone_back(before: Route, after: Route) -> str:
+    """What a rollback did, in words: to users, and to a rollout under way."""
+    name = f"version {after.production.version}" if after.production else "the bare base model"
+    ended = f"the rollout of version {before.in_rollout.version} ended" if before.in_rollout else ""
+    answers = f"{name} answers {'as before' if after.production == before.production else 'again'}"
+    return f"{ended}; {answers}" if ended else answers
+
+
+def stage_of(config: Config, route: Route) -> Stage | None:
     """The configured stage that a route is in."""
     if route.in_rollout is None:
         return None

@@ -17,7 +17,18 @@ import sqlalchemy as sa
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.ledger_tables import RULINGS, SILENCES, TASK_EVENTS, TRIGGERS
 from pipelines.contract import canonical_json, digest_of
-from pipelines.policy.alerts import Action, Alert, Cause, Delivery, Ruling, Silence
+from pipelines.policy.alerts import (
+    INFO,
+    SEVERITIES,
+    Action,
+    Alert,
+    Cause,
+    Delivery,
+    Ruling,
+    Silence,
+    each_once,
+    unknown_cause,
+)
 
 NAMED = sa.func.json_each(RULINGS.c.triggers).table_valued("value")
 UNRULED = TRIGGERS.c.id.not_in(sa.select(NAMED.c.value).select_from(RULINGS.join(NAMED, sa.true())))
@@ -76,10 +87,10 @@ class Inbox:
         ]
         self._ledger.append(RULINGS, *rows)
 
-    def rulings(self, since: datetime, names: Mapping[str, Sequence[Alert]]) -> list[Ruling]:
-        """Rulings since then, oldest first; `names` are the alerts of each delivery, by its id."""
+    def rulings(self, since: datetime, alerts: Mapping[str, Sequence[Alert]]) -> list[Ruling]:
+        """Rulings since then, oldest first; `alerts` are those of each delivery, by its id."""
         query = sa.select(RULINGS).where(RULINGS.c.at >= _text(since)).order_by(RULINGS.c.at, RULINGS.c.id)
-        return [_ruling(row, names) for row in self._ledger.rows(query)]
+        return [_ruling(row, alerts) for row in self._ledger.rows(query)]
 
     def began(self, dag_run_ids: Iterable[str]) -> set[str]:
         """Which of these runs left a trace in the task history."""
@@ -128,12 +139,27 @@ def delivery_row(
     }
 
 
+def warnings(alerts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was taken, but not as its sender may have meant it."""
+    causes = {alert["cause"] for alert in alerts} - set(Cause)
+    severities = {alert["severity"] for alert in alerts} - set(SEVERITIES)
+    return [
+        *(f"{unknown_cause(cause)}: known are {', '.join(Cause)}" for cause in sorted(causes)),
+        *(
+            f"unknown severity {severity[:40]!r}, acted on like warning: known are {', '.join(SEVERITIES)}"
+            for severity in sorted(severities)
+        ),
+    ]
+
+
 def _plain(alert: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    cause = alert["cause"] if alert["cause"] in set(Cause) else Cause.OPERATIONS.value
+    known = alert["cause"] in set(Cause)
+    cause = alert["cause"] if known else Cause.OPERATIONS.value
     over = alert["status"] == "resolved"
     identity = {"name": alert["name"], "cause": cause, "labels": alert["labels"]}
     return {
         **alert,
+        **({} if known else {"unknown_cause": alert["cause"]}),
         "cause": cause,
         "starts_at": _text(min(alert["starts_at"] or now, now)),
         "ends_at": _text(min(alert["ends_at"] or now, now)) if over else "",
@@ -151,6 +177,8 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
             starts_at=_time(alert["starts_at"]),
             ends_at=_time(alert["ends_at"]) if alert["ends_at"] else None,
             fingerprint=alert["fingerprint"],
+            annotations=alert["annotations"],
+            unknown_cause=alert.get("unknown_cause"),
         )
         for alert in json.loads(row["alerts"])
     )
@@ -159,15 +187,15 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
 
 def _ruling(row: Mapping[str, Any], alerts: Mapping[str, Sequence[Alert]]) -> Ruling:
     triggers, cause = tuple(json.loads(row["triggers"])), Cause(row["cause"])
-    fired = (alert for trigger in triggers for alert in alerts.get(trigger, ()) if alert.ends_at is None)
-    names = {alert.name for alert in fired if alert.cause is cause}
+    told = (alert for trigger in triggers for alert in alerts.get(trigger, ()) if alert.cause is cause)
+    acted_on = each_once(alert for alert in told if alert.ends_at is None and alert.severity != INFO)
     return Ruling(
         at=_time(row["at"]),
         cause=cause,
         action=Action(row["action"]),
         reason=row["reason"],
         triggers=triggers,
-        names=tuple(sorted(names)),
+        alerts=acted_on,
         traceparent=row["traceparent"],
     )
 

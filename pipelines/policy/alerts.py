@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -24,6 +24,12 @@ class Cause(StrEnum):
     FEATURES = "features"  # stale features: a person
     OPERATIONS = "operations"  # a stuck DAG, a full disk, anything unknown: a person
     COST = "cost"  # a person
+
+
+SEVERITIES = ("critical", "warning", "info")  # any other is acted on as a warning is
+INFO = SEVERITIES[-1]
+IDENTITY = {"alertname", "cause", "severity"}  # labels that are said apart from the others
+MOST_CHARACTERS = 300
 
 
 class Action(StrEnum):
@@ -51,6 +57,19 @@ class Alert:
     starts_at: datetime
     ends_at: datetime | None
     fingerprint: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    unknown_cause: str | None = None  # what the sender wrote, where it is no `Cause`
+
+    @property
+    def details(self) -> dict[str, str]:
+        """The labels that tell it from others of its name."""
+        return {key: self.labels[key] for key in sorted(self.labels.keys() - IDENTITY)}
+
+    def described(self) -> str:
+        """Severity, name, labels, summary and runbook, on a line."""
+        notes = (self.annotations.get(key, "") for key in ("summary", "runbook"))
+        parts = (f"{self.severity} {self.name}", listed(self.details), *notes)
+        return " | ".join(one_line(part) for part in parts if part)
 
 
 @dataclass(frozen=True)
@@ -86,8 +105,12 @@ class Ruling:
     action: Action
     reason: str
     triggers: tuple[str, ...]
-    names: tuple[str, ...]  # of the alerts that it acts on
+    alerts: tuple[Alert, ...]  # those that it acts on, each series once
     traceparent: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted({alert.name for alert in self.alerts}))
 
     @property
     def id(self) -> str:
@@ -111,6 +134,27 @@ class Episode:
     start: datetime
     end: datetime | None
     triggers: tuple[str, ...]
+
+
+def one_line(text: str) -> str:
+    """What a sender wrote, made fit for a line of a notice or a terminal."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain if len(plain) <= MOST_CHARACTERS else plain[: MOST_CHARACTERS - 1] + "…"
+
+
+def listed(labels: Mapping[str, str]) -> str:
+    """`job=nightly, tenant=campus`, on a line."""
+    return one_line(", ".join(f"{key}={value}" for key, value in labels.items()))
+
+
+def unknown_cause(given: str) -> str:
+    return f"unknown cause {given[:40]!r}, taken as {Cause.OPERATIONS}"
+
+
+def each_once(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    """One of each series, the newest, by name."""
+    by_age = sorted(alerts, key=lambda alert: (alert.name, alert.fingerprint, alert.starts_at))
+    return tuple({(alert.name, alert.fingerprint): alert for alert in by_age}.values())
 
 
 def episodes(deliveries: Iterable[Delivery], now: datetime, expires_s: float) -> Iterator[Episode]:

@@ -7,7 +7,8 @@ come and in whatever order. The rules are asked in this order; the first that ap
 |-----------|-----------------------------------------------------------------------|-----------|
 | over      | nothing of the cause fires any more                                   | ignore    |
 | silenced  | all of it that fires is silenced                                      | ignore    |
-| minor     | all of it that fires is of severity `info`                            | ignore    |
+| minor     | all of it that fires is of severity `info`; beside others such an     | ignore    |
+|           | alert counts for nothing                                              |           |
 | held      | the cause leads to training, and a data fault fires (silenced or not) | wait      |
 | rare      | it fired in fewer than `k` of the last `n` windows of `window_s`      | wait      |
 | cooling   | the same was done less than `cool_down_s` ago (a page: of that name)  | wait      |
@@ -26,14 +27,17 @@ from datetime import datetime, timedelta
 from pipelines.config import AlertRule, Alerts
 from pipelines.policy.alerts import (
     DAGS,
+    INFO,
     Action,
     Cause,
     Delivery,
     Episode,
     Ruling,
     Silence,
+    each_once,
     episodes,
     firing,
+    unknown_cause,
 )
 
 LEADS_TO = dict.fromkeys(Cause, Action.PAGE) | {
@@ -47,6 +51,8 @@ ADVICE = {
     Action.PAGE: "a person should look",
     Action.SCALE: "add a replica, or shed load by lower limits; training would not help",
 }
+HELD = " Training is held until this is resolved."
+SHOWN_CAUSES = 3
 
 
 @dataclass(frozen=True)
@@ -93,9 +99,9 @@ def route(known: Situation, settings: Alerts) -> list[Ruling]:
                     at=known.now,
                     cause=cause,
                     action=action,
-                    reason=reason,
+                    reason=reason + HELD * (cause is Cause.DATA_FAULT and bool(faults)),
                     triggers=tuple(sorted(triggers)),
-                    names=_names(acted_on),
+                    alerts=each_once(episode.alert for episode in acted_on),
                     traceparent=first.traceparent,
                 )
             )
@@ -109,15 +115,20 @@ def _rule(
     fires, limits = firing(found), _limits(settings, cause)
     if not fires:
         return Action.IGNORE, "Nothing of this cause fires any more.", []
-    loud = [e for e in fires if not any(silence.covers(e.alert) for silence in known.silences)]
-    said = _said(loud or fires)
+    heard = [e for e in fires if not any(silence.covers(e.alert) for silence in known.silences)]
+    if not heard:
+        return Action.IGNORE, f"{_said(fires)}; silenced {_silenced(fires[0], known.silences)}.", []
+    loud = _loud(heard)
     if not loud:
-        return Action.IGNORE, f"{said}; silenced {_silenced(fires[0], known.silences)}.", []
-    if all(episode.alert.severity == "info" for episode in loud):
-        return Action.IGNORE, f"{said}: only worth knowing.", []
+        return Action.IGNORE, f"{_said(heard)}: only worth knowing.", []
+    said = _said(loud)
     action = _leads_to(cause, loud, known, settings)
     if action is Action.RETRAIN and faults:
-        return Action.WAIT, f"{said}; training is held while a data fault fires: {_said(faults)}.", loud
+        return (
+            Action.WAIT,
+            f"{said}; training is held while a data fault fires: {_said(_loud(faults) or faults)}.",
+            loud,
+        )
     windows = _windows(found, known, limits)
     if windows < limits.k:
         seen = f"it fired in {windows} of the last {limits.n} windows of {limits.window_s} s"
@@ -142,8 +153,8 @@ def _leads_to(cause: Cause, loud: Sequence[Episode], known: Situation, settings:
 
 
 def _windows(found: Sequence[Episode], known: Situation, limits: AlertRule) -> int:
-    """In how many of the last n windows something of the cause fired, silenced alerts aside."""
-    counted = [e for e in found if not any(silence.covers(e.alert) for silence in known.silences)]
+    """In how many of the last n windows something of the cause fired, silenced and `info` alerts aside."""
+    counted = [e for e in _loud(found) if not any(silence.covers(e.alert) for silence in known.silences)]
     fired = 0
     for number in range(limits.n):
         last = known.now - timedelta(seconds=number * limits.window_s)
@@ -169,6 +180,10 @@ def _limits(settings: Alerts, cause: Cause) -> AlertRule:
     return limits
 
 
+def _loud(found: Iterable[Episode]) -> list[Episode]:
+    return [episode for episode in found if episode.alert.severity != INFO]
+
+
 def _names(found: Iterable[Episode]) -> tuple[str, ...]:
     return tuple(sorted({episode.alert.name for episode in found}))
 
@@ -178,7 +193,9 @@ def _said(found: Sequence[Episode]) -> str:
     names = _names(found)
     others = len(names) - 1
     more = f" and {others} other{'s' * (others > 1)}" if others else ""
-    return f"{names[0]}{more} fire{'s' * (not others)} since {_clock(min(e.start for e in found))}"
+    since = f"{names[0]}{more} fire{'s' * (not others)} since {_clock(min(e.start for e in found))}"
+    unknown = sorted({e.alert.unknown_cause for e in found if e.alert.unknown_cause is not None})
+    return since + "".join(f" ({unknown_cause(given)})" for given in unknown[:SHOWN_CAUSES])
 
 
 def _silenced(episode: Episode, silences: Sequence[Silence]) -> str:

@@ -197,7 +197,7 @@ def _suite_file(ctx: Context) -> Path:
         raise InputError(
             "the frozen evaluation suite, so that none of it is trained on",
             f"no file {path}",
-            "Run `python -m pipelines sample`, or point evaluate.suite to your own JSONL of items.",
+            "Run `.venv/bin/python -m pipelines sample`, or point evaluate.suite to your own JSONL of items.",
         )
     return path
 

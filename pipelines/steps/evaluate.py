@@ -90,7 +90,9 @@ def run(ctx: Context) -> Outcome:
 def _suite_path(ctx: Context) -> Path:
     path = Path(ctx.config.path(ctx.config.evaluate.suite))
     if not path.exists():
-        raise InputError(f"frozen items at {path}", "no file", "Run `python -m pipelines prepare` first.")
+        raise InputError(
+            f"frozen items at {path}", "no file", "Run `.venv/bin/python -m pipelines prepare` first."
+        )
     return path
 
 

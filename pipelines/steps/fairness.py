@@ -79,7 +79,9 @@ def _stereotype_items(ctx: Context) -> Items:
 def _suite_path(ctx: Context) -> Path:
     path = Path(ctx.config.path(ctx.config.evaluate.suite))
     if not path.is_file():
-        raise InputError(f"the frozen suite at {path}", "no file", "Run `python -m pipelines prepare` first.")
+        raise InputError(
+            f"the frozen suite at {path}", "no file", "Run `.venv/bin/python -m pipelines prepare` first."
+        )
     return path
 
 

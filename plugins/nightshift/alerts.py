@@ -106,6 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/{source}")
     async def receive(source: Literal["alertmanager", "json"], request: Request) -> dict[str, Any]:
+        from pipelines.adapters.inbox import warnings  # noqa: TID251 (SQLAlchemy only)
+
         now = datetime.now(UTC)
         signed = _may_call(settings, request, now)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -123,8 +125,10 @@ def create_app(settings: Settings) -> FastAPI:
         # Alertmanager repeats a delivery word for word: the same body counts as new after a while.
         replay = request.headers[TIMESTAMP] if signed else str(int(now.timestamp() // limits.max_skew_s))
         parts = (body, replay.encode())
-        row, new = await desk.keep(source, told.sender, told.rows(), parts, _trace(request), now)
-        return {"id": row, "new": new}
+        alerts = told.rows()
+        row, new = await desk.keep(source, told.sender, alerts, parts, _trace(request), now)
+        doubts = warnings(alerts)
+        return {"id": row, "new": new, **({"warnings": doubts} if doubts else {})}
 
     return app
 

@@ -21,10 +21,12 @@ def alerts_of(
     now: datetime,
     expires_s: float,
     run_url: Callable[[str, str], str],
+    states: Mapping[tuple[str, str], str],
 ) -> dict[str, Any]:
     """`open`: alerts whose newest delivery says firing, newest first. `rulings`: the newest ones.
 
-    As for the router, one that nobody repeated for `expires_s` is over.
+    As for the router, one that nobody repeated for `expires_s` is over. `states`: (DAG, run) -> how the run
+    does, as far as Airflow knows it.
     """
     newest: dict[str, dict[str, Any]] = {}
     for row in triggers:
@@ -33,7 +35,7 @@ def alerts_of(
         for alert in json.loads(row["alerts"]):
             newest[alert["fingerprint"]] = {**alert, "delivery": row["id"]}
     by_delivery = {trigger: ruling for ruling in rulings for trigger in json.loads(ruling["triggers"])}
-    shown = [_ruling(row, run_url) for row in list(rulings)[::-1][:MOST_RULINGS]]
+    shown = [_ruling(row, run_url, states) for row in list(rulings)[::-1][:MOST_RULINGS]]
     quiet = [silence for silence in silences if datetime.fromisoformat(silence["until"]) > now]
     return {
         "open": [
@@ -44,7 +46,7 @@ def alerts_of(
                 "summary": alert["annotations"].get("summary", ""),
                 "runbook": _http(alert["annotations"].get("runbook", "")),
                 "since": shown_time(alert["starts_at"]),
-                "ruling": _ruling(by_delivery[alert["delivery"]], run_url)
+                "ruling": _ruling(by_delivery[alert["delivery"]], run_url, states)
                 if alert["delivery"] in by_delivery
                 else None,
                 "silenced": next((_silence(one) for one in quiet if _matches(one, alert)), ""),
@@ -56,13 +58,16 @@ def alerts_of(
     }
 
 
-def _ruling(row: Row, run_url: Callable[[str, str], str]) -> dict[str, str]:
+def _ruling(
+    row: Row, run_url: Callable[[str, str], str], states: Mapping[tuple[str, str], str]
+) -> dict[str, str]:
     return {
         "at": shown_time(row["at"]),
         "cause": row["cause"],
         "action": row["action"],
         "reason": row["reason"],
         "run": run_url(row["dag_id"], row["dag_run_id"]) if row["dag_id"] and row["dag_run_id"] else "",
+        "state": states.get((row["dag_id"], row["dag_run_id"]), ""),
     }
 
 

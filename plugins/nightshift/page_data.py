@@ -9,14 +9,14 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.journal import ERRORS, journal_path
 
-from nightshift import instance
-from nightshift.operator import ANSWER
+from nightshift import instance, page_airflow
+from nightshift.page_airflow import DAGS, FAILING
 from nightshift.page_model import Read
 from nightshift.page_rollout import Answered
 from nightshift.settings import Settings
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from sqlalchemy.orm import Session
 
-DAGS = ("nightly_retrain", "promote", "rollback")
-JUDGES = "judge_"
 ORDERS = {  # table of the ledger -> what it is sorted by
     "decisions": "night",
     "promotions": "number",
@@ -64,12 +62,15 @@ def read_all(
         **ledger,
         alert_expires_s=config.alerts.expires_s,
         answered=_answered(config.home, ledger["promotions"]),
-        judge=_judge(session, ledger["promotions"]) if "promote" in seen else None,
-        approvals=_approvals(session, seen),
-        running=_running(session, seen),
-        runs=_runs(session),
+        judge=page_airflow.judge(session, ledger["promotions"]) if "promote" in seen else None,
+        approvals=page_airflow.approvals(session, seen),
+        running=page_airflow.running(session, seen),
+        failed=page_airflow.failed(session, [dag for dag in FAILING if may("GET", dag)], now),
+        states=page_airflow.states(session, seen, ledger["rulings"]),
+        watch_schedule=config.watch.schedule,
+        runs=page_airflow.runs(session),
         allowed=frozenset(dag for dag in DAGS if may("POST", dag)),
-        paused=_paused(session),
+        paused=page_airflow.paused(session),
         root=root,
         mlflow=machine.mlflow_url if machine and machine.mlflow_port else remote.rstrip("/"),
     )
@@ -125,77 +126,3 @@ def _answered(home: str, promotions: list[dict[str, Any]]) -> list[Answered]:
         )
         for version, digest, fault, refused, cached, latency, rating in rows
     ]
-
-
-def _judge(session: Session, promotions: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What the judge last said, if it was about the newest move."""
-    from airflow.models.xcom import XComModel
-    from sqlalchemy import select
-
-    query = (
-        select(XComModel)
-        .where(XComModel.dag_id == "promote", XComModel.key == ANSWER)
-        .where(XComModel.task_id.startswith(JUDGES, autoescape=True))
-        .order_by(XComModel.timestamp.desc())
-        .limit(1)
-    )
-    row = session.scalar(query)
-    said = XComModel.deserialize_value(row) if row else {}
-    if not promotions or said.get("promotion") != promotions[-1]["number"]:
-        return None
-    at = row.timestamp.astimezone(UTC).isoformat()
-    return {"stage": row.task_id.removeprefix(JUDGES), "at": at, "said": said}
-
-
-def _approvals(session: Session, dags: list[str]) -> list[dict[str, Any]]:
-    """Questions that wait for a person, oldest first."""
-    from airflow.models.hitl import HITLDetail
-    from airflow.models.taskinstance import TaskInstance
-    from airflow.utils.state import TaskInstanceState
-    from sqlalchemy import select
-
-    query = (
-        select(HITLDetail, TaskInstance)
-        .join(TaskInstance, TaskInstance.id == HITLDetail.ti_id)
-        .where(HITLDetail.responded_at.is_(None), TaskInstance.dag_id.in_(dags))
-        .where(TaskInstance.state.in_([TaskInstanceState.AWAITING_INPUT, TaskInstanceState.DEFERRED]))
-        .order_by(HITLDetail.created_at)
-    )
-    return [
-        {"subject": asked.subject, "at": asked.created_at.astimezone(UTC).isoformat()}
-        | {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id}
-        for asked, ti in session.execute(query)
-    ]
-
-
-def _running(session: Session, dags: list[str]) -> list[dict[str, str]]:
-    from airflow.models.dagrun import DagRun
-    from airflow.utils.state import DagRunState
-    from sqlalchemy import select
-
-    query = (
-        select(DagRun.dag_id, DagRun.run_id, DagRun.state)
-        .where(DagRun.state.in_([DagRunState.QUEUED, DagRunState.RUNNING]), DagRun.dag_id.in_(dags))
-        .order_by(DagRun.queued_at)
-    )
-    return [{"dag_id": dag, "run_id": run, "state": str(state)} for dag, run, state in session.execute(query)]
-
-
-def _runs(session: Session) -> dict[str, str]:
-    """A night's run id -> the Airflow run that recorded it, as far as Airflow still knows it."""
-    from airflow.models.xcom import XComModel
-    from sqlalchemy import select
-
-    query = select(XComModel).where(
-        XComModel.dag_id == "nightly_retrain", XComModel.task_id == "record", XComModel.key == ANSWER
-    )
-    answers = ((row.run_id, XComModel.deserialize_value(row)) for row in session.scalars(query))
-    return {answer["manifest_uri"].split("/")[-3]: run for run, answer in answers}
-
-
-def _paused(session: Session) -> frozenset[str]:
-    from airflow.models.dag import DagModel
-    from sqlalchemy import select
-
-    query = select(DagModel.dag_id).where(DagModel.dag_id.in_(DAGS), DagModel.is_paused)
-    return frozenset(session.scalars(query))

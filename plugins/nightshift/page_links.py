@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -30,6 +31,13 @@ def ago(since: str, now: datetime) -> str:
             count = int(seconds // length)
             return f"{count} {unit}{'s' if count > 1 else ''} ago"
     return "just now"
+
+
+def first_sentence(note: str) -> str:
+    """Of a run's note; of its line about a fault, if it has one."""
+    lines = note.strip().splitlines() or [""]
+    told = next((line for line in lines if ": fault: " in line), lines[0])
+    return re.split(r"(?<=[.!?])\s", told, maxsplit=1)[0]
 
 
 def version_url(mlflow: str, name: str, adapter: Mapping[str, Any] | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from nightshift.page_alerts import alerts_of
-from nightshift.page_links import ago, report_url, run_url, shown_time, version_url
+from nightshift.page_links import ago, first_sentence, report_url, run_url, shown_time, version_url
 from nightshift.page_nights import fates_of, nights_of
 from nightshift.page_plots import drift_plots, quality_plot
 from nightshift.page_rollout import Answered, live_of, rollout_of
@@ -27,7 +27,8 @@ class Read:
     """What the page is made of. Rows are those of the ledger's tables, oldest first.
 
     `stages`: name and share of people. `runs`: a night's run id -> Airflow's. `allowed`: DAGs that this
-    person may start. `root` is Airflow's path prefix, `mlflow` the address of its pages, or empty.
+    person may start. `failed`: runs that failed lately, newest first. `states`: of the runs that rulings
+    started. `root` is Airflow's path prefix, `mlflow` the address of its pages, or empty.
     """
 
     now: datetime
@@ -44,6 +45,9 @@ class Read:
     judge: Row | None = None
     approvals: Sequence[Row] = ()
     running: Sequence[Row] = ()
+    failed: Sequence[Row] = ()
+    states: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    watch_schedule: str = ""
     runs: Mapping[str, str] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
     paused: frozenset[str] = frozenset()
@@ -67,6 +71,7 @@ def page_model(read: Read) -> dict[str, Any]:
         "rollout": rollout_of(read, moves),
         "approvals": [_approval(read, row) for row in read.approvals],
         "running": [_running(read, row) for row in read.running],
+        "failed": [_failed(read, row) for row in read.failed],
         "alerts": alerts_of(
             read.triggers,
             read.rulings,
@@ -74,10 +79,11 @@ def page_model(read: Read) -> dict[str, Any]:
             read.now,
             read.alert_expires_s,
             lambda *run: run_url(read.root, *run),
+            read.states,
         ),
         "nights": nights_of(decisions, fates, lambda decision: _links(read, decision)),
         "quality": quality_plot(decisions, fates),
-        "drift": drift_plots(read.watches, decisions),
+        "drift": drift_plots(read.watches, decisions) | {"schedule": read.watch_schedule},
         "buttons": {
             dag: {"allowed": dag in read.allowed, "paused": dag in read.paused}
             for dag in ("nightly_retrain", "promote", "rollback")
@@ -98,6 +104,14 @@ def _approval(read: Read, row: Row) -> dict[str, Any]:
 
 def _running(read: Read, row: Row) -> dict[str, Any]:
     return {**row, "run": run_url(read.root, row["dag_id"], row["run_id"])}
+
+
+def _failed(read: Read, row: Row) -> dict[str, Any]:
+    return {
+        **_running(read, row),
+        "ago": ago(row["at"], read.now),
+        "note": first_sentence(row["note"]),
+    }
 
 
 def _links(read: Read, decision: Row) -> dict[str, str]:

@@ -26,8 +26,8 @@ def trigger(settings):
 
 
 def deliver(settings, name="InputDrift", cause="drift"):
-    alert = {"name": name, "status": "firing", "cause": cause, "severity": "warning", "labels": {}}
-    alert |= {"annotations": {}, "starts_at": None, "ends_at": None, "fingerprint": ""}
+    alert = {"name": name, "status": "firing", "cause": cause, "severity": "warning", "labels": {"pod": "a"}}
+    alert |= {"annotations": {"summary": "Look."}, "starts_at": None, "ends_at": None, "fingerprint": ""}
     row = delivery_row("json", "test", [alert], (name.encode(),), "", datetime.now(UTC))
     assert Inbox(open_ledger(settings.config)).deliver(row) == [True]
 
@@ -114,6 +114,7 @@ def test_route_returns_the_runs_to_start_and_tells_people(settings):
     assert start["trigger_run_id"].startswith("alert__drift__")
     told = [json.loads(line) for line in (settings.home / "notices.jsonl").read_text().splitlines()]
     assert [notice["subject"] for notice in told] == ["Alert (operations): Disk"]
+    assert told[0]["text"].endswith("a person should look.\nwarning Disk | pod=a | Look.")
     taken = params()
     assert all(
         taken[name].resolve(start["conf"][name]) == start["conf"][name] for name in ("cause", "ruling")

@@ -1,15 +1,17 @@
 """The page's model: ledger rows in, plain data out."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from nightshift.page_alerts import alerts_of
-from nightshift.page_links import ago
+from nightshift.page_links import ago, first_sentence
 from nightshift.page_model import Read, page_model
 from nightshift.page_nights import fates_of
 from nightshift.page_rollout import Answered, comparison_of
+from sqlalchemy.orm import Session
 
 from tests.browser.nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
 
@@ -130,9 +132,9 @@ def test_the_two_sides_are_counted_apart():
     assert comparison_of([]) == []
 
 
-def open_alerts(*rows, rulings=(), silences=(), expires_s=86_400):
+def open_alerts(*rows, rulings=(), silences=(), expires_s=86_400, states=None):
     now = datetime.now(UTC)
-    found = alerts_of(rows, rulings, silences, now, expires_s, lambda dag, run: f"/{dag}/{run}")
+    found = alerts_of(rows, rulings, silences, now, expires_s, lambda dag, run: f"/{dag}/{run}", states or {})
     return {row["name"]: row for row in found["open"]}
 
 
@@ -146,6 +148,10 @@ def test_an_alert_shows_its_ruling_and_its_silence():
     ruled = [ruling(2, "drift", "retrain", "3 of 5", "delivery-1", run="run-1")]
     shown = open_alerts(delivery(1, alert("A")), rulings=ruled)["A"]
     assert (shown["ruling"]["action"], shown["ruling"]["run"]) == ("retrain", "/nightly_retrain/run-1")
+    assert shown["ruling"]["state"] == ""  # Airflow forgot the run, or has not begun it
+    states = {("nightly_retrain", "run-1"): "failed"}
+    shown = open_alerts(delivery(1, alert("A")), rulings=ruled, states=states)["A"]
+    assert shown["ruling"]["state"] == "failed"
     silence = {"matchers": '{"name":"A*","cause":"drift"}', "actor": "ann", "reason": "known"}
     silences = [{**silence, "until": "2099-01-01T00:00:00+00:00"}]
     assert "by ann: known" in open_alerts(delivery(1, alert("A")), silences=silences)["A"]["silenced"]
@@ -216,6 +222,112 @@ def test_there_are_buttons_only_for_what_a_person_may_start():
     assert "ask-rollback" in page
     assert "ask-promote" not in page
     assert "ask-nightly_retrain" not in page
+
+
+NOTE = "drift: skip: 3 of 5 moved. More.\ningest: fault: Expected a delivery. Found none. Run it."
+
+
+@pytest.mark.parametrize(
+    ("note", "words"),
+    [
+        (NOTE, "ingest: fault: Expected a delivery."),
+        ("one line without an end", "one line without an end"),
+        ("config/demo.toml is wrong. Mend it.\nmore", "config/demo.toml is wrong."),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence_of_a_note(note, words):
+    assert first_sentence(note) == words
+
+
+@pytest.fixture
+def session():
+    """Airflow's own tables of runs and their notes, in an empty database."""
+    import airflow.models as models
+
+    models.import_all_models()
+    engine = sa.create_engine("sqlite://")
+    models.Base.metadata.create_all(
+        engine, tables=[models.Base.metadata.tables[name] for name in ("dag_run", "dag_run_note")]
+    )
+    with Session(engine) as session:
+        yield session
+
+
+def add_run(session, number, dag_id, state, days_ago, note=""):
+    from airflow.models.dagrun import DagRun, DagRunNote
+
+    ended = None if state == "running" else NOW - timedelta(days=days_ago)
+    row = {"id": number, "dag_id": dag_id, "run_id": f"run {number}", "state": state, "end_date": ended}
+    row |= {"run_type": "manual", "run_after": NOW, "log_template_id": None}
+    session.execute(sa.insert(DagRun.__table__).values(row))
+    if note:
+        session.execute(sa.insert(DagRunNote.__table__).values(dag_run_id=number, content=note))
+
+
+def test_runs_that_failed_lately_show_with_their_fault(session):
+    from nightshift import page_airflow
+    from nightshift.page import render
+
+    add_run(session, 1, "nightly_retrain", "failed", 8)
+    add_run(session, 2, "alert_router", "failed", 2, NOTE)
+    add_run(session, 3, "promote", "success", 1)
+    add_run(session, 4, "nightly_retrain", "failed", 1)
+    add_run(session, 5, "rollback", "failed", 0.5)  # of a DAG that this person may not see
+    failed = page_airflow.failed(session, ["nightly_retrain", "promote", "alert_router"], NOW)
+    assert [row["run_id"] for row in failed] == ["run 4", "run 2"]
+    shown = model(failed=failed)
+    assert [row["run"] for row in shown["failed"]] == [
+        "/dags/nightly_retrain/runs/run%204",
+        "/dags/alert_router/runs/run%202",
+    ]
+    assert (shown["failed"][1]["note"], shown["failed"][1]["ago"]) == (
+        "ingest: fault: Expected a delivery.",
+        "2 days ago",
+    )
+    page = render(shown)
+    assert "Failed in the last 7 days" in page
+    assert "Expected a delivery." in page
+    assert "Found none" not in page
+    assert "Failed in the last" not in render(model())
+    for number in range(6, 12):
+        add_run(session, number, "promote", "failed", number / 24)
+    failed = page_airflow.failed(session, ["promote", "nightly_retrain"], NOW)
+    assert [row["run_id"] for row in failed] == [f"run {number}" for number in range(6, 11)]
+    add_run(session, 12, "nightly_retrain", "running", 0)
+    rulings = [{"dag_run_id": name} for name in ("run 12", "run 4", "run 3", "run 99", "")]
+    assert page_airflow.states(session, ["nightly_retrain"], rulings) == {
+        ("nightly_retrain", "run 12"): "running",
+        ("nightly_retrain", "run 4"): "failed",
+    }
+
+
+def test_a_ruling_tells_how_its_run_does():
+    from nightshift.page import render
+
+    ruled = [ruling(2, "drift", "retrain", "3 of 5", "delivery-1", run="run-1")]
+    page = render(model(rulings=ruled, states={("nightly_retrain", "run-1"): "running"}))
+    assert '<span class="soft">running</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [("0 * * * *", "takes them by itself"), ("", "is empty: no look is taken by itself")],
+)
+def test_who_looks_at_live_traffic_is_as_configured(schedule, words):
+    from nightshift.page import render
+
+    page = render(model(watch_schedule=schedule))
+    assert words in page
+    assert schedule in page
+
+
+def test_a_night_can_be_run_again_as_another_attempt():
+    from nightshift.page import render
+
+    page = render(model(allowed=frozenset({"nightly_retrain"})))
+    assert 'name="attempt"' in page
+    assert "A decided night stays as it was; to run it again, count up." in page
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,41 @@ def test_alertmanagers_body_is_taken_as_it_is(port, home, bearer):
     assert (first.alerts[0].cause, first.alerts[0].fingerprint) == (Cause.DRIFT, "c1d2e3f4a5b6c7d8")
     assert first.alerts[0].ends_at is None
     assert second.alerts[0].ends_at == datetime(2026, 3, 2, 11, 30, tzinfo=UTC)
-    assert third.alerts[0].cause is Cause.OPERATIONS
+    assert (third.alerts[0].cause, third.alerts[0].unknown_cause) == (Cause.OPERATIONS, "mystery")
+    assert first.alerts[0].annotations["summary"] == "Users ask differently."
     assert len({one.traceparent for one in (first, second, third)}) == 3
+
+
+def test_an_unknown_cause_or_severity_is_taken_with_a_warning(settings, port, home, bearer):
+    status, _, answer = post(port, plain("Late", "data-fault", severity="high"), bearer)
+    assert (status, answer["new"]) == (200, True)
+    cause, severity = answer["warnings"]
+    assert cause.startswith("unknown cause 'data-fault', taken as operations: known are data_fault, drift,")
+    assert severity.startswith("unknown severity 'high', acted on like warning: known are critical,")
+    assert "warnings" not in post(port, plain("Nulls", "data_fault", severity="critical"), bearer)[2]
+    reasons = {ruling.cause: ruling.reason for ruling in route_now(settings.config)[0]}
+    assert "(unknown cause 'data-fault', taken as operations)" in reasons[Cause.OPERATIONS]
+    assert "unknown" not in reasons[Cause.DATA_FAULT]
+
+
+def test_a_notice_says_what_fires_where_and_what_to_read(settings, port, home, bearer):
+    notes = {"summary": "A column is empty.", "runbook": "docs/runbooks.md#nulls"}
+    alerts = [
+        {"name": "Nulls", "cause": "data_fault", "labels": {"tenant": f"t{n}"}, "annotations": notes,
+         "severity": "critical" if n == 6 else "warning"}
+        for n in range(7)
+    ]  # fmt: skip
+    quiet = {"name": "ANote", "cause": "data_fault", "severity": "info"}
+    post(port, json.dumps({"alerts": [quiet, *alerts]}).encode(), bearer)
+    (first,) = route_now(settings.config)[1].tell
+    (again,) = route_now(settings.config)[1].tell
+    assert again == first, "told anew from the ledger, it is the same"
+    reason, *lines = first.text.splitlines()
+    assert first.subject == "Alert (data_fault): Nulls"
+    assert reason.endswith("a person should look. Training is held until this is resolved.")
+    assert lines[0] == "critical Nulls | tenant=t6 | A column is empty. | docs/runbooks.md#nulls"
+    assert [line.split(" ")[0] for line in lines] == ["critical", *["warning"] * 4, "and"]
+    assert lines[-1] == "and 2 more: `.venv/bin/python -m pipelines alerts-list`"
 
 
 def test_a_signed_delivery_counts_once_however_often_it_is_replayed(port, home):
@@ -323,16 +356,18 @@ def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, 
     assert ledger.verify() == len(stored(home)) + 1 + 2
 
 
-def test_people_hear_of_an_alert_that_fires_after_its_resolution_came_beside_another(
+def test_people_hear_of_what_came_beside_another_as_resolved_or_info_once_it_fires(
     settings, port, home, bearer
 ):
     post(port, json.dumps({"alerts": [
         {"name": "Disk", "cause": "operations"},
         {"name": "Stuck", "cause": "operations", "status": "resolved"},
+        {"name": "Full", "cause": "operations", "severity": "info"},
     ]}).encode(), bearer)  # fmt: skip
     assert [r.names for r in route_now(settings.config)[0]] == [("Disk",)]
-    post(port, plain("Stuck", "operations"), bearer)
-    assert [r.action for r in route_now(settings.config)[0]] == [Action.PAGE]
+    for name in ("Stuck", "Full"):
+        post(port, plain(name, "operations"), bearer)
+        assert [r.action for r in route_now(settings.config)[0]] == [Action.PAGE]
 
 
 def test_people_are_told_until_a_routing_under_airflow_has_ended(settings, port, home, bearer):
@@ -389,7 +424,7 @@ def test_a_regression_is_rolled_back_only_where_that_undoes_a_promotion(
 
 def test_silence_and_list_from_the_command_line(settings, port, home, bearer, capsys):
     where = ["--home", str(home), "--config", str(settings.config_path)]
-    post(port, plain(), bearer)
+    post(port, plain(labels={"tenant": "campus", "severity": "warning"}), bearer)
     silence = ["alerts-silence", "cause=drift", "--reason", "a known batch", "--actor", "ann", *where]
     assert main([*silence, "--for", "2h"]) == 0
     assert main(["alerts-route", *where]) == 0
@@ -397,6 +432,9 @@ def test_silence_and_list_from_the_command_line(settings, port, home, bearer, ca
     said = capsys.readouterr().out
     assert "drift      ignore" in said
     assert "ann: a known batch" in said
+    assert "InputDrift  tenant=campus  silenced\n" in said
+    assert main(["alerts-list", "--json", *where]) == 0
+    assert json.loads(capsys.readouterr().out)["firing"][0]["labels"] == {"tenant": "campus"}
     assert main([*silence, "--for", "0m"]) == 0
     assert main(["alerts-route", *where]) == 0
     assert "drift      retrain" in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Rollouts on a real ledger, MLflow database and journal: earned, refused, turned back."""
 
+import json
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from pipelines.adapters.ledger import Ledger
 from pipelines.contract import RolloutAnswer
 from pipelines.errors import InputError, IntegrityError
 from pipelines.policy.route import Route
+from pipelines.status import print_status
 from tests.rollouts import make_config, register, registry_of, send
 
 BY = rollout.By("ann", "a test", "run-1")
@@ -152,9 +154,62 @@ def test_without_a_candidate_nothing_begins_and_without_a_rollout_nothing_ends(c
     assert rollout.begin(config, BY).answer is NOTHING
     assert rollout.abort(config, BY).answer is NOTHING
     assert rollout.rollback(config, BY).answer is NOTHING
-    assert rollout.look(config, "shadow").answer is ABORT
+    seen = rollout.look(config, "shadow")
+    assert (seen.answer, seen.headline) == (NOTHING, "no rollout is under way")
     with pytest.raises(InputError, match="a registered version"):
         rollout.begin(config, BY, "7")
+
+
+def test_each_answer_says_what_happened(config):
+    one = register(config, 1)
+    assert rollout.begin(config, BY).headline == "version 1 is in rollout"
+    again = rollout.begin(config, BY)
+    assert (again.answer, again.headline) == (MOVED, "version 1 is in shadow already")
+    other = rollout.begin(config, rollout.By("bob", "", "run-2"))
+    assert (other.answer, other.headline) == (
+        MOVED,
+        "version 1 is in shadow already: the run run-1 moved it there",
+    )
+    assert len(ledger_of(config).promotions()) == 1
+    seen = rollout.look(config, "canary_05")
+    assert (seen.answer, seen.headline) == (
+        ABORT,
+        "the stage canary_05 is not under way: version 1 is in shadow",
+    )
+    back = rollout.rollback(config, BY)
+    assert (back.answer, back.headline) == (
+        MOVED,
+        "the rollout of version 1 ended; the bare base model answers as before",
+    )
+    assert rollout.look(config, "shadow").answer is NOTHING
+    rollout.begin(config, BY, one.version)
+    send(config, one, "shadow", 60, (0.2, 0.9))
+    for number, to in enumerate(("canary_05", "canary_25", "production")):
+        rollout.advance(config, BY, to, one)
+        send(config, one, "canary", 400, (0.2, 0.9), seed=number)
+    assert rollout.rollback(config, BY).headline == "the bare base model answers again"
+
+
+def test_status_shows_who_waits_and_the_stage_under_way(config, capsys):
+    one = register(config, 1)
+    rollout.begin(config, BY)
+    since = ledger_of(config).promotion().at
+    assert print_status(config, 14, False, None) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "live adapter  none; the base model answers",
+        f"candidate     version 1 ({one.digest[:12]})",
+        f"rollout       version 1 in shadow since {since[:16].replace('T', ' ')} UTC",
+        "no night decided yet: run `make nightly`",
+    ]
+    assert print_status(config, 14, True, None) == 0
+    shown = json.loads(capsys.readouterr().out)
+    named = {"version": "1", "digest": one.digest}
+    assert shown["candidate"] == named
+    assert shown["rollout"] == {**named, "stage": "shadow", "since": since}
+    rollout.abort(config, BY)
+    assert print_status(config, 14, True, None) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["candidate"], shown["rollout"]) == (None, None)
 
 
 def test_time_without_evidence_ends_the_rollout(home):

@@ -125,6 +125,63 @@ def test_info_is_only_worth_knowing():
     assert only(known).action is Action.RETRAIN
 
 
+def test_info_beside_another_is_left_out_of_the_ruling():
+    quiet = alert(Cause.SERVING, "AInfo", start=5, severity="info")
+    ruling = only(situation(delivery(1, quiet), delivery(2, alert(Cause.SERVING, "Slow", 45)), promoted=10))
+    assert (ruling.action, ruling.names, ruling.triggers) == (Action.PAGE, ("Slow",), ("d1", "d2"))
+    assert ruling.reason == "Slow fires since 2026-03-02 11:15:00 UTC: a person should look."
+
+
+def test_info_fills_no_windows():
+    rules = RULES.model_copy(update={"drift": AlertRule(k=2, n=3, window_s=600)})
+    known = situation(delivery(1, alert(name="AInfo", start=25, severity="info"), alert()))
+    assert only(known, rules).action is Action.WAIT
+
+
+@pytest.mark.parametrize("severity", ["warning", "info"])
+def test_a_data_fault_says_that_training_is_held(severity):
+    fault = delivery(1, alert(Cause.DATA_FAULT, "Nulls", severity=severity))
+    assert only(situation(fault)).reason.endswith(" Training is held until this is resolved.")
+    over = situation(fault, delivery(2, alert(Cause.DATA_FAULT, "Nulls", end=1, severity=severity)))
+    assert "held" not in only(over).reason
+    assert "held" not in only(situation(delivery(1, alert()))).reason
+
+
+def test_an_unknown_cause_is_named():
+    odd = dataclasses.replace(alert(Cause.OPERATIONS, "Late"), unknown_cause="data-fault")
+    assert only(situation(delivery(1, odd))).reason == (
+        "Late fires since 2026-03-02 11:55:00 UTC (unknown cause 'data-fault', taken as operations): "
+        "a person should look."
+    )
+
+
+def test_an_alert_is_described_on_one_line():
+    labels = {
+        "alertname": "Late",
+        "severity": "critical",
+        "cause": "cost",
+        "tenant": "campus",
+        "job": "a\x1b[2J",
+    }
+    notes = {"summary": "No rows\nsince noon.", "runbook": "docs/x.md#late", "other": "not said"}
+    one = dataclasses.replace(alert(name="Late", severity="critical"), labels=labels, annotations=notes)
+    assert (
+        one.described() == "critical Late | job=a [2J, tenant=campus | No rows since noon. | docs/x.md#late"
+    )
+    assert alert(severity="warning").described() == "warning InputDrift"
+    long = dataclasses.replace(one, annotations={"summary": "x" * 10_000})
+    assert len(long.described()) < 400
+
+
+def test_a_series_is_told_once():
+    told = [delivery(n, alert(Cause.COST, "Budget", start=9 - n, tenant="a")) for n in range(3)]
+    ruling = only(situation(*told, delivery(9, alert(Cause.COST, "Budget", tenant="b"))))
+    assert [(a.details, a.starts_at) for a in ruling.alerts] == [
+        ({"tenant": "a"}, ago(7)),
+        ({"tenant": "b"}, ago(5)),
+    ]
+
+
 def test_the_same_again_waits_for_the_cool_down():
     known = situation(delivery(1, alert()))
     first = dataclasses.replace(only(known), at=ago(60))

@@ -51,7 +51,11 @@ window.addEventListener("hashchange", openTarget);
 
 // A button starts a DAG run through Airflow's REST API, as the person who is logged in.
 const VALUES = {
-  nightly_retrain: (form) => ({ night: form.night.value || null, force: form.force.checked }),
+  nightly_retrain: (form) => ({
+    night: form.night.value || null,
+    force: form.force.checked,
+    ...(form.attempt.valueAsNumber > 1 && { attempt: form.attempt.valueAsNumber }),
+  }),
   promote: (form) => ({ version: form.version.value || null }),
   rollback: (form) => ({ reason: form.reason.value.trim() }),
 };
