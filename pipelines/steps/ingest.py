@@ -77,7 +77,8 @@ def _refuse_unmade_sample(ctx: Context) -> None:
         raise InputError(
             f"the sample's night {ctx.night}, laid out",
             "none",
-            f"Run `make nightly` for the next one, `python -m pipelines sample --night {ctx.night}` for it."
+            "Run `make nightly` for the next one, "
+            f"`.venv/bin/python -m pipelines sample --night {ctx.night}` for it."
             if ctx.config.sample.has(ctx.night)
             else "That day is not one of the sample's: `make nightly` takes its next night.",
         )
