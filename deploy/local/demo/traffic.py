@@ -35,7 +35,6 @@ class Traffic:
         self._config, self._url = config, url
         nights = plan(questions(config.task.labels), config.sample).nights
         self._items = [item for night in nights for item in night]
-        self._rng = np.random.default_rng(config.sample.seed)
         key = private_key(Path(config.home) / "gateway" / "dev")
         self._tokens = {
             tenant: make_token(config, key, tenant, "model:* feedback", hours=12)
@@ -61,12 +60,13 @@ class Traffic:
 
     async def _ask(self, client: httpx.AsyncClient, place: int) -> None:
         item, who = self._items[place % len(self._items)], person(place, self._config.sample)
+        rng = np.random.default_rng([self._config.sample.seed, place])  # whoever is answered first
         headers = {"Authorization": f"Bearer {self._tokens[str(who['tenant'])]}"}
         body = {
             "text": item.question,
             "user": who["subject_id"],
             "locale": who["locale"],
-            "channel": str(self._rng.choice(CHANNELS)),
+            "channel": str(rng.choice(CHANNELS)),
             "opt_out": who["opt_out"],
         }
         response = await client.post("/predict", json=body, headers=headers)
@@ -74,7 +74,7 @@ class Traffic:
         right = answer["label"] == item.label
         self.answered.append(Answered(datetime.now(UTC), answer["adapter"], answer["route"], right))
         share = self._config.sample.feedback_share
-        rating, correction = feedback_on(right, item.label, share, self._rng)
+        rating, correction = feedback_on(right, item.label, share, rng)
         if rating is not None:
             told = {"request_id": answer["request_id"], "rating": rating, "correction": correction}
             (await client.post("/v1/feedback", json=told, headers=headers)).raise_for_status()
