@@ -21,7 +21,7 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --python
 LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 NOT_FOR_TEXT := torchvision torchaudio torchcodec
-TWO_AT_ONCE := -n 2 --dist loadfile
+TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 LONG := tests/integration/test_hands_free.py tests/integration/test_kill.py
 
 .PHONY: help setup nightly up down serve demo status verify test test-vllm test-fast check format docs bench lock clean
