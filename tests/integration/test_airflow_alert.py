@@ -29,7 +29,7 @@ from pipelines.policy.route import Adapter, Route  # noqa: E402
 from tests.dags import standin  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
-PROFILE = 'profile = "test"\nschedule = ""\n'
+PROFILE = 'profile = "test"\nschedule = ""\n[watch]\nschedule = ""\n'
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 PATIENCE_S = 120
 
