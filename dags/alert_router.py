@@ -9,8 +9,8 @@ every `alerts.recheck_s` while alerts may still fire, for what waits. By hand it
 **Each cause** is ruled on as a whole, however many alerts came: a data fault calls a person and holds
 training; drift and falling quality start `nightly_retrain`; a serving regression shortly after a promotion
 starts `rollback`; overload asks for capacity; anything else calls a person. Silences, k-of-n windows and
-cool-downs are the section `[alerts]`; `.venv/bin/python -m pipelines alerts-list` shows what fires and what was
-ruled.
+cool-downs are the section `[alerts]`; `.venv/bin/python -m pipelines alerts-list` shows what fires and what
+was ruled.
 
 **Reading the grid.** `route` writes the rulings, with reasons, into the ledger, then tells people (section
 `[notify]`). `start` is one task a run; it is skipped where nothing is to be started, or where the run exists.

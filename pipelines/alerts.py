@@ -50,7 +50,7 @@ def situation(config: Config, ledger: Ledger, now: datetime) -> Situation:
     """All that the policy needs to know."""
     inbox, since = Inbox(ledger), horizon(now, config.alerts)
     unruled = inbox.unruled()
-    deliveries = inbox.deliveries(since, unruled)
+    deliveries = inbox.deliveries(since)
     return Situation(
         now=now,
         deliveries=deliveries,

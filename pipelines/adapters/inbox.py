@@ -63,9 +63,9 @@ class Inbox:
         oldest = _text(datetime.now(UTC) - timedelta(seconds=within_s))
         return row["at"] if row["at"] and row["at"] > oldest else ""
 
-    def deliveries(self, since: datetime, also: Iterable[str] = ()) -> list[Delivery]:
-        """Those received since then, and those of the ids `also`, oldest first."""
-        wanted = sa.or_(TRIGGERS.c.received_at >= _text(since), TRIGGERS.c.id.in_(list(also)))
+    def deliveries(self, since: datetime) -> list[Delivery]:
+        """Those received since then, and every unruled one, oldest first."""
+        wanted = sa.or_(TRIGGERS.c.received_at >= _text(since), UNRULED)
         query = sa.select(TRIGGERS).where(wanted).order_by(TRIGGERS.c.received_at, TRIGGERS.c.id)
         return [_delivery(row) for row in self._ledger.rows(query)]
 

@@ -190,8 +190,7 @@ def story(config, folder, pushed):
         endpoint, token = f"{url}/nightshift/alerts/alertmanager", Path(config.home) / "alerts" / "token"
         targets = {"nightshift_gateway": gateway, "pushgateway": pushed}
         with alertmanager(folder, endpoint, token) as alerts, prometheus(folder, targets, alerts) as metrics:
-            traffic = Traffic(config, gateway)
-            traffic._asked = AFTER_THE_SHIFT
+            traffic = Traffic(config, gateway, AFTER_THE_SHIFT)
             end = time.monotonic() + PATIENCE_S
             while not traffic.answered or traffic.answered[-1].adapter == "base" or in_rollout(config):
                 assert time.monotonic() < end, ledger_of(config).promotions()

@@ -31,7 +31,7 @@ class Answered:
 class Traffic:
     """The sample's questions one after the other, each from a person who has not asked before."""
 
-    def __init__(self, config: Config, url: str) -> None:
+    def __init__(self, config: Config, url: str, first: int = 0) -> None:
         self._config, self._url = config, url
         nights = plan(questions(config.task.labels), config.sample).nights
         self._items = [item for night in nights for item in night]
@@ -41,7 +41,7 @@ class Traffic:
             for tenant in config.sample.tenants
         }
         self.answered: list[Answered] = []
-        self._asked = 0
+        self._asked = first  # the place of the next question
 
     def send(self, count: int) -> list[Answered]:
         """Ask the next `count` questions; returns what came back, in order of the answers."""
