@@ -61,7 +61,7 @@ with DAG(
     start_date=datetime(2026, 1, 1),
     catchup=False,
     max_active_runs=1,
-    params=params(),
+    params=params(SETTINGS.config),
     on_failure_callback=tell_failed,
     deadline=DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,

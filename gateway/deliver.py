@@ -15,12 +15,12 @@ import logging
 import os
 import sqlite3
 import sys
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
 
-from gateway.journal import connect, journal_path
+from gateway.journal import connect, delivery_path, journal_path, midnight
 from pipelines.adapters.lake import write_parquet
 from pipelines.config import Config, load_config
 from pipelines.errors import InputError, NightshiftError
@@ -54,7 +54,7 @@ def deliver(config: Config, night: date) -> Path:
 
     Raises InputError where no gateway has ever run.
     """
-    target = Path(config.home) / "gateway" / "interactions" / f"dt={night}" / "part.parquet"
+    target = delivery_path(config.home, night)
     if target.exists():
         return target
     journal = journal_path(config.home)
@@ -63,23 +63,19 @@ def deliver(config: Config, night: date) -> Path:
     connection = connect(journal)
     chosen = connection.execute("SELECT 1 FROM delivered WHERE night = ?", (str(night),)).fetchone()
     if not chosen:
-        first = _midnight(night - timedelta(days=config.ingest.late_days))
-        day = {"night": str(night), "first": first, "end": _midnight(night + timedelta(days=1))}
+        first = midnight(night - timedelta(days=config.ingest.late_days))
+        day = {"night": str(night), "first": first, "end": midnight(night + timedelta(days=1))}
         connection.execute(CHOOSE, day)
     rows = [_row(row) for row in connection.execute(READ, (str(night),))]
     target.parent.mkdir(parents=True, exist_ok=True)
     work = target.with_name(f".{target.name}.{os.getpid()}")
     write_parquet(work, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)
     os.replace(work, target)
-    before = _midnight(night - timedelta(days=config.gateway.journal_days))
+    before = midnight(night - timedelta(days=config.gateway.journal_days))
     connection.executescript(FORGET.format(before=before))
     connection.close()
     log.info("gateway: %d rows delivered for night %s", len(rows), night)
     return target
-
-
-def _midnight(day: date) -> str:
-    return datetime.combine(day, time(), UTC).isoformat(timespec="microseconds")
 
 
 def _row(row: sqlite3.Row) -> dict[str, object]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -234,6 +234,30 @@ def _text(moment: datetime) -> str:
 
 def journal_path(home: str | Path) -> Path:
     return Path(home) / "gateway" / "journal.db"
+
+
+def delivery_path(home: str | Path, night: date) -> Path:
+    """Where the night's delivery lies once it is made."""
+    return Path(home) / "gateway" / "interactions" / f"dt={night}" / "part.parquet"
+
+
+def awaits_delivery(home: str | Path, night: date) -> bool:
+    """Whether the night has answers, but was never delivered."""
+    path = journal_path(home)
+    if not path.exists() or delivery_path(home, night).exists():
+        return False
+    connection = connect(path)
+    found = connection.execute(
+        "SELECT 1 FROM interactions WHERE ts >= ? AND ts < ? AND fault = '' AND parent IS NULL LIMIT 1",
+        (midnight(night), midnight(night + timedelta(days=1))),
+    ).fetchone()
+    connection.close()
+    return found is not None
+
+
+def midnight(day: date) -> str:
+    """The day's first instant, as the journal writes times."""
+    return _text(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
 def window(home: str | Path, since: datetime) -> list[dict[str, Any]]:

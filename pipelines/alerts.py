@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 from filelock import FileLock
 
+from gateway.journal import awaits_delivery
 from pipelines.adapters.inbox import Inbox
 from pipelines.adapters.ledger import Ledger, Promotion
 from pipelines.adapters.ledger_tables import TASK_EVENTS
@@ -41,7 +42,7 @@ def route_now(config: Config) -> tuple[list[Ruling], RoutingResult]:
         recent = [*known.rulings, *rulings]
         return rulings, RoutingResult(
             headline=f"{len(known.unruled)} deliveries, {len(rulings)} rulings",
-            start=tuple(_run(config, ruling) for ruling in _unstarted(config, inbox, recent, now)),
+            start=tuple(_run(config, ledger, ruling) for ruling in _unstarted(config, inbox, recent, now)),
             tell=tuple(_notice(ruling) for ruling in _untold(config, ledger, recent, now)),
         )
 
@@ -104,16 +105,29 @@ def _untold(config: Config, ledger: Ledger, rulings: Sequence[Ruling], now: date
     return [ruling for ruling in rulings if ruling.action in TOLD and ruling.at > since]
 
 
-def _run(config: Config, ruling: Ruling) -> RunToStart:
+def _run(config: Config, ledger: Ledger, ruling: Ruling) -> RunToStart:
     cause = f"alert:{_short(ruling.names)}"
     conf = {"ruling": ruling.id, "traceparent": ruling.traceparent}
     if ruling.action is Action.RETRAIN:
-        conf["cause"] = cause
-        if config.ingest.source == GATEWAY:  # what the alert is about is in its journal by now: today so far
-            conf["night"] = str(ruling.at.date())
+        conf |= {"cause": cause} | _night(config, ledger, ruling.at.date())
     else:
         conf |= {"actor": cause, "reason": ruling.reason[:500]}
     return RunToStart(dag_id=ruling.dag_id, dag_run_id=ruling.dag_run_id, conf=conf)
+
+
+def _night(config: Config, ledger: Ledger, today: date) -> dict[str, str]:
+    """Whose interactions hold what an alert is about; nothing said is the last day that has ended.
+
+    From the gateway's journal it is today so far; last night where that is still to be read, as the
+    schedule comes later, and then finds it done. The sample's days are not the calendar's.
+    """
+    if config.ingest.source == GATEWAY:
+        yesterday = today - timedelta(days=1)
+        is_due = bool(config.schedule) and awaits_delivery(config.home, yesterday)
+        return {"night": str(yesterday if is_due else today)}
+    if config.ingest.is_sample:
+        return {"night": str(config.sample.next_night(decision.night for decision in ledger.decisions()))}
+    return {}
 
 
 def _notice(ruling: Ruling) -> Notice:

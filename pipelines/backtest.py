@@ -5,15 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
 
 from pipelines.adapters.ledger import Decision, Ledger
-from pipelines.config import Config, load_config, parse_override
-from pipelines.errors import ConfigError, InputError
-from pipelines.policy.backtest import UNKNOWN, Flip, Replay, not_replayed, replay
+from pipelines.config import Config, load_config, refused
+from pipelines.contract import Manifest
+from pipelines.errors import InputError
+from pipelines.policy.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
 from pipelines.runner import Run
+
+Sections = Mapping[str, Mapping[str, Any]]  # section -> key -> value
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,13 @@ class Night:
 
     run_id: str
     answer: Replay | None
-    note: str
+    note: str = ""
+    unreplayed: tuple[str, ...] = ()
 
 
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
     """Replay and print. Raises InputError when no night was decided in the given days."""
-    policy = load_policy(args, config)
+    changes = load_policy(args, config)
     decisions = [
         decision
         for decision in Ledger(config.path(config.ledger_url)).decisions()
@@ -37,38 +45,58 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
         raise InputError(
             "decided nights", "none in these days", "See `.venv/bin/python -m pipelines status`."
         )
-    nights = [again(decision, config, policy) for decision in decisions]
-    unreplayed = not_replayed(config, policy)
+    nights = [again(decision, config, changes) for decision in decisions]
+    unreplayed = sorted({change for night in nights for change in night.unreplayed})
     print(_json(args.policy, nights, unreplayed) if args.json else _text(nights, unreplayed))
     return 0
 
 
-def load_policy(args: argparse.Namespace, config: Config) -> Config:
-    """The settings to replay under. Raises ConfigError."""
+def load_policy(args: argparse.Namespace, config: Config) -> Sections:
+    """The settings to replay under: of a whole profile all sections, else those named. Raises ConfigError."""
     try:
         changes = tomllib.loads(Path(args.policy).read_text(encoding="utf-8"))
     except (FileNotFoundError, tomllib.TOMLDecodeError):
         changes = {"profile": ""}  # load_config says what is wrong
     if "profile" in changes:
-        return load_config(args.policy, config.home)
-    dotted = {f"{name}.{key}": value for name, section in changes.items() for key, value in section.items()}
+        whole = load_config(args.policy, config.home).model_dump(mode="json", by_alias=True)
+        sections = {name: keys for name, keys in whole.items() if isinstance(keys, dict)}
+        of_the_policy = {key: value for key, value in sections["decide"].items() if key not in OF_A_RUN}
+        return sections | {"decide": of_the_policy}
     try:
-        return load_config(args.config, config.home, dict(map(parse_override, args.set)) | dotted)
-    except ConfigError as error:
-        raise ConfigError(
-            f"settings of {args.config} in {args.policy}", error.found, error.next_step
-        ) from error
+        overlaid(config, changes)
+    except ValidationError as error:
+        raise refused(args.policy, error) from error
+    return changes
 
 
-def again(decision: Decision, config: Config, policy: Config) -> Night:
-    """One night again, if its manifests are still those that the ledger signed for."""
+def overlaid(config: Config, changes: Sections) -> Config:
+    """`config` with these keys changed. Raises ValidationError."""
+    data = config.model_dump(mode="json", by_alias=True)
+    for name, keys in changes.items():
+        both = isinstance(data.get(name), dict) and isinstance(keys, dict)
+        data[name] = {**data[name], **keys} if both else keys
+    return Config.model_validate(data)
+
+
+def again(decision: Decision, config: Config, changes: Sections) -> Night:
+    """One night again under its own settings and these changes, if its manifests are those signed for."""
     manifests = Run(f"{config.home}/runs/{decision.run_id}").manifests()
     found = {step: manifest.digest for step, manifest in manifests.items() if step in decision.evidence}
     if found != decision.evidence:
         wrong = next(step for step, digest in decision.evidence.items() if found.get(step) != digest)
         return Night(decision.run_id, None, f"the manifest of {wrong} is gone or is not the one recorded")
-    answer = replay({step: manifests[step] for step in decision.evidence}, policy)
-    return Night(decision.run_id, answer, "")
+    signed = {step: manifests[step] for step in decision.evidence}
+    try:
+        recorded = overlaid(config, _recorded(signed))
+        policy = overlaid(recorded, changes)
+    except ValidationError as error:
+        return Night(decision.run_id, None, f"its settings: {refused('the record', error).found}")
+    return Night(decision.run_id, replay(signed, policy), unreplayed=tuple(not_replayed(recorded, policy)))
+
+
+def _recorded(manifests: Mapping[str, Manifest]) -> Sections:
+    """What the steps ran under; nothing for nights of a version that did not write it down."""
+    return {name: keys for one in manifests.values() for name, keys in (one.settings or {}).items()}
 
 
 def _summary(nights: list[Night]) -> dict[str, int]:

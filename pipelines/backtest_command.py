@@ -9,7 +9,9 @@ from typing import Any
 from pipelines.config import Config
 
 HELP = "replay stored nights' decisions under another policy and show which flip"
-POLICY_HELP = "a whole profile, or (without `profile`) only the sections and keys that differ from --config"
+POLICY_HELP = (
+    "a whole profile, or (without `profile`) only what differs from the settings each night ran under"
+)
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -102,9 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--from", dest="first", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
     command.add_argument("--to", dest="last", type=date.fromisoformat, required=True, metavar="YYYY-MM-DD")
     command.add_argument(
-        "--with-sample", action="store_true", help="lay out the sample workload of each night first"
-    )
-    command.add_argument(
         "--attempt", type=int, default=1, help="count up to run nights again that are decided (1)"
     )
     command.set_defaults(run=_nights)
@@ -156,10 +153,10 @@ def _prepare(args: argparse.Namespace, config: Config) -> int:
 
 def _sample(args: argparse.Namespace, config: Config) -> int:
     from pipelines.adapters.ledger import Ledger
-    from pipelines.sample import next_night, write_night
+    from pipelines.sample import write_night
 
     decided = (decision.night for decision in Ledger(config.path(config.ledger_url)).decisions())
-    night = args.night or next_night(decided, config)
+    night = args.night or config.sample.next_night(decided)
     write_night(config, night)
     print(night, flush=True)
     return 0

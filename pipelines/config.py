@@ -6,6 +6,7 @@ Units are in the names. Paths may hold `{home}` (the state folder) and `{night}`
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -62,6 +63,11 @@ class Sample(_Section):
 
     def has(self, night: date) -> bool:
         return self.first_night <= night <= self.last_night
+
+    def next_night(self, decided: Iterable[date]) -> date:
+        """The night after the last decided one of the sample; its first where none is."""
+        ours = [night for night in decided if self.has(night)]
+        return max(ours, default=self.first_night - timedelta(days=1)) + timedelta(days=1)
 
 
 class Ingest(_Section):
@@ -447,13 +453,18 @@ def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | 
     try:
         return Config.model_validate({**data, "home": str(home)})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"valid settings in {path}",
-            f"{where}: {'no such setting' if first['type'] == 'extra_forbidden' else first['msg']}",
-            "See pipelines/config.py for every setting.",
-        ) from error
+        raise refused(path, error) from error
+
+
+def refused(path: str | Path, error: ValidationError) -> ConfigError:
+    """Every setting that is wrong, in words."""
+    found = [
+        f"{'.'.join(map(str, one['loc']))}: "
+        + ("no such setting" if one["type"] == "extra_forbidden" else one["msg"])
+        for one in error.errors()
+    ]
+    next_step = "See pipelines/config.py for every setting."
+    return ConfigError(f"valid settings in {path}", "; ".join(found), next_step)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

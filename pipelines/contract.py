@@ -89,6 +89,7 @@ class Manifest(_Frozen):
     metrics: dict[str, Metric]
     facts: dict[str, Any] = Field(description="structured details for later steps and the report")
     readings: dict[str, Any] = Field(description="like facts, but read off a clock: another run differs")
+    settings: dict[str, Any] | None = Field(None, description="section by section; older ones have none")
     seed: int
     code_digest: str
     lock_digest: str
@@ -98,7 +99,8 @@ class Manifest(_Frozen):
     @property
     def digest(self) -> str:
         """sha256 of all but usage, readings and commit: equal work has an equal digest."""
-        return digest_of(self.model_dump(mode="json", exclude={"usage", "readings", "git_commit"}))
+        left_out = {"usage", "readings", "git_commit"} | ({"settings"} if self.settings is None else set())
+        return digest_of(self.model_dump(mode="json", exclude=left_out))
 
 
 class StepResult(_Frozen):

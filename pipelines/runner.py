@@ -181,11 +181,12 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
         context = Context(run, step, config, inputs, "", Path())
         externals = module.external_inputs(context)
         digests = {**{name: manifest.digest for name, manifest in inputs.items()}, **externals}
-        identity = fingerprint(step, _settings(module, config), digests, code_digest())
+        settings = _settings(module, config)
+        identity = fingerprint(step, {"seed": config.seed, **settings}, digests, code_digest())
         if existing and existing.fingerprint == identity and not rerun:
             return _result(run, existing, clock.started, reused=True)
         context = Context(run, step, config, inputs, identity, run.folder.work_folder(step))
-        manifest = _execute(module, context, digests, clock)
+        manifest = _execute(module, context, settings, digests, clock)
         return _result(run, manifest, clock.started, reused=False)
 
 
@@ -215,10 +216,12 @@ def _read_inputs(run: Run, step: str) -> dict[str, Manifest]:
 
 def _settings(module: ModuleType, config: Config) -> dict[str, Any]:
     every = config.model_dump(mode="json", by_alias=True)
-    return {"seed": config.seed, **{section: every[section] for section in module.SETTINGS}}
+    return {section: every[section] for section in module.SETTINGS}
 
 
-def _execute(module: ModuleType, context: Context, digests: dict[str, str], clock: _Clock) -> Manifest:
+def _execute(
+    module: ModuleType, context: Context, settings: dict[str, Any], digests: dict[str, str], clock: _Clock
+) -> Manifest:
     outcome: Outcome = module.run(context)
     outputs = _digest_outputs(context.out, outcome.outputs)
     usage = Usage(
@@ -241,6 +244,7 @@ def _execute(module: ModuleType, context: Context, digests: dict[str, str], cloc
         metrics={name: Metric(value=value, unit=unit) for name, (value, unit) in outcome.metrics.items()},
         facts=json.loads(json.dumps(outcome.facts, allow_nan=False)),
         readings=json.loads(json.dumps(outcome.readings, allow_nan=False)),
+        settings=settings,
         seed=context.config.seed,
         code_digest=code_digest(),
         lock_digest=lock_digest(),

@@ -87,11 +87,12 @@ def write_night(config: Config, night: date) -> Path:
         raise InputError(
             f"a night of the sample, {config.sample.first_night} to {config.sample.last_night}",
             str(night),
-            "Start afresh with another NIGHTSHIFT_HOME, or set ingest.source to your own log.",
+            "Name one of these, take another NIGHTSHIFT_HOME, or set ingest.source to your own log.",
         )
     path = Path(config.home) / "sample" / "interactions" / f"dt={night}" / "part.parquet"
     if path.exists():
         return path
+    log.info("sample: the model in production answers the questions of %s", night)
     number = (night - config.sample.first_night).days
     items = plan(questions(config.task.labels), config.sample).nights[number]
     rows = _answered(config, night, items)
@@ -100,12 +101,6 @@ def write_night(config: Config, night: date) -> Path:
     write_parquet(work, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)
     os.replace(work, path)
     return path
-
-
-def next_night(decided: Iterable[date], config: Config) -> date:
-    """The night after the last decided one of the sample; its first where none is."""
-    ours = [night for night in decided if config.sample.has(night)]
-    return max(ours, default=config.sample.first_night - timedelta(days=1)) + timedelta(days=1)
 
 
 def questions(labels: Iterable[str]) -> dict[str, list[str]]:

@@ -32,6 +32,7 @@ from pipelines.policy.alerts import (
 
 NAMED = sa.func.json_each(RULINGS.c.triggers).table_valued("value")
 UNRULED = TRIGGERS.c.id.not_in(sa.select(NAMED.c.value).select_from(RULINGS.join(NAMED, sa.true())))
+ALL_SILENCES = sa.select(SILENCES).order_by(SILENCES.c.at)
 
 
 class Inbox:
@@ -90,7 +91,8 @@ class Inbox:
     def rulings(self, since: datetime, alerts: Mapping[str, Sequence[Alert]]) -> list[Ruling]:
         """Rulings since then, oldest first; `alerts` are those of each delivery, by its id."""
         query = sa.select(RULINGS).where(RULINGS.c.at >= _text(since)).order_by(RULINGS.c.at, RULINGS.c.id)
-        return [_ruling(row, alerts) for row in self._ledger.rows(query)]
+        silences = self._ledger.rows(ALL_SILENCES)
+        return [_ruling(row, alerts, _in_force(silences, row["at"])) for row in self._ledger.rows(query)]
 
     def began(self, dag_run_ids: Iterable[str]) -> set[str]:
         """Which of these runs left a trace in the task history."""
@@ -109,12 +111,7 @@ class Inbox:
 
     def silences(self, now: datetime) -> list[Silence]:
         """Those in force. For the same matchers the newest row counts, so a silence can be ended early."""
-        newest = {row["matchers"]: row for row in self._ledger.rows(sa.select(SILENCES).order_by("at"))}
-        found = (
-            Silence(json.loads(row["matchers"]), _time(row["until"]), row["actor"], row["reason"])
-            for row in newest.values()
-        )
-        return [silence for silence in found if silence.until > now]
+        return _in_force(self._ledger.rows(ALL_SILENCES), _text(now))
 
 
 def delivery_row(
@@ -185,10 +182,24 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
     return Delivery(row["id"], _time(row["received_at"]), alerts, row["traceparent"])
 
 
-def _ruling(row: Mapping[str, Any], alerts: Mapping[str, Sequence[Alert]]) -> Ruling:
+def _in_force(rows: Iterable[Mapping[str, Any]], at: str) -> list[Silence]:
+    """Silences at that time, of rows in order of time."""
+    newest = {row["matchers"]: row for row in rows if row["at"] <= at}
+    return [
+        Silence(json.loads(row["matchers"]), _time(row["until"]), row["actor"], row["reason"])
+        for row in newest.values()
+        if row["until"] > at
+    ]
+
+
+def _ruling(
+    row: Mapping[str, Any], alerts: Mapping[str, Sequence[Alert]], silences: Sequence[Silence]
+) -> Ruling:
+    """As it was made: resolved, `info` and then silenced alerts of its deliveries were not acted on."""
     triggers, cause = tuple(json.loads(row["triggers"])), Cause(row["cause"])
     told = (alert for trigger in triggers for alert in alerts.get(trigger, ()) if alert.cause is cause)
-    acted_on = each_once(alert for alert in told if alert.ends_at is None and alert.severity != INFO)
+    loud = (alert for alert in told if alert.ends_at is None and alert.severity != INFO)
+    acted_on = each_once(alert for alert in loud if not any(silence.covers(alert) for silence in silences))
     return Ruling(
         at=_time(row["at"]),
         cause=cause,

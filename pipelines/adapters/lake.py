@@ -27,6 +27,7 @@ from pipelines.contract import digest_of
 from pipelines.schema import COLUMNS, SCHEMA
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
+ROW = "* EXCLUDE (filename), CAST(regexp_extract(filename, 'delivery=([0-9-]+)', 1) AS DATE) AS delivered"
 
 
 @contextmanager
@@ -78,20 +79,19 @@ class Lake:
         found = self._fs.glob(f"{self._base}/dt=*/delivery=*.parquet")
         return sorted((*_dates_of(path), path) for path in found)
 
-    def files(self, first: date, last: date, as_of: date) -> list[str]:
-        """Paths of the files with rows of the days first..last that were delivered by `as_of`."""
+    def files(self, first: date, last: date, as_of: date, since: date = date.min) -> list[str]:
+        """Paths of the files with rows of the days first..last that the nights since..as_of delivered."""
         found = self._deliveries()
-        return [path for day, delivery, path in found if first <= day <= last and delivery <= as_of]
+        return [path for day, night, path in found if first <= day <= last and since <= night <= as_of]
 
     def days(self, as_of: date) -> list[date]:
         """The days that have rows, sorted."""
         return sorted({day for day, delivery, _ in self._deliveries() if delivery <= as_of})
 
-    def digest(self, first: date, last: date, as_of: date) -> str:
+    def digest(self, first: date, last: date, as_of: date, since: date = date.min) -> str:
         """sha256 over the bytes of every file that such a reading sees."""
-        return digest_of(
-            {path.removeprefix(self._base): self._sha256(path) for path in self.files(first, last, as_of)}
-        )
+        files = self.files(first, last, as_of, since)
+        return digest_of({path.removeprefix(self._base): self._sha256(path) for path in files})
 
     def interactions(
         self, first: date, last: date, as_of: date, columns: list[str] | None = None
@@ -102,14 +102,18 @@ class Lake:
         table = self.query(f"SELECT {listed} FROM interactions ORDER BY ts, request_id", first, last, as_of)
         return table.cast(pa.schema([SCHEMA.field(name) for name in wanted]))
 
-    def query(self, sql: str, first: date, last: date, as_of: date) -> pa.Table:
-        """Run SQL over a view named `interactions`, so that aggregates never load the texts."""
-        files = self.files(first, last, as_of)
+    def query(self, sql: str, first: date, last: date, as_of: date, since: date = date.min) -> pa.Table:
+        """Run SQL over a view named `interactions`, so that aggregates never load the texts.
+
+        Beside the columns of the schema it has `delivered`, the night that brought the row.
+        """
+        files = self.files(first, last, as_of, since)
         with connect(self._memory_mib) as connection:
             if files:
                 connection.sql(f"CREATE VIEW interactions AS {self.scan(connection, files)}")
             else:
-                connection.register("interactions", SCHEMA.empty_table())
+                none = SCHEMA.append(pa.field("delivered", pa.date32())).empty_table()
+                connection.register("interactions", none)
             return connection.sql(sql).to_arrow_table()
 
     def scan(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
@@ -124,11 +128,11 @@ class Lake:
         folders = [path.rsplit("/", 1)[0] for path in files]
         later = [path for i, path in enumerate(files) if folders.index(folders[i]) < i]
         if not later:
-            return f"SELECT * EXCLUDE (filename) FROM {every}"
+            return f"SELECT {ROW} FROM {every}"
         newer = f"read_parquet({as_sql_list(later)}, hive_partitioning = false, filename = true)"
         again = "newer.request_id = kept.request_id AND newer.filename > kept.filename"
         replaced = f"SELECT 1 FROM {newer} AS newer WHERE {again}"
-        return f"SELECT * EXCLUDE (filename) FROM {every} AS kept WHERE NOT EXISTS ({replaced})"
+        return f"SELECT {ROW} FROM {every} AS kept WHERE NOT EXISTS ({replaced})"
 
     def publish(self, night: date, rows: pa.Table | Iterable[pa.RecordBatch]) -> dict[date, int]:
         """Put the rows that `night` delivered into their days; returns rows a day.

@@ -23,15 +23,12 @@ from pipelines.contract import NIGHTLY, Manifest, Verdict
 from pipelines.policy import drift as drift_policy
 from pipelines.policy import gate as gate_policy
 from pipelines.policy.decide import Answer, Situation, decide
+from pipelines.policy.gate import Row
 from pipelines.policy.outcome import OUTCOMES, outcome_of
 
 UNKNOWN = "unknown"
 REPLAYED = {"drift.alpha", "drift.min_rows"}
-OF_A_RUN = {
-    "decide.force",
-    "decide.cause",
-    "decide.ruling",
-}  # a trigger sets these; the recorded ones are kept
+OF_A_RUN = {"force", "cause", "ruling"}  # of `decide`: a trigger sets these; the recorded ones are kept
 NEED_WORK = (
     "model", "task", "ingest", "validate", "features", "drift", "curate", "train", "evaluate", "fairness",
     "safety", "register",
@@ -100,7 +97,8 @@ def not_replayed(recorded: Config, policy: Config) -> list[str]:
         for key, value in before[section].items()
         if value != now[section][key]
     }
-    told = {key for key in differing if key.startswith("decide.")} - OF_A_RUN | REPLAYED
+    of_a_run = {f"decide.{key}" for key in OF_A_RUN}
+    told = {key for key in differing if key.startswith("decide.")} - of_a_run | REPLAYED
     return [f"{key}: {old} -> {new}" for key, (old, new) in sorted(differing.items()) if key not in told]
 
 
@@ -174,9 +172,17 @@ def _after_training(
         return Replay(ended, ended, tuple(flips))
     before = {row["check"]: (row["answer"], row["blocks"]) for row in gate.facts["rows"]}
     changed = [row for row in rows if before.get(row.check) != (row.answer, row.blocks)]
-    why = "; ".join(f"{row.check}: {row.answer} ({row.detail})" for row in changed)
+    why = "; ".join(_told(row) for row in changed)
     flips.append(Flip("gate", gate.verdict, verdict, why))
     return Replay(ended, OUTCOMES.get(verdict, "trained"), tuple(flips))
+
+
+def _told(row: Row) -> str:
+    if row.value is None or row.limit is None:
+        return f"{row.check}: {row.answer} ({row.detail})"
+    interval = "" if row.low is None else f" [{row.low:.3g}, {row.high:.3g}]"
+    told = f"{row.value:.3g}{interval} where the limit is {row.limit:g}"
+    return f"{row.check}: {row.answer}, {told} ({row.detail})"
 
 
 def _said(drift: bool) -> str:

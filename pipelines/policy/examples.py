@@ -57,8 +57,8 @@ def dataset_card(night: date, facts: Mapping[str, Any]) -> str:
     lines = [
         f"# Training set of {night}",
         "",
-        f"New feedback of {facts['window']['first']} to {facts['window']['last']}, and replay from "
-        f"{len(facts['replay_nights'])} earlier nights. Questions and free text are redacted, labels not.",
+        f"New feedback, delivered in the nights {facts['window']['first']} to {facts['window']['last']}, and "
+        f"replay from {len(facts['replay_nights'])} days. Questions and free text are redacted, labels not.",
         "",
     ]
     for part in ("new", "replay"):

@@ -1,7 +1,7 @@
 """Corrections and liked answers become training chats: clean, without personal data, with replay.
 
-New rows are those of the days since the last training. Nothing that evaluation asks is trained on:
-neither the frozen suite, nor what is close to it, nor the holdout that each night keeps back.
+New rows are those delivered since the last training, whatever day they belong to. Nothing that evaluation
+asks is trained on: neither the frozen suite, nor what is close to it, nor the holdout of each night.
 """
 
 from __future__ import annotations
@@ -43,9 +43,8 @@ log = logging.getLogger("nightshift")
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    lake = _lake(ctx)
-    first = min([*lake.days(as_of=ctx.night), ctx.night])
-    return {"lake": lake.digest(first, ctx.night, as_of=ctx.night), "suite": sha256_of(_suite_file(ctx))}
+    lake = _lake(ctx).digest(date.min, ctx.night, as_of=ctx.night)
+    return {"lake": lake, "suite": sha256_of(_suite_file(ctx))}
 
 
 def run(ctx: Context) -> Outcome:
@@ -56,8 +55,7 @@ def run(ctx: Context) -> Outcome:
     )
     first = date.fromisoformat(ctx.inputs["decide"].facts["window"]["first"])
     new = _clean(ctx, _read(ctx, first, ctx.night), suite, near)
-    oldest = min([*_lake(ctx).days(as_of=ctx.night), first])
-    replay = _clean(ctx, _read(ctx, oldest, first - timedelta(days=1)), suite, near)
+    replay = _clean(ctx, _read(ctx, date.min, first - timedelta(days=1)), suite, near)
     replay = replay.without(near.matching(_prompts(replay.rows), _prompts(new.rows)), "asked_again")
     log.info("curate: %d new and %d earlier rows are fit for training", len(new.rows), len(replay.rows))
 

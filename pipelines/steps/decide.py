@@ -8,10 +8,10 @@ from typing import Any
 from pipelines.adapters.aliases import in_production
 from pipelines.adapters.feedback_log import feedback_counts
 from pipelines.adapters.lake import Lake
-from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.ledger import Decision, Ledger
 from pipelines.alerts import data_faults
 from pipelines.contract import digest_of
-from pipelines.policy.decide import Situation, decide
+from pipelines.policy.decide import ALERT, Situation, decide
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("decide",)
@@ -23,7 +23,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     first = date.fromisoformat(_nights(ctx)["first"])
     return {
         "baseline": digest_of(_baseline(ctx)),
-        "lake": _lake(ctx).digest(first, ctx.night, as_of=ctx.night),
+        "lake": _lake(ctx).digest(date.min, ctx.night, as_of=ctx.night, since=first),
         "ledger": digest_of({**_nights(ctx), "cpu_hours_30d": _cpu_hours(ctx), "faults": _faults(ctx)}),
     }
 
@@ -69,13 +69,23 @@ def run(ctx: Context) -> Outcome:
 
 
 def _nights(ctx: Context) -> dict[str, Any]:
-    """The first night whose feedback is new, and how many nights ago the last training was."""
-    trained = [d.night for d in _ledger(ctx).decisions(before=ctx.night) if d.outcome in TRAINED]
+    """The first night whose delivery is new, and how many nights ago the last training was."""
+    known = _ledger(ctx).decisions(before=ctx.night + timedelta(days=1))
+    trained = [d.night for d in known if d.outcome in TRAINED and _came_before(ctx, d)]
     if trained:
         last = max(trained)
         return {"first": str(last + timedelta(days=1)), "since_training": (ctx.night - last).days}
     days = _lake(ctx).days(as_of=ctx.night)
     return {"first": str(min([*days, ctx.night])), "since_training": None}
+
+
+def _came_before(ctx: Context, decision: Decision) -> bool:
+    """Of an earlier night; or of this one, for an alert: its training learned what this delivery holds.
+
+    Another attempt at a night is asked for by a person, so what the night's first run trained is no bar.
+    """
+    for_an_alert = str(decision.facts["cause"]).startswith(ALERT)
+    return decision.night < ctx.night or (for_an_alert and decision.run_id != ctx.run.run_id)
 
 
 def _baseline(ctx: Context) -> dict[str, Any]:

@@ -43,7 +43,6 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, names = ctx.config.ingest, delivery.names(_source(ctx))
     if not names:
-        _refuse_unmade_sample(ctx)
         return _hold(f"no delivery: nothing at {_source(ctx)}", "No file: is the night's log written yet?")
     with _work_folder(ctx) as work, connect(settings.memory_mib, work) as connection:
         try:
@@ -71,24 +70,16 @@ def run(ctx: Context) -> Outcome:
     )
 
 
-def _refuse_unmade_sample(ctx: Context) -> None:
-    """A sample night that nobody laid out is no missing log: nothing about it should be on record."""
-    if ctx.config.ingest.is_sample:
-        raise InputError(
-            f"the sample's night {ctx.night}, laid out",
-            "none",
-            "Run `make nightly` for the next one, "
-            f"`.venv/bin/python -m pipelines sample --night {ctx.night}` for it."
-            if ctx.config.sample.has(ctx.night)
-            else "That day is not one of the sample's: `make nightly` takes its next night.",
-        )
-
-
 def _source(ctx: Context) -> str:
-    """Where the delivery lies; the gateway's is made here, once."""
+    """Where the delivery lies; the gateway's and the sample's are made here, once."""
     if ctx.config.ingest.source == GATEWAY:
         return str(deliver(ctx.config, ctx.night))
-    return ctx.config.path(ctx.config.ingest.source, ctx.night)
+    source = ctx.config.path(ctx.config.ingest.source, ctx.night)
+    if ctx.config.ingest.is_sample and not delivery.names(source):
+        from pipelines.sample import write_night  # brings the model along, so only where it has to answer
+
+        write_night(ctx.config, ctx.night)
+    return source
 
 
 def _lake(ctx: Context) -> Lake:

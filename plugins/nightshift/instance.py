@@ -33,6 +33,7 @@ MIN_FREE_GIB = 3
 START_LIMIT_S = 180
 STOP_GRACE_S = 8.0
 ENDED = "ended on its own:"
+SCHEDULER = "scheduler"
 
 
 @dataclass(frozen=True)
@@ -129,22 +130,25 @@ def stop(instance: Instance) -> None:
 
 
 def guard(settings: Settings, port: int, mlflow_port: int) -> int:
-    """Run the servers until one of them ends or a signal comes. Exit status 0 when told to stop."""
+    """Run the servers until one of them ends or a signal comes. Exit status 0 when told to stop.
+
+    The scheduler comes last: what it starts fails where the API server does not answer yet.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     adopt_orphans()
     with _holding_lock(settings):
-        _state_file(settings).write_text(json.dumps(asdict(Instance(os.getpid(), port, mlflow_port))))
+        instance = Instance(os.getpid(), port, mlflow_port)
+        _state_file(settings).write_text(json.dumps(asdict(instance)))
+        commands = _commands(settings, port, mlflow_port)
         try:
-            servers = {
-                name: _server(name, words) for name, words in _commands(settings, port, mlflow_port).items()
-            }
+            servers = {name: _server(name, commands[name]) for name in commands if name != SCHEDULER}
             while all(server.poll() is None for server in servers.values()):
+                if SCHEDULER not in servers and _healthy(instance):
+                    servers[SCHEDULER] = _server(SCHEDULER, commands[SCHEDULER])
                 time.sleep(0.2)
-            print(
-                f"ended: {[name for name, server in servers.items() if server.poll() is not None]}",
-                flush=True,
-            )
+            ended = [name for name, server in servers.items() if server.poll() is not None]
+            print(ENDED, ", ".join(ended), flush=True)
             return 1
         except KeyboardInterrupt:
             return 0
@@ -160,7 +164,7 @@ def _commands(settings: Settings, port: int, mlflow_port: int) -> dict[str, list
     commands = {
         "api-server": [*airflow, "api-server", "--host", HOST, "--port", str(port), "--workers", "1"],
         # Without its log server, which listens on every interface; the API server reads the files itself.
-        "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
+        SCHEDULER: [*airflow, "scheduler", "--skip-serve-logs"],
         "dag-processor": [*airflow, "dag-processor"],
         "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],  # watches the inbox of alerts
     }

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from nightshift.page_airflow import DAGS, FAILING
 from nightshift.page_model import Read
 from nightshift.page_rollout import Answered
 from nightshift.settings import Settings
+from pipelines.config import Config
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -61,6 +62,7 @@ def read_all(
         stages=[(stage.name, stage.weight) for stage in config.promote.stages],
         **ledger,
         alert_expires_s=config.alerts.expires_s,
+        sample_night=_sample_night(config, ledger["decisions"]),
         answered=_answered(config.home, ledger["promotions"]),
         judge=page_airflow.judge(session, ledger["promotions"]) if "promote" in seen else None,
         approvals=page_airflow.approvals(session, seen),
@@ -74,6 +76,11 @@ def read_all(
         root=root,
         mlflow=machine.mlflow_url if machine and machine.mlflow_port else remote.rstrip("/"),
     )
+
+
+def _sample_night(config: Config, decisions: Sequence[Mapping[str, Any]]) -> str:
+    night = config.sample.next_night(date.fromisoformat(row["night"]) for row in decisions)
+    return str(night) if config.ingest.is_sample and config.sample.has(night) else ""
 
 
 def read_ledger(url: str) -> dict[str, list[dict[str, Any]]]:

@@ -41,6 +41,7 @@ class Read:
     watches: Sequence[Row] = ()
     silences: Sequence[Row] = ()
     alert_expires_s: float = 86_400
+    sample_night: str = ""  # the next one, where the sample is read
     answered: Sequence[Answered] = ()
     judge: Row | None = None
     approvals: Sequence[Row] = ()
@@ -88,6 +89,7 @@ def page_model(read: Read) -> dict[str, Any]:
             dag: {"allowed": dag in read.allowed, "paused": dag in read.paused}
             for dag in ("nightly_retrain", "promote", "rollback")
         },
+        "sample_night": read.sample_night,
         "root": read.root,
         "mlflow": read.mlflow,
     }

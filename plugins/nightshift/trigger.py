@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import Param
 
+from pipelines.config import Config
 from pipelines.contract import run_id_for
 
 # The form's field -> the setting it overrides, when it was filled in.
@@ -22,15 +23,17 @@ OVERRIDES = {
 }
 
 
-def params() -> dict[str, Param]:
+def params(config: Config) -> dict[str, Param]:
     """The trigger form of `nightly_retrain`; a value of another type or range is refused."""
+    sample = config.sample if config.ingest.is_sample else None
+    days = f" The sample's are {sample.first_night} to {sample.last_night}." if sample else ""
     return {
         "night": Param(
             None,
             type=["null", "string"],
             format="date",
             title="Night",
-            description="The day whose interactions are read. Empty: the last day that has ended (UTC).",
+            description=f"Whose interactions are read. Empty: the last day that has ended (UTC).{days}",
         ),
         "force": Param(
             False, type="boolean", title="Force", description="Train even if nothing calls for it."

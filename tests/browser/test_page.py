@@ -149,6 +149,7 @@ def test_a_paused_dag_says_so_and_a_night_links_to_its_run(site, visit):
     frame = framed(page, site)
     frame.get_by_role("button", name="Run a night …").click()
     assert "is paused" in frame.locator("#ask-nightly_retrain").inner_text()
+    assert frame.locator("input[name=night]").input_value() == "2026-01-02", "the next of the sample"
     frame.locator("input[name=night]").fill("2026-01-01")
     frame.get_by_role("button", name="Run", exact=True).click()
     frame.get_by_role("link", name="See the run").wait_for()

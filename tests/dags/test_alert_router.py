@@ -115,7 +115,7 @@ def test_route_returns_the_runs_to_start_and_tells_people(settings):
     told = [json.loads(line) for line in (settings.home / "notices.jsonl").read_text().splitlines()]
     assert [notice["subject"] for notice in told] == ["Alert (operations): Disk"]
     assert told[0]["text"].endswith("a person should look.\nwarning Disk | pod=a | Look.")
-    taken = params()
+    taken = params(settings.config)
     assert all(
         taken[name].resolve(start["conf"][name]) == start["conf"][name] for name in ("cause", "ruling")
     )

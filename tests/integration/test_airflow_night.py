@@ -195,6 +195,17 @@ def test_up_says_that_a_port_is_taken(tmp_path):
     assert f"Expected port {port} to be free. Found Address already in use." in done.stderr
 
 
+def test_a_server_that_cannot_run_is_named(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = make_settings(home)
+    local.setup(settings)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(MachineError, match="Found ended on its own: api-server"):
+            machine.start(settings, taken.getsockname()[1], mlflow_port=0, attached=True)
+
+
 def test_down_without_up_and_a_stale_file(tmp_path):
     home = tmp_path / "home"
     home.mkdir()

@@ -29,7 +29,7 @@ from pipelines.adapters.ledger_tables import TRIGGERS  # noqa: E402
 from pipelines.alerts import data_faults, route_now  # noqa: E402
 from pipelines.cli import main  # noqa: E402
 from pipelines.config import load_config  # noqa: E402
-from pipelines.policy.alerts import Action, Cause  # noqa: E402
+from pipelines.policy.alerts import Action, Cause, Silence  # noqa: E402
 from pipelines.policy.route import Adapter, Route  # noqa: E402
 
 PROFILE = 'profile = "test"\n[alerts]\nmax_body_bytes = 100_000\nlock_wait_s = 0.3\nbody_timeout_s = 1\n'
@@ -344,7 +344,8 @@ def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, 
     assert [(r.cause, r.action, len(r.triggers)) for r in rulings] == [(Cause.DRIFT, Action.RETRAIN, 20)]
     (run,) = result.start
     assert (run.dag_id, run.dag_run_id) == ("nightly_retrain", f"alert__drift__{rulings[0].id}")
-    assert run.conf == {"cause": "alert:InputDrift", "ruling": rulings[0].id, "traceparent": TRACE}
+    asked = {"cause": "alert:InputDrift", "ruling": rulings[0].id, "traceparent": TRACE}
+    assert run.conf == {**asked, "night": "2026-01-01"}, "the next of the sample, which this profile reads"
     again, repeated = route_now(config)
     assert (again, repeated.start) == ([], result.start), "killed before the start, it is asked for again"
     ledger = Ledger(config.path(config.ledger_url))
@@ -356,18 +357,23 @@ def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, 
     assert ledger.verify() == len(stored(home)) + 1 + 2
 
 
-def test_people_hear_of_what_came_beside_another_as_resolved_or_info_once_it_fires(
+def test_people_hear_of_what_was_resolved_info_or_silenced_beside_another_once_it_counts(
     settings, port, home, bearer
 ):
+    inbox, now = Inbox(Ledger(f"sqlite:///{home}/ledger.db")), datetime.now(UTC)
+    inbox.add_silence(Silence({"name": "Muted"}, now + timedelta(hours=2), "ann", "known"), now)
     post(port, json.dumps({"alerts": [
         {"name": "Disk", "cause": "operations"},
         {"name": "Stuck", "cause": "operations", "status": "resolved"},
         {"name": "Full", "cause": "operations", "severity": "info"},
+        {"name": "Muted", "cause": "operations"},
     ]}).encode(), bearer)  # fmt: skip
     assert [r.names for r in route_now(settings.config)[0]] == [("Disk",)]
     for name in ("Stuck", "Full"):
         post(port, plain(name, "operations"), bearer)
         assert [r.action for r in route_now(settings.config)[0]] == [Action.PAGE]
+    inbox.add_silence(Silence({"name": "Muted"}, datetime.now(UTC), "ann", "over"), datetime.now(UTC))
+    assert [(r.action, "Muted" in r.names) for r in route_now(settings.config)[0]] == [(Action.PAGE, True)]
 
 
 def test_people_are_told_until_a_routing_under_airflow_has_ended(settings, port, home, bearer):

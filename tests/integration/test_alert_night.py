@@ -1,9 +1,10 @@
 """What an alert changes about a night: `decide` really runs, over a real lake, ledger and registry."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from gateway.deliver import deliver as deliver_journal
 from pipelines.adapters.inbox import Inbox, delivery_row
 from pipelines.adapters.lake import Lake
 from pipelines.adapters.ledger import Ledger
@@ -13,6 +14,7 @@ from pipelines.contract import Verdict
 from pipelines.runner import Run, run_step
 from tests.interactions import make_rows
 from tests.nightfall import finish
+from tests.watches import send
 
 pytestmark = pytest.mark.slow  # MLflow
 NIGHT = date(2026, 1, 1)
@@ -59,3 +61,51 @@ def test_a_night_asked_for_by_an_alert_trains_unless_a_data_fault_fires(config, 
     verdict, manifest = decide(config, home, "2026-01-01-alert", **asked)
     assert (verdict, manifest.facts["ruling"]) == (Verdict.PROCEED, start.conf["ruling"])
     assert "'InputDrift'" in manifest.reasons[0]
+
+
+def test_what_an_alert_trained_is_not_learned_again_by_the_night_that_was_due(config, home):
+    lake = Lake(f"{home}/lake", 512)
+    lake.publish(NIGHT, make_rows(NIGHT, 150, rating=-1, correction="Surgery"))
+    asked, ledger = {"cause": "alert:InputDrift"}, Ledger(f"sqlite:///{home}/ledger.db")
+    assert decide(config, home, "2026-01-01-alert", **asked)[0] is Verdict.PROCEED
+    record(ledger, "2026-01-01-alert", "alert:InputDrift")
+    verdict, manifest = decide(config, home, "2026-01-01")
+    assert (verdict, manifest.facts["nights_since_training"]) == (Verdict.SKIP, 0)
+    assert "since the last training" in manifest.reasons[0]
+
+    late = make_rows(
+        NIGHT, 120, seed=1, rating=-1, correction="Surgery"
+    )  # of the same day, but after the alert
+    lake.publish(NIGHT + timedelta(days=1), late)
+    verdict, manifest = decide(config, home, "2026-01-02")
+    assert (verdict, manifest.facts["new_corrections"]) == (Verdict.PROCEED, 120)
+
+
+def test_another_attempt_learns_what_the_first_did(config, home):
+    Lake(f"{home}/lake", 512).publish(NIGHT, make_rows(NIGHT, 150, rating=-1, correction="Surgery"))
+    record(Ledger(f"sqlite:///{home}/ledger.db"), "2026-01-01", "schedule")
+    assert decide(config, home, "2026-01-01-2")[0] is Verdict.PROCEED
+
+
+def test_an_alert_before_the_schedule_reads_the_night_that_is_due(config, home):
+    """Otherwise the alert's night would take its answers along, and leave it empty."""
+    now = datetime.now(UTC)
+    today, yesterday = now.date(), now.date() - timedelta(days=1)
+    config = config.model_copy(update={"ingest": config.ingest.model_copy(update={"source": "gateway"})})
+    no_schedule = config.model_copy(update={"schedule": ""})
+    a_day_ago = now - timedelta(days=1)
+    send(config, make_rows(yesterday, 1).to_pylist(), a_day_ago, a_day_ago)
+    deliver(home, "InputDrift", "drift")
+
+    def asked(settings):
+        return {start.conf["night"] for start in route_now(settings)[1].start}
+
+    assert asked(no_schedule) == {str(today)}, "no night is due"
+    assert asked(config) == {str(yesterday)}
+    deliver_journal(config, yesterday)
+    assert asked(config) == {str(today)}
+
+
+def record(ledger, run_id, cause):
+    document = {"run_id": run_id, "night": str(NIGHT), "outcome": "trained", "reasons": [], "evidence": {}}
+    ledger.add_decision(document | {"facts": {"cause": cause}}, "")

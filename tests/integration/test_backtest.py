@@ -102,6 +102,20 @@ def test_the_same_policy_flips_nothing(home, capsys, policy):
     assert found["not_replayed"] == []
 
 
+def test_a_partial_policy_changes_what_the_night_ran_under_not_what_the_profile_says_today(home, capsys):
+    profile = home.parent / "now.toml"
+    profile.write_text('profile = "test"\n[decide]\nmin_corrections = 20\n[train]\nepochs = 9\n')
+    try:
+        found, _ = backtest(home, capsys, "[gate]\nmin_improvement = 0.01\n")
+        assert found["summary"]["flipped"] == 0
+        assert found["not_replayed"] == []
+        found, nights = backtest(home, capsys, profile.read_text())
+        assert nights["2"]["replayed"] == "unknown"
+        assert [change for change in found["not_replayed"] if "decide" in change] == []
+    finally:
+        profile.write_text(PROFILE)
+
+
 def test_a_night_that_would_train_is_unknown_and_one_that_would_not_is_skipped(home, capsys):
     _, nights = backtest(home, capsys, "[decide]\nmin_corrections = 20\n")
     assert {day: night["replayed"] for day, night in nights.items()} == {
@@ -123,7 +137,8 @@ def test_the_gate_asks_again_with_other_margins(home, capsys):
     _, nights = backtest(home, capsys, "[gate]\nmin_improvement = 0.2\n")
     (flip,) = nights["1"]["flips"]
     assert (nights["1"]["replayed"], flip["decision"], flip["replayed"]) == ("rejected", "gate", "reject")
-    assert flip["why"].startswith("improvement: fail (240 items")
+    assert flip["why"].startswith("improvement: fail, 0.208 [")
+    assert "where the limit is 0.2 (240 items" in flip["why"]
     _, nights = backtest(home, capsys, "[gate]\nmin_improvement = -0.2\n")
     assert (nights["3"]["recorded"], nights["3"]["replayed"]) == ("rejected", "trained")
     assert nights["1"]["flips"] == []
@@ -171,7 +186,12 @@ def test_the_table_and_the_days_asked_for(home, capsys):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("[decide]\nmin_correction = 1", "no such setting"), ("[decide", "syntax error")]
+    ("text", "said"),
+    [
+        ("[decide]\nmin_correction = 1\n[gate]\nalpha = 2", "no such setting; gate.alpha: "),
+        ("seed = 'x'\nnowhere = 1\n[decide]\n", "nowhere: no such setting"),
+        ("[decide", "syntax error"),
+    ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(home, capsys, text, said):
     policy = home.parent / "wrong.toml"

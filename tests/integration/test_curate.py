@@ -26,6 +26,7 @@ from tests.questions import ask, night_of_questions, questions
 
 pytestmark = pytest.mark.slow
 NIGHT = date(2026, 1, 4)
+DAY = timedelta(days=1)
 LATE = datetime(2026, 1, 4, 23, 59, 59, tzinfo=UTC)
 SHARE = Curate().holdout_share
 
@@ -204,6 +205,19 @@ def test_too_few_examples_skip_the_night_in_words(tmp_path):
     outcome, _, _ = curated(tmp_path, config)
     assert outcome.verdict is Verdict.SKIP
     assert "5 new examples are left of 5 rows; 16 are needed" in outcome.reasons[0]
+
+
+def test_what_came_late_is_new_whatever_day_it_belongs_to(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, replay_share=0.5)
+    lake, (learned, corrected, late) = Lake(config.path(config.lake_root), 512), trainable(3, seed=9)
+    before = {"ts": datetime(2026, 1, 3, 12, tzinfo=UTC)}
+    unrated = {"rating": None, "correction": None}
+    lake.publish(NIGHT - DAY, pa.concat_tables([say(learned, **before), say(corrected, **before, **unrated)]))
+    lake.publish(NIGHT, pa.concat_tables([say(corrected, **before), say(late, **before)]))
+    write_suite(tmp_path, ["Something else entirely?"])
+    _, lines, _ = curated(tmp_path, config)
+    origins = {prompt_of(example["prompt"]): example["origin"] for example in lines["train"]}
+    assert origins == {learned: "replay", corrected: "tonight", late: "tonight"}
 
 
 def test_personal_data_never_reaches_the_training_set_but_labels_stay(tmp_path):

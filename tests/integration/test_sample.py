@@ -15,6 +15,7 @@ from pipelines.adapters.tracker import Tracker
 from pipelines.config import Model, load_config
 from pipelines.errors import InputError
 from pipelines.policy.route import Adapter, Route
+from pipelines.runner import Run, run_step
 from pipelines.sample import plan, prepare_model, prepare_suite, questions, write_night
 from pipelines.schema import SCHEMA
 from tests import tiny
@@ -58,6 +59,15 @@ def test_a_night_is_made_again_to_the_byte_and_never_rewritten(config):
     path.unlink()
     assert write_night(config, night_of(config, 1)).read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["part.parquet"]
+
+
+def test_a_night_that_nobody_laid_out_is_laid_out_where_it_is_read(config, home):
+    night = night_of(config, 1)
+    assert run_step("ingest", f"{home}/runs/{night}", config).verdict == "proceed"
+    accounted = Run(f"{home}/runs/{night}").manifest("ingest").facts
+    assert accounted["read"] == pq.read_table(write_night(config, night)).num_rows > 0
+    with pytest.raises(InputError, match="a night of the sample"):
+        run_step("ingest", f"{home}/runs/{night_of(config, 90)}", config)
 
 
 def test_feedback_follows_from_the_known_department(config):

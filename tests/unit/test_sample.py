@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.config import Sample, load_config
 from pipelines.errors import InputError
-from pipelines.sample import next_night, plan, questions, suite_rows
+from pipelines.sample import plan, questions, suite_rows
 
 CONFIG = load_config("config/demo.toml", "unused")
 
@@ -82,7 +82,8 @@ def test_suite_rows_hold_what_is_served(laid):
 
 
 def test_the_next_night_follows_the_last_decided_one():
-    first = CONFIG.sample.first_night
-    assert next_night([], CONFIG) == first
-    assert next_night({first, first + timedelta(days=2)}, CONFIG) == first + timedelta(days=3)
-    assert next_night([date(2026, 1, 30)], CONFIG) == date(2026, 1, 31)
+    sample = CONFIG.sample
+    first = sample.first_night
+    assert sample.next_night([]) == first
+    assert sample.next_night({first, first + timedelta(days=2)}) == first + timedelta(days=3)
+    assert sample.next_night([date(2026, 1, 30)]) == date(2026, 1, 31)
