@@ -1,4 +1,4 @@
-"""A million-row night through ingest and validate, each as its own process. Prints a table; asserts nothing.
+"""A million-row night up to the decision, each step as its own process. Prints a table; asserts nothing.
 
 python benchmarks/million_rows.py [--rows 1000000] [--home FOLDER] [--format parquet|jsonl]
 """
@@ -26,7 +26,8 @@ sys.path.insert(0, str(ROOT))
 from pipelines.schema import MESSAGES, SCHEMA  # noqa: E402
 
 NIGHT = date(2026, 1, 3)
-TARGET = "target: both under 60 s together and under 2048 MiB each"
+TARGET = "target: ingest and validate under 60 s together and under 2048 MiB each"
+TARGETED, AFTERWARDS = ("ingest", "validate"), ("features", "drift", "decide")
 SYLLABLES = (
     "car",
     "di",
@@ -132,7 +133,7 @@ def main() -> None:
     (home / "night").mkdir(parents=True)
     make_night(home / "night", arguments.rows, arguments.format == "jsonl")
     size = sum(file.stat().st_size for file in (home / "night").iterdir()) / 2**20
-    measured = {step: measure(step, home) for step in ("ingest", "validate")}
+    measured = {step: measure(step, home) for step in (*TARGETED, *AFTERWARDS)}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB"
     print(f"\n{machine}, Python {platform.python_version()}")
@@ -140,8 +141,9 @@ def main() -> None:
     print(f"{'step':<10}{'seconds':>9}{'peak MiB':>10}")
     for step, (seconds, peak) in measured.items():
         print(f"{step:<10}{seconds:>9.1f}{peak:>10.0f}")
-    both, most = sum(s for s, _ in measured.values()), max(p for _, p in measured.values())
-    print(f"{'both':<10}{both:>9.1f}{most:>10.0f}")
+    targeted = [measured[step] for step in TARGETED]
+    both, most = sum(s for s, _ in targeted), max(p for _, p in targeted)
+    print(f"\n{' and '.join(TARGETED)}: {both:.1f} s, {most:.0f} MiB")
     if not arguments.home:
         shutil.rmtree(home)
 
