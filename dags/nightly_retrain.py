@@ -20,7 +20,7 @@ as a note. A fault fails the run; its note says what was expected, what was foun
 
 **What follows.** `trained` wakes `promote` through the asset `nightshift_candidate`.
 
-**Pools.** `gpu` (one slot) holds training; `model` holds the steps that run the model, sized by cores.
+**Pools.** `gpu` (one slot) holds training; `model` holds the steps that run the model, one a core.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def setup(settings: Settings, _args: argparse.Namespace | None = None) -> int:
     alerts.create_secrets(settings)
     pools = {
         "gpu": {"slots": 1, "description": "training"},
-        "model": {"slots": max(1, (os.cpu_count() or 1) // 2), "description": "steps that run the model"},
+        "model": {"slots": os.cpu_count() or 1, "description": "steps that run the model"},
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(pools, file)
