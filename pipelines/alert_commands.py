@@ -66,7 +66,7 @@ def _silence(args: argparse.Namespace, config: Config) -> int:
 
 def _list(args: argparse.Namespace, config: Config) -> int:
     from pipelines.alerts import open_ledger, situation
-    from pipelines.policy.alerts import episodes, firing, listed
+    from pipelines.policy.alerts import episodes, firing, listed, silenced
 
     now = datetime.now(UTC)
     known = situation(config, open_ledger(config), now)
@@ -77,7 +77,7 @@ def _list(args: argparse.Namespace, config: Config) -> int:
             "severity": e.alert.severity,
             "labels": e.alert.details,
             "since": f"{e.start:%Y-%m-%dT%H:%M:%SZ}",
-            "silenced": any(s.covers(e.alert) for s in known.silences),
+            "silenced": silenced(e.alert, known.silences),
         }
         for e in firing(episodes(known.deliveries, now, config.alerts.expires_s))
     ]

@@ -55,7 +55,7 @@ def load_policy(args: argparse.Namespace, config: Config) -> Sections:
     """The settings to replay under: of a whole profile all sections, else those named. Raises ConfigError."""
     try:
         changes = tomllib.loads(Path(args.policy).read_text(encoding="utf-8"))
-    except (FileNotFoundError, tomllib.TOMLDecodeError):
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         changes = {"profile": ""}  # load_config says what is wrong
     if "profile" in changes:
         whole = load_config(args.policy, config.home).model_dump(mode="json", by_alias=True)

@@ -22,8 +22,6 @@ def run_nights(args: argparse.Namespace, config: Config) -> int:
     overrides = dict(parse_override(text) for text in args.set)
     for number, night in enumerate(nights, start=1):
         print(f"night {night} ({number} of {len(nights)})", flush=True)
-        if config.ingest.is_sample and not _succeeds(["sample", "--night", str(night)], args):
-            return 2
         if not _run_night(f"{config.home}/runs/{run_id_for(night, overrides, args.attempt)}", args):
             return 2
     return 0

@@ -36,7 +36,7 @@ def _ledger(config: Config) -> Ledger:
         raise InputError(
             f"a home of Nightshift at {config.home}",
             "no ledger there",
-            "Name the folder with --home or NIGHTSHIFT_HOME, or set it up: `python -m pipelines prepare`.",
+            "Name the folder with --home or NIGHTSHIFT_HOME, or set it up: `make setup`.",
         )
     return Ledger(url)
 
@@ -48,7 +48,7 @@ def _decided(config: Config, ledger: Ledger, run_id: str) -> Decision:
     raise InputError(
         "a decided run",
         f"{run_id!r}, which is not decided yet" if begun else f"no such run: {run_id!r}",
-        "`python -m pipelines status` without --run-id lists the decided ones.",
+        "`.venv/bin/python -m pipelines status` without --run-id lists the decided ones.",
     )
 
 

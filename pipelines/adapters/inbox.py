@@ -27,6 +27,7 @@ from pipelines.policy.alerts import (
     Ruling,
     Silence,
     each_once,
+    silenced,
     unknown_cause,
 )
 
@@ -199,7 +200,7 @@ def _ruling(
     triggers, cause = tuple(json.loads(row["triggers"])), Cause(row["cause"])
     told = (alert for trigger in triggers for alert in alerts.get(trigger, ()) if alert.cause is cause)
     loud = (alert for alert in told if alert.ends_at is None and alert.severity != INFO)
-    acted_on = each_once(alert for alert in loud if not any(silence.covers(alert) for silence in silences))
+    acted_on = each_once(alert for alert in loud if not silenced(alert, silences))
     return Ruling(
         at=_time(row["at"]),
         cause=cause,

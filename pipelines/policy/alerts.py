@@ -136,6 +136,10 @@ class Episode:
     triggers: tuple[str, ...]
 
 
+def silenced(alert: Alert, silences: Iterable[Silence]) -> bool:
+    return any(silence.covers(alert) for silence in silences)
+
+
 def one_line(text: str) -> str:
     """What a sender wrote, made fit for a line of a notice or a terminal."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -37,6 +37,7 @@ from pipelines.policy.alerts import (
     each_once,
     episodes,
     firing,
+    silenced,
     unknown_cause,
 )
 
@@ -115,7 +116,7 @@ def _rule(
     fires, limits = firing(found), _limits(settings, cause)
     if not fires:
         return Action.IGNORE, "Nothing of this cause fires any more.", []
-    heard = [e for e in fires if not any(silence.covers(e.alert) for silence in known.silences)]
+    heard = [e for e in fires if not silenced(e.alert, known.silences)]
     if not heard:
         return Action.IGNORE, f"{_said(fires)}; silenced {_silenced(fires[0], known.silences)}.", []
     loud = _loud(heard)
@@ -154,7 +155,7 @@ def _leads_to(cause: Cause, loud: Sequence[Episode], known: Situation, settings:
 
 def _windows(found: Sequence[Episode], known: Situation, limits: AlertRule) -> int:
     """In how many of the last n windows something of the cause fired, silenced and `info` alerts aside."""
-    counted = [e for e in _loud(found) if not any(silence.covers(e.alert) for silence in known.silences)]
+    counted = [e for e in _loud(found) if not silenced(e.alert, known.silences)]
     fired = 0
     for number in range(limits.n):
         last = known.now - timedelta(seconds=number * limits.window_s)

@@ -201,6 +201,12 @@ def test_a_policy_that_makes_no_sense_is_refused(home, capsys, text, said):
     assert said in capsys.readouterr().err
 
 
+def test_a_folder_is_no_policy(home, capsys):
+    where = ["--home", str(home), "--config", str(home.parent / "now.toml")]
+    assert main(["backtest", *where, "--policy", str(home)]) == 2
+    assert "Expected a configuration file at" in capsys.readouterr().err
+
+
 def test_a_night_whose_record_was_changed_is_not_replayed(home, capsys):
     file = home / "runs" / "2026-01-02" / "decide" / "manifest.json"
     kept = file.read_text()

@@ -52,7 +52,15 @@ def test_time_and_machine_do_not_change_a_manifests_digest():
     assert again.digest == manifest().digest
 
 
-@pytest.mark.parametrize("change", [{"facts": {"rows": 2}}, {"fingerprint": "g"}, {"verdict": Verdict.HOLD}])
+def test_a_manifest_from_before_settings_were_written_down_keeps_its_digest():
+    before = json.loads(manifest().model_dump_json(exclude={"settings", "usage", "readings", "git_commit"}))
+    assert manifest().digest == digest_of(before)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"facts": {"rows": 2}}, {"fingerprint": "g"}, {"verdict": Verdict.HOLD}, {"settings": {"gate": {}}}],
+)
 def test_what_a_step_found_changes_its_digest(change):
     assert manifest(**change).digest != manifest().digest
 
