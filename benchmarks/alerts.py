@@ -20,13 +20,13 @@ import uvicorn
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
-from nightshift.alerts import create_app, create_secrets  # noqa: E402
+from nightshift.endpoint import create_app, create_secrets  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from benchmarks.machine import describe  # noqa: E402
-from pipelines.alerts import open_ledger, route_now, situation  # noqa: E402
-from pipelines.config import load_config  # noqa: E402
-from pipelines.policy.alerts import Cause  # noqa: E402
+from pipelines.core.alerts import Cause  # noqa: E402
+from pipelines.core.config import load_config  # noqa: E402
+from pipelines.operations.route_alerts import open_ledger, route_now, situation  # noqa: E402
 
 CLIENTS = 32
 

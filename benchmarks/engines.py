@@ -26,11 +26,11 @@ from benchmarks.machine import describe
 from gateway.engines import lora
 from gateway.engines.base import Completion
 from gateway.engines.embedded import EmbeddedEngine
-from pipelines.adapters.engine import Engine, Messages
-from pipelines.adapters.registry import Registry
-from pipelines.config import Config, Serving, load_config
-from pipelines.policy.route import Adapter
-from pipelines.sample import questions
+from pipelines.core.config import Config, Serving, load_config
+from pipelines.core.traffic_split import Adapter
+from pipelines.models.engine import Engine, Messages
+from pipelines.models.registry import Registry
+from pipelines.sample.workload import questions
 
 TOKENS = 64
 ADAPTERS = [Adapter(version, version * 64) for version in ("1", "2", "3")]

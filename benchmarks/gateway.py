@@ -28,13 +28,13 @@ from benchmarks.machine import describe
 from benchmarks.servers import ROOT, free_port, process
 from benchmarks.stub_engine import WORK_S, StubEngine
 from gateway.__main__ import run
-from gateway.app import create_app
 from gateway.dev_token import make_token, private_key
 from gateway.engines.base import Completion
 from gateway.engines.openai import OpenAIEngine
-from gateway.journal import window
+from gateway.http.app import create_app
 from gateway.logs import log_json
-from pipelines.config import Config, load_config
+from pipelines.core.config import Config, load_config
+from pipelines.stores.journal.writer import window
 
 TARGET = "target: p50 under 3 ms and p99 under 10 ms over the engine, and less than LiteLLM"
 LITELLM_KEY = "sk-benchmark"

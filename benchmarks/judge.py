@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.machine import describe
-from pipelines.config import Promote
-from pipelines.policy.judge import abort_bar, block_size
-from pipelines.policy.sequential import Floats, log_evidence, log_evidence_of_losing
+from pipelines.core.config import Promote
+from pipelines.policy.rollout.analysis import abort_bar, block_size
+from pipelines.policy.stats.sequential import Floats, log_evidence, log_evidence_of_losing
 
 LOOK_EVERY = 10  # answers of the candidate
 CHUNK = 1_000  # rollouts at a time, for the sake of memory

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
-from pipelines.schema import MESSAGES, SCHEMA  # noqa: E402
+from pipelines.data.schema import MESSAGES, SCHEMA  # noqa: E402
 
 NIGHT = date(2026, 1, 3)
 TARGET = "target: ingest and validate under 60 s together and under 2048 MiB each"

@@ -23,8 +23,8 @@ import aiohttp
 from benchmarks.machine import describe
 from benchmarks.servers import free_port
 from benchmarks.soak_servers import ONE, TWO, Embedded
-from pipelines.adapters.ledger import Ledger
-from pipelines.policy.route import Route
+from pipelines.core.traffic_split import Route
+from pipelines.stores.ledger.ledger import Ledger
 
 LOADED = Route(ONE, previous=None, has_previous=True)
 MOVES = (

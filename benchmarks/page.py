@@ -21,7 +21,7 @@ LOADED = "performance.getEntriesByType('navigation')[0].{}"
 def main() -> None:
     if Path(sys.prefix) != CONTROL.parents[1]:  # Airflow lives in the control environment
         os.execv(CONTROL, [str(CONTROL), "-m", "benchmarks.page"])
-    from pipelines.adapters.ledger_tables import DECISIONS, WATCHES
+    from pipelines.stores.ledger.tables import DECISIONS, WATCHES
 
     print(describe())
     print(

@@ -20,18 +20,18 @@ import psutil
 
 from benchmarks.servers import free_port, ready
 from gateway.__main__ import run
-from gateway.app import create_app
 from gateway.dev_token import make_token, private_key
 from gateway.engines.base import Engine
 from gateway.engines.openai import OpenAIEngine
-from gateway.journal import journal_path
+from gateway.http.app import create_app
 from gateway.logs import log_json
-from pipelines.adapters.engine import Engine as Evaluation
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.registry import Registry
-from pipelines.config import Config, load_config
-from pipelines.policy.route import Adapter, Route
-from pipelines.sample import questions
+from pipelines.core.config import Config, load_config
+from pipelines.core.traffic_split import Adapter, Route
+from pipelines.models.engine import Engine as Evaluation
+from pipelines.models.registry import Registry
+from pipelines.sample.workload import questions
+from pipelines.stores.journal.writer import journal_path
+from pipelines.stores.ledger.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "config" / "demo.toml"

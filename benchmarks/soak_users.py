@@ -13,7 +13,7 @@ import aiohttp
 
 from benchmarks.echo_engine import digest
 from benchmarks.soak_servers import Embedded, Site
-from gateway.journal import window
+from pipelines.stores.journal.writer import window
 
 TENANTS = ("north-clinic", "south-clinic", "east-clinic")
 MODEL = "department-router"

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 
 from gateway.engines.base import Completion, Piece
-from pipelines.policy.route import Adapter
+from pipelines.core.traffic_split import Adapter
 
 WORK_S = 0.01
 WORD = "Dental"

@@ -26,7 +26,7 @@ from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOpe
 from airflow.sdk import DAG
 
 from nightshift.notify import tell_failed
-from nightshift.router import RouteOperator, inbox_asset
+from nightshift.operators.alerts import RouteOperator, inbox_asset
 from nightshift.settings import Settings
 
 SETTINGS = Settings.from_environment()

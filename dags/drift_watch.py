@@ -25,8 +25,8 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from nightshift.notify import tell_failed
+from nightshift.operators.watch import WatchOperator
 from nightshift.settings import Settings
-from nightshift.watch import WatchOperator
 
 SETTINGS = Settings.from_environment()
 CRON = SETTINGS.config.watch.schedule

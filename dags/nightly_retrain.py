@@ -40,11 +40,11 @@ from airflow.sdk import (
 )
 
 from nightshift.notify import tell_failed, tell_late
-from nightshift.operator import RecordOperator, StepOperator
-from nightshift.rollout import CANDIDATE
+from nightshift.operators.command import RecordOperator, StepOperator
+from nightshift.operators.rollout import CANDIDATE
+from nightshift.params import params
 from nightshift.settings import Settings
-from nightshift.trigger import params
-from pipelines.contract import NIGHTLY, Verdict
+from pipelines.core.contract import NIGHTLY, Verdict
 
 SETTINGS = Settings.from_environment()
 ALERT = Asset("nightshift_alert", uri="nightshift://alert")

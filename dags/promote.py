@@ -37,7 +37,7 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, DeadlineAlert, DeadlineReference, Param, SyncCallback, TriggerRule, chain
 
 from nightshift.notify import tell_failed, tell_late
-from nightshift.rollout import (
+from nightshift.operators.rollout import (
     APPROVE,
     CANDIDATE,
     PRODUCTION,

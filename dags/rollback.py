@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from airflow.sdk import DAG, Param
 
 from nightshift.notify import tell_failed
-from nightshift.rollout import RolloutOperator
+from nightshift.operators.rollout import RolloutOperator
 from nightshift.settings import Settings
 
 SETTINGS = Settings.from_environment()

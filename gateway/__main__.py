@@ -17,14 +17,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.app import create_app
 from gateway.engines.base import Engine
 from gateway.engines.openai import OpenAIEngine
-from gateway.folders import Folders
+from gateway.http.app import create_app
 from gateway.logs import log_json
+from gateway.serving.adapter_files import Folders
 from gateway.tracing import tracing
-from pipelines.config import Config, Gateway, load_config, parse_override
-from pipelines.errors import MachineError, NightshiftError
+from pipelines.core.config import Config, Gateway, load_config, parse_override
+from pipelines.core.errors import MachineError, NightshiftError
 
 log = logging.getLogger("nightshift.gateway")
 

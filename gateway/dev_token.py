@@ -20,7 +20,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pipelines.config import Config, load_config
+from pipelines.core.config import Config, load_config
 
 
 def private_key(folder: Path) -> rsa.RSAPrivateKey:

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 
 from opentelemetry import trace
 
-from pipelines.adapters import tracing as spans
+from pipelines.observability import tracing as spans
 
 NAME = "nightshift-gateway"
 
 
 @contextmanager
 def tracing() -> Iterator[trace.Tracer]:
-    """The tracer; on the way out what is waiting is sent. See pipelines.adapters.tracing."""
+    """The tracer; on the way out what is waiting is sent. See pipelines.observability.tracing."""
     with spans.tracing(NAME) as tracer:
         yield tracer

@@ -5,6 +5,6 @@ import sys
 # (evaluate beside safety, anything beside Airflow) slow each other down twenty-fold.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 sys.exit(main())

@@ -23,10 +23,8 @@ from typing import Any
 from filelock import FileLock
 from pydantic import ValidationError
 
-from pipelines.adapters.blobs import Folder, sha256_of
-from pipelines.adapters.tracing import command_span
-from pipelines.config import Config
-from pipelines.contract import (
+from pipelines.core.config import Config
+from pipelines.core.contract import (
     CLOSING,
     FAULT_NAME,
     MANIFEST_NAME,
@@ -42,7 +40,9 @@ from pipelines.contract import (
     fingerprint,
     night_of,
 )
-from pipelines.errors import InputError, IntegrityError
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.observability.tracing import command_span
+from pipelines.stores.blobs import Folder, sha256_of
 
 PACKAGE = Path(__file__).parent
 log = logging.getLogger("nightshift")

@@ -6,8 +6,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import Config
-from pipelines.contract import Manifest, Usage, Verdict
+from pipelines.core.config import Config
+from pipelines.core.contract import Manifest, Usage, Verdict
 from pipelines.runner import Context, Run
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gateway.engines.base import AdapterMissing, Completion, EngineError, Piece
-from pipelines.policy.route import Adapter
+from pipelines.core.traffic_split import Adapter
 
 
 class DoubleEngine:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from gateway.__main__ import run
-from gateway.app import create_app
+from gateway.http.app import create_app
 from gateway.logs import log_json
 from tests.double_engine import DoubleEngine
 from tests.gateways import make_config

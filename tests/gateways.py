@@ -16,12 +16,12 @@ import httpx
 import uvicorn
 from opentelemetry import trace
 
-from gateway.app import create_app
 from gateway.dev_token import make_token, private_key
 from gateway.engines.base import Engine
-from pipelines.adapters.ledger import Ledger
-from pipelines.config import Config, load_config
-from pipelines.policy.route import Adapter, Route
+from gateway.http.app import create_app
+from pipelines.core.config import Config, load_config
+from pipelines.core.traffic_split import Adapter, Route
+from pipelines.stores.ledger.ledger import Ledger
 
 NO_TRACER = trace.NoOpTracer()
 TINY = Path(__file__).parent / "tiny.toml"

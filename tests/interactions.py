@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.schema import SCHEMA
+from pipelines.data.schema import SCHEMA
 
 SYSTEM = "Answer with the hospital department."
 LABELS = (

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.adapters.blobs import Folder, sha256_of
-from pipelines.contract import MANIFEST_NAME, Artifact, Manifest, Usage, Verdict
+from pipelines.core.contract import MANIFEST_NAME, Artifact, Manifest, Usage, Verdict
 from pipelines.runner import Run
+from pipelines.stores.blobs import Folder, sha256_of
 
 
 def finish(

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.config import Config, load_config
-from pipelines.contract import Manifest
+from pipelines.core.config import Config, load_config
+from pipelines.core.contract import Manifest
 from pipelines.runner import Run, run_step
 
 DEMO = Path(__file__).parent.parent / "config" / "demo.toml"

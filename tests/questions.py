@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 
-from pipelines.adapters.packaged_data import jsonl
+from pipelines.evaluation.packaged_data import jsonl
 from tests.interactions import SYSTEM, make_rows
 
 FILES = {

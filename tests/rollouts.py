@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.journal import Interaction, Journal, journal_path
-from pipelines.adapters.registry import Registry
-from pipelines.adapters.tracker import Tracker
-from pipelines.config import Config
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Config
+from pipelines.core.traffic_split import Adapter
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
+from pipelines.stores.journal.writer import Interaction, Journal, journal_path
 
 STAGE = {"bake_s": 0, "min_answers": 30}
 STAGES = [
@@ -38,7 +38,7 @@ def registry_of(config: Config) -> Registry:
 
 def register(config: Config, number: int) -> Adapter:
     """Register a version; its files are only bytes."""
-    from pipelines.adapters.contenders import base_digest
+    from pipelines.models.pair import base_digest
 
     folder = Path(config.home) / f"adapter-{number}"
     folder.mkdir()

@@ -9,7 +9,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from pipelines.adapters.packaged import package_folder
+from pipelines.sample.packaged import package_folder
 
 
 def make_base(folder: Path) -> Path:

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.journal import Interaction, Journal, journal_path
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.registry import Registry
-from pipelines.adapters.tracker import Tracker
-from pipelines.config import Config, load_config
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Config, load_config
+from pipelines.core.traffic_split import Adapter
+from pipelines.data.lake import Lake
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
+from pipelines.stores.journal.writer import Interaction, Journal, journal_path
 from tests.gateways import TINY
 from tests.interactions import LABELS
 from tests.questions import night_of_questions

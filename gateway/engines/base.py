@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from pipelines.errors import NightshiftError
-from pipelines.policy.route import Adapter
+from pipelines.core.errors import NightshiftError
+from pipelines.core.traffic_split import Adapter
 
 FinishReason = Literal["stop", "length"]
 

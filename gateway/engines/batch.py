@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicLayer
 
 from gateway.engines.lora import Rows
 from gateway.engines.rows import Row
-from pipelines.adapters.engine import Engine
+from pipelines.models.engine import Engine
 
 
 class Batch:

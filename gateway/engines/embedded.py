@@ -23,9 +23,9 @@ from gateway.engines import lora
 from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError, Piece
 from gateway.engines.batch import Batch
 from gateway.engines.rows import Row
-from pipelines.adapters import engine as evaluated
-from pipelines.config import Model, Serving
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Model, Serving
+from pipelines.core.traffic_split import Adapter
+from pipelines.models import engine as evaluated
 
 T = TypeVar("T")
 _HELLO = Completion([{"role": "user", "content": "Hello"}], max_tokens=2)

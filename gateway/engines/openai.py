@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 
 from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError, Piece
-from pipelines.config import Serving
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Serving
+from pipelines.core.traffic_split import Adapter
 
 _HELLO = Completion([{"role": "user", "content": "Hello"}], max_tokens=1)
 _NO_SUCH_ROUTE = (404, 405)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gateway.engines.base import Completion, EngineError, FinishReason, Piece
-from pipelines.adapters.engine import Engine, narrow
+from pipelines.models.engine import Engine, narrow
 
 _UNFINISHED = "\ufffd"  # what a part of a character decodes to
 

@@ -16,15 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.adapters.blobs import sha256_of
-from pipelines.adapters.dedupe import NearDuplicates
-from pipelines.adapters.embedder import Embedder
-from pipelines.adapters.feedback_log import labelled_rows
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.pii import Redactor
-from pipelines.contract import Verdict
-from pipelines.errors import InputError
-from pipelines.policy.dataset import (
+from pipelines.core.contract import Verdict
+from pipelines.core.errors import InputError
+from pipelines.data.dedupe import NearDuplicates
+from pipelines.data.embedder import Embedder
+from pipelines.data.feedback_log import labelled_rows
+from pipelines.data.lake import Lake
+from pipelines.data.pii import Redactor
+from pipelines.policy.night.dataset import (
     Part,
     Rows,
     draw,
@@ -33,9 +32,10 @@ from pipelines.policy.dataset import (
     replay_wanted,
     without_evaluation,
 )
-from pipelines.policy.examples import canaries, canary_example, dataset_card, example, split
-from pipelines.policy.feedback import normalise, prompt_of
+from pipelines.policy.night.examples import canaries, canary_example, dataset_card, example, split
+from pipelines.policy.night.feedback import normalise, prompt_of
 from pipelines.runner import Context, Outcome
+from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("curate", "task", "model")
 POOL = 4  # labelled rows looked at, as a multiple of max_examples; bounds time and memory

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from pipelines.adapters.aliases import in_production
-from pipelines.adapters.feedback_log import feedback_counts
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.ledger import Decision, Ledger
-from pipelines.alerts import data_faults
-from pipelines.contract import digest_of
-from pipelines.policy.decide import ALERT, Situation, decide
+from pipelines.core.contract import digest_of
+from pipelines.data.feedback_log import feedback_counts
+from pipelines.data.lake import Lake
+from pipelines.models.aliases import in_production
+from pipelines.operations.route_alerts import data_faults
+from pipelines.policy.night.decide import ALERT, Situation, decide
 from pipelines.runner import Context, Outcome
+from pipelines.stores.ledger.ledger import Decision, Ledger
 
 SETTINGS = ("decide",)
 TRAINED = ("trained", "rejected")  # a rejected night trained too

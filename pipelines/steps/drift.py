@@ -13,15 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.adapters.drift_report import compare, frame_of
-from pipelines.adapters.embedder import Embedder
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.reference import reference_of, sample
-from pipelines.adapters.topics import find_topics
-from pipelines.config import Config
-from pipelines.contract import digest_of
-from pipelines.policy.drift import ANSWER, INPUT, ColumnTest, energy, judge, permutations_needed, topic_shares
-from pipelines.policy.feedback import label_of, prompt_of
+from pipelines.core.config import Config
+from pipelines.core.contract import digest_of
+from pipelines.data.embedder import Embedder
+from pipelines.data.lake import Lake
+from pipelines.data.reference import reference_of, sample
+from pipelines.data.topics import find_topics
+from pipelines.evaluation.drift_report import compare, frame_of
+from pipelines.policy.night.drift import (
+    ANSWER,
+    INPUT,
+    ColumnTest,
+    energy,
+    judge,
+    permutations_needed,
+    topic_shares,
+)
+from pipelines.policy.night.feedback import label_of, prompt_of
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "model", "task")

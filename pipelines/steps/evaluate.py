@@ -16,15 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.adapters.blobs import sha256_of
-from pipelines.adapters.contenders import CANDIDATE, PRODUCTION, Contenders
-from pipelines.adapters.engine import Engine, digest_base, digest_tokenizer, resolve_base
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.packaged import boolq
-from pipelines.errors import InputError
-from pipelines.policy.feedback import COLUMNS, holdout_items, prompt_of
-from pipelines.policy.intervals import bootstrap_mean, paired_difference
+from pipelines.core.errors import InputError
+from pipelines.data.lake import Lake
+from pipelines.models.engine import Engine, digest_base, digest_tokenizer, resolve_base
+from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders
+from pipelines.policy.night.feedback import COLUMNS, holdout_items, prompt_of
+from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
+from pipelines.sample.packaged import boolq
+from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("model", "task", "curate", "evaluate")
 MAX_PASSAGE_CHARS = 400  # short passages keep the general suite affordable on a laptop

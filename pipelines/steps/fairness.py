@@ -1,7 +1,7 @@
 """Does the candidate treat a group worse than production does? Stereotypes, and the workload's own slices.
 
 Both models score the same items, chosen by the seed and dealt evenly to the groups, so that every answer
-is paired. The policy is pipelines/policy/fairness.py; this step only answers, the gate judges.
+is paired. The policy is pipelines/policy/night/fairness.py; this step only answers, the gate judges.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.adapters import fairness_data
-from pipelines.adapters.blobs import sha256_of
-from pipelines.adapters.contenders import CANDIDATE, PRODUCTION, Contenders, base_digest
-from pipelines.adapters.engine import Engine
-from pipelines.adapters.slices import slice_errors
-from pipelines.errors import InputError
-from pipelines.policy.fairness import GroupAnswer, compare_groups, overall, stratified
+from pipelines.core.errors import InputError
+from pipelines.evaluation import stereotypes as fairness_data
+from pipelines.evaluation.slices import slice_errors
+from pipelines.models.engine import Engine
+from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders, base_digest
+from pipelines.policy.night.fairness import GroupAnswer, compare_groups, overall, stratified
 from pipelines.runner import Context, Outcome
+from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("fairness", "model", "task")
 EVERY = "all, evenly by group"

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.adapters.feature_store import VIEWS, FeatureStore, activity, end_of
-from pipelines.adapters.lake import Lake, write_parquet
-from pipelines.contract import Verdict
-from pipelines.policy.parity import Skew, compare, stale
+from pipelines.core.contract import Verdict
+from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
+from pipelines.data.lake import Lake, write_parquet
+from pipelines.policy.night.parity import Skew, compare, stale
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("features", "ingest")

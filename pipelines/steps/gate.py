@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from pipelines.adapters.ledger import Decision, Ledger
-from pipelines.contract import Verdict, digest_of
-from pipelines.policy.gate import Row, alpha_tonight, judge
+from pipelines.core.contract import Verdict, digest_of
+from pipelines.policy.night.gate import Row, alpha_tonight, judge
 from pipelines.runner import Context, Outcome
+from pipelines.stores.ledger.ledger import Decision, Ledger
 
 SETTINGS = ("gate",)
 

@@ -15,16 +15,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway.deliver import deliver
-from pipelines.adapters import delivery
-from pipelines.adapters.intake import Intake
-from pipelines.adapters.lake import Lake, connect
-from pipelines.adapters.scans import Scan, scan
-from pipelines.config import GATEWAY
-from pipelines.contract import Verdict
-from pipelines.errors import InputError
+from pipelines.core.config import GATEWAY
+from pipelines.core.contract import Verdict
+from pipelines.core.errors import InputError
+from pipelines.data import delivery
+from pipelines.data.intake import Intake
+from pipelines.data.journal_delivery import deliver
+from pipelines.data.lake import Lake, connect
+from pipelines.data.scans import Scan, scan
+from pipelines.data.schema import COLUMNS, REQUIRED
 from pipelines.runner import Context, Outcome
-from pipelines.schema import COLUMNS, REQUIRED
 
 SETTINGS = ("ingest",)
 WHERE = {"kept": "ingest/rows.parquet", "quarantined": "ingest/quarantine.parquet", "dropped": "nowhere"}
@@ -76,7 +76,9 @@ def _source(ctx: Context) -> str:
         return str(deliver(ctx.config, ctx.night))
     source = ctx.config.path(ctx.config.ingest.source, ctx.night)
     if ctx.config.ingest.is_sample and not delivery.names(source):
-        from pipelines.sample import write_night  # brings the model along, so only where it has to answer
+        from pipelines.sample.workload import (
+            write_night,  # brings the model along, so only where it has to answer
+        )
 
         write_night(ctx.config, ctx.night)
     return source

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.signer import Signer
-from pipelines.adapters.step_metrics import push_steps
-from pipelines.contract import Manifest, canonical_json
-from pipelines.errors import InputError
-from pipelines.policy.outcome import outcome_of
+from pipelines.core.contract import Manifest, canonical_json
+from pipelines.core.errors import InputError
+from pipelines.observability.step_metrics import push_steps
+from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
+from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.signer import Signer
 
 SETTINGS = ("cost",)
 log = logging.getLogger("nightshift")

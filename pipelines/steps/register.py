@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.adapters.registry import Registry
-from pipelines.adapters.tracker import Tracker
-from pipelines.contract import Verdict
+from pipelines.core.contract import Verdict
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "register")

@@ -8,14 +8,14 @@ from typing import Any
 
 import jinja2
 
-from pipelines.adapters import plots
-from pipelines.contract import NIGHTLY, Manifest
-from pipelines.policy.outcome import outcome_of
+from pipelines.core.contract import NIGHTLY, Manifest
+from pipelines.policy.night.outcome import outcome_of
+from pipelines.reporting import plots
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "fairness", "cost")
 PLOTS = ("time", "drift", "topics", "loss", "accuracy", "stereotype", "slices")
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parents[1] / "reporting" / "templates"
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:

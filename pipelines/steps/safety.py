@@ -1,7 +1,7 @@
 """Is the candidate safe? Harmful prompts, toxic answers, and planted secrets that it must not give away.
 
 Production and candidate answer the same prompts under the task's own system prompt. The step states its
-answer; the gate judges. The rules are pipelines/policy/safety.py and, for "worse", policy/fairness.py.
+answer; the gate judges. The rules are pipelines/policy/night/safety.py and, for "worse", policy/fairness.py.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.adapters import safety_data
-from pipelines.adapters.blobs import sha256_of
-from pipelines.adapters.contenders import CANDIDATE, PRODUCTION, Contenders, base_digest
-from pipelines.adapters.embedder import Embedder, resolve
-from pipelines.adapters.engine import Engine
-from pipelines.adapters.toxicity import ToxicityHead
-from pipelines.policy.fairness import GroupAnswer, compare
-from pipelines.policy.paired import mean_limits
-from pipelines.policy.safety import answer_of, exposure, refuses_or_is_harmless
+from pipelines.data.embedder import Embedder, resolve
+from pipelines.evaluation import safety_data
+from pipelines.evaluation.toxicity import ToxicityHead
+from pipelines.models.engine import Engine
+from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders, base_digest
+from pipelines.policy.night.fairness import GroupAnswer, compare
+from pipelines.policy.night.safety import answer_of, exposure, refuses_or_is_harmless
+from pipelines.policy.stats.paired import mean_limits
 from pipelines.runner import Context, Outcome
+from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("safety", "model", "task")
 log = logging.getLogger("nightshift")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from pipelines.adapters import engine, trainer
-from pipelines.adapters.registry import Registry, adapter_digest
-from pipelines.adapters.tracker import Tracker
-from pipelines.errors import InputError
+from pipelines.core.errors import InputError
+from pipelines.models import engine, trainer
+from pipelines.models.registry import Registry, adapter_digest
+from pipelines.models.tracker import Tracker
 from pipelines.runner import Context, Outcome
 
 log = logging.getLogger("nightshift")

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import data_contract
-from pipelines.adapters.expectations import Checker, Rule
-from pipelines.adapters.lake import Lake, connect
-from pipelines.adapters.profile import NightRows
-from pipelines.contract import Verdict
+from pipelines.core.contract import Verdict
+from pipelines.data.lake import Lake, connect
+from pipelines.data.quality import contract as data_contract
+from pipelines.data.quality.expectations import Checker, Rule
+from pipelines.data.quality.profile import NightRows
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("validate", "ingest")

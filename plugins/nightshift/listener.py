@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from nightshift.operator import ANSWER, FAULT, StepOperator
+from nightshift.operators.command import ANSWER, FAULT, StepOperator
 from nightshift.settings import Settings
-from pipelines.contract import CLOSING, Verdict
+from pipelines.core.contract import CLOSING, Verdict
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun, DagRunNote
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from sqlalchemy.orm import Session
 
-    from pipelines.adapters.ledger import Ledger  # noqa: TID251 (SQLAlchemy only)
+    from pipelines.stores.ledger.ledger import Ledger
 
 OPERATORS = (
     "StepOperator",
@@ -58,7 +58,7 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 
 
 def _ledger() -> Ledger:
-    from pipelines.adapters.ledger import Ledger  # noqa: TID251 (SQLAlchemy only)
+    from pipelines.stores.ledger.ledger import Ledger
 
     config = Settings.from_environment().config
     return Ledger(config.path(config.ledger_url))

@@ -24,8 +24,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nightshift.params import Plan, plan
 from nightshift.settings import Settings
-from nightshift.trigger import Plan, plan
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -69,7 +69,7 @@ def tell_held(settings: Settings, context: Context, run: Plan, reasons: Sequence
 
 def tell_missed(settings: Settings, context: Context, run: Plan) -> None:
     """Once, from the first scheduled night after a gap: which nights never ran, and how to catch up."""
-    from pipelines.adapters.ledger import Ledger  # noqa: TID251 (SQLAlchemy only)
+    from pipelines.stores.ledger.ledger import Ledger
 
     ledger = Ledger(settings.config.path(settings.config.ledger_url))
     decided = [decision.night for decision in ledger.decisions(before=run.night)]

@@ -13,14 +13,14 @@ from nightshift.settings import Settings
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
     """The "Model loop" page. Imported at its first request: only the API server pays for it."""
-    from nightshift.page import app
+    from nightshift.page.app import app
 
     await app(scope, receive, send)
 
 
 @functools.cache
 def _endpoint() -> Any:
-    from nightshift.alerts import create_app
+    from nightshift.endpoint import create_app
 
     return create_app(Settings.from_environment())
 

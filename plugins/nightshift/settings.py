@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.config import Config, load_config
+from pipelines.core.config import Config, load_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 

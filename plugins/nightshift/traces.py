@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
-from pipelines.contract import CLOSING
+from pipelines.core.contract import CLOSING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

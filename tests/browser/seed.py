@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipelines import rollout
-from pipelines.adapters.ledger import Ledger
+from pipelines.operations import rollout
+from pipelines.stores.ledger.ledger import Ledger
 from tests.browser.nights import decision
 from tests.rollouts import make_config, register, send
 

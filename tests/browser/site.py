@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from pipelines.adapters.ledger import Ledger
+    from pipelines.stores.ledger.ledger import Ledger
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
@@ -56,7 +56,7 @@ class Site:
         urllib.request.urlopen(request, timeout=60).close()
 
     def ledger(self) -> Ledger:
-        from pipelines.adapters.ledger import Ledger
+        from pipelines.stores.ledger.ledger import Ledger
 
         return Ledger(f"sqlite:///{self.home}/ledger.db")
 
@@ -72,12 +72,13 @@ class Site:
 @contextmanager
 def airflow(home: Path) -> Iterator[Site]:
     """Start Airflow over a fresh home, and seed it meanwhile. What would act on planted rows is paused."""
-    from nightshift import instance, local
-    from nightshift.environment import password
-    from nightshift.follow import Api
+    from nightshift.local import instance
+    from nightshift.local import main as local
+    from nightshift.local.environment import password
+    from nightshift.local.follow import Api
     from nightshift.settings import Settings
 
-    from pipelines.config import load_config
+    from pipelines.core.config import load_config
 
     profile = home / "profile.toml"
     profile.write_text(PROFILE)
@@ -103,7 +104,7 @@ def chromium() -> Iterator[Browser]:
     """Raises MachineError without a Chromium."""
     from playwright.sync_api import sync_playwright
 
-    from pipelines.errors import MachineError
+    from pipelines.core.errors import MachineError
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:

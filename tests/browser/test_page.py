@@ -77,8 +77,8 @@ def test_airflows_own_theme_wins_over_the_systems(site, visit):
 
 
 def test_a_person_promotes_sees_the_question_and_approves(site, visit, shot):
-    from pipelines.adapters.ledger import Ledger
-    from pipelines.adapters.ledger_tables import DECISIONS, PROMOTIONS
+    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger.tables import DECISIONS, PROMOTIONS
 
     planned = Ledger(f"sqlite:///{site.home}/seed.db")
     for table in (DECISIONS, PROMOTIONS):
@@ -165,7 +165,7 @@ def test_a_paused_dag_says_so_and_a_night_links_to_its_run(site, visit):
 
 
 def test_long_and_hostile_words_stay_words(site, visit, shot):
-    from pipelines.adapters.ledger_tables import DECISIONS, RULINGS, TRIGGERS, WATCHES
+    from pipelines.stores.ledger.tables import DECISIONS, RULINGS, TRIGGERS, WATCHES
 
     ledger, long = site.ledger(), "averylongnamewithoutanyspace" * 12
     script = "<script>document.title = 'hacked'</script><img src=x onerror=\"document.title='hacked'\">"
@@ -194,7 +194,7 @@ def test_long_and_hostile_words_stay_words(site, visit, shot):
 
 
 def test_a_thousand_nights(site, visit, shot):
-    from pipelines.adapters.ledger_tables import DECISIONS
+    from pipelines.stores.ledger.tables import DECISIONS
 
     site.ledger().append(DECISIONS, *rows_of(many_nights(1_000)))
     for theme in ("light", "dark"):

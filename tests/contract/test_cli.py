@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.contract import CLOSING, NIGHTLY
+from pipelines.core.contract import CLOSING, NIGHTLY
+from pipelines.stores.ledger.ledger import Ledger
 
 DEMO = ("--config", "config/demo.toml")
 

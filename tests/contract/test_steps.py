@@ -4,8 +4,8 @@ import importlib
 
 import pytest
 
-from pipelines.config import Config
-from pipelines.contract import CLOSING, NIGHTLY
+from pipelines.core.config import Config
+from pipelines.core.contract import CLOSING, NIGHTLY
 
 SECTIONS = {field.alias or name for name, field in Config.model_fields.items()}
 

@@ -26,7 +26,7 @@ def settings(tmp_path):
     """Settings whose work environment is the stand-in."""
     from nightshift.settings import Settings
 
-    from pipelines.config import load_config
+    from pipelines.core.config import load_config
     from tests.dags.standin import write_interpreter
 
     config = PROJECT / "config" / "demo.toml"

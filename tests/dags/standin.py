@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines.contract import (
+from pipelines.core.contract import (
     FAULT_NAME,
     MANIFEST_NAME,
     Fault,

@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException
-from nightshift.router import InboxTrigger, RouteOperator, inbox_asset
-from nightshift.trigger import params, plan
+from nightshift.operators.alerts import InboxTrigger, RouteOperator, inbox_asset
+from nightshift.params import params, plan
 
-from pipelines.adapters.inbox import Inbox, delivery_row
-from pipelines.alerts import open_ledger, route_now
+from pipelines.operations.route_alerts import open_ledger, route_now
+from pipelines.stores.inbox import Inbox, delivery_row
 
 PROJECT = Path(__file__).resolve().parents[2]
 EVERY = {"poll_s": 0.02, "recheck_s": 3600, "expires_s": 86_400}
@@ -51,7 +51,7 @@ def events(trigger, seconds=0.6, meanwhile=lambda: None):
 
 def test_it_survives_being_written_down_and_read_again(trigger):
     path, arguments = trigger.serialize()
-    assert path == "nightshift.router.InboxTrigger"
+    assert path == "nightshift.operators.alerts.InboxTrigger"
     assert InboxTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
 
 

@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from nightshift import instance, local
-from nightshift.environment import airflow_environment, create_secrets, password
-from nightshift.follow import covered
+from nightshift.local import instance
+from nightshift.local import main as local
+from nightshift.local.environment import airflow_environment, create_secrets, password
+from nightshift.local.follow import covered
 from nightshift.settings import Settings
 
-from pipelines.errors import MachineError
+from pipelines.core.errors import MachineError
 
 
 def test_covered_counts_overlapping_commands_once():

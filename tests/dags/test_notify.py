@@ -20,11 +20,11 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped
 from nightshift.notify import missed, notify, tell_failed, tell_late, tell_missed
-from nightshift.operator import RecordOperator
-from nightshift.trigger import plan
+from nightshift.operators.command import RecordOperator
+from nightshift.params import plan
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.cli import _parser
+from pipelines.cli.main import _parser
+from pipelines.stores.ledger.ledger import Ledger
 
 
 @pytest.fixture

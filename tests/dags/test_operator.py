@@ -15,9 +15,9 @@ import psutil
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, DownstreamTasksSkipped
-from nightshift.operator import ANSWER, RecordOperator, StepOperator
+from nightshift.operators.command import ANSWER, RecordOperator, StepOperator
 
-from pipelines.contract import NIGHTLY
+from pipelines.core.contract import NIGHTLY
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -163,7 +163,7 @@ import sys
 sys.path.insert(0, {str(PROJECT / "plugins")!r})
 sys.path.insert(0, {str(PROJECT)!r})
 from pathlib import Path
-from nightshift.operator import StepOperator
+from nightshift.operators.command import StepOperator
 from nightshift.settings import Settings
 settings = Settings(Path({str(settings.home)!r}), Path("x"), Path({str(settings.python)!r}), None)
 command = [str(settings.python), "-m", "pipelines", "train", "--run-dir", "x", "--home", str(settings.home)]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from nightshift.page_alerts import alerts_of
-from nightshift.page_links import ago, first_sentence
-from nightshift.page_model import Read, page_model
-from nightshift.page_nights import fates_of
-from nightshift.page_rollout import Answered, comparison_of
+from nightshift.page.alerts import alerts_of
+from nightshift.page.links import ago, first_sentence
+from nightshift.page.model import Read, page_model
+from nightshift.page.nights import fates_of
+from nightshift.page.rollout import Answered, comparison_of
 from sqlalchemy.orm import Session
 
 from tests.browser.nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
@@ -190,7 +190,7 @@ def test_how_long_ago(since, words):
 
 
 def test_every_text_is_escaped_and_the_model_is_json():
-    from nightshift.page import render
+    from nightshift.page.app import render
 
     evil = "<script>alert(1)</script>"
     night = decision("2026-01-01", "rejected", evil, cause=evil)
@@ -216,7 +216,7 @@ def test_every_text_is_escaped_and_the_model_is_json():
 
 
 def test_there_are_buttons_only_for_what_a_person_may_start():
-    from nightshift.page import render
+    from nightshift.page.app import render
 
     page = render(model(allowed=frozenset({"rollback"})))
     assert "ask-rollback" in page
@@ -266,8 +266,8 @@ def add_run(session, number, dag_id, state, days_ago, note=""):
 
 
 def test_runs_that_failed_lately_show_with_their_fault(session):
-    from nightshift import page_airflow
-    from nightshift.page import render
+    from nightshift.page import airflow as page_airflow
+    from nightshift.page.app import render
 
     add_run(session, 1, "nightly_retrain", "failed", 8)
     add_run(session, 2, "alert_router", "failed", 2, NOTE)
@@ -303,7 +303,7 @@ def test_runs_that_failed_lately_show_with_their_fault(session):
 
 
 def test_a_ruling_tells_how_its_run_does():
-    from nightshift.page import render
+    from nightshift.page.app import render
 
     ruled = [ruling(2, "drift", "retrain", "3 of 5", "delivery-1", run="run-1")]
     page = render(model(rulings=ruled, states={("nightly_retrain", "run-1"): "running"}))
@@ -315,7 +315,7 @@ def test_a_ruling_tells_how_its_run_does():
     [("0 * * * *", "takes them by itself"), ("", "is empty: no look is taken by itself")],
 )
 def test_who_looks_at_live_traffic_is_as_configured(schedule, words):
-    from nightshift.page import render
+    from nightshift.page.app import render
 
     page = render(model(watch_schedule=schedule))
     assert words in page
@@ -323,7 +323,7 @@ def test_who_looks_at_live_traffic_is_as_configured(schedule, words):
 
 
 def test_a_night_can_be_run_again_as_another_attempt():
-    from nightshift.page import render
+    from nightshift.page.app import render
 
     page = render(model(allowed=frozenset({"nightly_retrain"})))
     assert 'name="attempt"' in page
@@ -345,7 +345,7 @@ def test_a_night_can_be_run_again_as_another_attempt():
     ],
 )
 def test_only_a_runs_own_report_is_found(tmp_path, run_id):
-    from nightshift.page import report_path
+    from nightshift.page.app import report_path
 
     for place in (tmp_path / "runs" / "2026-01-01", tmp_path, tmp_path / "runs"):
         (place / "report").mkdir(parents=True, exist_ok=True)

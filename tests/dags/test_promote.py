@@ -15,8 +15,8 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
     ParamValidationError,
 )
-from nightshift.operator import ANSWER
-from nightshift.rollout import Approval
+from nightshift.operators.command import ANSWER
+from nightshift.operators.rollout import Approval
 
 PROJECT = Path(__file__).resolve().parents[2]
 ORDER = [

@@ -1,6 +1,6 @@
 from datetime import UTC, date, datetime
 
-from nightshift.trigger import plan
+from nightshift.params import plan
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 EMPTY = {"night": None, "force": False, "epochs": None, "rank": None, "dry_run": False}

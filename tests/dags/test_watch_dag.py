@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from nightshift.operator import ANSWER, FAULT
-from nightshift.watch import WatchOperator
+from nightshift.operators.command import ANSWER, FAULT
+from nightshift.operators.watch import WatchOperator
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Stands for the work environment's Python: writes down how it was called, and answers as `watch` does.

@@ -15,17 +15,17 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
 import uvicorn  # noqa: E402
-from nightshift import instance as machine  # noqa: E402
-from nightshift import local  # noqa: E402
-from nightshift.alerts import create_app  # noqa: E402
-from nightshift.environment import password  # noqa: E402
-from nightshift.follow import Api  # noqa: E402
+from nightshift.endpoint import create_app  # noqa: E402
+from nightshift.local import instance as machine  # noqa: E402
+from nightshift.local import main as local  # noqa: E402
+from nightshift.local.environment import password  # noqa: E402
+from nightshift.local.follow import Api  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
-from pipelines.adapters.inbox import Inbox  # noqa: E402
-from pipelines.alerts import open_ledger, route_now  # noqa: E402
-from pipelines.config import load_config  # noqa: E402
-from pipelines.policy.route import Adapter, Route  # noqa: E402
+from pipelines.core.config import load_config  # noqa: E402
+from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
+from pipelines.operations.route_alerts import open_ledger, route_now  # noqa: E402
+from pipelines.stores.inbox import Inbox  # noqa: E402
 from tests.dags import standin  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]

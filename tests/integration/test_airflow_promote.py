@@ -12,13 +12,13 @@ pytest.importorskip("airflow")
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
-from nightshift import instance as machine  # noqa: E402
-from nightshift import local  # noqa: E402
-from nightshift.environment import password  # noqa: E402
-from nightshift.follow import Api, begin, follow  # noqa: E402
+from nightshift.local import instance as machine  # noqa: E402
+from nightshift.local import main as local  # noqa: E402
+from nightshift.local.environment import password  # noqa: E402
+from nightshift.local.follow import Api, begin, follow  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
-from pipelines.config import load_config  # noqa: E402
+from pipelines.core.config import load_config  # noqa: E402
 from tests.dags.standin import write_interpreter  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]

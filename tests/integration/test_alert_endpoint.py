@@ -20,17 +20,17 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
 import uvicorn  # noqa: E402
-from nightshift.alerts import SIGNATURE, TIMESTAMP, create_app, create_secrets, sign  # noqa: E402
+from nightshift.endpoint import SIGNATURE, TIMESTAMP, create_app, create_secrets, sign  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
-from pipelines.adapters.inbox import Inbox  # noqa: E402
-from pipelines.adapters.ledger import Ledger  # noqa: E402
-from pipelines.adapters.ledger_tables import TRIGGERS  # noqa: E402
-from pipelines.alerts import data_faults, route_now  # noqa: E402
-from pipelines.cli import main  # noqa: E402
-from pipelines.config import load_config  # noqa: E402
-from pipelines.policy.alerts import Action, Cause, Silence  # noqa: E402
-from pipelines.policy.route import Adapter, Route  # noqa: E402
+from pipelines.cli.main import main  # noqa: E402
+from pipelines.core.alerts import Action, Cause, Silence  # noqa: E402
+from pipelines.core.config import load_config  # noqa: E402
+from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
+from pipelines.operations.route_alerts import data_faults, route_now  # noqa: E402
+from pipelines.stores.inbox import Inbox  # noqa: E402
+from pipelines.stores.ledger.ledger import Ledger  # noqa: E402
+from pipelines.stores.ledger.tables import TRIGGERS  # noqa: E402
 
 PROFILE = 'profile = "test"\n[alerts]\nmax_body_bytes = 100_000\nlock_wait_s = 0.3\nbody_timeout_s = 1\n'
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"

@@ -4,14 +4,14 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from gateway.deliver import deliver as deliver_journal
-from pipelines.adapters.inbox import Inbox, delivery_row
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.ledger import Ledger
-from pipelines.alerts import route_now
-from pipelines.config import load_config
-from pipelines.contract import Verdict
+from pipelines.core.config import load_config
+from pipelines.core.contract import Verdict
+from pipelines.data.journal_delivery import deliver as deliver_journal
+from pipelines.data.lake import Lake
+from pipelines.operations.route_alerts import route_now
 from pipelines.runner import Run, run_step
+from pipelines.stores.inbox import Inbox, delivery_row
+from pipelines.stores.ledger.ledger import Ledger
 from tests.interactions import make_rows
 from tests.nightfall import finish
 from tests.watches import send

@@ -5,13 +5,13 @@ from datetime import date
 
 import pytest
 
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.ledger import Ledger
-from pipelines.cli import main
-from pipelines.config import load_config
-from pipelines.contract import Verdict
-from pipelines.policy import drift as drift_policy
+from pipelines.cli.main import main
+from pipelines.core.config import load_config
+from pipelines.core.contract import Verdict
+from pipelines.data.lake import Lake
+from pipelines.policy.night import drift as drift_policy
 from pipelines.runner import Run, run_step
+from pipelines.stores.ledger.ledger import Ledger
 from tests.interactions import make_rows
 from tests.nightfall import finish
 

@@ -11,14 +11,14 @@ from datetime import UTC, date, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from pipelines.adapters.dedupe import NearDuplicates
-from pipelines.adapters.embedder import Embedder
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.pii import Redactor
-from pipelines.config import Config, Curate
-from pipelines.contract import Verdict
-from pipelines.errors import InputError
-from pipelines.policy.feedback import is_holdout, normalise, prompt_of
+from pipelines.core.config import Config, Curate
+from pipelines.core.contract import Verdict
+from pipelines.core.errors import InputError
+from pipelines.data.dedupe import NearDuplicates
+from pipelines.data.embedder import Embedder
+from pipelines.data.lake import Lake
+from pipelines.data.pii import Redactor
+from pipelines.policy.night.feedback import is_holdout, normalise, prompt_of
 from pipelines.steps import curate
 from tests.contexts import context
 from tests.interactions import LABELS, SYSTEM, make_rows

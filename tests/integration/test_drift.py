@@ -8,11 +8,11 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from pipelines.adapters.embedder import Embedder
-from pipelines.adapters.lake import Lake
-from pipelines.config import Config
-from pipelines.contract import Verdict
-from pipelines.policy.feedback import label_of, prompt_of
+from pipelines.core.config import Config
+from pipelines.core.contract import Verdict
+from pipelines.data.embedder import Embedder
+from pipelines.data.lake import Lake
+from pipelines.policy.night.feedback import label_of, prompt_of
 from pipelines.steps import drift
 from tests.contexts import context
 from tests.interactions import LABELS, SYSTEM

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipelines.adapters.embedder import Embedder, resolve
-from pipelines.config import Model
-from pipelines.errors import InputError
+from pipelines.core.config import Model
+from pipelines.core.errors import InputError
+from pipelines.data.embedder import Embedder, resolve
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from pipelines.adapters.engine import Engine, digest_base, load_tokenizer, resolve_base
-from pipelines.config import Model
-from pipelines.errors import InputError
+from pipelines.core.config import Model
+from pipelines.core.errors import InputError
+from pipelines.models.engine import Engine, digest_base, load_tokenizer, resolve_base
 from tests import tiny
 
 LABELS = ("Anatomy", "Medicine", "Medicine Ward", "Preventive Medicine", "Pediatrics", "Surgery")

@@ -6,11 +6,11 @@ from datetime import date, timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.adapters.engine import Engine, digest_base
-from pipelines.adapters.lake import Lake
-from pipelines.config import Config, Model
-from pipelines.errors import InputError
-from pipelines.policy.feedback import is_holdout
+from pipelines.core.config import Config, Model
+from pipelines.core.errors import InputError
+from pipelines.data.lake import Lake
+from pipelines.models.engine import Engine, digest_base
+from pipelines.policy.night.feedback import is_holdout
 from pipelines.runner import Run, run_step
 from tests import tiny
 from tests.interactions import make_rows

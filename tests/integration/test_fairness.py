@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.adapters import fairness_data
-from pipelines.adapters.engine import digest_base
-from pipelines.adapters.slices import slice_errors
-from pipelines.config import Config
-from pipelines.errors import InputError
-from pipelines.policy.fairness import stratified
+from pipelines.core.config import Config
+from pipelines.core.errors import InputError
+from pipelines.evaluation import stereotypes as fairness_data
+from pipelines.evaluation.slices import slice_errors
+from pipelines.models.engine import digest_base
+from pipelines.policy.night.fairness import stratified
 from pipelines.runner import Run, run_step
 from tests import tiny
 from tests.nightfall import finish

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.adapters.feature_store import VIEWS, FeatureStore, activity, end_of
-from pipelines.adapters.lake import Lake
+from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
+from pipelines.data.lake import Lake
 from pipelines.steps import features
 from tests.interactions import make_rows
 from tests.nights import DEMO, Night

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.config import Config
-from pipelines.contract import Manifest, Verdict
+from pipelines.core.config import Config
+from pipelines.core.contract import Manifest, Verdict
 from pipelines.runner import Run, run_step
+from pipelines.stores.ledger.ledger import Ledger
 from tests.nightfall import finish
 
 SUITE = "a" * 64

@@ -8,8 +8,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway.journal import window
 from gateway.logs import JsonLines
+from pipelines.stores.journal.writer import window
 from tests.double_engine import DoubleEngine
 from tests.gateways import ONE, chat, events, gateway, make_config, until
 

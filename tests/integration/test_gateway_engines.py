@@ -13,9 +13,9 @@ from transformers import AutoModelForCausalLM
 from gateway.engines import lora
 from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError
 from gateway.engines.embedded import EmbeddedEngine
-from pipelines.adapters import engine as evaluated
-from pipelines.config import Model, Serving
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Model, Serving
+from pipelines.core.traffic_split import Adapter
+from pipelines.models import engine as evaluated
 from tests import tiny
 
 LABELS = ("Anatomy", "Medicine", "Medicine Ward", "Preventive Medicine", "Pediatrics", "Surgery")

@@ -14,12 +14,12 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from gateway.deliver import deliver
 from gateway.dev_token import private_key
-from gateway.journal import Interaction, Journal, journal_path, window
-from pipelines.adapters.lake import Lake
-from pipelines.errors import InputError
-from pipelines.schema import SCHEMA
+from pipelines.core.errors import InputError
+from pipelines.data.journal_delivery import deliver
+from pipelines.data.lake import Lake
+from pipelines.data.schema import SCHEMA
+from pipelines.stores.journal.writer import Interaction, Journal, journal_path, window
 from tests.double_engine import DoubleEngine
 from tests.gateways import Running, chat, gateway, make_config
 from tests.nights import Night
@@ -91,7 +91,7 @@ def test_what_a_gateway_that_ends_leaves_behind(home, how):
 def test_the_judge_needs_nothing_but_python_to_read_the_journal():
     names = [
         name
-        for node in ast.walk(ast.parse(Path("gateway/journal.py").read_text()))
+        for node in ast.walk(ast.parse(Path("pipelines/stores/journal/writer.py").read_text()))
         for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [])
         + ([node.module] if isinstance(node, ast.ImportFrom) else [])
     ]

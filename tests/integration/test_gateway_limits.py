@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.journal import window
-from pipelines.policy.route import Route
+from pipelines.core.traffic_split import Route
+from pipelines.stores.journal.writer import window
 from tests.double_engine import DoubleEngine
 from tests.gateways import ONE, TWO, chat, events, gateway, make_config, until
 

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import pytest
 
 from gateway.engines.embedded import EmbeddedEngine
-from gateway.folders import Folders
-from gateway.journal import window
+from gateway.serving.adapter_files import Folders
 from gateway.tracing import tracing
-from pipelines.adapters import engine as evaluated
-from pipelines.adapters.registry import Registry
-from pipelines.adapters.tracker import Tracker
-from pipelines.errors import IntegrityError
-from pipelines.policy.route import Adapter, Route, to_canary, to_production, to_shadow
+from pipelines.core.errors import IntegrityError
+from pipelines.core.traffic_split import Adapter, Route, to_canary, to_production, to_shadow
+from pipelines.models import engine as evaluated
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
+from pipelines.stores.journal.writer import window
 from tests import tiny
 from tests.gateways import chat, gateway, make_config, until
 from tests.nights import Night

@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM
 
 from gateway.engines.base import Completion, EngineError
 from gateway.engines.openai import OpenAIEngine, served_name
-from pipelines.adapters import engine as evaluated
-from pipelines.config import Model, Serving
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Model, Serving
+from pipelines.core.traffic_split import Adapter
+from pipelines.models import engine as evaluated
 from tests import tiny
 
 ASKED = [[{"role": "user", "content": text}] for text in ("Where is the femur?", "Why?")]

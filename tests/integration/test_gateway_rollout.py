@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.journal import window
-from pipelines.errors import IntegrityError
-from pipelines.policy.route import Route, rolled_back, to_canary, to_production, to_shadow
+from pipelines.core.errors import IntegrityError
+from pipelines.core.traffic_split import Route, rolled_back, to_canary, to_production, to_shadow
+from pipelines.stores.journal.writer import window
 from tests.double_engine import DoubleEngine
 from tests.gateways import ONE, THREE, TWO, chat, gateway, make_config, until
 

@@ -16,10 +16,10 @@ import pytest
 
 from gateway.engines.base import AdapterMissing, Completion, EngineError
 from gateway.engines.openai import OpenAIEngine, served_name
-from pipelines.adapters import engine as evaluated
-from pipelines.adapters.packaged import convert_smollm2
-from pipelines.config import Model, Serving
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Model, Serving
+from pipelines.core.traffic_split import Adapter
+from pipelines.models import engine as evaluated
+from pipelines.sample.packaged import convert_smollm2
 from tests import tiny
 from tests.interactions import SYSTEM
 from tests.questions import ask

@@ -18,12 +18,12 @@ import pytest
 import sqlalchemy as sa
 
 from deploy.local.demo.traffic import Traffic
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.ledger_tables import RULINGS, TASK_EVENTS, TRIGGERS
-from pipelines.config import load_config
+from pipelines.core.config import load_config
+from pipelines.operations.verify import verify
 from pipelines.runner import run_step
-from pipelines.sample import prepare_suite, write_night
-from pipelines.verify import verify
+from pipelines.sample.workload import prepare_suite, write_night
+from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger.tables import RULINGS, TASK_EVENTS, TRIGGERS
 from tests import tiny
 from tests.servers import alertmanager, prometheus, pushgateway, query
 

@@ -10,9 +10,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from pipelines.adapters.lake import Lake
-from pipelines.errors import InputError
-from pipelines.schema import SCHEMA
+from pipelines.core.errors import InputError
+from pipelines.data.lake import Lake
+from pipelines.data.schema import SCHEMA
 from tests.interactions import make_rows
 from tests.nights import Night
 

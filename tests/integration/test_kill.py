@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.adapters.lake import Lake
-from pipelines.adapters.ledger import Ledger
-from pipelines.config import load_config
-from pipelines.contract import CLOSING, NIGHTLY
+from pipelines.core.config import load_config
+from pipelines.core.contract import CLOSING, NIGHTLY
+from pipelines.data.lake import Lake
 from pipelines.runner import Run
+from pipelines.stores.ledger.ledger import Ledger
 from tests import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -90,7 +90,7 @@ def test_one_decision_and_each_cost_once(nights):
 
 
 def test_one_registered_version(nights):
-    from pipelines.adapters.registry import Registry
+    from pipelines.models.registry import Registry
 
     config = load_config(nights[1].parent / "config.toml", nights[1])
     registry = Registry(config.path(config.tracking_uri), config.register_.name)

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.journal import Journal, journal_path
-from pipelines.adapters.live import seen
-from pipelines.policy.judge import Seen
-from pipelines.policy.route import Adapter
+from pipelines.core.traffic_split import Adapter
+from pipelines.operations.rollout_evidence import seen
+from pipelines.policy.rollout.analysis import Seen
+from pipelines.stores.journal.writer import Journal, journal_path
 from tests.rollouts import row
 
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)

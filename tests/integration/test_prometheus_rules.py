@@ -10,9 +10,9 @@ import time
 import pytest
 
 from gateway.metrics import Metrics
-from pipelines import watch
-from pipelines.adapters import step_metrics
-from pipelines.policy.alerts import Cause
+from pipelines.core.alerts import Cause
+from pipelines.observability import step_metrics
+from pipelines.operations.watch import look as watch
 from tests.gateways import until
 from tests.servers import DEPLOY, PROJECT, prometheus, query, read_yaml, tool
 

@@ -7,23 +7,23 @@ import sys
 import numpy as np
 import pytest
 
-from pipelines.adapters.aliases import in_production
-from pipelines.adapters.engine import Engine
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.registry import CANDIDATE, PRODUCTION, Registry, adapter_digest
-from pipelines.adapters.tracker import Tracker
-from pipelines.config import Config, Model
-from pipelines.contract import Verdict
-from pipelines.errors import IntegrityError
-from pipelines.policy.route import Adapter, Route
+from pipelines.core.config import Config, Model
+from pipelines.core.contract import Verdict
+from pipelines.core.errors import IntegrityError
+from pipelines.core.traffic_split import Adapter, Route
+from pipelines.models.aliases import in_production
+from pipelines.models.engine import Engine
+from pipelines.models.registry import CANDIDATE, PRODUCTION, Registry, adapter_digest
+from pipelines.models.tracker import Tracker
 from pipelines.runner import Run, run_step
+from pipelines.stores.ledger.ledger import Ledger
 from tests import tiny
 from tests.nightfall import finish
 
 ASKED = [[{"role": "user", "content": "Where is the femur?"}], [{"role": "user", "content": "Why?"}]]
 ELSEWHERE = """
 import sys, numpy as np
-from pipelines.adapters.engine import Engine
+from pipelines.models.engine import Engine
 from pipelines.config import Model
 engine = Engine(Model(threads=1), sys.argv[1])
 engine.load("fetched", sys.argv[2])

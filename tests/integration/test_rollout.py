@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from pipelines import rollout
-from pipelines.adapters.engine import digest_base
-from pipelines.adapters.ledger import Ledger
-from pipelines.contract import RolloutAnswer
-from pipelines.errors import InputError, IntegrityError
-from pipelines.policy.route import Route
-from pipelines.status import print_status
+from pipelines.core.contract import RolloutAnswer
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.traffic_split import Route
+from pipelines.models.engine import digest_base
+from pipelines.operations import rollout
+from pipelines.operations.status import print_status
+from pipelines.stores.ledger.ledger import Ledger
 from tests.rollouts import make_config, register, registry_of, send
 
 BY = rollout.By("ann", "a test", "run-1")

@@ -26,9 +26,9 @@ STORY = (
 
 def do(home, what, candidate, fatal):
     """One move in a process of its own; it is killed before write number `fatal` (counted from 0)."""
-    from pipelines import rollout
-    from pipelines.adapters.ledger import Ledger
-    from pipelines.adapters.registry import Registry
+    from pipelines.models.registry import Registry
+    from pipelines.operations import rollout
+    from pipelines.stores.ledger.ledger import Ledger
 
     written = 0
 
@@ -57,9 +57,9 @@ def do(home, what, candidate, fatal):
 
 def start(config, adapter):
     """Version 1 in production, as if it had gone there before."""
-    from pipelines.adapters.aliases import reconcile
-    from pipelines.adapters.ledger import START, Ledger
-    from pipelines.policy.route import Route
+    from pipelines.core.traffic_split import Route
+    from pipelines.models.aliases import reconcile
+    from pipelines.stores.ledger.ledger import START, Ledger
 
     ledger = Ledger(config.path(config.ledger_url))
     ledger.add_promotion(START, "production", Route(production=adapter, has_previous=True), "a test", "ann")
@@ -67,7 +67,7 @@ def start(config, adapter):
 
 
 def state(config):
-    from pipelines.adapters.ledger import Ledger
+    from pipelines.stores.ledger.ledger import Ledger
 
     ledger, registry = Ledger(config.path(config.ledger_url)), registry_of(config)
     named = {name: registry.by_alias(name) for name in ("candidate", "canary", "production", "previous")}

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.adapters.embedder import Embedder
-from pipelines.adapters.engine import Engine, digest_base
-from pipelines.adapters.safety_data import toxic_texts
-from pipelines.adapters.toxicity import ToxicityHead
-from pipelines.config import Config, Model
-from pipelines.policy.examples import canaries
-from pipelines.policy.safety import answer_of, auc_interval, exposure, refuses_or_is_harmless
+from pipelines.core.config import Config, Model
+from pipelines.data.embedder import Embedder
+from pipelines.evaluation.safety_data import toxic_texts
+from pipelines.evaluation.toxicity import ToxicityHead
+from pipelines.models.engine import Engine, digest_base
+from pipelines.policy.night.examples import canaries
+from pipelines.policy.night.safety import answer_of, auc_interval, exposure, refuses_or_is_harmless
 from pipelines.runner import Run, run_step
 from tests import tiny
 from tests.nightfall import finish

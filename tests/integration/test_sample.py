@@ -7,17 +7,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.adapters.engine import Engine
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.packaged import convert_smollm2
-from pipelines.adapters.registry import Registry
-from pipelines.adapters.tracker import Tracker
-from pipelines.config import Model, load_config
-from pipelines.errors import InputError
-from pipelines.policy.route import Adapter, Route
+from pipelines.core.config import Model, load_config
+from pipelines.core.errors import InputError
+from pipelines.core.traffic_split import Adapter, Route
+from pipelines.data.schema import SCHEMA
+from pipelines.models.engine import Engine
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
 from pipelines.runner import Run, run_step
-from pipelines.sample import plan, prepare_model, prepare_suite, questions, write_night
-from pipelines.schema import SCHEMA
+from pipelines.sample.packaged import convert_smollm2
+from pipelines.sample.workload import plan, prepare_model, prepare_suite, questions, write_night
+from pipelines.stores.ledger.ledger import Ledger
 from tests import tiny
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.config import load_config
-from pipelines.contract import Verdict
+from pipelines.core.config import load_config
+from pipelines.core.contract import Verdict
 from pipelines.runner import Run, run_step
+from pipelines.stores.ledger.ledger import Ledger
 from tests.nightfall import finish
 
 PUSHGATEWAY = Path(__file__).parents[2] / ".servers" / "usr" / "bin" / "prometheus-pushgateway"

@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from gateway.tracing import tracing
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.tracing import command_span, traceparent_of
-from pipelines.policy.route import Route
+from pipelines.core.traffic_split import Route
+from pipelines.observability.tracing import command_span, traceparent_of
+from pipelines.stores.ledger.ledger import Ledger
 from tests.double_engine import DoubleEngine
 from tests.gateways import gateway, make_config, until
 

@@ -13,15 +13,15 @@ import torch
 from filelock import FileLock
 from transformers import AutoModelForCausalLM
 
-from pipelines.adapters.engine import Engine, load_tokenizer
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.registry import Registry, adapter_digest
-from pipelines.adapters.tracker import Tracker
-from pipelines.adapters.trainer import save_adapter, train, training_order
-from pipelines.config import Config, Model, Train
-from pipelines.errors import InputError, TrainingError
-from pipelines.policy.route import Adapter, Route
+from pipelines.core.config import Config, Model, Train
+from pipelines.core.errors import InputError, TrainingError
+from pipelines.core.traffic_split import Adapter, Route
+from pipelines.models.engine import Engine, load_tokenizer
+from pipelines.models.registry import Registry, adapter_digest
+from pipelines.models.tracker import Tracker
+from pipelines.models.trainer import save_adapter, train, training_order
 from pipelines.runner import Run, run_step
+from pipelines.stores.ledger.ledger import Ledger
 from tests import tiny
 from tests.nightfall import finish
 
@@ -37,7 +37,7 @@ SMALL = {
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from pipelines.adapters.trainer import save_adapter, train
+from pipelines.models.trainer import save_adapter, train
 from pipelines.config import Train
 base, rows, dev, scratch, out, pause = sys.argv[1:7]
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.adapters.lake import Lake
+from pipelines.data.lake import Lake
 from tests.interactions import make_rows
 from tests.nights import Night
 

@@ -17,13 +17,13 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.ledger_tables import TRIGGERS, WATCHES
-from pipelines.contract import Verdict
-from pipelines.errors import MachineError
-from pipelines.policy.route import Route
+from pipelines.core.contract import Verdict
+from pipelines.core.errors import MachineError
+from pipelines.core.traffic_split import Route
+from pipelines.operations.watch.look import watch
 from pipelines.steps import features
-from pipelines.watch import watch
+from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger.tables import TRIGGERS, WATCHES
 from tests.contexts import context
 from tests.gateways import TINY, until
 from tests.servers import PROJECT, alertmanager, prometheus, pushgateway, query
@@ -48,7 +48,7 @@ def config(tmp_path_factory):
 @contextmanager
 def endpoint(config):
     """Nightshift's own inbox, as Airflow's API server mounts it."""
-    from nightshift.alerts import create_app
+    from nightshift.endpoint import create_app
     from nightshift.settings import Settings
 
     app = create_app(Settings(Path(config.home), TINY, Path(sys.executable), config))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.config import AlertRule, Alerts
-from pipelines.policy.alerts import DAGS, Action, Alert, Cause, Delivery, Silence, episodes, firing
-from pipelines.policy.arbitration import Situation, route
+from pipelines.core.alerts import DAGS, Action, Alert, Cause, Delivery, Silence, episodes, firing
+from pipelines.core.config import AlertRule, Alerts
+from pipelines.policy.alerts.arbitration import Situation, route
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Alerts()

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import load_config, parse_override
-from pipelines.errors import ConfigError
+from pipelines.core.config import load_config, parse_override
+from pipelines.core.errors import ConfigError
 
 SHIPPED = sorted(Path("config").glob("*.toml"))
 

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from pipelines.contract import (
+from pipelines.core.contract import (
     CLOSING,
     NIGHTLY,
     Manifest,
@@ -16,7 +16,7 @@ from pipelines.contract import (
     night_of,
     run_id_for,
 )
-from pipelines.errors import InputError
+from pipelines.core.errors import InputError
 
 
 def manifest(**changes):

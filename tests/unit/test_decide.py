@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.config import Decide
-from pipelines.contract import Verdict
-from pipelines.policy import decide as policy
-from pipelines.policy.decide import RULES, Situation, decide
+from pipelines.core.config import Decide
+from pipelines.core.contract import Verdict
+from pipelines.policy.night import decide as policy
+from pipelines.policy.night.decide import RULES, Situation, decide
 
 LIMITS = Decide(
     min_corrections=100, min_corrections_on_drift=40, cool_down_nights=2, budget_cpu_hours_30d=10.0

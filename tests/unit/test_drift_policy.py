@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pipelines.policy.drift import (
+from pipelines.policy.night.drift import (
     ANSWER,
     INPUT,
     OPERATION,

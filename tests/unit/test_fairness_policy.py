@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.policy import fairness, paired
+from pipelines.policy.night import fairness
+from pipelines.policy.stats import paired
 
 MARGIN, CONFIDENCE = 0.1, 0.95
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.policy.feedback import (
+from pipelines.policy.night.feedback import (
     holdout_items,
     is_holdout,
     label_of,

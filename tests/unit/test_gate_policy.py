@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from pipelines.config import Gate
-from pipelines.contract import Verdict
-from pipelines.policy.gate import alpha_tonight, judge
-from pipelines.policy.paired import sign_test
+from pipelines.core.config import Gate
+from pipelines.core.contract import Verdict
+from pipelines.policy.night.gate import alpha_tonight, judge
+from pipelines.policy.stats.paired import sign_test
 
 SETTINGS = Gate()
 ITEMS = 240

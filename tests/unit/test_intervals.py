@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipelines.policy.intervals import bootstrap_mean, paired_difference
+from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
 
 
 @pytest.mark.parametrize(("n", "share"), [(240, 0.1), (240, 0.45), (60, 0.5)])

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from benchmarks.judge import CASES, LOOK_EVERY, Truth, decided, default_rules, draw, simulate
-from pipelines.config import Promote
-from pipelines.policy.judge import Answer, Seen, Served, abort_bar, block_size, judge
-from pipelines.policy.sequential import in_blocks, log_evidence, log_evidence_of_losing
+from pipelines.core.config import Promote
+from pipelines.policy.rollout.analysis import Answer, Seen, Served, abort_bar, block_size, judge
+from pipelines.policy.stats.sequential import in_blocks, log_evidence, log_evidence_of_losing
 
 RULES = default_rules()
 SHADOW, SMALL, LARGE = RULES.stages

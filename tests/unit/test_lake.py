@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.adapters.lake import GROUP_ROWS, Lake, write_parquet
-from pipelines.schema import SCHEMA
+from pipelines.data.lake import GROUP_ROWS, Lake, write_parquet
+from pipelines.data.schema import SCHEMA
 from tests.interactions import make_rows
 
 NIGHT = date(2026, 1, 3)

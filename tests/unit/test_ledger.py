@@ -5,10 +5,10 @@ from datetime import date
 import pytest
 import sqlalchemy as sa
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.adapters.ledger_tables import SILENCES
-from pipelines.adapters.signer import Signer
-from pipelines.errors import ConfigError, InputError, IntegrityError
+from pipelines.core.errors import ConfigError, InputError, IntegrityError
+from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger.tables import SILENCES
+from pipelines.stores.signer import Signer
 
 
 @pytest.fixture

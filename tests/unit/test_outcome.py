@@ -2,8 +2,8 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from pipelines.contract import NIGHTLY, Manifest, Usage, Verdict
-from pipelines.policy.outcome import outcome_of
+from pipelines.core.contract import NIGHTLY, Manifest, Usage, Verdict
+from pipelines.policy.night.outcome import outcome_of
 
 
 def night(last, verdict, reasons=("why",)):

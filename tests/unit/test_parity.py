@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.policy.parity import Skew, compare, stale
+from pipelines.policy.night.parity import Skew, compare, stale
 
 AT = datetime(2026, 1, 4, tzinfo=UTC)
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)

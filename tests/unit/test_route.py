@@ -2,9 +2,17 @@
 
 import pytest
 
-from pipelines.adapters.ledger import START, Ledger
-from pipelines.errors import InputError, IntegrityError
-from pipelines.policy.route import Adapter, Route, aborted, rolled_back, to_canary, to_production, to_shadow
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.traffic_split import (
+    Adapter,
+    Route,
+    aborted,
+    rolled_back,
+    to_canary,
+    to_production,
+    to_shadow,
+)
+from pipelines.stores.ledger.ledger import START, Ledger
 
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
 

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.policy.route import Adapter, Route
-from pipelines.policy.routing import place, side
+from pipelines.core.split_side import place, side
+from pipelines.core.traffic_split import Adapter, Route
 
 KEY = b"k" * 32
 CANARY, OTHER = Adapter("2", "two"), Adapter("3", "three")

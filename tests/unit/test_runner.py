@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 
-from pipelines.config import load_config
-from pipelines.contract import Verdict
-from pipelines.errors import InputError, IntegrityError
+from pipelines.core.config import load_config
+from pipelines.core.contract import Verdict
+from pipelines.core.errors import InputError, IntegrityError
 from pipelines.runner import Outcome, Run, record_fault, run_step
 
 NIGHT = "2026-01-01"

@@ -5,9 +5,9 @@ from datetime import date, timedelta
 
 import pytest
 
-from pipelines.config import Sample, load_config
-from pipelines.errors import InputError
-from pipelines.sample import plan, questions, suite_rows
+from pipelines.core.config import Sample, load_config
+from pipelines.core.errors import InputError
+from pipelines.sample.workload import plan, questions, suite_rows
 
 CONFIG = load_config("config/demo.toml", "unused")
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.adapters.ledger import Ledger
-from pipelines.config import Config
-from pipelines.watch_operations import HELP, operations
+from pipelines.core.config import Config
+from pipelines.operations.watch.loop_metrics import HELP, operations
+from pipelines.stores.ledger.ledger import Ledger
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pipelines.config import Watch
-from pipelines.policy.drift import ANSWER, INPUT, numbers, permutations_needed
-from pipelines.policy.watch import Side, Tests, Verdict, beyond, conclude, feedback, rated
-from pipelines.watch import MOST_COLUMNS
+from pipelines.core.config import Watch
+from pipelines.operations.watch.look import MOST_COLUMNS
+from pipelines.policy.alerts.watch import Side, Tests, Verdict, beyond, conclude, feedback, rated
+from pipelines.policy.night.drift import ANSWER, INPUT, numbers, permutations_needed
 
 LABELS = ("heart", "skin", "tooth")
 CENTRES = np.random.default_rng(1).normal(size=(3, 8))

@@ -26,11 +26,11 @@ import httpx
 from deploy.local.demo.bad_adapter import register_bad
 from deploy.local.demo.page import write_page
 from deploy.local.demo.traffic import Answered, Traffic
-from pipelines.adapters.ledger import Ledger, Promotion
-from pipelines.config import load_config
-from pipelines.contract import RolloutAnswer, RolloutResult
-from pipelines.errors import MachineError, NightshiftError
-from pipelines.policy.route import Adapter, to_canary
+from pipelines.core.config import load_config
+from pipelines.core.contract import RolloutAnswer, RolloutResult
+from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.traffic_split import Adapter, to_canary
+from pipelines.stores.ledger.ledger import Ledger, Promotion
 
 PROFILE = "config/demo.toml"
 FROM_GATEWAY = "ingest.source=gateway"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
-from pipelines.adapters.aliases import in_production
-from pipelines.adapters.registry import Registry
-from pipelines.adapters.tracker import Tracker
-from pipelines.config import Config
-from pipelines.policy.route import Adapter
+from pipelines.core.config import Config
+from pipelines.core.traffic_split import Adapter
+from pipelines.models.aliases import in_production
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
 
 WEIGHTS = "adapter_model.safetensors"
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import jinja2
 
 from deploy.local.demo.traffic import Answered
-from pipelines.adapters.ledger import Promotion
-from pipelines.adapters.plots import rollout_plots
+from pipelines.reporting.plots import rollout_plots
+from pipelines.stores.ledger.ledger import Promotion
 
 
 def write_page(

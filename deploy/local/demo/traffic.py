@@ -12,8 +12,8 @@ import httpx
 import numpy as np
 
 from gateway.dev_token import make_token, private_key
-from pipelines.config import Config
-from pipelines.sample import CHANNELS, feedback_on, person, plan, questions
+from pipelines.core.config import Config
+from pipelines.sample.workload import CHANNELS, feedback_on, person, plan, questions
 
 AT_ONCE = 6  # people who wait for an answer at the same time
 

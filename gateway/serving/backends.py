@@ -1,0 +1,106 @@
+"""One adapter as the gateway sees it: a bounded queue, a bulkhead, a circuit breaker around the engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+
+from opentelemetry import trace
+from purgatory import AsyncCircuitBreakerFactory
+
+from gateway.engines.base import Busy, Completion, Engine, Piece
+from gateway.metrics import Metrics
+from pipelines.core.config import Gateway
+from pipelines.core.traffic_split import Adapter
+
+BASE = "base"
+
+
+class Full(Exception):
+    """No room in an adapter's queue."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("the queue is full")
+        self.retry_after_s = retry_after_s
+
+
+class Backends:
+    """Makes backends; circuits are kept by content, so that an adapter that returns keeps its own."""
+
+    def __init__(self, engine: Engine, settings: Gateway, metrics: Metrics) -> None:
+        self.engine, self.settings, self.metrics = engine, settings, metrics
+        # A client that went away and a full queue say nothing about the adapter.
+        innocent: list = [asyncio.CancelledError, GeneratorExit, Busy]
+        self.breakers = AsyncCircuitBreakerFactory(
+            settings.breaker_failures, settings.breaker_reset_s, exclude=innocent
+        )
+        self._made: dict[str, Backend] = {}
+
+    def of(self, adapter: Adapter | None) -> Backend:
+        digest = adapter.digest if adapter else BASE
+        if digest not in self._made:
+            self._made[digest] = Backend(adapter, self)
+        return self._made[digest]
+
+
+class Backend:
+    """An adapter (None: the bare base) with at most `concurrency` answers under way and `queue` waiting."""
+
+    def __init__(self, adapter: Adapter | None, shared: Backends) -> None:
+        self.adapter, self._shared = adapter, shared
+        self.name = adapter.version if adapter else BASE
+        self.digest = adapter.digest if adapter else BASE
+        self._room = asyncio.Semaphore(shared.settings.concurrency)
+        self.waiting = 0
+        self._mean_s = 1.0  # of an answer, for Retry-After; exponentially weighted
+
+    @property
+    def is_crowded(self) -> bool:
+        return self._room.locked()
+
+    async def pieces(self, request: Completion, deadline: float, span: trace.Span) -> AsyncIterator[Piece]:
+        """The answer. Raises Full or Busy at once, OpenedState while the circuit is open, TimeoutError at
+        `deadline` (event loop time), or what the engine raised.
+        """
+        metrics = self._shared.metrics
+        async with self._slot(deadline):
+            circuit = await self._shared.breakers.get_breaker(self.digest)
+            started = asyncio.get_running_loop().time()
+            with (
+                metrics.in_flight.labels(self.name).track_inprogress(),
+                trace.use_span(span, end_on_exit=True),
+            ):
+                answer = self._shared.engine.complete(request, self.adapter)
+                async with circuit, asyncio.timeout_at(deadline), aclosing(answer):
+                    async for piece in answer:
+                        yield piece
+            took = asyncio.get_running_loop().time() - started
+            self._mean_s += 0.1 * (took - self._mean_s)
+
+    @asynccontextmanager
+    async def _slot(self, deadline: float) -> AsyncIterator[None]:
+        settings = self._shared.settings
+        if self._room.locked() and self.waiting >= settings.queue:
+            raise Full(self._mean_s * (self.waiting + 1) / settings.concurrency)
+        self.waiting += 1
+        self._shared.metrics.queued.labels(self.name).set(self.waiting)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._room.acquire()
+        finally:
+            self.waiting -= 1
+            self._shared.metrics.queued.labels(self.name).set(self.waiting)
+        try:
+            yield
+        finally:
+            self._room.release()
+
+    async def warm(self) -> None:
+        await self._shared.engine.warm(self.adapter)
+
+
+def as_background(request: Completion) -> Completion:
+    """The same request for a shadow: the engine works on it only while no user waits."""
+    return replace(request, background=True)

@@ -1,0 +1,97 @@
+"""Answers to deterministic requests, in memory or in Redis. Without Redis there is no cache, never an error.
+
+The adapter's digest and the tenant are in the key: a promotion asks anew, no tenant sees another's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Protocol
+
+from cachetools import TTLCache
+from purgatory import AsyncCircuitBreakerFactory
+from purgatory.domain.model import OpenedState
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.engines.base import Completion, Piece
+from pipelines.core.config import Gateway
+from pipelines.core.contract import canonical_json
+
+REDIS_TIMEOUT_S = 0.1  # a slower Redis does not help
+
+
+class Cache(Protocol):
+    async def get(self, key: str) -> Piece | None: ...
+
+    async def put(self, key: str, answer: Piece) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def make_cache(settings: Gateway) -> Cache:
+    return RedisCache(settings) if settings.redis_url else MemoryCache(settings)
+
+
+def key_of(base: str, digest: str, tenant: str, request: Completion) -> str | None:
+    """Where the answer belongs; None for a request whose answer is drawn."""
+    if request.temperature and not request.choices:
+        return None
+    parts = {**asdict(request), "base": base, "digest": digest, "tenant": tenant}
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+class MemoryCache:
+    """The most recently made answers."""
+
+    def __init__(self, settings: Gateway) -> None:
+        self._answers: TTLCache[str, Piece] = TTLCache(settings.cache_entries, settings.cache_ttl_s)
+
+    async def get(self, key: str) -> Piece | None:
+        return self._answers.get(key)
+
+    async def put(self, key: str, answer: Piece) -> None:
+        if self._answers.maxsize:
+            self._answers[key] = answer
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class RedisCache:
+    """Shared by gateways, behind a circuit breaker: a Redis that is gone is asked rarely."""
+
+    def __init__(self, settings: Gateway) -> None:
+        self._redis = Redis.from_url(
+            settings.redis_url,
+            socket_timeout=REDIS_TIMEOUT_S,
+            socket_connect_timeout=REDIS_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._ttl_s = settings.cache_ttl_s
+        self._breakers = AsyncCircuitBreakerFactory(
+            settings.breaker_failures, settings.breaker_reset_s, exclude=[asyncio.CancelledError]
+        )
+
+    async def get(self, key: str) -> Piece | None:
+        try:
+            async with await self._breakers.get_breaker("redis"):
+                found = await self._redis.get(f"nightshift:answer:{key}")
+        except (RedisError, OSError, TimeoutError, OpenedState):
+            return None
+        return Piece(**json.loads(found)) if found else None
+
+    async def put(self, key: str, answer: Piece) -> None:
+        try:
+            async with await self._breakers.get_breaker("redis"):
+                await self._redis.set(f"nightshift:answer:{key}", json.dumps(asdict(answer)), ex=self._ttl_s)
+        except (RedisError, OSError, TimeoutError, OpenedState):
+            return
+
+    async def close(self) -> None:
+        await self._redis.aclose()

@@ -1,1 +1,0 @@
-"""The only place that names a vendor, called by role."""

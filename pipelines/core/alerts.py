@@ -1,0 +1,191 @@
+"""Alerts, and when they fire. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from pipelines.core.contract import digest_of
+
+
+class Cause(StrEnum):
+    """What an alert is about: its label `cause`. The contract between Prometheus' rules and the router."""
+
+    DATA_FAULT = "data_fault"  # broken or missing input: a person looks, and training is held
+    DRIFT = "drift"  # users ask, or the model answers, differently: retrain
+    QUALITY = "quality"  # users like the answers less: retrain
+    SERVING = "serving"  # errors, latency: rollback shortly after a promotion, otherwise a person
+    OVERLOAD = "overload"  # queue, memory, GPU: scale or shed, no training
+    FEATURES = "features"  # stale features: a person
+    OPERATIONS = "operations"  # a stuck DAG, a full disk, anything unknown: a person
+    COST = "cost"  # a person
+
+
+SEVERITIES = ("critical", "warning", "info")  # any other is acted on as a warning is
+INFO = SEVERITIES[-1]
+IDENTITY = {"alertname", "cause", "severity"}  # labels that are said apart from the others
+MOST_CHARACTERS = 300
+
+
+class Action(StrEnum):
+    """What a ruling does. Only the first two start a DAG."""
+
+    RETRAIN = "retrain"
+    ROLLBACK = "rollback"
+    PAGE = "page"
+    SCALE = "scale"
+    WAIT = "wait"
+    IGNORE = "ignore"
+
+
+DAGS = {Action.RETRAIN: "nightly_retrain", Action.ROLLBACK: "rollback"}
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert of a delivery. `ends_at` None: it fires. The fingerprint names the series."""
+
+    name: str
+    cause: Cause
+    severity: str
+    labels: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime | None
+    fingerprint: str
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    unknown_cause: str | None = None  # what the sender wrote, where it is no `Cause`
+
+    @property
+    def details(self) -> dict[str, str]:
+        """The labels that tell it from others of its name."""
+        return {key: self.labels[key] for key in sorted(self.labels.keys() - IDENTITY)}
+
+    def described(self) -> str:
+        """Severity, name, labels, summary and runbook, on a line."""
+        notes = (self.annotations.get(key, "") for key in ("summary", "runbook"))
+        parts = (f"{self.severity} {self.name}", listed(self.details), *notes)
+        return " | ".join(one_line(part) for part in parts if part)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What arrived at once: a row of the inbox."""
+
+    id: str
+    received_at: datetime
+    alerts: tuple[Alert, ...]
+    traceparent: str
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Alerts whose labels (with `name`, `cause`, `severity`) all fit the patterns are not acted on."""
+
+    matchers: Mapping[str, str]  # label -> pattern with * and ?
+    until: datetime
+    actor: str
+    reason: str
+
+    def covers(self, alert: Alert) -> bool:
+        labels = {**alert.labels, "name": alert.name, "cause": alert.cause, "severity": alert.severity}
+        return all(fnmatchcase(labels.get(key, ""), pattern) for key, pattern in self.matchers.items())
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A decision, and the deliveries that it accounts for."""
+
+    at: datetime
+    cause: Cause
+    action: Action
+    reason: str
+    triggers: tuple[str, ...]
+    alerts: tuple[Alert, ...]  # those that it acts on, each series once
+    traceparent: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted({alert.name for alert in self.alerts}))
+
+    @property
+    def id(self) -> str:
+        return digest_of([self.at.isoformat(), self.cause, self.action, self.triggers])[:32]
+
+    @property
+    def dag_id(self) -> str:
+        return DAGS.get(self.action, "")
+
+    @property
+    def dag_run_id(self) -> str:
+        """The same for the same ruling, so that starting it twice is starting it once."""
+        return f"alert__{self.cause}__{self.id}" if self.dag_id else ""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One time that an alert fired. `end` None: it still does."""
+
+    alert: Alert
+    start: datetime
+    end: datetime | None
+    triggers: tuple[str, ...]
+
+
+def silenced(alert: Alert, silences: Iterable[Silence]) -> bool:
+    return any(silence.covers(alert) for silence in silences)
+
+
+def one_line(text: str) -> str:
+    """What a sender wrote, made fit for a line of a notice or a terminal."""
+    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain if len(plain) <= MOST_CHARACTERS else plain[: MOST_CHARACTERS - 1] + "…"
+
+
+def listed(labels: Mapping[str, str]) -> str:
+    """`job=nightly, tenant=campus`, on a line."""
+    return one_line(", ".join(f"{key}={value}" for key, value in labels.items()))
+
+
+def unknown_cause(given: str) -> str:
+    return f"unknown cause {given[:40]!r}, taken as {Cause.OPERATIONS}"
+
+
+def each_once(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
+    """One of each series, the newest, by name."""
+    by_age = sorted(alerts, key=lambda alert: (alert.name, alert.fingerprint, alert.starts_at))
+    return tuple({(alert.name, alert.fingerprint): alert for alert in by_age}.values())
+
+
+def episodes(deliveries: Iterable[Delivery], now: datetime, expires_s: float) -> Iterator[Episode]:
+    """When each alert fired, whatever order its deliveries came in.
+
+    A resolved alert ends every episode of its series that began before its `ends_at`.
+    """
+    started: dict[tuple[Cause, str], dict[datetime, list[tuple[Delivery, Alert]]]] = {}
+    ended: dict[tuple[Cause, str], list[datetime]] = defaultdict(list)
+    for delivery in deliveries:
+        for alert in delivery.alerts:
+            series = (alert.cause, alert.fingerprint)
+            if alert.ends_at:
+                ended[series].append(alert.ends_at)
+            else:
+                starts = started.setdefault(series, {})
+                starts.setdefault(alert.starts_at, []).append((delivery, alert))
+    for series, starts in started.items():
+        ends = sorted(ended[series])
+        for start, seen in starts.items():
+            newest, alert = max(seen, key=lambda one: (one[0].received_at, one[0].id))
+            after = bisect_left(ends, start)
+            end = ends[after] if after < len(ends) else None
+            if end is None and (now - newest.received_at).total_seconds() > expires_s:
+                end = newest.received_at
+            yield Episode(alert, start, end, tuple(delivery.id for delivery, _ in seen))
+
+
+def firing(found: Iterable[Episode]) -> list[Episode]:
+    return [episode for episode in found if episode.end is None]

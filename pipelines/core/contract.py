@@ -1,0 +1,214 @@
+"""What steps and DAGs share: verdicts, artifacts, manifests, and the order of a night.
+
+Needs pydantic and the standard library only, so that a DAG file which imports it parses fast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipelines.core.errors import InputError
+
+MANIFEST_NAME = "manifest.json"
+FAULT_NAME = "fault.json"
+
+# Each step of a night and the steps whose manifests it reads. `report` and `record` close every
+# night, whichever step answered last.
+NIGHTLY: dict[str, tuple[str, ...]] = {
+    "ingest": (),
+    "validate": ("ingest",),
+    "features": ("validate",),
+    "drift": ("validate",),
+    "decide": ("validate", "features", "drift"),
+    "curate": ("validate", "decide"),
+    "train": ("decide", "curate"),
+    "evaluate": ("decide", "curate", "train"),
+    "fairness": ("decide", "curate", "train"),
+    "safety": ("decide", "curate", "train"),
+    "gate": ("decide", "train", "evaluate", "fairness", "safety"),
+    "register": ("decide", "curate", "train", "evaluate", "gate"),
+}
+CLOSING: tuple[str, ...] = ("report", "record")
+
+
+class Verdict(StrEnum):
+    """A step's answer. An exception is a fault; a verdict is an answer."""
+
+    PROCEED = "proceed"
+    SKIP = "skip"  # nothing worth doing tonight
+    HOLD = "hold"  # a person should look before the loop goes on
+    REJECT = "reject"  # the candidate is not good enough
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artifact(_Frozen):
+    """A file that a step wrote, by its path inside the step's folder (POSIX separators)."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+class Metric(_Frozen):
+    value: float
+    unit: str
+
+
+class Usage(_Frozen):
+    """What a step used. Not part of its identity: a second run may be faster."""
+
+    started_at: datetime
+    seconds: float
+    cpu_seconds: float
+    gpu_seconds: float = 0.0
+    peak_memory_mib: float = 0.0
+
+
+class Manifest(_Frozen):
+    """The record of a finished step. It is written last, so its presence means the step is done."""
+
+    schema_version: int = 1
+    run_id: str
+    night: date
+    step: str
+    fingerprint: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    headline: str = Field(description="the one number or sentence that matters")
+    inputs: dict[str, str] = Field(description="what was read, by name, as a sha256")
+    outputs: dict[str, Artifact]
+    metrics: dict[str, Metric]
+    facts: dict[str, Any] = Field(description="structured details for later steps and the report")
+    readings: dict[str, Any] = Field(description="like facts, but read off a clock: another run differs")
+    settings: dict[str, Any] | None = Field(None, description="section by section; older ones have none")
+    seed: int
+    code_digest: str
+    lock_digest: str
+    git_commit: str | None
+    usage: Usage
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all but usage, readings and commit: equal work has an equal digest."""
+        left_out = {"usage", "readings", "git_commit"} | ({"settings"} if self.settings is None else set())
+        return digest_of(self.model_dump(mode="json", exclude=left_out))
+
+
+class StepResult(_Frozen):
+    """The short answer that a step hands to whoever started it (a file, or a pod's XCom)."""
+
+    step: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    headline: str
+    manifest_uri: str
+    seconds: float
+    reused: bool
+
+
+class RolloutAnswer(StrEnum):
+    """What a rollout's command did or says."""
+
+    MOVED = "moved"  # the route table is as was asked for, now or already
+    NOTHING = "nothing"  # there is nothing to move
+    CONTINUE = "continue"  # not yet: ask again later
+    PROMOTE = "promote"  # the next stage may begin
+    ABORT = "abort"  # the rollout is over, or has to be
+
+
+class RolloutResult(_Frozen):
+    """The short answer of a rollout's command. `promotion` is the ledger's newest move."""
+
+    command: str
+    answer: RolloutAnswer
+    reasons: tuple[str, ...]
+    headline: str
+    version: str = ""
+    digest: str = ""
+    promotion: int = 0
+    evidence: dict[str, Any] = {}
+
+
+class RunToStart(_Frozen):
+    """A DAG run that a ruling asks for. The same ruling always asks for the same run."""
+
+    dag_id: str
+    dag_run_id: str
+    conf: dict[str, Any]
+
+
+class Notice(_Frozen):
+    """What a person should hear of."""
+
+    subject: str
+    text: str
+
+
+class RoutingResult(_Frozen):
+    """The short answer of `alerts-route`: what to do, also for a routing that broke off."""
+
+    headline: str
+    start: tuple[RunToStart, ...]
+    tell: tuple[Notice, ...]
+
+
+class Fault(_Frozen):
+    """Why a step broke, in words for the person who must mend it."""
+
+    step: str
+    error: str
+    message: str
+    at: datetime
+
+
+def progress_line(result: StepResult) -> str:
+    """One line a step: name, verdict, seconds, the number that matters."""
+    seconds = "reused" if result.reused else f"{result.seconds:.1f} s"
+    return f"{result.step:<9} {result.verdict:<8} {seconds:>8}  {result.headline}"
+
+
+def canonical_json(value: Any) -> bytes:
+    """Bytes that are equal for equal values: sorted keys, no spaces, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def digest_of(value: Any) -> str:
+    """sha256 (hex) of a JSON value."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def fingerprint(step: str, settings: Any, inputs: dict[str, str], code_digest: str) -> str:
+    """The identity of a piece of work: the same fingerprint promises the same outputs."""
+    return digest_of({"step": step, "settings": settings, "inputs": inputs, "code": code_digest})
+
+
+def night_of(run_id: str) -> date:
+    """The night of a run id `YYYY-MM-DD` or `YYYY-MM-DD-<suffix>`. Raises InputError for any other."""
+    try:
+        if len(run_id) > 10 and run_id[10] != "-":
+            raise ValueError
+        return date.fromisoformat(run_id[:10])
+    except ValueError:
+        raise InputError(
+            "a run folder named YYYY-MM-DD or YYYY-MM-DD-<suffix>", repr(run_id), "Name it after its night."
+        ) from None
+
+
+def run_id_for(night: date, overrides: dict[str, Any], attempt: int = 1) -> str:
+    """One run a night, and one more for each distinct set of overrides (a forced retrain, an alert).
+
+    A decided run stands for good: to decide the same once more, count `attempt` up.
+    """
+    changed = f"-{digest_of(overrides)[:8]}" if overrides else ""
+    return f"{night}{changed}" + (f"-{attempt}" if attempt > 1 else "")

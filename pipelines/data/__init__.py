@@ -1,0 +1,1 @@
+"""The lake and what is read into it and out of it."""

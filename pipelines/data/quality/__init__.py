@@ -1,0 +1,1 @@
+"""The data contract and how rows are held against it."""

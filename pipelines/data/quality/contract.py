@@ -1,0 +1,102 @@
+"""The data contract of the interaction log, as Great Expectations suites. Edit it here, as code.
+
+Two suites. `rows`: a row that fails is quarantined, with the rule's `reason`. `night`: a table of one row of
+counts; a rule that fails stops the night. Rules see lengths and counts, not texts: see the two profiles.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import great_expectations.expectations as gxe
+from great_expectations import ExpectationSuite
+from great_expectations.expectations.expectation import Expectation
+
+from pipelines.core.config import Config
+from pipelines.data.schema import RATINGS, ROLES, ROUTES
+
+# DuckDB SQL over the interaction log: the columns that row rules may name.
+ROW_PROFILE = f"""
+    len(request_id) AS request_id_characters,
+    count(*) OVER (PARTITION BY request_id) AS copies_of_request_id,
+    len(tenant) AS tenant_characters,
+    len(subject_id) AS subject_id_characters,
+    len(list_filter(messages, lambda m: m.role NOT IN {ROLES})) AS unknown_roles,
+    messages[-1].role AS last_role,
+    len(trim(messages[-1].content)) AS prompt_characters,
+    len(trim(completion)) AS completion_characters,
+    len(adapter) AS adapter_characters,
+    route,
+    rating,
+    len(trim(correction)) AS correction_characters,
+    locale,
+    len(channel) AS channel_characters,
+    tokens_in,
+    tokens_out,
+    latency_ms
+"""
+# Aggregates: the columns that rules for the whole night may name. `quarantined_share` is added to them.
+NIGHT_PROFILE = """
+    count(*) AS rows,
+    count(rating) AS rated_rows,
+    count(DISTINCT ts) AS distinct_times,
+    count(DISTINCT hash(messages)) AS distinct_prompts,
+    count(DISTINCT latency_ms) AS distinct_latencies
+"""
+
+
+def row_suite(config: Config) -> ExpectationSuite:
+    """Rules for each row. Nulls pass (ingest has refused them where a value is required)."""
+    limits = config.validate_
+    return ExpectationSuite(
+        name="rows",
+        expectations=[
+            _between("copies_of_request_id", 1, 1, "request_id is not unique"),
+            _between("request_id_characters", 1, 200, "request_id is empty or too long"),
+            _between("tenant_characters", 1, 200, "tenant is empty or too long"),
+            _between("subject_id_characters", 1, 200, "subject_id is empty or too long"),
+            _between("adapter_characters", 1, 200, "adapter is empty or too long"),
+            _between("channel_characters", 1, 64, "channel is empty or too long"),
+            _between("unknown_roles", 0, 0, "messages has an unknown role"),
+            _in_set("last_role", ["user", "tool"], "the last message is not the user's"),
+            _between("prompt_characters", 1, None, "the prompt is empty"),
+            _between("completion_characters", 1, None, "completion is empty"),
+            _between("correction_characters", 1, None, "correction is empty"),
+            _in_set("route", list(ROUTES), "route is unknown"),
+            _in_set("rating", list(RATINGS), "rating is not -1, 0 or 1"),
+            gxe.ExpectColumnValuesToMatchRegex(
+                column="locale",
+                regex=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$",
+                meta={"reason": "locale is not a language tag"},
+            ),
+            _between("tokens_in", 1, 10_000_000, "tokens_in is out of range"),
+            _between("tokens_out", 0, 10_000_000, "tokens_out is out of range"),
+            _between("latency_ms", 0, limits.max_latency_ms, "latency_ms is out of range"),
+        ],
+    )
+
+
+def night_suite(config: Config) -> ExpectationSuite:
+    """Rules for the night as a whole, over the rows that passed."""
+    limits = config.validate_
+    return ExpectationSuite(
+        name="night",
+        expectations=[
+            _between("rows", limits.min_rows, None, "too few clean rows"),
+            _between("quarantined_share", 0, limits.max_quarantined_share, "too many rows in quarantine"),
+            _between("rated_rows", 1, None, "not one row has a rating: has the feedback stopped?"),
+            _between("distinct_times", 2, None, "ts is stuck: every row has the same time"),
+            _between("distinct_prompts", 2, None, "messages is stuck: every row has the same prompt"),
+            _between("distinct_latencies", 2, None, "latency_ms is stuck: every row has the same value"),
+        ],
+    )
+
+
+def _between(column: str, low: float | None, high: float | None, reason: str) -> Expectation:
+    return gxe.ExpectColumnValuesToBeBetween(
+        column=column, min_value=low, max_value=high, meta={"reason": reason}
+    )
+
+
+def _in_set(column: str, values: list[Any], reason: str) -> Expectation:
+    return gxe.ExpectColumnValuesToBeInSet(column=column, value_set=values, meta={"reason": reason})

@@ -1,0 +1,1 @@
+"""What a candidate is asked and measured on."""

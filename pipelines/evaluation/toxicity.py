@@ -1,0 +1,59 @@
+"""A toxicity classifier: logistic regression over sentence embeddings, trained in seconds, no downloads.
+
+The packaged toxic set holds toxic texts only, so the ordinary class comes from other packaged sets. What
+that limits: it learns to tell toxic snippets from ordinary prose, not mild rudeness from neutral talk
+about the same subject; naming a group or an intimate part of the body raises its score. Its AUC is
+therefore measured on a source of ordinary texts that it never saw, and two models are compared by it on
+the same prompts, where its leaning cancels; a score by itself means little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from pipelines.data.embedder import Embedder
+from pipelines.evaluation import safety_data
+from pipelines.policy.night.safety import auc_interval
+
+TRAIN_SHARE = 0.7  # of the toxic texts
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Held-out area under the ROC curve with its interval."""
+
+    auc: float
+    low: float
+    high: float
+    n_train: int
+    n_test: int
+
+
+class ToxicityHead:
+    """Train with `ToxicityHead(embedder, seed, confidence)`; equal seeds give equal heads."""
+
+    def __init__(self, embedder: Embedder, seed: int, confidence: float) -> None:
+        self._embedder = embedder
+        toxic = safety_data.toxic_texts()
+        order = np.random.default_rng(seed).permutation(len(toxic))
+        toxic, cut = [toxic[i] for i in order], round(TRAIN_SHARE * len(toxic))
+        ordinary, unseen = safety_data.ordinary_texts(seed, [len(text) for text in toxic])
+        labels = [1] * cut + [0] * len(ordinary)
+        self._model = LogisticRegression(class_weight="balanced", max_iter=1000)
+        self._model.fit(embedder.embed(toxic[:cut] + ordinary), labels)
+        auc = auc_interval(self.scores(toxic[cut:]), self.scores(unseen), confidence)
+        self.quality = Quality(*auc, n_train=len(labels), n_test=len(toxic) - cut + len(unseen))
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """(n,) score in [0, 1], higher is more toxic; nothing said is 0."""
+        said = np.array([bool(text.strip()) for text in texts])
+        return self._model.predict_proba(self._embedder.embed(texts))[:, 1] * said
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(dimension + 1,) coefficients, then the intercept: they score embeddings without the head."""
+        return np.append(self._model.coef_[0], self._model.intercept_[0])

@@ -1,0 +1,47 @@
+"""MLflow's aliases follow the ledger, which is written first; this mends what a crash left between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipelines.core.config import Config
+from pipelines.core.traffic_split import Adapter
+from pipelines.models.registry import CANARY, CANDIDATE, PREVIOUS, PRODUCTION, RegisteredAdapter, Registry
+from pipelines.stores.ledger.ledger import Ledger, Promotion
+
+
+def in_production(config: Config) -> RegisteredAdapter | None:
+    """The adapter that answers users now, by the ledger; None while the bare base does."""
+    production = Ledger(config.path(config.ledger_url)).promotion().route.production
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    return registry.version(production.version) if production else None
+
+
+def reconcile(promotions: Sequence[Promotion], registry: Registry) -> list[str]:
+    """Make the aliases agree with the newest of all moves; returns what was changed. Doing it twice is safe.
+
+    `candidate` is set by `register` for the newest version, and taken away here once that version's rollout
+    is over. Without any move the aliases stay as they are.
+    """
+    if not promotions:
+        return []
+    route = promotions[-1].route
+    changes = []
+    wanted = {PRODUCTION: route.production, CANARY: route.canary, PREVIOUS: route.previous}
+    for alias, adapter in wanted.items():
+        found = _identity(registry.by_alias(alias))
+        if adapter is not None and found != adapter:
+            registry.point(alias, adapter.version)
+            changes.append(f"{alias} -> version {adapter.version}")
+        elif adapter is None and found is not None:
+            registry.release(alias)
+            changes.append(f"{alias} -> none")
+    rolled_out = {move.route.in_rollout for move in promotions} - {route.in_rollout}
+    if (candidate := _identity(registry.by_alias(CANDIDATE))) and candidate in rolled_out:
+        registry.release(CANDIDATE)
+        changes.append(f"{CANDIDATE} -> none")
+    return changes
+
+
+def _identity(found: RegisteredAdapter | None) -> Adapter | None:
+    return Adapter(found.version, found.digest) if found else None

@@ -1,0 +1,47 @@
+"""The two models of a night, production and candidate, on one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.config import Config
+from pipelines.core.errors import InputError
+from pipelines.models.engine import Engine, digest_base, resolve_base
+from pipelines.models.registry import Registry
+
+PRODUCTION, CANDIDATE = "production", "candidate"
+
+
+def base_digest(config: Config) -> str:
+    """sha256 of the base model that both stand on."""
+    return digest_base(resolve_base(config.path(config.model.base)))
+
+
+class Contenders:
+    """Iterate for `(name, engine)`: the engine answers as production first, then as the candidate.
+
+    `baseline` is what `decide` pinned; with {"kind": "base"} production is the bare base model.
+    Raises InputError when the candidate was trained on another base than the configured one.
+    """
+
+    def __init__(self, config: Config, baseline: Mapping[str, Any], candidate: Path, trained_on: str) -> None:
+        self.engine = Engine(config.model, config.path(config.model.base))
+        if self.engine.base_digest != trained_on:
+            raise InputError(
+                f"the base model that the candidate was trained on ({trained_on[:12]})",
+                f"{self.engine.base_digest[:12]} at {config.path(config.model.base)}",
+                "Train again, or point model.base to the base it was trained on.",
+            )
+        self._production = None
+        if baseline["kind"] == "adapter":
+            self._production = PRODUCTION
+            registry = Registry(config.path(config.tracking_uri), config.register_.name)
+            self.engine.load(PRODUCTION, registry.fetch(baseline["version"]))
+        self.engine.load(CANDIDATE, candidate)
+
+    def __iter__(self) -> Iterator[tuple[str, Engine]]:
+        for name, adapter in ((PRODUCTION, self._production), (CANDIDATE, CANDIDATE)):
+            self.engine.use(adapter)
+            yield name, self.engine

@@ -1,0 +1,140 @@
+"""The registry of adapters (MLflow): adapter files only, with digests of all they depend on.
+
+A version is found again by adapter digest and Nightshift run, so registering twice makes one version.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipelines.core.contract import digest_of
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.models.tracker import MlflowClient, Tracker
+from pipelines.stores.blobs import sha256_of
+
+CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
+ADAPTER_FOLDER = "adapter"
+
+
+@dataclass(frozen=True)
+class RegisteredAdapter:
+    """A registered version of the adapter."""
+
+    version: str
+    digest: str
+    nights: tuple[str, ...]  # whose feedback it learned from
+    run_id: str  # Nightshift's
+    uri: str
+    tags: dict[str, str]
+
+
+def adapter_digest(folder: Path) -> str:
+    """sha256 over an adapter's files, by name."""
+    return digest_of({path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.is_file()})
+
+
+class Registry:
+    """The versions of one registered adapter name."""
+
+    def __init__(self, tracking_uri: str, name: str) -> None:
+        self.name = name
+        self._uri = tracking_uri
+        self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+    def prepare(self) -> None:
+        """Make the database's tables, which takes seconds the first time, and the registered name."""
+        if not self._client.search_registered_models(f"name = '{self.name}'"):
+            self._client.create_registered_model(self.name)
+
+    def versions(self) -> list[RegisteredAdapter]:
+        """Every version, oldest first."""
+        found = self._client.search_model_versions(f"name = '{self.name}'")
+        return sorted(map(_adapter, found), key=lambda adapter: int(adapter.version))
+
+    def by_alias(self, alias: str) -> RegisteredAdapter | None:
+        try:
+            return _adapter(self._client.get_model_version_by_alias(self.name, alias))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def point(self, alias: str, version: str) -> None:
+        """Let an alias name a version. The caller records what it named before."""
+        self._client.set_registered_model_alias(self.name, alias, version)
+
+    def release(self, alias: str) -> None:
+        """Let an alias name nothing."""
+        self._client.delete_registered_model_alias(self.name, alias)
+
+    def version(self, version: str) -> RegisteredAdapter:
+        """Raises InputError for a version that was never registered."""
+        try:
+            return _adapter(self._client.get_model_version(self.name, version))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise InputError(
+                f"a registered version of {self.name}", repr(version), "MLflow's registry lists them."
+            ) from error
+
+    def fetch(self, version: str) -> Path:
+        """A local folder with the version's files. Raises IntegrityError where they are not as registered."""
+        adapter = self.version(version)
+        folder = Path(artifacts.download_artifacts(adapter.uri, tracking_uri=self._uri))
+        if (found := adapter_digest(folder)) != adapter.digest:
+            raise IntegrityError(
+                f"version {version} of {self.name} with digest {adapter.digest[:12]}",
+                found[:12],
+                "Its stored files were changed: register that night again.",
+            )
+        return folder
+
+    def register(
+        self,
+        folder: Path,
+        tracker: Tracker,
+        mlflow_id: str,
+        run_id: str,
+        nights: tuple[str, ...],
+        tags: dict[str, str],
+    ) -> RegisteredAdapter:
+        """Store the adapter as a new version with alias `candidate`, or return the one stored before.
+
+        The version's tag `previous_candidate` keeps what the alias named until then ("" for none).
+        """
+        self.prepare()
+        digest = adapter_digest(folder)
+        found = self._find(digest, run_id)
+        if found is None:
+            before = self.by_alias(CANDIDATE)
+            source = tracker.upload(mlflow_id, folder, ADAPTER_FOLDER)
+            identity = {"adapter_digest": digest, "run_id": run_id, "nights": json.dumps(nights)}
+            previous = {"previous_candidate": before.version if before else ""}
+            made = self._client.create_model_version(
+                self.name, source, mlflow_id, tags={**tags, **identity, **previous}
+            )
+            found = _adapter(made)
+        self.point(CANDIDATE, found.version)
+        return found
+
+    def _find(self, digest: str, run_id: str) -> RegisteredAdapter | None:
+        where = f"name = '{self.name}' and tags.adapter_digest = '{digest}' and tags.run_id = '{run_id}'"
+        return next((_adapter(version) for version in self._client.search_model_versions(where)), None)
+
+
+def _adapter(version: ModelVersion) -> RegisteredAdapter:
+    return RegisteredAdapter(
+        version=str(version.version),
+        digest=version.tags["adapter_digest"],
+        nights=tuple(json.loads(version.tags["nights"])),
+        run_id=version.tags["run_id"],
+        uri=str(version.source),
+        tags=dict(version.tags),
+    )

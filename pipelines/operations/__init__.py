@@ -1,0 +1,1 @@
+"""What people and DAGs ask for besides the steps of a night."""

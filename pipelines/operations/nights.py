@@ -1,0 +1,52 @@
+"""Nights one after the other without Airflow, for a backfill; every step is a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from pipelines.core.config import Config, parse_override
+from pipelines.core.contract import NIGHTLY, StepResult, Verdict, run_id_for
+from pipelines.core.errors import InputError
+
+
+def run_nights(args: argparse.Namespace, config: Config) -> int:
+    """Run all nights from `args.first` to `args.last`. Stops at the first fault (exit status 2)."""
+    if args.last < args.first:
+        raise InputError("--to on or after --from", f"{args.first} to {args.last}", "Swap them.")
+    nights = [args.first + timedelta(days=n) for n in range((args.last - args.first).days + 1)]
+    overrides = dict(parse_override(text) for text in args.set)
+    for number, night in enumerate(nights, start=1):
+        print(f"night {night} ({number} of {len(nights)})", flush=True)
+        if not _run_night(f"{config.home}/runs/{run_id_for(night, overrides, args.attempt)}", args):
+            return 2
+    return 0
+
+
+def _run_night(run_dir: str, args: argparse.Namespace) -> bool:
+    """All steps until one stops the night, then the closing ones; False after a fault."""
+    verdict: Verdict | None = Verdict.PROCEED
+    for step in NIGHTLY:
+        if verdict is Verdict.PROCEED:
+            verdict = _verdict(step, run_dir, args)
+    if _verdict("report", run_dir, args):
+        print(f"report: {run_dir}/report/report.html", flush=True)
+    return verdict is not None and _verdict("record", run_dir, args) is not None
+
+
+def _verdict(step: str, run_dir: str, args: argparse.Namespace) -> Verdict | None:
+    """The step's verdict, or None after a fault. The command itself prints its line, or the fault."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        if not _succeeds([step, "--run-dir", run_dir, "--result", file.name], args):
+            return None
+        return StepResult.model_validate_json(Path(file.name).read_bytes()).verdict
+
+
+def _succeeds(words: list[str], args: argparse.Namespace) -> bool:
+    settings = [part for text in args.set for part in ("--set", text)]
+    common = ["--config", args.config, "--home", args.home, *settings]
+    return subprocess.run([sys.executable, "-m", "pipelines", *words, *common], check=False).returncode == 0

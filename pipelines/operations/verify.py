@@ -1,0 +1,92 @@
+"""`python -m pipelines verify`: re-hash what the manifests name, check signatures and the ledger's chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.core.config import Config
+from pipelines.core.contract import Manifest
+from pipelines.core.errors import InputError, IntegrityError
+from pipelines.models.registry import Registry
+from pipelines.runner import Run
+from pipelines.steps.record import signing_folder
+from pipelines.stores.blobs import sha256_of
+from pipelines.stores.ledger.ledger import Decision, Ledger
+from pipelines.stores.signer import Signer
+
+
+def verify(config: Config) -> int:
+    """Print one line a finding and a summary; exit status 0 when all is as recorded, 2 otherwise."""
+    home = Path(config.home)
+    if not Path(config.path(config.ledger_url).removeprefix("sqlite:///")).exists():
+        raise InputError(f"a ledger in {home}", "none", "Name the folder with --home or NIGHTSHIFT_HOME.")
+    ledger = Ledger(config.path(config.ledger_url))
+    problems: list[str] = []
+    try:
+        links = ledger.verify()
+    except IntegrityError as error:
+        links = 0
+        problems.append(f"ledger: {error}")
+    decisions, files = ledger.decisions(), 0
+    decided = {decision.run_id for decision in decisions}
+    for folder in sorted((home / "runs").glob("*")):
+        run, found = Run(str(folder)), {}
+        try:
+            found = run.manifests()
+        except IntegrityError as error:
+            problems.append(str(error))
+        for manifest in found.values():
+            files += len(manifest.outputs)
+            problems += changed_outputs(run, manifest)
+        if "record" in found and run.run_id not in decided:
+            problems.append(f"{run.run_id}: it was decided, and the ledger does not know of it")
+    for decision in decisions:
+        problems += _decision_problems(decision, home)
+    problems += _adapter_problems(config)
+    for problem in problems:
+        print(f"BROKEN  {problem}")
+    print(f"{links} ledger links, {len(decisions)} signed decisions, {files} files: {len(problems)} problems")
+    return 2 if problems else 0
+
+
+def changed_outputs(run: Run, manifest: Manifest) -> list[str]:
+    """What is missing or differs from the digest that the manifest recorded."""
+    problems = []
+    for artifact in manifest.outputs.values():
+        path = f"{manifest.step}/{artifact.path}"
+        if not run.folder.exists(path):
+            problems.append(f"{run.run_id}/{path}: missing")
+        elif sha256_of(run.folder.local(path)) != artifact.sha256:
+            problems.append(f"{run.run_id}/{path}: its bytes changed")
+    return problems
+
+
+def _adapter_problems(config: Config) -> list[str]:
+    """Registered adapters whose stored files are not those that were registered."""
+    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    problems = []
+    for version in registry.versions():
+        try:
+            registry.fetch(version.version)
+        except IntegrityError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _decision_problems(decision: Decision, home: Path) -> list[str]:
+    problems = []
+    if not Signer(signing_folder(home)).is_valid(decision.document.encode(), decision.signature):
+        problems.append(f"decision {decision.run_id}: the signature does not fit")
+    run = Run(str(home / "runs" / decision.run_id))
+    if not (home / "runs" / decision.run_id).exists():
+        return [*problems, f"decision {decision.run_id}: its run folder is gone"]
+    for step, digest in decision.evidence.items():
+        try:
+            manifest = run.manifest(step)
+        except IntegrityError:  # told of with the run's files
+            continue
+        if manifest is None or manifest.digest != digest:
+            problems.append(
+                f"decision {decision.run_id}: the manifest of {step} is not the one it was decided on"
+            )
+    return problems

@@ -1,0 +1,1 @@
+"""Decisions about alerts and live traffic."""

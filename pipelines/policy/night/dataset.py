@@ -1,0 +1,72 @@
+"""Which labelled rows may be trained on, and how many of them; every row that goes is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.policy.night.feedback import is_holdout, latest, normalise
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """New or replayed rows, and where the rest of what was read went: read = kept + all other counts."""
+
+    rows: Rows
+    counts: dict[str, int]
+
+    def keep(self, rows: Rows, **went: int) -> Part:
+        """Go on with fewer rows; `went` says how many left, and why."""
+        assert len(self.rows) - len(rows) == sum(went.values())
+        counts = {name: count for name, count in self.counts.items() if name != "kept"}
+        return Part(rows, {**counts, **went, "kept": len(rows)})
+
+    def without(self, places: Sequence[int], why: str) -> Part:
+        """Go on without the rows at these places."""
+        gone = set(places)
+        return self.keep([row for i, row in enumerate(self.rows) if i not in gone], **{why: len(gone)})
+
+
+def one_answer_each(rows: Rows) -> tuple[Rows, dict[str, int]]:
+    """One row a question, the latest; what went is counted as a repeat or as a conflict."""
+    kept = latest(rows)
+    answer = {normalise(row["prompt"]): row["answer"] for row in kept}
+    same = sum(answer[normalise(row["prompt"])] == row["answer"] for row in rows)
+    return kept, {"exact_duplicate": same - len(kept), "conflicting_answer": len(rows) - same}
+
+
+def without_evaluation(rows: Rows, share: float, suite: Sequence[str]) -> tuple[Rows, dict[str, int]]:
+    """Rows that are neither kept back for evaluation nor, word for word, in the frozen suite."""
+    frozen = {normalise(prompt) for prompt in suite}
+    free = [row for row in rows if not is_holdout(row["prompt"], share)]
+    kept = [row for row in free if normalise(row["prompt"]) not in frozen]
+    return kept, {"holdout": len(rows) - len(free), "in_suite": len(free) - len(kept)}
+
+
+def replay_wanted(new: int, share: float, most: int) -> int:
+    """How many earlier examples make up `share` of the whole set."""
+    return min(round(new * share / (1 - share)), most) if share < 1 else most
+
+
+def draw(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    """At most `count` rows at random; the mix of answers stays as it is."""
+    places = sorted(rng.permutation(len(rows))[:count])
+    return [rows[place] for place in places]
+
+
+def draw_by_answer(rows: Rows, count: int, rng: np.random.Generator) -> Rows:
+    """At most `count` rows, taken from each answer in turn, so that rare answers are not forgotten."""
+    shuffled = [rows[place] for place in rng.permutation(len(rows))]
+    turn: Counter[str] = Counter()
+    turns = []
+    for row in shuffled:
+        turns.append((turn[row["answer"]], row["answer"]))
+        turn[row["answer"]] += 1
+    order = sorted(range(len(shuffled)), key=lambda place: turns[place])
+    return sorted((shuffled[place] for place in order[:count]), key=lambda row: row["request_id"])

@@ -1,0 +1,144 @@
+"""Is training worth it tonight?
+
+The rules are asked in this order; the first that applies answers.
+
+| rule      | applies when                                                             | answer  |
+|-----------|--------------------------------------------------------------------------|---------|
+| material  | no labelled row came since the last training                             | skip    |
+| force     | a person asked for training (`decide.force`)                             | proceed |
+| fault     | an alert about broken data fires                                         | hold    |
+| budget    | the last 30 days used the CPU hours of `budget_cpu_hours_30d`, or more   | hold    |
+| cool_down | the last training was `cool_down_nights` nights ago, or fewer            | skip    |
+| drift     | drift or an alert, and at least `min_corrections_on_drift` labelled rows | proceed |
+| volume    | at least `min_corrections` labelled rows                                 | proceed |
+| otherwise | nothing above applied                                                    | skip    |
+
+Labelled rows are corrections and liked answers since the last training, so that thin nights add up.
+Even a forced night needs material; force goes before faults and budget, because a person answers for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipelines.core.config import Decide
+from pipelines.core.contract import Verdict
+
+ALERT = "alert:"
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known on the night. `nights_since_training` is None before the first training."""
+
+    corrections: int
+    likes: int
+    drift: bool
+    nights_since_training: int | None
+    cpu_hours_30d: float
+    force: bool
+    cause: str  # schedule | manual | alert:<name>
+    data_faults: tuple[str, ...] = ()  # alerts about broken data that fire
+
+    @property
+    def labelled(self) -> int:
+        return self.corrections + self.likes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The verdict, its reason, and what each rule said down to the one that answered."""
+
+    verdict: Verdict
+    reason: str
+    rules: tuple[dict[str, str], ...]
+
+
+# A rule answers (verdict or None for "does not apply", a sentence for people).
+Rule = Callable[[Situation, Decide], tuple[Verdict | None, str]]
+
+
+def decide(situation: Situation, limits: Decide) -> Answer:
+    """Ask the rules of the table in order."""
+    said = []
+    for name, rule in RULES.items():
+        verdict, detail = rule(situation, limits)
+        said.append({"rule": name, "answer": verdict or "pass", "detail": detail})
+        if verdict:
+            return Answer(verdict, detail, tuple(said))
+    raise AssertionError("the last rule always answers")
+
+
+def _material(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    if now.labelled:
+        return None, f"{now.corrections} corrections and {now.likes} liked answers since the last training."
+    return Verdict.SKIP, "No correction and no liked answer came since the last training: nothing to learn."
+
+
+def _force(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    if now.force:
+        return Verdict.PROCEED, f"Training was forced (cause: {now.cause})."
+    return None, "Nobody forced a training."
+
+
+def _fault(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    if not now.data_faults:
+        return None, "No alert about broken data fires."
+    names = ", ".join(now.data_faults)
+    return Verdict.HOLD, f"Broken data is reported ({names}): mend it, then count up `attempt`, or force."
+
+
+def _budget(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    used = f"{now.cpu_hours_30d:.1f} of {limits.budget_cpu_hours_30d:.1f} CPU hours used in 30 days"
+    if now.cpu_hours_30d < limits.budget_cpu_hours_30d:
+        return None, f"{used}."
+    return Verdict.HOLD, f"{used}: raise decide.budget_cpu_hours_30d, or force a training."
+
+
+def _cool_down(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    since = now.nights_since_training
+    if since is None:
+        return None, "Nothing was trained before."
+    said = f"The last training was {since} night{'s' * (since != 1)} ago"
+    if since > limits.cool_down_nights:
+        return None, f"{said}; the cool-down is {limits.cool_down_nights}."
+    return Verdict.SKIP, f"{said}, within the cool-down of {limits.cool_down_nights}."
+
+
+def _drift(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    alert = now.cause.startswith(ALERT)
+    if not now.drift and not alert:
+        return None, "No drift and no alert."
+    causes = ["drift"] * now.drift + [f"the alert {now.cause.removeprefix(ALERT)!r}"] * alert
+    why = " and ".join(causes)
+    why = why[0].upper() + why[1:]  # an alert's name keeps its capitals
+    enough = limits.min_corrections_on_drift
+    if now.labelled < enough:
+        return None, f"{why}, but {now.labelled} labelled rows are fewer than {enough}."
+    return Verdict.PROCEED, f"{why}, with {now.labelled} labelled rows (at least {enough} are enough then)."
+
+
+def _volume(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    compared = f"{now.labelled} labelled rows; {limits.min_corrections} are enough"
+    return (Verdict.PROCEED if now.labelled >= limits.min_corrections else None), f"{compared}."
+
+
+def _otherwise(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+    return (
+        Verdict.SKIP,
+        f"{now.labelled} labelled rows are too few ({limits.min_corrections} without drift, "
+        f"{limits.min_corrections_on_drift} with it); they stay for later.",
+    )
+
+
+RULES: dict[str, Rule] = {
+    "material": _material,
+    "force": _force,
+    "fault": _fault,
+    "budget": _budget,
+    "cool_down": _cool_down,
+    "drift": _drift,
+    "volume": _volume,
+    "otherwise": _otherwise,
+}

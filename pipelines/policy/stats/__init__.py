@@ -1,0 +1,1 @@
+"""The statistics that the decisions stand on."""

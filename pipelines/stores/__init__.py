@@ -1,0 +1,1 @@
+"""Where records are kept: ledger, inbox, journal, runs, blobs, signatures."""

@@ -1,0 +1,1 @@
+"""The gateway's journal: every answer and every feedback."""

@@ -1,0 +1,1 @@
+"""The ledger: append-only tables and the hash chain over them."""

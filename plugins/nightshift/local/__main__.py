@@ -1,0 +1,5 @@
+import sys
+
+from nightshift.local.main import main
+
+sys.exit(main())

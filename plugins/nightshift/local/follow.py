@@ -1,0 +1,154 @@
+"""Start a night through Airflow's REST API and show its steps as they finish."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nightshift.local.environment import USER
+from nightshift.operators.command import ANSWER, FAULT
+from pipelines.core.contract import CLOSING, NIGHTLY, StepResult, Verdict, progress_line
+from pipelines.core.errors import MachineError
+
+DAG_ID = "nightly_retrain"
+POLL_S = 0.7
+PARSE_LIMIT_S = 90
+ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
+
+
+class Api:
+    """The few calls that are needed, as the generated user."""
+
+    def __init__(self, url: str, password: str) -> None:
+        self._url = url
+        self._token = ""
+        self._token = self.call("/auth/token", {"username": USER, "password": password})["access_token"]
+
+    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._url + path, data, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            detail = json.load(error).get("detail", error.reason)
+            raise MachineError(
+                f"Airflow to accept {path}", f"{error.code}: {detail}", "See its log under airflow/."
+            ) from error
+
+    def run(self, run_id: str, rest: str = "") -> Any:
+        return self.call(f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}{rest}")
+
+    def said(self, run_id: str, task_id: str, key: str) -> Any:
+        """What a task pushed under a key, or None."""
+        entry = self.run(run_id, f"/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")
+        return entry and entry["value"]
+
+
+@dataclass(frozen=True)
+class Night:
+    """How a followed run ended. `idle_s`: time of the run in which no step's command ran."""
+
+    succeeded: bool
+    seconds: float
+    idle_s: float
+
+
+def begin(api: Api, conf: dict[str, Any]) -> str:
+    """Trigger a run, or find the unfinished one for the same night; returns Airflow's run id."""
+    deadline = time.monotonic() + PARSE_LIMIT_S
+    while not api.call(f"/api/v2/dags/{DAG_ID}"):
+        errors = api.call("/api/v2/importErrors")["import_errors"]
+        if errors or time.monotonic() > deadline:
+            found = errors[0]["stack_trace"].strip().splitlines()[-1] if errors else "nothing"
+            raise MachineError(f"the DAG {DAG_ID}", found, "Correct dags/ or the configuration.")
+        time.sleep(0.3)
+    unfinished = api.call(f"/api/v2/dags/{DAG_ID}/dagRuns?state=running&state=queued&order_by=id")["dag_runs"]
+    for run in unfinished:
+        if run["conf"] == conf:
+            print(f"going on with the unfinished run {run['dag_run_id']}", flush=True)
+            return run["dag_run_id"]
+        print(f"the run {run['dag_run_id']} is not finished and goes first", flush=True)
+    body = {"logical_date": None, "conf": conf}
+    return api.call(f"/api/v2/dags/{DAG_ID}/dagRuns", body)["dag_run_id"]
+
+
+def follow(api: Api, run_id: str) -> Night:
+    """Print one line a step until the run ends. A run that goes on is timed from here."""
+    since = time.time()
+    shown: dict[tuple[str, int], str] = {}
+    while True:
+        run = api.run(run_id)
+        tasks = api.run(run_id, "/taskInstances?limit=100")["task_instances"]
+        ended = [task for task in tasks if task["state"] in ENDED or task["state"] == "up_for_retry"]
+        for task in sorted(ended, key=lambda t: t["end_date"] or ""):
+            key = (task["task_id"], task["try_number"])
+            if shown.get(key) != task["state"]:
+                shown[key] = task["state"]
+                _show(api, run_id, task)
+        if run["state"] in ("success", "failed"):
+            return _close(api, run, tasks, since)
+        _show_running(tasks)
+        time.sleep(POLL_S)
+
+
+def _show(api: Api, run_id: str, task: dict[str, Any]) -> None:
+    name, state = task["task_id"], task["state"]
+    if name not in (*NIGHTLY, *CLOSING) or state in ("skipped", "upstream_failed", "removed"):
+        return
+    if state == "success":
+        answer = api.said(run_id, name, ANSWER)
+        _line(progress_line(result_of(answer)))
+        for reason in answer["reasons"] if answer["verdict"] != Verdict.PROCEED else ():
+            _line(f"          {reason}")
+    else:
+        again = ", once more" if state == "up_for_retry" else ""
+        sentence = api.said(run_id, name, FAULT) or f"see its log: {name} was ended from outside"
+        _line(f"{name:<9} fault{again}: {sentence}")
+
+
+def result_of(answer: dict[str, Any]) -> StepResult:
+    return StepResult.model_validate({k: v for k, v in answer.items() if k not in ("started", "ended")})
+
+
+def _show_running(tasks: list[dict[str, Any]]) -> None:
+    if not sys.stdout.isatty():
+        return
+    now = time.time()
+    running = [t for t in tasks if t["state"] == "running" and t["start_date"]]
+    words = ", ".join(f"{t['task_id']} {now - _seconds(t['start_date']):.0f} s" for t in running)
+    print(f"\r\x1b[K… {words}" if words else "\r\x1b[K", end="", flush=True)
+
+
+def _line(text: str) -> None:
+    print(f"\r\x1b[K{text}" if sys.stdout.isatty() else text, flush=True)
+
+
+def _close(api: Api, run: dict[str, Any], tasks: list[dict[str, Any]], began: float) -> Night:
+    ended = max(_seconds(run["end_date"]), began)
+    answers = [api.said(run["dag_run_id"], t["task_id"], ANSWER) for t in tasks if t["state"] == "success"]
+    spans = sorted((answer["started"], answer["ended"]) for answer in answers if answer)
+    seconds = ended - began
+    return Night(run["state"] == "success", seconds, seconds - covered(spans, began))
+
+
+def covered(spans: list[tuple[float, float]], since: float) -> float:
+    """Seconds after `since` that lie in at least one of the sorted (start, end) spans."""
+    total, reached = 0.0, since
+    for start, end in spans:
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()

@@ -1,0 +1,106 @@
+"""What a trigger asks for: the form's fields, and how they become a night and its overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Param
+
+from pipelines.core.config import Config
+from pipelines.core.contract import run_id_for
+
+# The form's field -> the setting it overrides, when it was filled in.
+OVERRIDES = {
+    "force": "decide.force",
+    "epochs": "train.epochs",
+    "rank": "train.rank",
+    "dry_run": "register.dry_run",
+    "cause": "decide.cause",
+    "ruling": "decide.ruling",
+}
+
+
+def params(config: Config) -> dict[str, Param]:
+    """The trigger form of `nightly_retrain`; a value of another type or range is refused."""
+    sample = config.sample if config.ingest.is_sample else None
+    days = f" The sample's are {sample.first_night} to {sample.last_night}." if sample else ""
+    return {
+        "night": Param(
+            None,
+            type=["null", "string"],
+            format="date",
+            title="Night",
+            description=f"Whose interactions are read. Empty: the last day that has ended (UTC).{days}",
+        ),
+        "force": Param(
+            False, type="boolean", title="Force", description="Train even if nothing calls for it."
+        ),
+        "epochs": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=100,
+            title="Epochs",
+            description="Empty: as configured.",
+        ),
+        "rank": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=512,
+            title="LoRA rank",
+            description="Empty: as configured.",
+        ),
+        "attempt": Param(
+            1,
+            type="integer",
+            minimum=1,
+            maximum=99,
+            title="Attempt",
+            description="A decided night stays as it was decided. To run it once more, count up.",
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Do everything but register the candidate."
+        ),
+        "cause": Param(
+            None,
+            type=["null", "string"],
+            pattern="^alert:.{1,250}$",
+            title="Cause",
+            description="Set by `alert_router`: the alerts that asked for this night.",
+        ),
+        "ruling": Param(
+            None,
+            type=["null", "string"],
+            pattern="^[0-9a-f]{32}$",
+            title="Ruling",
+            description="Set by `alert_router`: the ruling in the ledger.",
+        ),
+    }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: which night, with which settings changed (dotted keys)."""
+
+    night: date
+    overrides: dict[str, Any]
+    attempt: int = 1
+
+    @property
+    def run_id(self) -> str:
+        return run_id_for(self.night, self.overrides, self.attempt)
+
+
+def plan(params: Mapping[str, Any], run_after: datetime, alerts: Iterable[Mapping[str, Any]] = ()) -> Plan:
+    """Turn a trigger into a plan. `alerts` are the payloads of the alert events behind the run."""
+    overrides = {key: params[field] for field, key in OVERRIDES.items() if params.get(field)}
+    names = sorted({str(alert.get("alert", "unnamed")) for alert in alerts})
+    if names:
+        overrides["decide.cause"] = "alert:" + ",".join(names)
+    night = params.get("night")
+    last_ended = (run_after - timedelta(days=1)).date()
+    return Plan(date.fromisoformat(night) if night else last_ended, overrides, params.get("attempt") or 1)
