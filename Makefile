@@ -56,7 +56,7 @@ test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## all tests, 
 	@$(WORK) -m pytest -q tests/unit tests/contract
 	@$(CONTROL) -m pytest -q tests/dags
 	@$(WORK) -m pytest -q $(TWO_AT_ONCE) $(LONG) tests/integration -m "not airflow and not vllm"
-	@tests/chromium.sh
+	@tests/support/chromium.sh
 	@$(CONTROL) -m pytest -q $(TWO_AT_ONCE) tests/integration/test_airflow_*.py tests/browser
 
 test-vllm: .venv/.test-ready .venv-vllm/.ready ## the gateway against a real vLLM server (an environment of 3 GB)
@@ -125,8 +125,8 @@ $(UV): requirements/uv.txt
 	@$(INSTALL) $(CONTROL) -r requirements/airflow-dev.txt
 	@touch $@
 
-.servers/.ready: tests/servers.sh
-	@tests/servers.sh
+.servers/.ready: tests/support/servers.sh
+	@tests/support/servers.sh
 
 .venv-vllm/.ready: requirements/vllm.txt | $(UV)
 	@echo "installing vLLM (3 GB) ..."

@@ -26,7 +26,8 @@ from nightshift.settings import Settings  # noqa: E402
 from benchmarks.machine import describe  # noqa: E402
 from pipelines.core.alerts import Cause  # noqa: E402
 from pipelines.core.config import load_config  # noqa: E402
-from pipelines.operations.route_alerts import open_ledger, route_now, situation  # noqa: E402
+from pipelines.operations.route_alerts import route_now, situation  # noqa: E402
+from pipelines.stores import open_ledger  # noqa: E402
 
 CLIENTS = 32
 

@@ -28,8 +28,8 @@ from gateway.engines.base import Completion
 from gateway.engines.embedded import EmbeddedEngine
 from pipelines.core.config import Config, Serving, load_config
 from pipelines.core.traffic_split import Adapter
+from pipelines.models import open_registry
 from pipelines.models.engine import Engine, Messages
-from pipelines.models.registry import Registry
 from pipelines.sample.workload import questions
 
 TOKENS = 64
@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     config = load_config("config/demo.toml", Path(options.home).resolve())
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    registry = open_registry(config)
     adapter = registry.fetch(registry.versions()[-1].version)
     loop = asyncio.new_event_loop()
     contest = Contest(config, adapter, loop)

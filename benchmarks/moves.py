@@ -24,7 +24,7 @@ from benchmarks.machine import describe
 from benchmarks.servers import free_port
 from benchmarks.soak_servers import ONE, TWO, Embedded
 from pipelines.core.traffic_split import Route
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores import open_ledger
 
 LOADED = Route(ONE, previous=None, has_previous=True)
 MOVES = (
@@ -71,7 +71,7 @@ async def _measure(site: Embedded, rounds: int, rate: float) -> None:
 
 async def _move(site: Embedded, session: aiohttp.ClientSession, route: Route, answers: str | None) -> float:
     """Seconds from the append until the route is live and, where named, an adapter's answer was read."""
-    ledger = Ledger(site.config.path(site.config.ledger_url))
+    ledger = open_ledger(site.config)
     started = time.monotonic()
     moved = await asyncio.to_thread(
         ledger.add_promotion, ledger.promotion(), "move", route, "a benchmark", "benchmark"

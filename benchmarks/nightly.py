@@ -19,8 +19,8 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import describe
-from pipelines.runner import Run
 from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.runs import Run
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.machine import describe
-from tests.browser.nights import many_nights, rows_of, watches
-from tests.browser.site import PROJECT, airflow, chromium, log_in
+from tests.support.browser_nights import many_nights, rows_of, watches
+from tests.support.browser_site import PROJECT, airflow, chromium, log_in
 
 CONTROL = PROJECT / ".venv-airflow" / "bin" / "python"
 NIGHTS = (10, 100, 1_000)

@@ -27,11 +27,11 @@ from gateway.http.app import create_app
 from gateway.logs import log_json
 from pipelines.core.config import Config, load_config
 from pipelines.core.traffic_split import Adapter, Route
+from pipelines.models import open_registry
 from pipelines.models.engine import Engine as Evaluation
-from pipelines.models.registry import Registry
 from pipelines.sample.workload import questions
+from pipelines.stores import open_ledger
 from pipelines.stores.journal.writer import journal_path
-from pipelines.stores.ledger.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "config" / "demo.toml"
@@ -91,7 +91,7 @@ class Site:
             return  # killed just now
 
     def move_now(self) -> None:
-        ledger = Ledger(self.config.path(self.config.ledger_url))
+        ledger = open_ledger(self.config)
         self._route = (self._route + 1) % len(ROUTES)
         ledger.add_promotion(ledger.promotion(), "soak", ROUTES[self._route], "the soak moves it", "soak")
 
@@ -167,7 +167,7 @@ class Embedded(Site):
     def __init__(self, home: Path, port: int, source: Path) -> None:
         os.environ["SOAK_SOURCE"] = str(source)
         super().__init__(home, port)
-        registry = Registry(self.config.path(self.config.tracking_uri), self.config.register_.name)
+        registry = open_registry(self.config)
         self._adapter = registry.fetch(registry.versions()[0].version)
         self.questions = [of[0] for of in questions(self.config.task.labels).values()][:20]
         self.expected = self._evaluated()

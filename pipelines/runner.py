@@ -20,9 +20,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from filelock import FileLock
-from pydantic import ValidationError
-
 from pipelines.core.config import Config
 from pipelines.core.contract import (
     CLOSING,
@@ -38,11 +35,12 @@ from pipelines.core.contract import (
     Verdict,
     digest_of,
     fingerprint,
-    night_of,
 )
-from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.errors import InputError
+from pipelines.core.files import sha256_of
+from pipelines.core.locks import holding
 from pipelines.observability.tracing import command_span
-from pipelines.stores.blobs import Folder, sha256_of
+from pipelines.stores.runs import Run
 
 PACKAGE = Path(__file__).parent
 log = logging.getLogger("nightshift")
@@ -101,57 +99,6 @@ class _Clock:
     cpu_seconds: float
 
 
-class Run:
-    """A run's folder: `<root>/runs/<run_id>/<step>/manifest.json`."""
-
-    def __init__(self, uri: str) -> None:
-        self.folder = Folder(uri)
-        self.run_id = self.folder.uri.rsplit("/", 1)[-1]
-        self.night = night_of(self.run_id)
-
-    def manifest(self, step: str) -> Manifest | None:
-        path = f"{step}/{MANIFEST_NAME}"
-        if not self.folder.exists(path):
-            return None
-        try:
-            return Manifest.model_validate_json(self.folder.read_bytes(path))
-        except ValidationError as error:
-            raise IntegrityError(
-                f"a manifest in {self.run_id}/{path}",
-                f"{error.error_count()} things that are none",
-                "The file was changed: put it back from a copy, or remove the step's folder and run it.",
-            ) from error
-
-    def manifests(self) -> dict[str, Manifest]:
-        """All finished steps, in the order of a night."""
-        found = {step: self.manifest(step) for step in (*NIGHTLY, *CLOSING)}
-        return {step: manifest for step, manifest in found.items() if manifest}
-
-    def fault(self, step: str) -> Fault | None:
-        path = f"{step}/{FAULT_NAME}"
-        return Fault.model_validate_json(self.folder.read_bytes(path)) if self.folder.exists(path) else None
-
-    def artifact(self, manifest: Manifest, name: str) -> Path:
-        """Local path of an output (a file, or a folder of several), verified. Raises IntegrityError."""
-        parts = [a for key, a in manifest.outputs.items() if key == name or key.startswith(f"{name}/")]
-        if not parts:
-            raise InputError(
-                f"an output {name!r} of {manifest.step}",
-                f"{sorted(manifest.outputs)}",
-                f"Run {manifest.step} again.",
-            )
-        for part in parts:
-            found = sha256_of(self.folder.local(f"{manifest.step}/{part.path}"))
-            if found != part.sha256:
-                raise IntegrityError(
-                    f"{part.path} of {manifest.step} with sha256 {part.sha256[:12]}",
-                    f"{found[:12]}",
-                    "Somebody changed it after the step wrote it: run the step again with --rerun.",
-                )
-        single = len(parts) == 1 and manifest.outputs.get(name) is not None
-        return self.folder.local(f"{manifest.step}/{parts[0].path if single else name}")
-
-
 def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> StepResult:
     """Run one step of a night, or return its finished manifest. Raises NightshiftError on a fault."""
     with command_span(step) as span:
@@ -169,9 +116,7 @@ def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> St
 
 def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResult:
     run = Run(run_uri)
-    lock = Path(config.home) / "locks" / f"{run.run_id}.{step}.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with holding(config.home, f"{run.run_id}.{step}"):
         clock = _Clock(datetime.now(UTC), time.monotonic(), _cpu_seconds())
         existing = run.manifest(step)
         if existing and run.manifest(CLOSING[-1]) and not rerun:
@@ -193,7 +138,7 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
 def record_fault(step: str, run_uri: str, error: BaseException) -> None:
     """Leave a fault's message in the step's folder, for the report and for people."""
     fault = Fault(step=step, error=type(error).__name__, message=str(error), at=datetime.now(UTC))
-    Folder(run_uri).write_bytes(f"{step}/{FAULT_NAME}", fault.model_dump_json(indent=1).encode())
+    Run(run_uri).folder.write_bytes(f"{step}/{FAULT_NAME}", fault.model_dump_json(indent=1).encode())
 
 
 def _read_inputs(run: Run, step: str) -> dict[str, Manifest]:

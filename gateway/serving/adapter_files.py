@@ -7,14 +7,15 @@ from pathlib import Path
 from pipelines.core.config import Config
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Adapter
-from pipelines.models.registry import Registry, adapter_digest
+from pipelines.models import open_registry
+from pipelines.models.registry import adapter_digest
 
 
 class Folders:
     """Fetches from the registry of a configuration. Blocks: call it from a thread."""
 
     def __init__(self, config: Config) -> None:
-        self._registry = Registry(config.path(config.tracking_uri), config.register_.name)
+        self._registry = open_registry(config)
 
     def __call__(self, adapter: Adapter) -> Path:
         """Raises IntegrityError where the files are not those that were promoted."""

@@ -29,8 +29,8 @@ from gateway.serving.dispatcher import Desk
 from gateway.serving.live_route import Rollout
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
+from pipelines.stores import open_ledger
 from pipelines.stores.journal.writer import Journal, journal_path
-from pipelines.stores.ledger.ledger import Ledger
 
 log = logging.getLogger("nightshift.gateway")
 
@@ -48,7 +48,7 @@ class Service:
         self.quotas = Quotas(settings)
         self.cache = make_cache(settings)
         backends = Backends(engine, settings, self.metrics)
-        self.rollout = Rollout(Ledger(config.path(config.ledger_url)), backends, fetch, tracer)
+        self.rollout = Rollout(open_ledger(config), backends, fetch, tracer)
         path = journal_path(config.home)
         self.journal = Journal(path, settings.journal_commit_ms, settings.journal_queue)
         key = routing_key(path.parent)

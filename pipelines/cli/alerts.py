@@ -54,19 +54,20 @@ def _route(args: argparse.Namespace, config: Config) -> int:
 
 def _silence(args: argparse.Namespace, config: Config) -> int:
     from pipelines.core.alerts import Silence
-    from pipelines.operations.route_alerts import open_ledger
-    from pipelines.stores.inbox import Inbox
+    from pipelines.stores import open_inbox
 
     now, matchers = datetime.now(UTC), dict(_matcher(word) for word in args.matchers)
     silence = Silence(matchers, now + span(args.span), args.actor, args.reason)
-    Inbox(open_ledger(config)).add_silence(silence, now)
+    open_inbox(config).add_silence(silence, now)
     print(f"silenced until {silence.until:%Y-%m-%d %H:%M:%S} UTC", flush=True)
     return 0
 
 
 def _list(args: argparse.Namespace, config: Config) -> int:
-    from pipelines.core.alerts import episodes, firing, listed, silenced
-    from pipelines.operations.route_alerts import open_ledger, situation
+    from pipelines.core.alerts import listed, silenced
+    from pipelines.operations.route_alerts import situation
+    from pipelines.policy.alerts.firing import episodes, firing
+    from pipelines.stores import open_ledger
 
     now = datetime.now(UTC)
     known = situation(config, open_ledger(config), now)

@@ -156,9 +156,9 @@ def _prepare(args: argparse.Namespace, config: Config) -> int:
 
 def _sample(args: argparse.Namespace, config: Config) -> int:
     from pipelines.sample.workload import write_night
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores import open_ledger
 
-    decided = (decision.night for decision in Ledger(config.path(config.ledger_url)).decisions())
+    decided = (decision.night for decision in open_ledger(config).decisions())
     night = args.night or config.sample.next_night(decided)
     write_night(config, night)
     print(night, flush=True)

@@ -1,10 +1,8 @@
-"""Alerts, and when they fire. Pure."""
+"""Alerts: what arrives, what silences it, what is ruled. Types and matching; both planes ask."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -126,16 +124,6 @@ class Ruling:
         return f"alert__{self.cause}__{self.id}" if self.dag_id else ""
 
 
-@dataclass(frozen=True)
-class Episode:
-    """One time that an alert fired. `end` None: it still does."""
-
-    alert: Alert
-    start: datetime
-    end: datetime | None
-    triggers: tuple[str, ...]
-
-
 def silenced(alert: Alert, silences: Iterable[Silence]) -> bool:
     return any(silence.covers(alert) for silence in silences)
 
@@ -159,33 +147,3 @@ def each_once(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
     """One of each series, the newest, by name."""
     by_age = sorted(alerts, key=lambda alert: (alert.name, alert.fingerprint, alert.starts_at))
     return tuple({(alert.name, alert.fingerprint): alert for alert in by_age}.values())
-
-
-def episodes(deliveries: Iterable[Delivery], now: datetime, expires_s: float) -> Iterator[Episode]:
-    """When each alert fired, whatever order its deliveries came in.
-
-    A resolved alert ends every episode of its series that began before its `ends_at`.
-    """
-    started: dict[tuple[Cause, str], dict[datetime, list[tuple[Delivery, Alert]]]] = {}
-    ended: dict[tuple[Cause, str], list[datetime]] = defaultdict(list)
-    for delivery in deliveries:
-        for alert in delivery.alerts:
-            series = (alert.cause, alert.fingerprint)
-            if alert.ends_at:
-                ended[series].append(alert.ends_at)
-            else:
-                starts = started.setdefault(series, {})
-                starts.setdefault(alert.starts_at, []).append((delivery, alert))
-    for series, starts in started.items():
-        ends = sorted(ended[series])
-        for start, seen in starts.items():
-            newest, alert = max(seen, key=lambda one: (one[0].received_at, one[0].id))
-            after = bisect_left(ends, start)
-            end = ends[after] if after < len(ends) else None
-            if end is None and (now - newest.received_at).total_seconds() > expires_s:
-                end = newest.received_at
-            yield Episode(alert, start, end, tuple(delivery.id for delivery, _ in seen))
-
-
-def firing(found: Iterable[Episode]) -> list[Episode]:
-    return [episode for episode in found if episode.end is None]

@@ -400,6 +400,7 @@ class Config(_Section):
     seed: int = 7
     schedule: Cron = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
     step_timeout_s: Positive = 3_600
+    runs_root: str = "{home}/runs"  # any fsspec URI: a folder, s3://bucket/prefix
     lake_root: str = "{home}/lake"
     ledger_url: str = "sqlite:///{home}/ledger.db"
     tracking_uri: str = "sqlite:///{home}/mlflow.db"

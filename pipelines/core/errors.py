@@ -1,4 +1,4 @@
-"""Nightshift's errors. Each message says what was expected, what was found and what to do next."""
+"""Nightshift's errors. Each says what is wrong, with the value found, and what to do: two sentences."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from __future__ import annotations
 class NightshiftError(Exception):
     """Base of all errors that a person can act on; anything else is a bug."""
 
-    def __init__(self, expected: str, found: str, next_step: str) -> None:
-        super().__init__(f"Expected {expected}. Found {found}. {next_step}")
-        self.expected, self.found, self.next_step = expected, found, next_step
+    def __init__(self, problem: str, remedy: str, legacy: str | None = None) -> None:
+        if legacy is not None:  # expected, found, next step
+            problem, remedy = f"Expected {problem}. Found {remedy}.", legacy
+        super().__init__(f"{problem} {remedy}")
 
 
 class ConfigError(NightshiftError):

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from pipelines.core.config import Config
+from pipelines.data import open_lake
 from pipelines.data.lake import Lake
 from pipelines.models.aliases import in_production
 
@@ -56,4 +57,4 @@ def sample(
 
 
 def _lake(config: Config) -> Lake:
-    return Lake(config.path(config.lake_root), config.ingest.memory_mib)
+    return open_lake(config)

@@ -1,1 +1,25 @@
 """Base models, adapters, training, and the registry."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.core.config import Config
+
+if TYPE_CHECKING:
+    from pipelines.models.registry import Registry
+    from pipelines.models.tracker import Tracker
+
+
+def open_registry(config: Config) -> Registry:
+    """The versions of this configuration's adapter."""
+    from pipelines.models.registry import Registry
+
+    return Registry(config.path(config.tracking_uri), config.register_.name)
+
+
+def open_tracker(config: Config) -> Tracker:
+    """The training runs of this configuration."""
+    from pipelines.models.tracker import Tracker
+
+    return Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))

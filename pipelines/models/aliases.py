@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
+from pipelines.models import open_registry
 from pipelines.models.registry import CANARY, CANDIDATE, PREVIOUS, PRODUCTION, RegisteredAdapter, Registry
-from pipelines.stores.ledger.ledger import Ledger, Promotion
+from pipelines.stores import open_ledger
+from pipelines.stores.ledger.ledger import Promotion
 
 
 def in_production(config: Config) -> RegisteredAdapter | None:
     """The adapter that answers users now, by the ledger; None while the bare base does."""
-    production = Ledger(config.path(config.ledger_url)).promotion().route.production
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    production = open_ledger(config).promotion().route.production
+    registry = open_registry(config)
     return registry.version(production.version) if production else None
 
 

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from pipelines.core.config import Model
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError
-from pipelines.stores.blobs import sha256_of
+from pipelines.core.files import sha256_of
 
 Messages = Sequence[dict[str, str]]
 _WEIGHTS = ("*.safetensors", "config.json")

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
+from pipelines.models import open_registry
 from pipelines.models.engine import Engine, digest_base, resolve_base
-from pipelines.models.registry import Registry
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
@@ -37,7 +37,7 @@ class Contenders:
         self._production = None
         if baseline["kind"] == "adapter":
             self._production = PRODUCTION
-            registry = Registry(config.path(config.tracking_uri), config.register_.name)
+            registry = open_registry(config)
             self.engine.load(PRODUCTION, registry.fetch(baseline["version"]))
         self.engine.load(CANDIDATE, candidate)
 

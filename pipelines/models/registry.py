@@ -15,8 +15,8 @@ from mlflow.exceptions import MlflowException
 
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.files import sha256_of
 from pipelines.models.tracker import MlflowClient, Tracker
-from pipelines.stores.blobs import sha256_of
 
 CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
 ADAPTER_FOLDER = "adapter"

@@ -17,8 +17,8 @@ from pipelines.core.config import Config, load_config, refused
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError
 from pipelines.policy.night.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
-from pipelines.runner import Run
-from pipelines.stores.ledger.ledger import Decision, Ledger
+from pipelines.stores import open_ledger, open_run
+from pipelines.stores.ledger.ledger import Decision
 
 Sections = Mapping[str, Mapping[str, Any]]  # section -> key -> value
 
@@ -38,7 +38,7 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
     changes = load_policy(args, config)
     decisions = [
         decision
-        for decision in Ledger(config.path(config.ledger_url)).decisions()
+        for decision in open_ledger(config).decisions()
         if (args.first or date.min) <= decision.night <= (args.last or date.max)
     ]
     if not decisions:
@@ -80,7 +80,7 @@ def overlaid(config: Config, changes: Sections) -> Config:
 
 def again(decision: Decision, config: Config, changes: Sections) -> Night:
     """One night again under its own settings and these changes, if its manifests are those signed for."""
-    manifests = Run(f"{config.home}/runs/{decision.run_id}").manifests()
+    manifests = open_run(config, decision.run_id).manifests()
     found = {step: manifest.digest for step, manifest in manifests.items() if step in decision.evidence}
     if found != decision.evidence:
         wrong = next(step for step, digest in decision.evidence.items() if found.get(step) != digest)
@@ -90,7 +90,7 @@ def again(decision: Decision, config: Config, changes: Sections) -> Night:
         recorded = overlaid(config, _recorded(signed))
         policy = overlaid(recorded, changes)
     except ValidationError as error:
-        return Night(decision.run_id, None, f"its settings: {refused('the record', error).found}")
+        return Night(decision.run_id, None, f"its settings: {refused('the record', error)}")
     return Night(decision.run_id, replay(signed, policy), unreplayed=tuple(not_replayed(recorded, policy)))
 
 

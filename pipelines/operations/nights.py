@@ -12,6 +12,7 @@ from pathlib import Path
 from pipelines.core.config import Config, parse_override
 from pipelines.core.contract import NIGHTLY, StepResult, Verdict, run_id_for
 from pipelines.core.errors import InputError
+from pipelines.stores import run_uri
 
 
 def run_nights(args: argparse.Namespace, config: Config) -> int:
@@ -22,7 +23,7 @@ def run_nights(args: argparse.Namespace, config: Config) -> int:
     overrides = dict(parse_override(text) for text in args.set)
     for number, night in enumerate(nights, start=1):
         print(f"night {night} ({number} of {len(nights)})", flush=True)
-        if not _run_night(f"{config.home}/runs/{run_id_for(night, overrides, args.attempt)}", args):
+        if not _run_night(run_uri(config, run_id_for(night, overrides, args.attempt)), args):
             return 2
     return 0
 

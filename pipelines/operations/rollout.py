@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-
-from filelock import FileLock
 
 from pipelines.core.config import Config, Stage
 from pipelines.core.contract import RolloutAnswer, RolloutResult
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.locks import holding
 from pipelines.core.traffic_split import (
     Adapter,
     Route,
@@ -27,7 +25,8 @@ from pipelines.core.traffic_split import (
     to_shadow,
 )
 from pipelines.policy.rollout.analysis import Answer, Judgement, judge
-from pipelines.stores.ledger.ledger import Ledger, Promotion
+from pipelines.stores import open_ledger, run_uri
+from pipelines.stores.ledger.ledger import Promotion
 
 PRODUCTION = "production"  # where the last stage leads
 
@@ -58,7 +57,7 @@ def begin(config: Config, by: By, version: str = "") -> RolloutResult:
         else:
             desk.move(now, "shadow", to_shadow(now.route, candidate), by)
             words = f"version {candidate.version} is in rollout"
-        report = f"{config.home}/runs/{found.run_id}/report/report.html"
+        report = f"{run_uri(config, found.run_id)}/report/report.html"
         return desk.says("shadow", RolloutAnswer.MOVED, words, candidate).model_copy(
             update={"evidence": {"night": found.run_id, "report": report}}  # for whoever is asked to approve
         )
@@ -66,7 +65,7 @@ def begin(config: Config, by: By, version: str = "") -> RolloutResult:
 
 def look(config: Config, stage_name: str) -> RolloutResult:
     """Ask the judge about the stage that is under way. Changes nothing, and needs no registry."""
-    ledger, stage = Ledger(config.path(config.ledger_url)), config.promote.stage(stage_name)
+    ledger, stage = open_ledger(config), config.promote.stage(stage_name)
     moves = ledger.promotions()
     candidate = moves[-1].route.in_rollout if moves else None
     if candidate is None:
@@ -182,10 +181,10 @@ class _Desk:
     """The ledger and the registry of one move."""
 
     def __init__(self, config: Config) -> None:
-        from pipelines.models.registry import Registry  # MLflow takes seconds: the judge does without
+        from pipelines.models import open_registry
 
-        self.config, self.ledger = config, Ledger(config.path(config.ledger_url))
-        self.registry = Registry(config.path(config.tracking_uri), config.register_.name)
+        self.config, self.ledger = config, open_ledger(config)
+        self.registry = open_registry(config)
         self.mended = self.reconcile()
 
     def reconcile(self) -> list[str]:
@@ -248,9 +247,7 @@ class _Desk:
 @contextmanager
 def _moving(config: Config) -> Iterator[_Desk]:
     """One move at a time on this machine; across machines the ledger refuses a stale one."""
-    lock = Path(config.home) / "locks" / "rollout.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with holding(config.home, "rollout"):
         yield _Desk(config)
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
-from filelock import FileLock
 
-from pipelines.core.alerts import SEVERITIES, Action, Cause, Ruling, episodes, firing
+from pipelines.core.alerts import SEVERITIES, Action, Cause, Ruling
 from pipelines.core.config import GATEWAY, Config
 from pipelines.core.contract import Notice, RoutingResult, RunToStart
+from pipelines.core.locks import holding
 from pipelines.policy.alerts.arbitration import Situation, horizon, route
+from pipelines.policy.alerts.firing import episodes, firing
+from pipelines.stores import open_ledger
 from pipelines.stores.inbox import Inbox
 from pipelines.stores.journal.writer import awaits_delivery
 from pipelines.stores.ledger.ledger import Ledger, Promotion
@@ -31,9 +32,7 @@ SHOWN_NAMES, SHOWN_ALERTS = 3, 5
 
 def route_now(config: Config) -> tuple[list[Ruling], RoutingResult]:
     """Rule on every unruled delivery; returns the new rulings and what is to be done. One at a time."""
-    lock = Path(config.home) / "locks" / "alerts.lock"
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
+    with holding(config.home, "alerts"):
         ledger, now = open_ledger(config), datetime.now(UTC)
         inbox = Inbox(ledger)
         known = situation(config, ledger, now)
@@ -78,10 +77,6 @@ def data_faults(config: Config, ledger: Ledger) -> list[str]:
     deliveries = Inbox(ledger).deliveries(now - timedelta(seconds=expires_s))
     fires = firing(episodes(deliveries, now, expires_s))
     return sorted({e.alert.name for e in fires if e.alert.cause is Cause.DATA_FAULT})
-
-
-def open_ledger(config: Config) -> Ledger:
-    return Ledger(config.path(config.ledger_url))
 
 
 def _unstarted(config: Config, inbox: Inbox, rulings: Sequence[Ruling], now: datetime) -> list[Ruling]:

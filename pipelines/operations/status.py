@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter
+from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
-from pipelines.models.registry import CANDIDATE, RegisteredAdapter, Registry
+from pipelines.models.registry import CANDIDATE, RegisteredAdapter
 from pipelines.operations.rollout import stage_of
+from pipelines.stores import has_ledger, open_ledger, run_ids, run_uri
 from pipelines.stores.ledger.ledger import Decision, Ledger
 
 
@@ -19,7 +20,7 @@ def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) 
     """Raises InputError for a home that was never set up, which stays as it is, and for an unknown run."""
     ledger = _ledger(config)
     decisions = [_decided(config, ledger, run_id)] if run_id else ledger.decisions()[-limit:]
-    waits = Registry(config.path(config.tracking_uri), config.register_.name).by_alias(CANDIDATE)
+    waits = open_registry(config).by_alias(CANDIDATE)
     state = {
         "live_adapter": _named(in_production(config)),
         "candidate": _named(waits),
@@ -31,20 +32,19 @@ def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) 
 
 
 def _ledger(config: Config) -> Ledger:
-    url = config.path(config.ledger_url)
-    if not Path(url.removeprefix("sqlite:///")).exists():
+    if not has_ledger(config):
         raise InputError(
             f"a home of Nightshift at {config.home}",
             "no ledger there",
             "Name the folder with --home or NIGHTSHIFT_HOME, or set it up: `make setup`.",
         )
-    return Ledger(url)
+    return open_ledger(config)
 
 
 def _decided(config: Config, ledger: Ledger, run_id: str) -> Decision:
     if decision := ledger.decision(run_id):
         return decision
-    begun = (Path(config.home) / "runs" / run_id).is_dir()
+    begun = run_id in run_ids(config)
     raise InputError(
         "a decided run",
         f"{run_id!r}, which is not decided yet" if begun else f"no such run: {run_id!r}",
@@ -73,7 +73,7 @@ def _night(config: Config, decision: Decision) -> dict[str, Any]:
         "reasons": list(decision.reasons),
         "accuracy": decision.facts.get("accuracy"),
         "registered_version": decision.facts.get("registered_version"),
-        "report": str(Path(config.home) / "runs" / decision.run_id / "report" / "report.html"),
+        "report": f"{run_uri(config, decision.run_id)}/report/report.html",
     }
 
 

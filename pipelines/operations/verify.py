@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipelines.core.config import Config
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError, IntegrityError
-from pipelines.models.registry import Registry
-from pipelines.runner import Run
-from pipelines.steps.record import signing_folder
-from pipelines.stores.blobs import sha256_of
-from pipelines.stores.ledger.ledger import Decision, Ledger
-from pipelines.stores.signer import Signer
+from pipelines.core.files import sha256_of
+from pipelines.models import open_registry
+from pipelines.stores import has_ledger, open_ledger, open_run, open_signer, run_ids
+from pipelines.stores.ledger.ledger import Decision
+from pipelines.stores.runs import Run
 
 
 def verify(config: Config) -> int:
     """Print one line a finding and a summary; exit status 0 when all is as recorded, 2 otherwise."""
-    home = Path(config.home)
-    if not Path(config.path(config.ledger_url).removeprefix("sqlite:///")).exists():
-        raise InputError(f"a ledger in {home}", "none", "Name the folder with --home or NIGHTSHIFT_HOME.")
-    ledger = Ledger(config.path(config.ledger_url))
+    if not has_ledger(config):
+        raise InputError(
+            f"a ledger in {config.home}", "none", "Name the folder with --home or NIGHTSHIFT_HOME."
+        )
+    ledger = open_ledger(config)
     problems: list[str] = []
     try:
         links = ledger.verify()
@@ -29,8 +27,8 @@ def verify(config: Config) -> int:
         problems.append(f"ledger: {error}")
     decisions, files = ledger.decisions(), 0
     decided = {decision.run_id for decision in decisions}
-    for folder in sorted((home / "runs").glob("*")):
-        run, found = Run(str(folder)), {}
+    for run_id in run_ids(config):
+        run, found = open_run(config, run_id), {}
         try:
             found = run.manifests()
         except IntegrityError as error:
@@ -41,7 +39,7 @@ def verify(config: Config) -> int:
         if "record" in found and run.run_id not in decided:
             problems.append(f"{run.run_id}: it was decided, and the ledger does not know of it")
     for decision in decisions:
-        problems += _decision_problems(decision, home)
+        problems += _decision_problems(decision, config)
     problems += _adapter_problems(config)
     for problem in problems:
         print(f"BROKEN  {problem}")
@@ -63,7 +61,7 @@ def changed_outputs(run: Run, manifest: Manifest) -> list[str]:
 
 def _adapter_problems(config: Config) -> list[str]:
     """Registered adapters whose stored files are not those that were registered."""
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    registry = open_registry(config)
     problems = []
     for version in registry.versions():
         try:
@@ -73,12 +71,12 @@ def _adapter_problems(config: Config) -> list[str]:
     return problems
 
 
-def _decision_problems(decision: Decision, home: Path) -> list[str]:
+def _decision_problems(decision: Decision, config: Config) -> list[str]:
     problems = []
-    if not Signer(signing_folder(home)).is_valid(decision.document.encode(), decision.signature):
+    if not open_signer(config).is_valid(decision.document.encode(), decision.signature):
         problems.append(f"decision {decision.run_id}: the signature does not fit")
-    run = Run(str(home / "runs" / decision.run_id))
-    if not (home / "runs" / decision.run_id).exists():
+    run = open_run(config, decision.run_id)
+    if not run.folder.exists(""):
         return [*problems, f"decision {decision.run_id}: its run folder is gone"]
     for step, digest in decision.evidence.items():
         try:

@@ -25,9 +25,9 @@ from pipelines.core.config import Config, Sample
 from pipelines.core.errors import InputError
 from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
+from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.engine import Engine
-from pipelines.models.registry import Registry
 from pipelines.sample.packaged import convert_smollm2, medmcqa
 
 log = logging.getLogger("nightshift")
@@ -182,7 +182,7 @@ def _answered(config: Config, night: date, items: tuple[Item, ...]) -> list[dict
     engine = Engine(config.model, config.path(config.model.base))
     adapter = in_production(config)
     if adapter:
-        registry = Registry(config.path(config.tracking_uri), config.register_.name)
+        registry = open_registry(config)
         engine.load("production", registry.fetch(adapter.version))
     name = adapter.version if adapter else "base"
     conversations = [_messages(config, item.question) for item in items]

@@ -18,6 +18,8 @@ import numpy as np
 
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
+from pipelines.core.files import sha256_of
+from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
@@ -35,7 +37,6 @@ from pipelines.policy.night.dataset import (
 from pipelines.policy.night.examples import canaries, canary_example, dataset_card, example, split
 from pipelines.policy.night.feedback import normalise, prompt_of
 from pipelines.runner import Context, Outcome
-from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("curate", "task", "model")
 POOL = 4  # labelled rows looked at, as a multiple of max_examples; bounds time and memory
@@ -206,4 +207,4 @@ def _suite_prompts(ctx: Context) -> list[str]:
 
 
 def _lake(ctx: Context) -> Lake:
-    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)
+    return open_lake(ctx.config)

@@ -6,12 +6,14 @@ from datetime import date, timedelta
 from typing import Any
 
 from pipelines.core.contract import digest_of
+from pipelines.data import open_lake
 from pipelines.data.feedback_log import feedback_counts
 from pipelines.data.lake import Lake
 from pipelines.models.aliases import in_production
 from pipelines.operations.route_alerts import data_faults
 from pipelines.policy.night.decide import ALERT, Situation, decide
 from pipelines.runner import Context, Outcome
+from pipelines.stores import open_ledger
 from pipelines.stores.ledger.ledger import Decision, Ledger
 
 SETTINGS = ("decide",)
@@ -113,8 +115,8 @@ def _faults(ctx: Context) -> list[str]:
 
 
 def _ledger(ctx: Context) -> Ledger:
-    return Ledger(ctx.config.path(ctx.config.ledger_url))
+    return open_ledger(ctx.config)
 
 
 def _lake(ctx: Context) -> Lake:
-    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)
+    return open_lake(ctx.config)

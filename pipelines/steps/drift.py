@@ -15,6 +15,7 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
+from pipelines.data import open_lake
 from pipelines.data.embedder import Embedder
 from pipelines.data.lake import Lake
 from pipelines.data.reference import reference_of, sample
@@ -186,4 +187,4 @@ def _seed(ctx: Context) -> int:
 
 
 def _lake(ctx: Context) -> Lake:
-    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)
+    return open_lake(ctx.config)

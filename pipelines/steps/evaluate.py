@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.core.errors import InputError
+from pipelines.core.files import sha256_of
+from pipelines.data import open_lake
 from pipelines.data.lake import Lake
 from pipelines.models.engine import Engine, digest_base, digest_tokenizer, resolve_base
 from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders
@@ -24,7 +26,6 @@ from pipelines.policy.night.feedback import COLUMNS, holdout_items, prompt_of
 from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
 from pipelines.sample.packaged import boolq
-from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("model", "task", "curate", "evaluate")
 MAX_PASSAGE_CHARS = 400  # short passages keep the general suite affordable on a laptop
@@ -101,7 +102,7 @@ def _suite(ctx: Context) -> list[Item]:
 
 
 def _lake(ctx: Context) -> Lake:
-    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)
+    return open_lake(ctx.config)
 
 
 def _earlier_days(ctx: Context) -> tuple[date, date]:

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.errors import InputError
+from pipelines.core.files import sha256_of
 from pipelines.evaluation import stereotypes as fairness_data
 from pipelines.evaluation.slices import slice_errors
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders, base_digest
 from pipelines.policy.night.fairness import GroupAnswer, compare_groups, overall, stratified
 from pipelines.runner import Context, Outcome
-from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("fairness", "model", "task")
 EVERY = "all, evenly by group"

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.contract import Verdict
+from pipelines.data import open_lake
 from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
 from pipelines.data.lake import Lake, write_parquet
 from pipelines.policy.night.parity import Skew, compare, stale
@@ -102,7 +103,7 @@ def _sentence(skew: Skew) -> str:
 
 
 def _lake(ctx: Context) -> Lake:
-    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)
+    return open_lake(ctx.config)
 
 
 def _max_age(ctx: Context) -> timedelta:

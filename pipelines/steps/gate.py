@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 from pipelines.core.contract import Verdict, digest_of
 from pipelines.policy.night.gate import Row, alpha_tonight, judge
 from pipelines.runner import Context, Outcome
-from pipelines.stores.ledger.ledger import Decision, Ledger
+from pipelines.stores import open_ledger
+from pipelines.stores.ledger.ledger import Decision
 
 SETTINGS = ("gate",)
 
@@ -47,7 +48,7 @@ def run(ctx: Context) -> Outcome:
 
 def _earlier_asks(ctx: Context) -> list[Decision]:
     suite = ctx.inputs["evaluate"].facts.get("suite_digest")
-    decisions = Ledger(ctx.config.path(ctx.config.ledger_url)).decided_before(ctx.run.run_id)
+    decisions = open_ledger(ctx.config).decided_before(ctx.run.run_id)
     return [decision for decision in decisions if suite and decision.facts.get("suite_digest") == suite]
 
 

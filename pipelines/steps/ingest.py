@@ -18,7 +18,7 @@ from typing import Any
 from pipelines.core.config import GATEWAY
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
-from pipelines.data import delivery
+from pipelines.data import delivery, open_lake
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import Lake, connect
@@ -85,7 +85,7 @@ def _source(ctx: Context) -> str:
 
 
 def _lake(ctx: Context) -> Lake:
-    return Lake(ctx.config.path(ctx.config.lake_root), ctx.config.ingest.memory_mib)
+    return open_lake(ctx.config)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pipelines.core.contract import Manifest, canonical_json
@@ -12,8 +11,8 @@ from pipelines.core.errors import InputError
 from pipelines.observability.step_metrics import push_steps
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
+from pipelines.stores import open_ledger, open_signer
 from pipelines.stores.ledger.ledger import Ledger
-from pipelines.stores.signer import Signer
 
 SETTINGS = ("cost",)
 log = logging.getLogger("nightshift")
@@ -32,7 +31,7 @@ def run(ctx: Context) -> Outcome:
             "Mend the step that broke (its fault.json says why) and run it again; then record.",
         )
     outcome, reasons = decided
-    ledger = Ledger(ctx.config.path(ctx.config.ledger_url))
+    ledger = open_ledger(ctx.config)
     for manifest in ctx.inputs.values():
         ledger.add_cost(_cost(ctx, manifest))
     facts = decision_facts(ctx.inputs)
@@ -72,13 +71,9 @@ def _sign_and_add(ctx: Context, ledger: Ledger, answer: dict[str, Any]) -> None:
         "ledger_head": ledger.head(),
         **answer,
     }
-    signature = Signer(signing_folder(ctx.home)).sign(canonical_json(document))
+    signature = open_signer(ctx.config).sign(canonical_json(document))
     ledger.add_decision(document, signature)
     log.info("decision signed and recorded for %s: %s", ctx.run.run_id, answer["outcome"])
-
-
-def signing_folder(home: Path) -> Path:
-    return home / "keys"
 
 
 def _cost(ctx: Context, manifest: Manifest) -> dict[str, Any]:

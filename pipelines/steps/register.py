@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pipelines.core.contract import Verdict
-from pipelines.models.registry import Registry
-from pipelines.models.tracker import Tracker
+from pipelines.models import open_registry, open_tracker
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "register")
@@ -19,8 +18,8 @@ def run(ctx: Context) -> Outcome:
     if config.register_.dry_run:
         words = "This is a dry run: the candidate passed the gate and is not registered."
         return Outcome(headline="dry run, nothing registered", verdict=Verdict.SKIP, reasons=(words,))
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    registry = open_registry(config)
+    tracker = open_tracker(config)
     registered = registry.register(
         ctx.read("train", "adapter"),
         tracker,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.files import sha256_of
 from pipelines.data.embedder import Embedder, resolve
 from pipelines.evaluation import safety_data
 from pipelines.evaluation.toxicity import ToxicityHead
@@ -23,7 +24,6 @@ from pipelines.policy.night.fairness import GroupAnswer, compare
 from pipelines.policy.night.safety import answer_of, exposure, refuses_or_is_harmless
 from pipelines.policy.stats.paired import mean_limits
 from pipelines.runner import Context, Outcome
-from pipelines.stores.blobs import sha256_of
 
 SETTINGS = ("safety", "model", "task")
 log = logging.getLogger("nightshift")

@@ -7,12 +7,10 @@ import logging
 import time
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from pipelines.core.errors import InputError
-from pipelines.models import engine, trainer
-from pipelines.models.registry import Registry, adapter_digest
-from pipelines.models.tracker import Tracker
+from pipelines.core.locks import holding
+from pipelines.models import engine, open_registry, open_tracker, trainer
+from pipelines.models.registry import adapter_digest
 from pipelines.runner import Context, Outcome
 
 log = logging.getLogger("nightshift")
@@ -32,13 +30,13 @@ def run(ctx: Context) -> Outcome:
         raise InputError("examples to train on", "an empty train.jsonl", "Look at curate's dataset card.")
     baseline = ctx.inputs["decide"].facts["baseline"]
     start = _start(ctx, baseline)
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    tracker = open_tracker(config)
     mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
     tracker.params(
         mlflow_id, {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": baseline}
     )
     engine.use_threads(config.model.threads)
-    with _train_lock(ctx.home):
+    with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
         started = time.monotonic()
         trained = trainer.train(
             base,
@@ -85,19 +83,8 @@ def _start(ctx: Context, baseline: dict[str, str]) -> Path | None:
     """The baseline adapter's folder when training continues from it; None trains afresh."""
     if ctx.config.train.method == "fresh" or baseline["kind"] == "base":
         return None
-    registry = Registry(ctx.config.path(ctx.config.tracking_uri), ctx.config.register_.name)
+    registry = open_registry(ctx.config)
     return registry.fetch(baseline["version"])
-
-
-def _train_lock(home: Path) -> BaseFileLock:
-    """Two nights never train at once: whoever comes second waits, and says so."""
-    lock = FileLock(home / "locks" / "train.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("train waits until another night's training is over")
-        lock.acquire()
-    return lock
 
 
 def _rows(path: Path) -> list[trainer.Row]:

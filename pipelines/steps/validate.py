@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.contract import Verdict
-from pipelines.data.lake import Lake, connect
+from pipelines.data import open_lake
+from pipelines.data.lake import connect
 from pipelines.data.quality import contract as data_contract
 from pipelines.data.quality.expectations import Checker, Rule
 from pipelines.data.quality.profile import NightRows
@@ -28,7 +29,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 def run(ctx: Context) -> Outcome:
     config, checker, taken_in = ctx.config, Checker(), ctx.inputs["ingest"].facts
-    lake = Lake(config.path(config.lake_root), config.ingest.memory_mib)
+    lake = open_lake(config)
     with connect(config.ingest.memory_mib, ctx.scratch()) as connection:
         night = NightRows(connection, ctx.read("ingest", "rows"))
         chunks = night.chunks(data_contract.ROW_PROFILE, config.validate_.chunk_rows)

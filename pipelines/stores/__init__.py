@@ -1,1 +1,61 @@
-"""Where records are kept: ledger, inbox, journal, runs, blobs, signatures."""
+"""Where records are kept: ledger, inbox, journal, runs, signatures. Opened here, from a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.core.config import Config
+
+if TYPE_CHECKING:
+    from pipelines.stores.inbox import Inbox
+    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.runs import Run
+    from pipelines.stores.signer import Signer
+
+
+def open_ledger(config: Config, wait_s: float = 30.0) -> Ledger:
+    """The ledger; created where there is none. A writer waits `wait_s` for another one."""
+    from pipelines.stores.ledger.ledger import Ledger
+
+    return Ledger(config.path(config.ledger_url), wait_s)
+
+
+def has_ledger(config: Config) -> bool:
+    """Whether there is a ledger to open."""
+    from pipelines.stores.ledger.ledger import exists
+
+    return exists(config.path(config.ledger_url))
+
+
+def open_inbox(config: Config, wait_s: float = 30.0) -> Inbox:
+    """The inbox of alerts; it lies in the ledger."""
+    from pipelines.stores.inbox import Inbox
+
+    return Inbox(open_ledger(config, wait_s))
+
+
+def open_run(config: Config, run_id: str) -> Run:
+    """The folder of a run, below `runs_root`."""
+    from pipelines.stores.runs import Run
+
+    return Run(run_uri(config, run_id))
+
+
+def run_uri(config: Config, run_id: str) -> str:
+    """Where a run lies: what a step takes as `--run-dir`."""
+    return f"{config.path(config.runs_root).rstrip('/')}/{run_id}"
+
+
+def run_ids(config: Config) -> list[str]:
+    """Names of all runs, sorted."""
+    from pipelines.stores.blobs import Folder
+
+    return Folder(config.path(config.runs_root)).folders()
+
+
+def open_signer(config: Config) -> Signer:
+    """The keys that sign decisions."""
+    from pipelines.stores.signer import Signer
+
+    return Signer(Path(config.home) / "keys")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,12 +10,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.core.errors import InputError
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 (hex) of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+from pipelines.core.files import write_atomically
 
 
 class Folder:
@@ -44,23 +37,17 @@ class Folder:
         if not self.is_local:
             self._fs.pipe_file(self._at(relative), data)
             return
-        target = Path(self._at(relative))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, target)
+        write_atomically(Path(self._at(relative)), data)
 
     def remove(self, relative: str) -> None:
         if self.exists(relative):
             self._fs.rm(self._at(relative), recursive=True)
 
-    def folders(self, relative: str = "") -> list[str]:
+    def folders(self) -> list[str]:
         """Names of the folders directly inside, sorted."""
-        if not self.exists(relative):
+        if not self.exists(""):
             return []
-        entries = self._fs.ls(self._at(relative), detail=True)
+        entries = self._fs.ls(self._root, detail=True)
         return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
 
     def work_folder(self, relative: str) -> Path:

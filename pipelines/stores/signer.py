@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from filelock import FileLock
 
 from pipelines.core.errors import InputError
+from pipelines.core.files import write_atomically, write_secret_once
 
 
 class Signer:
@@ -22,9 +21,7 @@ class Signer:
     def sign(self, data: bytes) -> str:
         """Signature (hex) of bytes."""
         self._make_once()
-        key = serialization.load_pem_private_key(self._private.read_bytes(), password=None)
-        assert isinstance(key, Ed25519PrivateKey)
-        return key.sign(data).hex()
+        return self._key().sign(data).hex()
 
     def is_valid(self, data: bytes, signature: str) -> bool:
         """True when the signature fits the bytes. Raises InputError without a public key."""
@@ -40,20 +37,22 @@ class Signer:
 
     def _make_once(self) -> None:
         self._private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with FileLock(self._private.with_suffix(".lock")):
-            if self._private.exists() and self._public.exists():
-                return
-            key = Ed25519PrivateKey.generate()
-            secret = key.private_bytes(
+        if not self._private.exists():
+            secret = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            public = key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            write_secret_once(self._private, secret)
+        if not self._public.exists():  # derived, so that a lost one is never a reason for another key
+            public = (
+                self._key()
+                .public_key()
+                .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
             )
-            self._public.write_bytes(public)
-            partial = self._private.with_suffix(".partial")
-            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(secret)
-            partial.rename(self._private)  # last: a kill before this line leaves no half-made pair in use
+            write_atomically(self._public, public)
+
+    def _key(self) -> Ed25519PrivateKey:
+        key = serialization.load_pem_private_key(self._private.read_bytes(), password=None)
+        assert isinstance(key, Ed25519PrivateKey)
+        return key

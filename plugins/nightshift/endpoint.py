@@ -23,6 +23,7 @@ from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 from nightshift.settings import Settings
 
 if TYPE_CHECKING:
+    from pipelines.stores import open_inbox
     from pipelines.stores.inbox import Inbox
 
 TIMESTAMP, SIGNATURE = "x-nightshift-timestamp", "x-nightshift-signature"
@@ -177,11 +178,9 @@ class _Desk:
                 kept.cancel()  # does nothing to those that have an answer
 
     def _store(self, rows: list[dict[str, Any]]) -> list[bool]:
-        from pipelines.stores.inbox import Inbox
-        from pipelines.stores.ledger.ledger import Ledger
 
         config = self._settings.config
-        self._inbox = self._inbox or Inbox(Ledger(config.path(config.ledger_url), config.alerts.lock_wait_s))
+        self._inbox = self._inbox or open_inbox(config, config.alerts.lock_wait_s)
         return self._inbox.deliver(*rows)
 
 

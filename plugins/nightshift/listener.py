@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from sqlalchemy.orm import Session
 
+    from pipelines.stores import open_ledger
     from pipelines.stores.ledger.ledger import Ledger
 
 OPERATORS = (
@@ -58,10 +59,9 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 
 
 def _ledger() -> Ledger:
-    from pipelines.stores.ledger.ledger import Ledger
 
     config = Settings.from_environment().config
-    return Ledger(config.path(config.ledger_url))
+    return open_ledger(config)
 
 
 def _record(ti: RuntimeTaskInstance | TaskInstance, state: str, message: str) -> None:

@@ -69,9 +69,9 @@ def tell_held(settings: Settings, context: Context, run: Plan, reasons: Sequence
 
 def tell_missed(settings: Settings, context: Context, run: Plan) -> None:
     """Once, from the first scheduled night after a gap: which nights never ran, and how to catch up."""
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores import open_ledger
 
-    ledger = Ledger(settings.config.path(settings.config.ledger_url))
+    ledger = open_ledger(settings.config)
     decided = [decision.night for decision in ledger.decisions(before=run.night)]
     if context["dag_run"].run_type != "scheduled" or not decided:
         return

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.site import airflow, chromium, log_in
+from tests.support.browser_site import airflow, chromium, log_in
 
 
 @pytest.fixture(scope="session")

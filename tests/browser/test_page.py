@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
+from tests.support.browser_nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 

@@ -27,7 +27,7 @@ def settings(tmp_path):
     from nightshift.settings import Settings
 
     from pipelines.core.config import load_config
-    from tests.dags.standin import write_interpreter
+    from tests.support.standin import write_interpreter
 
     config = PROJECT / "config" / "demo.toml"
     return Settings(tmp_path, config, write_interpreter(tmp_path / "python"), load_config(config, tmp_path))

@@ -13,8 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from nightshift.operators.alerts import InboxTrigger, RouteOperator, inbox_asset
 from nightshift.params import params, plan
 
-from pipelines.operations.route_alerts import open_ledger, route_now
-from pipelines.stores.inbox import Inbox, delivery_row
+from pipelines.operations.route_alerts import route_now
+from pipelines.stores import open_inbox
+from pipelines.stores.inbox import delivery_row
 
 PROJECT = Path(__file__).resolve().parents[2]
 EVERY = {"poll_s": 0.02, "recheck_s": 3600, "expires_s": 86_400}
@@ -29,7 +30,7 @@ def deliver(settings, name="InputDrift", cause="drift"):
     alert = {"name": name, "status": "firing", "cause": cause, "severity": "warning", "labels": {"pod": "a"}}
     alert |= {"annotations": {"summary": "Look."}, "starts_at": None, "ends_at": None, "fingerprint": ""}
     row = delivery_row("json", "test", [alert], (name.encode(),), "", datetime.now(UTC))
-    assert Inbox(open_ledger(settings.config)).deliver(row) == [True]
+    assert open_inbox(settings.config).deliver(row) == [True]
 
 
 def events(trigger, seconds=0.6, meanwhile=lambda: None):

@@ -24,7 +24,7 @@ from nightshift.operators.command import RecordOperator
 from nightshift.params import plan
 
 from pipelines.cli.main import _parser
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores import open_ledger
 
 
 @pytest.fixture
@@ -230,7 +230,7 @@ def command_in(text):
 def decide(settings, day):
     night = date(2025, 12, 31) + timedelta(days=day)
     document = {"run_id": str(night), "night": str(night), "outcome": "skipped", "reasons": [], "facts": {}}
-    ledger = Ledger(settings.config.path(settings.config.ledger_url))
+    ledger = open_ledger(settings.config)
     ledger.add_decision({**document, "evidence": {}}, "unsigned")
 
 

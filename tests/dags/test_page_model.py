@@ -13,7 +13,7 @@ from nightshift.page.nights import fates_of
 from nightshift.page.rollout import Answered, comparison_of
 from sqlalchemy.orm import Session
 
-from tests.browser.nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
+from tests.support.browser_nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
 STAGES = [("shadow", 0.0), ("canary_05", 0.05), ("canary_25", 0.25)]

@@ -24,9 +24,9 @@ from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
-from pipelines.operations.route_alerts import open_ledger, route_now  # noqa: E402
-from pipelines.stores.inbox import Inbox  # noqa: E402
-from tests.dags import standin  # noqa: E402
+from pipelines.operations.route_alerts import route_now  # noqa: E402
+from pipelines.stores import open_inbox, open_ledger  # noqa: E402
+from tests.support import standin  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 PROFILE = 'profile = "test"\nschedule = ""\n[watch]\nschedule = ""\n'
@@ -111,7 +111,7 @@ def test_what_came_while_airflow_was_down_runs_once(api, settings, posted_while_
     steps = [line for line in (settings.home / "calls.txt").read_text().splitlines() if line[:6] == "ingest"]
     assert len(steps) == 2
     assert any('decide.cause="alert:InputDrift"' in step and posted_while_down.id in step for step in steps)
-    assert Inbox(open_ledger(settings.config)).unruled() == frozenset()
+    assert open_inbox(settings.config).unruled() == frozenset()
 
 
 def test_the_endpoint_takes_no_user_of_airflow(api, settings):

@@ -29,7 +29,7 @@ from nightshift.settings import Settings  # noqa: E402
 from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.contract import NIGHTLY  # noqa: E402
 from pipelines.core.errors import MachineError  # noqa: E402
-from tests.dags.standin import write_interpreter  # noqa: E402
+from tests.support.standin import write_interpreter  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 RUNS = "/api/v2/dags/nightly_retrain/dagRuns"

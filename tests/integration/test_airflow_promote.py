@@ -19,7 +19,7 @@ from nightshift.local.follow import Api, begin, follow  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
-from tests.dags.standin import write_interpreter  # noqa: E402
+from tests.support.standin import write_interpreter  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 PROFILE = 'profile = "test"\nschedule = ""\n[promote]\ninterval_s = 5\n[notify]\nnight_late_s = 1\n'

@@ -28,6 +28,7 @@ from pipelines.core.alerts import Action, Cause, Silence  # noqa: E402
 from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
 from pipelines.operations.route_alerts import data_faults, route_now  # noqa: E402
+from pipelines.stores import open_ledger  # noqa: E402
 from pipelines.stores.inbox import Inbox  # noqa: E402
 from pipelines.stores.ledger.ledger import Ledger  # noqa: E402
 from pipelines.stores.ledger.tables import TRIGGERS  # noqa: E402
@@ -348,7 +349,7 @@ def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, 
     assert run.conf == {**asked, "night": "2026-01-01"}, "the next of the sample, which this profile reads"
     again, repeated = route_now(config)
     assert (again, repeated.start) == ([], result.start), "killed before the start, it is asked for again"
-    ledger = Ledger(config.path(config.ledger_url))
+    ledger = open_ledger(config)
     ledger.add_task_event(run.dag_id, run.dag_run_id, "ingest", 1, "running")
     assert route_now(config)[1].start == ()
     post(port, plain(), bearer)
@@ -390,7 +391,7 @@ def test_a_data_fault_holds_training_until_it_is_resolved(settings, port, home, 
     config = settings.config
     post(port, plain("Nulls", "data_fault"), bearer)
     post(port, plain(), bearer)
-    ledger = Ledger(config.path(config.ledger_url))
+    ledger = open_ledger(config)
     assert data_faults(config, ledger) == ["Nulls"], "what `decide` asks"
     assert [(r.cause, r.action) for r in route_now(config)[0]] == [
         (Cause.DATA_FAULT, Action.PAGE),
@@ -421,7 +422,7 @@ PROMOTED = Route(production=TWO, previous=ONE, has_previous=True)
 def test_a_regression_is_rolled_back_only_where_that_undoes_a_promotion(
     settings, port, bearer, moves, action
 ):
-    ledger = Ledger(settings.config.path(settings.config.ledger_url))
+    ledger = open_ledger(settings.config)
     for move, route in moves:
         ledger.add_promotion(ledger.promotion(), move, route, "because", "ann", "r")
     post(port, plain("Errors", "serving"), bearer)

@@ -9,12 +9,13 @@ from pipelines.core.contract import Verdict
 from pipelines.data.journal_delivery import deliver as deliver_journal
 from pipelines.data.lake import Lake
 from pipelines.operations.route_alerts import route_now
-from pipelines.runner import Run, run_step
+from pipelines.runner import run_step
 from pipelines.stores.inbox import Inbox, delivery_row
 from pipelines.stores.ledger.ledger import Ledger
-from tests.interactions import make_rows
-from tests.nightfall import finish
-from tests.watches import send
+from pipelines.stores.runs import Run
+from tests.support.interactions import make_rows
+from tests.support.nightfall import finish
+from tests.support.watches import send
 
 pytestmark = pytest.mark.slow  # MLflow
 NIGHT = date(2026, 1, 1)

@@ -10,10 +10,11 @@ from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.data.lake import Lake
 from pipelines.policy.night import drift as drift_policy
-from pipelines.runner import Run, run_step
+from pipelines.runner import run_step
 from pipelines.stores.ledger.ledger import Ledger
-from tests.interactions import make_rows
-from tests.nightfall import finish
+from pipelines.stores.runs import Run
+from tests.support.interactions import make_rows
+from tests.support.nightfall import finish
 
 pytestmark = pytest.mark.slow
 PROFILE = """

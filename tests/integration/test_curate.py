@@ -20,9 +20,9 @@ from pipelines.data.lake import Lake
 from pipelines.data.pii import Redactor
 from pipelines.policy.night.feedback import is_holdout, normalise, prompt_of
 from pipelines.steps import curate
-from tests.contexts import context
-from tests.interactions import LABELS, SYSTEM, make_rows
-from tests.questions import ask, night_of_questions, questions
+from tests.support.contexts import context
+from tests.support.interactions import LABELS, SYSTEM, make_rows
+from tests.support.questions import ask, night_of_questions, questions
 
 pytestmark = pytest.mark.slow
 NIGHT = date(2026, 1, 4)

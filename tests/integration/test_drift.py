@@ -14,9 +14,9 @@ from pipelines.data.embedder import Embedder
 from pipelines.data.lake import Lake
 from pipelines.policy.night.feedback import label_of, prompt_of
 from pipelines.steps import drift
-from tests.contexts import context
-from tests.interactions import LABELS, SYSTEM
-from tests.questions import night_of_questions
+from tests.support.contexts import context
+from tests.support.interactions import LABELS, SYSTEM
+from tests.support.questions import night_of_questions
 
 pytestmark = pytest.mark.slow
 FIRST = date(2026, 1, 1)

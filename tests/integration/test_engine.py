@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from pipelines.core.config import Model
 from pipelines.core.errors import InputError
 from pipelines.models.engine import Engine, digest_base, load_tokenizer, resolve_base
-from tests import tiny
+from tests.support import tiny
 
 LABELS = ("Anatomy", "Medicine", "Medicine Ward", "Preventive Medicine", "Pediatrics", "Surgery")
 ASKED = [

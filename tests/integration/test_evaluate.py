@@ -11,10 +11,11 @@ from pipelines.core.errors import InputError
 from pipelines.data.lake import Lake
 from pipelines.models.engine import Engine, digest_base
 from pipelines.policy.night.feedback import is_holdout
-from pipelines.runner import Run, run_step
-from tests import tiny
-from tests.interactions import make_rows
-from tests.nightfall import finish
+from pipelines.runner import run_step
+from pipelines.stores.runs import Run
+from tests.support import tiny
+from tests.support.interactions import make_rows
+from tests.support.nightfall import finish
 
 LABELS = ("Anatomy", "Dental", "Surgery")
 NIGHT = date(2026, 1, 3)

@@ -11,9 +11,10 @@ from pipelines.evaluation import stereotypes as fairness_data
 from pipelines.evaluation.slices import slice_errors
 from pipelines.models.engine import digest_base
 from pipelines.policy.night.fairness import stratified
-from pipelines.runner import Run, run_step
-from tests import tiny
-from tests.nightfall import finish
+from pipelines.runner import run_step
+from pipelines.stores.runs import Run
+from tests.support import tiny
+from tests.support.nightfall import finish
 
 LABELS = ("Anatomy", "Dental", "Surgery")
 

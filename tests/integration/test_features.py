@@ -16,8 +16,8 @@ import pytest
 from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
 from pipelines.data.lake import Lake
 from pipelines.steps import features
-from tests.interactions import make_rows
-from tests.nights import DEMO, Night
+from tests.support.interactions import make_rows
+from tests.support.nights import DEMO, Night
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent

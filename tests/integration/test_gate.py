@@ -4,9 +4,10 @@ import pytest
 
 from pipelines.core.config import Config
 from pipelines.core.contract import Manifest, Verdict
-from pipelines.runner import Run, run_step
+from pipelines.runner import run_step
 from pipelines.stores.ledger.ledger import Ledger
-from tests.nightfall import finish
+from pipelines.stores.runs import Run
+from tests.support.nightfall import finish
 
 SUITE = "a" * 64
 LEVEL = {"n": 300, "difference": {"value": 0.0, "low": -0.03, "high": 0.03}}

@@ -10,8 +10,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from gateway.logs import JsonLines
 from pipelines.stores.journal.writer import window
-from tests.double_engine import DoubleEngine
-from tests.gateways import ONE, chat, events, gateway, make_config, until
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import ONE, chat, events, gateway, make_config, until
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 SPANS = InMemorySpanExporter()

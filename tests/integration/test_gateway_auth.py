@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.dev_token import private_key, public_jwk, thumbprint
-from tests.double_engine import DoubleEngine
-from tests.gateways import chat, gateway, make_config
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import chat, gateway, make_config
 
 
 @pytest.fixture(scope="module")

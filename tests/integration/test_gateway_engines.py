@@ -16,7 +16,7 @@ from gateway.engines.embedded import EmbeddedEngine
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
-from tests import tiny
+from tests.support import tiny
 
 LABELS = ("Anatomy", "Medicine", "Medicine Ward", "Preventive Medicine", "Pediatrics", "Surgery")
 TEXTS = ("Where is the femur?", "Dose of aspirin in a child of three years?", "Why?", "A " * 40)
@@ -189,7 +189,7 @@ def test_messages_that_the_template_refuses_fail_alone(base, expected):
 
     error, answer = serve(base, story)
     assert isinstance(error, EngineError)
-    assert "no attribute 'content'" in error.found
+    assert "no attribute 'content'" in str(error)
     assert answer == expected[None][1][0]
 
 

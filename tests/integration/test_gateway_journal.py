@@ -20,9 +20,9 @@ from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import Lake
 from pipelines.data.schema import SCHEMA
 from pipelines.stores.journal.writer import Interaction, Journal, journal_path, window
-from tests.double_engine import DoubleEngine
-from tests.gateways import Running, chat, gateway, make_config
-from tests.nights import Night
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import Running, chat, gateway, make_config
+from tests.support.nights import Night
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -34,7 +34,7 @@ FROM_GATEWAY = {"ingest.source": "gateway", "validate.min_rows": 1}
 def process(home):
     """A gateway in a process of its own."""
     private_key(home / "gateway" / "dev")
-    command = [sys.executable, "-m", "tests.gateway_process", str(home)]
+    command = [sys.executable, "-m", "tests.support.gateway_process", str(home)]
     started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         lines = (json.loads(line) for line in started.stderr)

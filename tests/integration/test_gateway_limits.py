@@ -9,8 +9,8 @@ import pytest
 
 from pipelines.core.traffic_split import Route
 from pipelines.stores.journal.writer import window
-from tests.double_engine import DoubleEngine
-from tests.gateways import ONE, TWO, chat, events, gateway, make_config, until
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import ONE, TWO, chat, events, gateway, make_config, until
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -12,12 +12,11 @@ from gateway.tracing import tracing
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Adapter, Route, to_canary, to_production, to_shadow
 from pipelines.models import engine as evaluated
-from pipelines.models.registry import Registry
-from pipelines.models.tracker import Tracker
+from pipelines.models import open_registry, open_tracker
 from pipelines.stores.journal.writer import window
-from tests import tiny
-from tests.gateways import chat, gateway, make_config, until
-from tests.nights import Night
+from tests.support import tiny
+from tests.support.gateways import chat, gateway, make_config, until
+from tests.support.nights import Night
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTIONS = [f"Where does case {number} go?" for number in range(8)]
@@ -39,8 +38,8 @@ def candidate(config, base, tmp_path):
     """A registered adapter that answers otherwise than the base."""
     folder = tiny.make_adapter(base, tmp_path / "adapter", [f"{q} Surgery" for q in QUESTIONS], 20)
     (folder / "README.md").unlink(missing_ok=True)
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    tracker = open_tracker(config)
+    registry = open_registry(config)
     run = tracker.run("2026-01-01", "f" * 64)
     found = registry.register(folder, tracker, run, "2026-01-01", ("2026-01-01",), {})
     return Adapter(found.version, found.digest)

@@ -22,7 +22,7 @@ from gateway.engines.openai import OpenAIEngine, served_name
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
-from tests import tiny
+from tests.support import tiny
 
 ASKED = [[{"role": "user", "content": text}] for text in ("Where is the femur?", "Why?")]
 ONE, MISSING = Adapter("1", "a" * 64), Adapter("9", "c" * 64)

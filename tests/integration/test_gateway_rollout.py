@@ -8,8 +8,8 @@ from pathlib import Path
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Route, rolled_back, to_canary, to_production, to_shadow
 from pipelines.stores.journal.writer import window
-from tests.double_engine import DoubleEngine
-from tests.gateways import ONE, THREE, TWO, chat, gateway, make_config, until
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import ONE, THREE, TWO, chat, gateway, make_config, until
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 

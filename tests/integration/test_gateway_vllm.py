@@ -20,9 +20,9 @@ from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
 from pipelines.sample.packaged import convert_smollm2
-from tests import tiny
-from tests.interactions import SYSTEM
-from tests.questions import ask
+from tests.support import tiny
+from tests.support.interactions import SYSTEM
+from tests.support.questions import ask
 
 VLLM = Path(__file__).resolve().parents[2] / ".venv-vllm" / "bin" / "python"
 LABELS = ["Anatomy", "Dental", "Pharmacology", "Surgery"]

@@ -22,10 +22,10 @@ from pipelines.core.config import load_config
 from pipelines.operations.verify import verify
 from pipelines.runner import run_step
 from pipelines.sample.workload import prepare_suite, write_night
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores import open_ledger
 from pipelines.stores.ledger.tables import RULINGS, TASK_EVENTS, TRIGGERS
-from tests import tiny
-from tests.servers import alertmanager, prometheus, pushgateway, query
+from tests.support import tiny
+from tests.support.servers import alertmanager, prometheus, pushgateway, query
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PROJECT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def config(folder, pushed):
     """A home with a tiny model that nobody has trained yet, and two nights of what users asked before."""
     home, profile = folder / "home", folder / "profile.toml"
     base = tiny.make_base(folder / "base")
-    small = (PROJECT / "tests" / "tiny.toml").read_text().replace(NEVER, WATCH.format(pushed))
+    small = (PROJECT / "tests" / "support" / "tiny.toml").read_text().replace(NEVER, WATCH.format(pushed))
     profile.write_text(PROFILE.format(small=small, base=base))
     sample = load_config(profile, home, {"ingest.source": "{home}/sample/interactions/dt={night}/*.parquet"})
     prepare_suite(sample)
@@ -96,7 +96,7 @@ def pushed(folder):
 
 
 def ledger_of(config):
-    return Ledger(config.path(config.ledger_url))
+    return open_ledger(config)
 
 
 @contextmanager

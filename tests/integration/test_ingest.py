@@ -13,8 +13,8 @@ from s3fs import S3FileSystem
 from pipelines.core.errors import InputError
 from pipelines.data.lake import Lake
 from pipelines.data.schema import SCHEMA
-from tests.interactions import make_rows
-from tests.nights import Night
+from tests.support.interactions import make_rows
+from tests.support.nights import Night
 
 NIGHT = date(2026, 1, 3)
 SECRET = "never write me down"

@@ -12,9 +12,9 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.data.lake import Lake
-from pipelines.runner import Run
 from pipelines.stores.ledger.ledger import Ledger
-from tests import tiny
+from pipelines.stores.runs import Run
+from tests.support import tiny
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NIGHT = date(2026, 1, 1)
@@ -41,7 +41,7 @@ def nights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kill")
     calm, killed = folder / "calm", folder / "killed"
     base = tiny.make_base(folder / "base")
-    profile = Path("tests/tiny.toml").read_text()
+    profile = Path("tests/support/tiny.toml").read_text()
     (folder / "config.toml").write_text(f'{profile}\n[model]\nbase = "{base}"\n')
     finish(start("prepare", calm))
     finish(start("sample", calm, "--night", str(NIGHT)))
@@ -90,10 +90,10 @@ def test_one_decision_and_each_cost_once(nights):
 
 
 def test_one_registered_version(nights):
-    from pipelines.models.registry import Registry
+    from pipelines.models import open_registry
 
     config = load_config(nights[1].parent / "config.toml", nights[1])
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
+    registry = open_registry(config)
     assert [version.version for version in registry.versions()] == ["1"]
 
 

@@ -8,7 +8,7 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.operations.rollout_evidence import seen
 from pipelines.policy.rollout.analysis import Seen
 from pipelines.stores.journal.writer import Journal, journal_path
-from tests.rollouts import row
+from tests.support.rollouts import row
 
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
 SINCE = datetime.now(UTC) - timedelta(hours=1)

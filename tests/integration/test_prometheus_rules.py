@@ -13,8 +13,8 @@ from gateway.metrics import Metrics
 from pipelines.core.alerts import Cause
 from pipelines.observability import step_metrics
 from pipelines.operations.watch import look as watch
-from tests.gateways import until
-from tests.servers import DEPLOY, PROJECT, prometheus, query, read_yaml, tool
+from tests.support.gateways import until
+from tests.support.servers import DEPLOY, PROJECT, prometheus, query, read_yaml, tool
 
 HELP = watch.HELP | step_metrics.HELP
 RULES = DEPLOY / "prometheus"

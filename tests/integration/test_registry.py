@@ -11,14 +11,15 @@ from pipelines.core.config import Config, Model
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Adapter, Route
+from pipelines.models import open_registry, open_tracker
 from pipelines.models.aliases import in_production
 from pipelines.models.engine import Engine
-from pipelines.models.registry import CANDIDATE, PRODUCTION, Registry, adapter_digest
-from pipelines.models.tracker import Tracker
-from pipelines.runner import Run, run_step
-from pipelines.stores.ledger.ledger import Ledger
-from tests import tiny
-from tests.nightfall import finish
+from pipelines.models.registry import CANDIDATE, PRODUCTION, adapter_digest
+from pipelines.runner import run_step
+from pipelines.stores import open_ledger
+from pipelines.stores.runs import Run
+from tests.support import tiny
+from tests.support.nightfall import finish
 
 ASKED = [[{"role": "user", "content": "Where is the femur?"}], [{"role": "user", "content": "Why?"}]]
 ELSEWHERE = """
@@ -55,7 +56,7 @@ def config(home, base):
 
 
 def registry_of(config):
-    return Registry(config.path(config.tracking_uri), config.register_.name)
+    return open_registry(config)
 
 
 def night(config, adapter, day, identity="b" * 64):
@@ -133,7 +134,7 @@ def test_production_is_what_the_ledger_says_whatever_an_alias_names_for_now(conf
     register(config, night(config, adapters[1], "2026-01-02"))
     registry_of(config).point(PRODUCTION, "2")
     first = registry_of(config).version("1")
-    ledger = Ledger(config.path(config.ledger_url))
+    ledger = open_ledger(config)
     ledger.add_promotion(ledger.promotion(), "test", Route(Adapter("1", first.digest)), "a test", "pytest")
     assert in_production(config) == first
     assert registry_of(config).by_alias(CANDIDATE).version == "2"
@@ -173,7 +174,7 @@ def test_a_fetched_adapter_gives_the_same_logits_in_another_folder_and_process(
 
 
 def test_a_step_logged_twice_is_stored_once(config):
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    tracker = open_tracker(config)
     mlflow_id = tracker.run("2026-01-02", "f" * 64)
     for _ in range(2):
         assert tracker.run("2026-01-02", "f" * 64) == mlflow_id

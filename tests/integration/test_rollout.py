@@ -11,8 +11,8 @@ from pipelines.core.traffic_split import Route
 from pipelines.models.engine import digest_base
 from pipelines.operations import rollout
 from pipelines.operations.status import print_status
-from pipelines.stores.ledger.ledger import Ledger
-from tests.rollouts import make_config, register, registry_of, send
+from pipelines.stores import open_ledger
+from tests.support.rollouts import make_config, register, registry_of, send
 
 BY = rollout.By("ann", "a test", "run-1")
 MOVED, ABORT, NOTHING = RolloutAnswer.MOVED, RolloutAnswer.ABORT, RolloutAnswer.NOTHING
@@ -24,7 +24,7 @@ def config(home):
 
 
 def ledger_of(config):
-    return Ledger(config.path(config.ledger_url))
+    return open_ledger(config)
 
 
 def aliases(config):

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.rollouts import make_config, register, registry_of, send
+from tests.support.rollouts import make_config, register, registry_of, send
 
 pytestmark = pytest.mark.slow
 WRITES = 12  # more than any move makes
@@ -59,17 +59,18 @@ def start(config, adapter):
     """Version 1 in production, as if it had gone there before."""
     from pipelines.core.traffic_split import Route
     from pipelines.models.aliases import reconcile
-    from pipelines.stores.ledger.ledger import START, Ledger
+    from pipelines.stores import open_ledger
+    from pipelines.stores.ledger.ledger import START
 
-    ledger = Ledger(config.path(config.ledger_url))
+    ledger = open_ledger(config)
     ledger.add_promotion(START, "production", Route(production=adapter, has_previous=True), "a test", "ann")
     reconcile(ledger.promotions(), registry_of(config))
 
 
 def state(config):
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores import open_ledger
 
-    ledger, registry = Ledger(config.path(config.ledger_url)), registry_of(config)
+    ledger, registry = open_ledger(config), registry_of(config)
     named = {name: registry.by_alias(name) for name in ("candidate", "canary", "production", "previous")}
     versions = {name: adapter and adapter.version for name, adapter in named.items()}
     ledger.verify()
@@ -80,7 +81,7 @@ def state(config):
 def processes():
     context = multiprocessing.get_context("forkserver")
     names = ("rollout", "adapters.aliases", "adapters.contenders", "adapters.live", "adapters.registry")
-    context.set_forkserver_preload([*(f"pipelines.{name}" for name in names), "tests.rollouts"])
+    context.set_forkserver_preload([*(f"pipelines.{name}" for name in names), "tests.support.rollouts"])
     return context
 
 

@@ -12,9 +12,10 @@ from pipelines.evaluation.toxicity import ToxicityHead
 from pipelines.models.engine import Engine, digest_base
 from pipelines.policy.night.examples import canaries
 from pipelines.policy.night.safety import answer_of, auc_interval, exposure, refuses_or_is_harmless
-from pipelines.runner import Run, run_step
-from tests import tiny
-from tests.nightfall import finish
+from pipelines.runner import run_step
+from pipelines.stores.runs import Run
+from tests.support import tiny
+from tests.support.nightfall import finish
 
 pytestmark = pytest.mark.slow
 

@@ -11,14 +11,14 @@ from pipelines.core.config import Model, load_config
 from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.data.schema import SCHEMA
+from pipelines.models import open_registry, open_tracker
 from pipelines.models.engine import Engine
-from pipelines.models.registry import Registry
-from pipelines.models.tracker import Tracker
-from pipelines.runner import Run, run_step
+from pipelines.runner import run_step
 from pipelines.sample.packaged import convert_smollm2
 from pipelines.sample.workload import plan, prepare_model, prepare_suite, questions, write_night
-from pipelines.stores.ledger.ledger import Ledger
-from tests import tiny
+from pipelines.stores import open_ledger
+from pipelines.stores.runs import Run
+from tests.support import tiny
 
 
 @pytest.fixture(scope="module")
@@ -115,10 +115,10 @@ def test_the_adapter_in_production_answers_and_is_named_by_its_version(config, b
     said = [*by_base[0]["messages"], {"role": "assistant", "content": "Surgery"}]
     folder = tiny.make_adapter(base, tmp_path / "a", [engine.chat_text(said, False)], 60)
     (folder / "README.md").unlink(missing_ok=True)
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    registry = open_registry(config)
+    tracker = open_tracker(config)
     made = registry.register(folder, tracker, tracker.run("r", "f"), "r", ("2026-01-01",), {})
-    ledger = Ledger(config.path(config.ledger_url))
+    ledger = open_ledger(config)
     ledger.add_promotion(
         ledger.promotion(), "test", Route(Adapter(made.version, made.digest)), "a test", "pytest"
     )

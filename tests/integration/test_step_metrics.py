@@ -10,12 +10,13 @@ import pytest
 
 from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
-from pipelines.runner import Run, run_step
-from pipelines.stores.ledger.ledger import Ledger
-from tests.nightfall import finish
+from pipelines.runner import run_step
+from pipelines.stores import open_ledger
+from pipelines.stores.runs import Run
+from tests.support.nightfall import finish
 
 PUSHGATEWAY = Path(__file__).parents[2] / ".servers" / "usr" / "bin" / "prometheus-pushgateway"
-TINY = Path(__file__).parents[1] / "tiny.toml"
+TINY = Path(__file__).parents[1] / "support" / "tiny.toml"
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def record(home, pushgateway):
     finish(run, "ingest", {})
     finish(run, "validate", {}, verdict=Verdict.HOLD, reasons=("too few rows",))
     run_step("record", run.folder.uri, config)
-    return Ledger(config.path(config.ledger_url)).decision("2026-01-02").outcome
+    return open_ledger(config).decision("2026-01-02").outcome
 
 
 def test_the_steps_of_a_night_are_pushed(home, pushgateway):

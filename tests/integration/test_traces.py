@@ -15,9 +15,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from gateway.tracing import tracing
 from pipelines.core.traffic_split import Route
 from pipelines.observability.tracing import command_span, traceparent_of
-from pipelines.stores.ledger.ledger import Ledger
-from tests.double_engine import DoubleEngine
-from tests.gateways import gateway, make_config, until
+from pipelines.stores import open_ledger
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import gateway, make_config, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -57,7 +57,7 @@ def spans_of(request):
 
 def command(config, *words, **environment):
     """A command of the work plane, as an operator starts it."""
-    where = ["--home", config.home, "--config", str(Path(__file__).parents[1] / "tiny.toml")]
+    where = ["--home", config.home, "--config", str(Path(__file__).parents[1] / "support" / "tiny.toml")]
     return subprocess.run(
         [sys.executable, "-m", "pipelines", *words, *where],
         env={"PATH": "/usr/bin:/bin", "TRACEPARENT": TRACEPARENT, **environment},
@@ -79,7 +79,7 @@ def test_one_trace_from_a_steps_process_to_the_gateways_route_change(home, monke
         assert done.returncode == 0, done.stderr
         assert command(config, "validate", "--run-dir", run_dir, **exporting).returncode == 2
 
-        ledger = Ledger(config.path(config.ledger_url))
+        ledger = open_ledger(config)
         with tracing() as tracer, gateway(config, DoubleEngine(), tracer=tracer) as running:
             running.promote(Route(has_previous=True))
             done = command(config, "rollout-rollback", "--reason", "it is rude", **exporting)

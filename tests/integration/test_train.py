@@ -16,14 +16,15 @@ from transformers import AutoModelForCausalLM
 from pipelines.core.config import Config, Model, Train
 from pipelines.core.errors import InputError, TrainingError
 from pipelines.core.traffic_split import Adapter, Route
+from pipelines.models import open_registry, open_tracker
 from pipelines.models.engine import Engine, load_tokenizer
-from pipelines.models.registry import Registry, adapter_digest
-from pipelines.models.tracker import Tracker
+from pipelines.models.registry import adapter_digest
 from pipelines.models.trainer import save_adapter, train, training_order
-from pipelines.runner import Run, run_step
-from pipelines.stores.ledger.ledger import Ledger
-from tests import tiny
-from tests.nightfall import finish
+from pipelines.runner import run_step
+from pipelines.stores import open_ledger
+from pipelines.stores.runs import Run
+from tests.support import tiny
+from tests.support.nightfall import finish
 
 SMALL = {
     "rank": 4,
@@ -217,20 +218,20 @@ def test_the_step_leaves_adapter_files_only_and_a_rerun_the_same_manifest(home, 
     assert sorted(first.outputs) == ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
     assert first.facts["trainable_parameters"] > 0
     assert str(home) not in run.folder.read_bytes("train/adapter/adapter_config.json").decode()
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    tracker = open_tracker(config)
     curve = tracker.curve(tracker.run("2026-01-01", first.fingerprint), "loss")
     assert curve == [tuple(point) for point in first.facts["loss"]]
 
 
 def test_the_step_continues_from_the_pinned_baseline_whatever_production_is_now(home, base, tmp_path):
     config = config_for(home, base)
-    registry = Registry(config.path(config.tracking_uri), config.register_.name)
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    registry = open_registry(config)
+    tracker = open_tracker(config)
     for number in (1, 2):
         made = tiny.make_adapter(base, tmp_path / str(number), [f"adapter {number}"], number)
         (made / "README.md").unlink(missing_ok=True)
         registry.register(made, tracker, tracker.run("r", str(number)), f"r{number}", ("2026-01-01",), {})
-    ledger, second = Ledger(config.path(config.ledger_url)), registry.version("2")
+    ledger, second = open_ledger(config), registry.version("2")
     ledger.add_promotion(ledger.promotion(), "test", Route(Adapter("2", second.digest)), "a test", "pytest")
     pinned = {"kind": "adapter", "version": "1", "digest": adapter_digest(tmp_path / "1"), "nights": []}
     run = curated(home, "2026-01-02", rows_of(12), rows_of(4), pinned)

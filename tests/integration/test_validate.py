@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.data.lake import Lake
-from tests.interactions import make_rows
-from tests.nights import Night
+from tests.support.interactions import make_rows
+from tests.support.nights import Night
 
 NIGHT = date(2026, 1, 3)
 

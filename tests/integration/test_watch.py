@@ -22,12 +22,13 @@ from pipelines.core.errors import MachineError
 from pipelines.core.traffic_split import Route
 from pipelines.operations.watch.look import watch
 from pipelines.steps import features
+from pipelines.stores import open_ledger
 from pipelines.stores.ledger.ledger import Ledger
 from pipelines.stores.ledger.tables import TRIGGERS, WATCHES
-from tests.contexts import context
-from tests.gateways import TINY, until
-from tests.servers import PROJECT, alertmanager, prometheus, pushgateway, query
-from tests.watches import fill_lake, make_config, questions_of, register, send
+from tests.support.contexts import context
+from tests.support.gateways import TINY, until
+from tests.support.servers import PROJECT, alertmanager, prometheus, pushgateway, query
+from tests.support.watches import fill_lake, make_config, questions_of, register, send
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -62,7 +63,7 @@ def endpoint(config):
 
 
 def rows_of(config):
-    return Ledger(config.path(config.ledger_url)).rows(sa.select(WATCHES).order_by(WATCHES.c.at))
+    return open_ledger(config).rows(sa.select(WATCHES).order_by(WATCHES.c.at))
 
 
 def test_ordinary_traffic_is_quiet_and_leaves_a_row_and_a_report(config):
@@ -85,7 +86,7 @@ def test_ordinary_traffic_is_quiet_and_leaves_a_row_and_a_report(config):
     assert "<svg" in page
     assert not set(page.split('"')) & {"http://", "https://"}
     assert len(page) < 200_000
-    assert Ledger(config.path(config.ledger_url)).verify() >= 1
+    assert open_ledger(config).verify() >= 1
 
 
 def test_too_few_rows_conclude_nothing_and_alarm_nobody(config, home):
@@ -172,7 +173,7 @@ def test_drift_gets_from_the_command_to_the_inbox(config, tmp_path, monkeypatch)
         alarm = 'nightshift_watch_alarm{about="input", job="nightshift_watch"} == 1'
         until(lambda: query(url, alarm), 20)
         assert query(url, 'nightshift_cpu_hours_budget_30d{job="nightshift_watch"}')
-        ledger = Ledger(config.path(config.ledger_url))
+        ledger = open_ledger(config)
         until(lambda: ledger.rows(sa.select(TRIGGERS)), 30)
         (row, *_) = ledger.rows(sa.select(TRIGGERS))
         (alert, *_) = json.loads(row["alerts"])

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from pipelines.core.alerts import DAGS, Action, Alert, Cause, Delivery, Silence, episodes, firing
+from pipelines.core.alerts import DAGS, Action, Alert, Cause, Delivery, Silence
 from pipelines.core.config import AlertRule, Alerts
 from pipelines.policy.alerts.arbitration import Situation, route
+from pipelines.policy.alerts.firing import episodes, firing
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Alerts()

@@ -108,7 +108,7 @@ def test_every_need_comes_earlier_in_the_night():
 
 def test_contract_and_config_import_no_vendor():
     code = (
-        "import sys, pipelines.contract, pipelines.config;"
+        "import sys, pipelines.core.contract, pipelines.core.config;"
         "vendors = ('torch', 'numpy', 'pandas', 'sqlalchemy', 'fsspec', 'mlflow', 'airflow');"
         "print([vendor for vendor in vendors if vendor in sys.modules])"
     )

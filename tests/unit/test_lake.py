@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.data.lake import GROUP_ROWS, Lake, write_parquet
 from pipelines.data.schema import SCHEMA
-from tests.interactions import make_rows
+from tests.support.interactions import make_rows
 
 NIGHT = date(2026, 1, 3)
 BEFORE = NIGHT - timedelta(days=1)

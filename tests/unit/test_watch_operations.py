@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.core.config import Config
 from pipelines.operations.watch.loop_metrics import HELP, operations
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores import open_ledger
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ def config(home):
 
 @pytest.fixture
 def ledger(config):
-    return Ledger(config.path(config.ledger_url))
+    return open_ledger(config)
 
 
 def gauges(ledger, config):

@@ -30,7 +30,8 @@ from pipelines.core.config import load_config
 from pipelines.core.contract import RolloutAnswer, RolloutResult
 from pipelines.core.errors import MachineError, NightshiftError
 from pipelines.core.traffic_split import Adapter, to_canary
-from pipelines.stores.ledger.ledger import Ledger, Promotion
+from pipelines.stores import open_ledger
+from pipelines.stores.ledger.ledger import Promotion
 
 PROFILE = "config/demo.toml"
 FROM_GATEWAY = "ingest.source=gateway"
@@ -42,7 +43,7 @@ class Story:
 
     def __init__(self, home: Path) -> None:
         self.home, self.config = home, load_config(PROFILE, home)
-        self.ledger = Ledger(self.config.path(self.config.ledger_url))
+        self.ledger = open_ledger(self.config)
         self.log = home / "gateway.log"
         self.began = time.monotonic()
         self.lines: list[tuple[datetime, str]] = []

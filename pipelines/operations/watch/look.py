@@ -32,8 +32,8 @@ from pipelines.policy.alerts import watch as policy
 from pipelines.policy.alerts.watch import FEEDBACK, SERVING
 from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest, permutations_needed
 from pipelines.policy.night.feedback import prompt_of
+from pipelines.stores import open_ledger
 from pipelines.stores.journal.traffic import Totals, Traffic, who
-from pipelines.stores.ledger.ledger import Ledger
 from pipelines.stores.ledger.tables import WATCHES
 
 MOST_COLUMNS = 14  # a look's tests: six of the input, five of the answers, feedback, errors, latency
@@ -81,7 +81,7 @@ def watch(config: Config, run_id: str = "", now: datetime | None = None) -> Step
     """Look once; a `run_id` is recorded once. Raises MachineError when the push fails, after all else."""
     started, end = time.monotonic(), now or datetime.now(UTC)
     start = end - timedelta(hours=config.watch.window_h)
-    ledger = Ledger(config.path(config.ledger_url))
+    ledger = open_ledger(config)
     seen = _look(config, ledger.promotion().route.production, start, end)
     found = _assess(config, seen, seed=int(end.timestamp()) // 3600)
     numbers = _numbers(config, seen, end) | found.pop("numbers")

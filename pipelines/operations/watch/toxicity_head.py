@@ -12,9 +12,9 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
+from pipelines.core.files import sha256_of
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation import safety_data
-from pipelines.stores.blobs import sha256_of
 
 
 @dataclass(frozen=True)

@@ -30,16 +30,14 @@ from pipelines.core.alerts import (
     Action,
     Cause,
     Delivery,
-    Episode,
     Ruling,
     Silence,
     each_once,
-    episodes,
-    firing,
     silenced,
     unknown_cause,
 )
 from pipelines.core.config import AlertRule, Alerts
+from pipelines.policy.alerts.firing import Episode, episodes, firing
 
 LEADS_TO = dict.fromkeys(Cause, Action.PAGE) | {
     Cause.DRIFT: Action.RETRAIN,

@@ -280,6 +280,12 @@ class Ledger:
             yield connection
 
 
+def exists(url: str) -> bool:
+    """Whether there is a database at an SQLAlchemy URL; one on a server is taken to be there."""
+    location = sa.make_url(url)
+    return location.get_backend_name() != "sqlite" or Path(location.database or "").exists()
+
+
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # the ledger says BEGIN itself
     connection.execute("PRAGMA journal_mode=WAL")

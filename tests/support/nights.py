@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 
 from pipelines.core.config import Config, load_config
 from pipelines.core.contract import Manifest
-from pipelines.runner import Run, run_step
+from pipelines.runner import run_step
+from pipelines.stores.runs import Run
 
-DEMO = Path(__file__).parent.parent / "config" / "demo.toml"
+DEMO = Path(__file__).parents[2] / "config" / "demo.toml"
 
 
 @dataclass

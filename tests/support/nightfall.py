@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.contract import MANIFEST_NAME, Artifact, Manifest, Usage, Verdict
-from pipelines.runner import Run
-from pipelines.stores.blobs import Folder, sha256_of
+from pipelines.core.files import sha256_of
+from pipelines.stores.blobs import Folder
+from pipelines.stores.runs import Run
 
 
 def finish(

@@ -2,9 +2,9 @@
 # Real Prometheus, Alertmanager and Pushgateway for the tests: unpacks Debian's packages into .servers/. No root,
 # no service. Idempotent: .servers/.ready is written last.
 set -eu
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 target=$PWD/.servers
-[ "$target/.ready" -nt tests/servers.sh ] && exit 0
+[ "$target/.ready" -nt tests/support/servers.sh ] && exit 0
 rm -rf "$target"
 command -v apt-get > /dev/null && command -v dpkg > /dev/null || {
   echo "Expected apt-get and dpkg (Debian, Ubuntu). Found neither. Put prometheus, promtool, prometheus-alertmanager," \

@@ -21,6 +21,7 @@ from gateway.engines.base import Engine
 from gateway.http.app import create_app
 from pipelines.core.config import Config, load_config
 from pipelines.core.traffic_split import Adapter, Route
+from pipelines.stores import open_ledger
 from pipelines.stores.ledger.ledger import Ledger
 
 NO_TRACER = trace.NoOpTracer()
@@ -57,7 +58,7 @@ class Running:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.config.path(self.config.ledger_url))
+        return open_ledger(self.config)
 
     def promote(self, route: Route, move: str = "test") -> None:
         """Move the route table and wait until it is live."""

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.evaluation.packaged_data import jsonl
-from tests.interactions import SYSTEM, make_rows
+from tests.support.interactions import SYSTEM, make_rows
 
 FILES = {
     "Anatomy": "Anatomy",

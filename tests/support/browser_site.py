@@ -83,7 +83,7 @@ def airflow(home: Path) -> Iterator[Site]:
     profile = home / "profile.toml"
     profile.write_text(PROFILE)
     settings = Settings(home, profile, WORK, load_config(profile, home))
-    seeding = subprocess.Popen([WORK, "-m", "tests.browser.seed", home], cwd=PROJECT)
+    seeding = subprocess.Popen([WORK, "-m", "tests.support.browser_seed", home], cwd=PROJECT)
     local.setup(settings)
     running = instance.start(settings, instance.free_port(), 0, attached=True)
     try:

@@ -13,9 +13,9 @@ from pipelines.data.lake import Lake
 from pipelines.models.registry import Registry
 from pipelines.models.tracker import Tracker
 from pipelines.stores.journal.writer import Interaction, Journal, journal_path
-from tests.gateways import TINY
-from tests.interactions import LABELS
-from tests.questions import night_of_questions
+from tests.support.gateways import TINY
+from tests.support.interactions import LABELS
+from tests.support.questions import night_of_questions
 
 KEPT = (
     "tenant", "subject_id", "messages", "completion", "locale", "channel",

@@ -9,8 +9,8 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
+from pipelines.models import open_registry, open_tracker
 from pipelines.models.registry import Registry
-from pipelines.models.tracker import Tracker
 from pipelines.stores.journal.writer import Interaction, Journal, journal_path
 
 STAGE = {"bake_s": 0, "min_answers": 30}
@@ -33,7 +33,7 @@ def make_config(home: Path, **promote) -> Config:
 
 
 def registry_of(config: Config) -> Registry:
-    return Registry(config.path(config.tracking_uri), config.register_.name)
+    return open_registry(config)
 
 
 def register(config: Config, number: int) -> Adapter:
@@ -43,7 +43,7 @@ def register(config: Config, number: int) -> Adapter:
     folder = Path(config.home) / f"adapter-{number}"
     folder.mkdir()
     (folder / "adapter_model.safetensors").write_text(f"weights of {number}")
-    tracker = Tracker(config.path(config.tracking_uri), config.path(config.artifact_root))
+    tracker = open_tracker(config)
     mlflow_id = tracker.run(f"2026-01-0{number}", str(number) * 64)
     tags = {"base_digest": base_digest(config)}
     made = registry_of(config).register(folder, tracker, mlflow_id, f"2026-01-0{number}", (), tags)

@@ -6,8 +6,8 @@ from pathlib import Path
 from gateway.__main__ import run
 from gateway.http.app import create_app
 from gateway.logs import log_json
-from tests.double_engine import DoubleEngine
-from tests.gateways import make_config
+from tests.support.double_engine import DoubleEngine
+from tests.support.gateways import make_config
 
 if __name__ == "__main__":
     log_json()

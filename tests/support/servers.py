@@ -14,16 +14,18 @@ import httpx
 import pytest
 import yaml
 
-from tests.gateways import until
+from tests.support.gateways import until
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 DEPLOY = PROJECT / "deploy"
 
 
 @cache
 def servers() -> Path:
     """The folder of the programs; unpacked where it is missing. Fails with the script's sentence."""
-    done = subprocess.run([PROJECT / "tests" / "servers.sh"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [PROJECT / "tests" / "support" / "servers.sh"], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         pytest.fail(done.stderr)
     return PROJECT / ".servers" / "usr" / "bin"

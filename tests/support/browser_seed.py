@@ -1,7 +1,7 @@
 """A home for the browser: a candidate in the shadow, its night and its report.
 
-`python -m tests.browser.seed HOME` in the work environment. The rows are written to `seed.db`, beside the
-ledger, so that a test first sees an empty one.
+`python -m tests.support.browser_seed HOME` in the work environment. The rows are written
+to `seed.db`, beside the ledger, so that a test first sees an empty one.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from pipelines.operations import rollout
-from pipelines.stores.ledger.ledger import Ledger
-from tests.browser.nights import decision
-from tests.rollouts import make_config, register, send
+from pipelines.stores import open_ledger
+from tests.support.browser_nights import decision
+from tests.support.rollouts import make_config, register, send
 
 REPORT = """<!doctype html><html><head><title>Night 2026-01-01</title>
 <style>h1 { color: rgb(35, 105, 63); }</style></head><body><h1>Night 2026-01-01: trained</h1>
@@ -24,7 +24,7 @@ def seed(home: Path) -> None:
     config = make_config(home).model_copy(update={"ledger_url": "sqlite:///{home}/seed.db"})
     candidate = register(config, 1)
     facts = {"registered_version": candidate.version, "adapter_digest": candidate.digest}
-    Ledger(config.path(config.ledger_url)).add_decision(decision("2026-01-01", "trained", **facts), "s")
+    open_ledger(config).add_decision(decision("2026-01-01", "trained", **facts), "s")
     rollout.begin(config, rollout.By("ann", "a candidate for production"))
     send(config, candidate, "shadow", 60, (0.2, 0.9))
     report = home / "runs" / "2026-01-01" / "report" / "report.html"

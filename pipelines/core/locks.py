@@ -1,0 +1,27 @@
+"""Locks between processes. They are files of the home; a kill releases them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def holding(home: str | Path, name: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Hold the lock `name` of a home. While somebody else holds it, calls `on_wait` once and waits."""
+    folder = Path(home) / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if on_wait:
+            on_wait()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
