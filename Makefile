@@ -24,7 +24,7 @@ NOT_FOR_TEXT := torchvision torchaudio torchcodec
 TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 LONG := tests/integration/test_hands_free.py tests/integration/test_kill.py
 
-.PHONY: help setup nightly up down serve demo status verify test test-vllm test-fast check format docs bench lock clean
+.PHONY: help setup nightly up down serve demo status verify test test-vllm test-fast check arrows format docs bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,11 +66,15 @@ test-fast: .venv/.test-ready .venv-airflow/.test-ready ## the tests without mode
 	@$(WORK) -m pytest -q tests/unit tests/contract -m "not slow"
 	@$(CONTROL) -m pytest -q tests/dags -m "not slow"
 
-check: .venv/.test-ready ## format, lint, types, generated pages: what CI runs before the tests
+check: .venv/.test-ready ## format, lint, types, imports, generated pages: what CI runs before the tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@PYTHONPATH=.:plugins .venv/bin/lint-imports --cache-dir .mypy_cache/imports
 	@$(WORK) docs/generate.py --check
+
+arrows: .venv/.test-ready ## which folder needs which, and whether two need each other
+	@PYTHONPATH=.:plugins $(WORK) docs/arrows.py
 
 docs: .venv/.ready ## generate the pages under docs/dags
 	@$(WORK) docs/generate.py
