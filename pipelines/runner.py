@@ -30,7 +30,6 @@ from pipelines.core.contract import (
     Fault,
     Manifest,
     Metric,
-    StepResult,
     Usage,
     Verdict,
     digest_of,
@@ -39,6 +38,7 @@ from pipelines.core.contract import (
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
 from pipelines.core.locks import holding
+from pipelines.core.results import StepResult
 from pipelines.observability.tracing import command_span
 from pipelines.stores.runs import Run
 

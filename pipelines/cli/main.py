@@ -15,8 +15,9 @@ from pipelines.cli import backtest as backtest_command
 from pipelines.cli import rollout as rollout_commands
 from pipelines.cli import watch as watch_command
 from pipelines.core.config import Config, load_config, parse_override
-from pipelines.core.contract import CLOSING, NIGHTLY, progress_line
+from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.core.errors import NightshiftError
+from pipelines.core.results import progress_line
 
 STEP_HELP = {
     "ingest": "read one night's delivery into canonical rows",

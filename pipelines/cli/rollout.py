@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Config
-from pipelines.core.contract import RolloutResult
+from pipelines.core.results import RolloutResult
 
 HELP = {
     "shadow": "let a candidate answer in the shadow of production",

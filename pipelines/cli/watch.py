@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Config
-from pipelines.core.contract import progress_line
+from pipelines.core.results import progress_line
 
 HELP = "look at live traffic once: drift, feedback, errors, latency, features"
 

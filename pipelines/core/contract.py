@@ -1,4 +1,4 @@
-"""What steps and DAGs share: verdicts, artifacts, manifests, and the order of a night.
+"""Verdicts, artifacts, manifests, digests and the order of a night: shared by steps and DAGs.
 
 Needs pydantic and the standard library only, so that a DAG file which imports it parses fast.
 """
@@ -46,11 +46,11 @@ class Verdict(StrEnum):
     REJECT = "reject"  # the candidate is not good enough
 
 
-class _Frozen(BaseModel):
+class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Artifact(_Frozen):
+class Artifact(Frozen):
     """A file that a step wrote, by its path inside the step's folder (POSIX separators)."""
 
     path: str
@@ -58,12 +58,12 @@ class Artifact(_Frozen):
     size_bytes: int
 
 
-class Metric(_Frozen):
+class Metric(Frozen):
     value: float
     unit: str
 
 
-class Usage(_Frozen):
+class Usage(Frozen):
     """What a step used. Not part of its identity: a second run may be faster."""
 
     started_at: datetime
@@ -73,7 +73,7 @@ class Usage(_Frozen):
     peak_memory_mib: float = 0.0
 
 
-class Manifest(_Frozen):
+class Manifest(Frozen):
     """The record of a finished step. It is written last, so its presence means the step is done."""
 
     schema_version: int = 1
@@ -103,77 +103,13 @@ class Manifest(_Frozen):
         return digest_of(self.model_dump(mode="json", exclude=left_out))
 
 
-class StepResult(_Frozen):
-    """The short answer that a step hands to whoever started it (a file, or a pod's XCom)."""
-
-    step: str
-    verdict: Verdict
-    reasons: tuple[str, ...]
-    headline: str
-    manifest_uri: str
-    seconds: float
-    reused: bool
-
-
-class RolloutAnswer(StrEnum):
-    """What a rollout's command did or says."""
-
-    MOVED = "moved"  # the route table is as was asked for, now or already
-    NOTHING = "nothing"  # there is nothing to move
-    CONTINUE = "continue"  # not yet: ask again later
-    PROMOTE = "promote"  # the next stage may begin
-    ABORT = "abort"  # the rollout is over, or has to be
-
-
-class RolloutResult(_Frozen):
-    """The short answer of a rollout's command. `promotion` is the ledger's newest move."""
-
-    command: str
-    answer: RolloutAnswer
-    reasons: tuple[str, ...]
-    headline: str
-    version: str = ""
-    digest: str = ""
-    promotion: int = 0
-    evidence: dict[str, Any] = {}
-
-
-class RunToStart(_Frozen):
-    """A DAG run that a ruling asks for. The same ruling always asks for the same run."""
-
-    dag_id: str
-    dag_run_id: str
-    conf: dict[str, Any]
-
-
-class Notice(_Frozen):
-    """What a person should hear of."""
-
-    subject: str
-    text: str
-
-
-class RoutingResult(_Frozen):
-    """The short answer of `alerts-route`: what to do, also for a routing that broke off."""
-
-    headline: str
-    start: tuple[RunToStart, ...]
-    tell: tuple[Notice, ...]
-
-
-class Fault(_Frozen):
+class Fault(Frozen):
     """Why a step broke, in words for the person who must mend it."""
 
     step: str
     error: str
     message: str
     at: datetime
-
-
-def progress_line(result: StepResult) -> str:
-    """One line a step: name, verdict, seconds, the number that matters."""
-    seconds = "reused" if result.reused else f"{result.seconds:.1f} s"
-    return f"{result.step:<9} {result.verdict:<8} {seconds:>8}  {result.headline}"
 
 
 def canonical_json(value: Any) -> bytes:

@@ -10,8 +10,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from pipelines.core.config import Config, parse_override
-from pipelines.core.contract import NIGHTLY, StepResult, Verdict, run_id_for
+from pipelines.core.contract import NIGHTLY, Verdict, run_id_for
 from pipelines.core.errors import InputError
+from pipelines.core.results import StepResult
 from pipelines.stores import run_uri
 
 

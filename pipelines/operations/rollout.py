@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipelines.core.config import Config, Stage
-from pipelines.core.contract import RolloutAnswer, RolloutResult
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.locks import holding
+from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import (
     Adapter,
     Route,

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from pipelines.core.alerts import SEVERITIES, Action, Cause, Ruling
 from pipelines.core.config import GATEWAY, Config
-from pipelines.core.contract import Notice, RoutingResult, RunToStart
 from pipelines.core.locks import holding
+from pipelines.core.results import Notice, RoutingResult, RunToStart
 from pipelines.policy.alerts.arbitration import Situation, horizon, route
 from pipelines.policy.alerts.firing import episodes, firing
 from pipelines.stores import open_ledger

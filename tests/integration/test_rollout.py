@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pipelines.core.contract import RolloutAnswer
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.results import RolloutAnswer
 from pipelines.core.traffic_split import Route
 from pipelines.models.engine import digest_base
 from pipelines.operations import rollout

@@ -17,16 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines.core.contract import (
-    FAULT_NAME,
-    MANIFEST_NAME,
-    Fault,
-    Manifest,
-    RolloutResult,
-    StepResult,
-    Usage,
-    night_of,
-)
+from pipelines.core.contract import FAULT_NAME, MANIFEST_NAME, Fault, Manifest, Usage, night_of
+from pipelines.core.results import RolloutResult, StepResult
 
 WORDS = {"skip": "Nothing new to learn.", "hold": "A person should look.", "reject": "Not better."}
 

@@ -27,8 +27,8 @@ from deploy.local.demo.bad_adapter import register_bad
 from deploy.local.demo.page import write_page
 from deploy.local.demo.traffic import Answered, Traffic
 from pipelines.core.config import load_config
-from pipelines.core.contract import RolloutAnswer, RolloutResult
 from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import Adapter, to_canary
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger.ledger import Promotion

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.config import Config
-from pipelines.core.contract import StepResult, Verdict, canonical_json
+from pipelines.core.contract import Verdict, canonical_json
+from pipelines.core.results import StepResult
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.embedder import Embedder
 from pipelines.data.reference import reference_of, sample

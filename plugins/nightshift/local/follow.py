@@ -13,8 +13,9 @@ from typing import Any
 
 from nightshift.local.environment import USER
 from nightshift.operators.command import ANSWER, FAULT
-from pipelines.core.contract import CLOSING, NIGHTLY, StepResult, Verdict, progress_line
+from pipelines.core.contract import CLOSING, NIGHTLY, Verdict
 from pipelines.core.errors import MachineError
+from pipelines.core.results import StepResult, progress_line
 
 DAG_ID = "nightly_retrain"
 POLL_S = 0.7

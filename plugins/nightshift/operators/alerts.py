@@ -17,7 +17,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from nightshift.notify import notify, run_link
 from nightshift.operators.command import FAULT, USER_ERROR, StepOperator, sentence
 from nightshift.settings import Settings
-from pipelines.core.contract import RoutingResult
+from pipelines.core.results import RoutingResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

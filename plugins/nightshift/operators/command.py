@@ -21,7 +21,8 @@ from nightshift.params import Plan, plan
 from nightshift.processes import dies_with_parent, stop
 from nightshift.settings import PROJECT, Settings
 from nightshift.traces import TRACEPARENT, traceparent
-from pipelines.core.contract import NIGHTLY, StepResult, Verdict
+from pipelines.core.contract import NIGHTLY, Verdict
+from pipelines.core.results import StepResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

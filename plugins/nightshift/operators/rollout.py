@@ -22,7 +22,7 @@ from airflow.sdk.exceptions import (
 from nightshift.operators.command import ANSWER, FAULT, USER_ERROR, StepOperator, sentence
 from nightshift.settings import Settings
 from nightshift.traces import traceparent
-from pipelines.core.contract import RolloutAnswer, RolloutResult
+from pipelines.core.results import RolloutAnswer, RolloutResult
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
