@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 # As in pipelines.__main__: before torch is loaded, its threads must not spin while they wait.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -23,8 +22,9 @@ from gateway.http.app import create_app
 from gateway.logs import log_json
 from gateway.serving.adapter_files import Folders
 from gateway.tracing import tracing
-from pipelines.core.config import Config, Gateway, load_config, parse_override
+from pipelines.core.config import Config, Gateway
 from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.options import load, shared_options
 
 log = logging.getLogger("nightshift.gateway")
 
@@ -34,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     log_json()
     try:
-        overrides = dict(parse_override(text) for text in args.set)
-        return serve(load_config(args.config, Path(args.home).resolve(), overrides))
+        return serve(load(args))
     except NightshiftError as error:
         print(f"fault: {error}", file=sys.stderr)
         return 2
@@ -80,19 +79,11 @@ def run(app: FastAPI, settings: Gateway) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
-    parser.add_argument(
-        "--config",
-        default=os.environ.get("NIGHTSHIFT_CONFIG", "config/demo.toml"),
-        help="profile, a TOML file",
+    return argparse.ArgumentParser(
+        prog="python -m gateway",
+        description="Serve the adapter in production over an OpenAI-compatible API.",
+        parents=[shared_options()],
     )
-    parser.add_argument(
-        "--home", default=os.environ.get("NIGHTSHIFT_HOME", ".nightshift"), help="folder of all state"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="override a setting"
-    )
-    return parser
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from pipelines.core.config import Config, load_config
+from pipelines.core.config import Config
+from pipelines.core.options import load, shared_options
 
 
 def private_key(folder: Path) -> rsa.RSAPrivateKey:
@@ -72,16 +73,22 @@ def make_token(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m gateway.dev_token", description=__doc__)
-    parser.add_argument("--config", default=os.environ.get("NIGHTSHIFT_CONFIG", "config/demo.toml"))
-    parser.add_argument("--home", default=os.environ.get("NIGHTSHIFT_HOME", ".nightshift"))
-    parser.add_argument("--tenant", default="north-clinic")
-    parser.add_argument("--scope", default="model:* feedback")
-    parser.add_argument("--hours", type=float, default=8.0)
-    args = parser.parse_args()
-    config = load_config(args.config, Path(args.home).resolve())
+    args = _parser().parse_args()
+    config = load(args)
     key = private_key(Path(config.home) / "gateway" / "dev")
     print(make_token(config, key, args.tenant, args.scope, args.hours))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m gateway.dev_token",
+        description="Print an access token for one machine. Makes the issuer's key pair at the first call.",
+        parents=[shared_options()],
+    )
+    parser.add_argument("--tenant", default="north-clinic", help="the tenant (default: %(default)s)")
+    parser.add_argument("--scope", default="model:* feedback", help="scopes (default: %(default)s)")
+    parser.add_argument("--hours", type=float, default=8.0, help="valid for (default: %(default)g)")
+    return parser
 
 
 if __name__ == "__main__":
