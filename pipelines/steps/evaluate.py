@@ -20,12 +20,12 @@ from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
 from pipelines.data import open_lake
 from pipelines.data.lake import Lake
+from pipelines.evaluation.packaged_data import boolq
 from pipelines.models.engine import Engine, digest_base, digest_tokenizer, resolve_base
 from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders
 from pipelines.policy.night.feedback import COLUMNS, holdout_items, prompt_of
 from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
-from pipelines.sample.packaged import boolq
 
 SETTINGS = ("model", "task", "curate", "evaluate")
 MAX_PASSAGE_CHARS = 400  # short passages keep the general suite affordable on a laptop
