@@ -114,7 +114,14 @@ def _as_json(part: Path) -> None:
 def measure(step: str, home: Path) -> tuple[float, float]:
     """Seconds of a step's process, imports included, and its peak memory in MiB."""
     command = [sys.executable, "-m", "pipelines", step, "--run-dir", f"{home}/runs/{NIGHT}"]
-    command += ["--config", str(ROOT / "config" / "demo.toml"), "--set", "ingest.source={home}/night/*"]
+    command += [
+        "--config",
+        str(ROOT / "config" / "demo.toml"),
+        "--set",
+        "ingest.kind=files",
+        "--set",
+        "ingest.source={home}/night/*",
+    ]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "NIGHTSHIFT_HOME": str(home)})
     _, status, usage = os.wait4(process.pid, 0)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipelines.core.config import Config, load_config, refused
+from pipelines.core.config.data import with_kind
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError
 from pipelines.policy.night.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
@@ -96,7 +97,8 @@ def again(decision: Decision, config: Config, changes: Sections) -> Night:
 
 def _recorded(manifests: Mapping[str, Manifest]) -> Sections:
     """What the steps ran under; nothing for nights of a version that did not write it down."""
-    return {name: keys for one in manifests.values() for name, keys in (one.settings or {}).items()}
+    found = {name: keys for one in manifests.values() for name, keys in (one.settings or {}).items()}
+    return {name: with_kind(keys) if name == "ingest" else keys for name, keys in found.items()}
 
 
 def _summary(nights: list[Night]) -> dict[str, int]:

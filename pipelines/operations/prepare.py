@@ -13,5 +13,5 @@ def prepare(config: Config) -> None:
     open_ledger(config)
     open_registry(config).prepare()
     prepare_model(config)
-    if config.ingest.is_sample:
+    if config.ingest.kind == "sample":
         prepare_suite(config)

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 import sqlalchemy as sa
 
 from pipelines.core.alerts import SEVERITIES, Action, Cause, Ruling
-from pipelines.core.config import GATEWAY, Config
+from pipelines.core.config import Config
 from pipelines.core.locks import holding
 from pipelines.core.results import Notice, RoutingResult, RunToStart
 from pipelines.policy.alerts.arbitration import Situation, horizon, route
@@ -116,11 +116,11 @@ def _night(config: Config, ledger: Ledger, today: date) -> dict[str, str]:
     From the gateway's journal it is today so far; last night where that is still to be read, as the
     schedule comes later, and then finds it done. The sample's days are not the calendar's.
     """
-    if config.ingest.source == GATEWAY:
+    if config.ingest.kind == "gateway":
         yesterday = today - timedelta(days=1)
         is_due = bool(config.schedule) and awaits_delivery(config.home, yesterday)
         return {"night": str(yesterday if is_due else today)}
-    if config.ingest.is_sample:
+    if config.ingest.kind == "sample":
         return {"night": str(config.sample.next_night(decision.night for decision in ledger.decisions()))}
     return {}
 

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.core.config import Config, Sample
+from pipelines.core.config.data import SAMPLE_FOLDER
 from pipelines.core.errors import InputError
 from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
@@ -87,9 +88,9 @@ def write_night(config: Config, night: date) -> Path:
         raise InputError(
             f"a night of the sample, {config.sample.first_night} to {config.sample.last_night}",
             str(night),
-            "Name one of these, take another NIGHTSHIFT_HOME, or set ingest.source to your own log.",
+            "Name one of these, take another NIGHTSHIFT_HOME, or set ingest.kind to read your own log.",
         )
-    path = Path(config.home) / "sample" / "interactions" / f"dt={night}" / "part.parquet"
+    path = Path(config.path(SAMPLE_FOLDER, night)) / "part.parquet"
     if path.exists():
         return path
     log.info("sample: the model in production answers the questions of %s", night)

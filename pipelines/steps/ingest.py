@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import GATEWAY
+from pipelines.core.config.data import SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
 from pipelines.data import delivery, open_lake
@@ -72,10 +72,11 @@ def run(ctx: Context) -> Outcome:
 
 def _source(ctx: Context) -> str:
     """Where the delivery lies; the gateway's and the sample's are made here, once."""
-    if ctx.config.ingest.source == GATEWAY:
+    kind = ctx.config.ingest.kind
+    if kind == "gateway":
         return str(deliver(ctx.config, ctx.night))
-    source = ctx.config.path(ctx.config.ingest.source, ctx.night)
-    if ctx.config.ingest.is_sample and not delivery.names(source):
+    source = ctx.config.path(SAMPLE_FILES if kind == "sample" else ctx.config.ingest.source, ctx.night)
+    if kind == "sample" and not delivery.names(source):
         from pipelines.sample.workload import (
             write_night,  # brings the model along, so only where it has to answer
         )

@@ -25,7 +25,7 @@ OVERRIDES = {
 
 def params(config: Config) -> dict[str, Param]:
     """The trigger form of `nightly_retrain`; a value of another type or range is refused."""
-    sample = config.sample if config.ingest.is_sample else None
+    sample = config.sample if config.ingest.kind == "sample" else None
     days = f" The sample's are {sample.first_night} to {sample.last_night}." if sample else ""
     return {
         "night": Param(

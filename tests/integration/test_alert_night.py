@@ -92,7 +92,7 @@ def test_an_alert_before_the_schedule_reads_the_night_that_is_due(config, home):
     """Otherwise the alert's night would take its answers along, and leave it empty."""
     now = datetime.now(UTC)
     today, yesterday = now.date(), now.date() - timedelta(days=1)
-    config = config.model_copy(update={"ingest": config.ingest.model_copy(update={"source": "gateway"})})
+    config = config.model_copy(update={"ingest": config.ingest.model_copy(update={"kind": "gateway"})})
     no_schedule = config.model_copy(update={"schedule": ""})
     a_day_ago = now - timedelta(days=1)
     send(config, make_rows(yesterday, 1).to_pylist(), a_day_ago, a_day_ago)

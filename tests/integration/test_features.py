@@ -158,7 +158,8 @@ def test_again_gives_the_same_and_a_replay_leaves_the_live_store_alone(night):
 def test_killed_at_any_moment_it_ends_the_same(night):
     expected = night.run("features").digest
     command = [sys.executable, "-m", "pipelines", "features", "--run-dir", night.uri, "--config", str(DEMO)]
-    command += ["--home", str(night.home), "--set", f"ingest.source={night.folder}/*", "--rerun"]
+    command += ["--set", "ingest.kind=files", "--set", f"ingest.source={night.folder}/*"]
+    command += ["--home", str(night.home), "--rerun"]
     started = time.monotonic()
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     whole = time.monotonic() - started

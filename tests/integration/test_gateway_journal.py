@@ -27,7 +27,7 @@ from tests.support.nights import Night
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 NIGHT = date(2026, 3, 3)
-FROM_GATEWAY = {"ingest.source": "gateway", "validate.min_rows": 1}
+FROM_GATEWAY = {"ingest.kind": "gateway", "ingest.source": "", "validate.min_rows": 1}
 
 
 @contextmanager

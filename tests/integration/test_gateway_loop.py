@@ -20,7 +20,7 @@ from tests.support.nights import Night
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTIONS = [f"Where does case {number} go?" for number in range(8)]
-FROM_GATEWAY = {"ingest.source": "gateway", "validate.min_rows": 1}
+FROM_GATEWAY = {"ingest.kind": "gateway", "ingest.source": "", "validate.min_rows": 1}
 
 
 @pytest.fixture(scope="module")

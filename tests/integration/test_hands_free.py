@@ -44,7 +44,7 @@ schedule = ""
 [model]
 base = "{base}"
 [ingest]
-source = "gateway"
+kind = "gateway"
 [gateway.limits]
 requests_per_minute = 1_000_000
 tokens_per_day = 1_000_000_000
@@ -80,7 +80,7 @@ def config(folder, pushed):
     base = tiny.make_base(folder / "base")
     small = (PROJECT / "tests" / "support" / "tiny.toml").read_text().replace(NEVER, WATCH.format(pushed))
     profile.write_text(PROFILE.format(small=small, base=base))
-    sample = load_config(profile, home, {"ingest.source": "{home}/sample/interactions/dt={night}/*.parquet"})
+    sample = load_config(profile, home, {"ingest.kind": "sample"})
     prepare_suite(sample)
     for night in BEFORE:
         write_night(sample, night)

@@ -74,8 +74,8 @@ def test_one_trace_from_a_steps_process_to_the_gateways_route_change(home, monke
         exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": url}
         run_dir = f"{home}/runs/2026-01-02"
         (home / "in").mkdir()
-        source = f"ingest.source={home}/in/*.parquet"
-        done = command(config, "ingest", "--run-dir", run_dir, "--set", source, **exporting)
+        source = ("--set", "ingest.kind=files", "--set", f"ingest.source={home}/in/*.parquet")
+        done = command(config, "ingest", "--run-dir", run_dir, *source, **exporting)
         assert done.returncode == 0, done.stderr
         assert command(config, "validate", "--run-dir", run_dir, **exporting).returncode == 2
 

@@ -162,8 +162,8 @@ def test_drift_gets_from_the_command_to_the_inbox(config, tmp_path, monkeypatch)
         alertmanager(tmp_path, f"{alerts_url}/alertmanager", token) as router,
         prometheus(tmp_path, {"pushgateway": pushed}, router) as url,
     ):
-        settings = ["task.labels", "watch.looks_per_day", "watch.pushgateway"]
-        values = [json.dumps(list(config.task.labels)), "4", json.dumps(pushed)]
+        settings = ["task.labels", "watch.schedule", "watch.pushgateway"]
+        values = [json.dumps(list(config.task.labels)), json.dumps(config.watch.schedule), json.dumps(pushed)]
         changed = [part for pair in zip(settings, values, strict=True) for part in ("--set", "=".join(pair))]
         command = [sys.executable, "-m", "pipelines", "watch", "--config", str(TINY), "--home", config.home]
         done = subprocess.run([*command, *changed], capture_output=True, text=True, check=False)

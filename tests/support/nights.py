@@ -34,7 +34,9 @@ class Night:
 
     @property
     def config(self) -> Config:
-        return load_config(DEMO, self.home, {"ingest.source": f"{self.folder}/*"} | self.overrides)
+        return load_config(
+            DEMO, self.home, {"ingest.kind": "files", "ingest.source": f"{self.folder}/*"} | self.overrides
+        )
 
     @property
     def uri(self) -> str:

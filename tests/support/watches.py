@@ -33,7 +33,7 @@ OF_THE_BASE = {
 def make_config(home, **settings: Any) -> Config:
     """The tiny profile with all labels and few looks; settings are those of [watch], or dotted."""
     given = {name if "." in name else f"watch.{name}": value for name, value in settings.items()}
-    return load_config(TINY, home, {"task.labels": list(LABELS), "watch.looks_per_day": 4} | given)
+    return load_config(TINY, home, {"task.labels": list(LABELS), "watch.schedule": "0 */6 * * *"} | given)
 
 
 def register(config: Config) -> Adapter:

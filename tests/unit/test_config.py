@@ -1,11 +1,24 @@
+import ast
+import re
 from pathlib import Path
 
 import pytest
 
-from pipelines.core.config import load_config, parse_override
+from pipelines.core import config as package
+from pipelines.core.config import Config, Ingest, Watch, load_config, parse_override
+from pipelines.core.config.base import Section
+from pipelines.core.config.cron import most_runs_a_day
+from pipelines.core.config.data import with_kind
 from pipelines.core.errors import ConfigError
 
 SHIPPED = sorted(Path("config").glob("*.toml"))
+SECTIONS = [
+    value for value in vars(package).values() if isinstance(value, type) and issubclass(value, Section)
+]
+AREAS = sorted(Path(package.__file__).parent.glob("*.py"))
+NEEDS_UNIT = re.compile(
+    r"(timeout|interval|ttl|window|age|skew|wait|memory|latency|drain|bake|period|delay)$"
+)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -31,7 +44,7 @@ def write(tmp_path, text):
         ("profile = 'x'\n[train]\nepoch = 2\n", "train.epoch"),
         ("profile = 'x'\n[train]\nepochs = 0\n", "greater than 0"),
         ("profile = 'x'\n[gate]\nalpha = 1.5\n", "less than or equal to 1"),
-        ("profile = \n", "syntax error"),
+        ("profile = \n", "is not TOML"),
         ("[train]\n", "profile"),
     ],
 )
@@ -41,7 +54,7 @@ def test_bad_settings_are_refused_with_their_place(tmp_path, home, text, words):
 
 
 def test_a_missing_file_says_so(home):
-    with pytest.raises(ConfigError, match=r"at nowhere\.toml\. Found No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml cannot be read: No such file"):
         load_config("nowhere.toml", home)
 
 
@@ -69,3 +82,113 @@ def test_settings_cannot_be_changed(home):
     config = load_config(SHIPPED[0], home)
     with pytest.raises(ValueError, match="frozen"):
         config.train.epochs = 5
+
+
+def keys_and_comments(path):
+    """(class.key, whether a comment stands on its lines or the one above) of every setting in a file."""
+    text = path.read_text()
+    lines = text.splitlines()
+    for section in (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)):
+        for key in (node for node in section.body if isinstance(node, ast.AnnAssign)):
+            places = [lines[key.lineno - 2].strip()[:1], *lines[key.lineno - 1 : key.end_lineno]]
+            yield f"{section.name}.{key.target.id}", any("#" in place for place in places)
+
+
+@pytest.mark.parametrize("path", AREAS, ids=lambda p: p.stem)
+def test_every_setting_is_explained(path):
+    sections = {
+        "alerts",
+        "data",
+        "evaluation",
+        "model",
+        "operations",
+        "profile",
+        "rollout",
+        "serving",
+        "training",
+    }
+    found = dict(keys_and_comments(path))
+    assert bool(found) == (path.stem in sections)
+    explained_by_their_section = {f"Config.{name}" for name in Config.model_fields if name not in PLAIN}
+    assert {key for key, said in found.items() if not said} <= explained_by_their_section
+
+
+PLAIN = {name for name, field in Config.model_fields.items() if not issubclass(type(field.default), Section)}
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda s: s.__name__)
+def test_names_of_times_and_sizes_hold_their_unit(section):
+    assert [name for name in section.model_fields if NEEDS_UNIT.search(name)] == []
+    assert section.__doc__
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ({}, "sample"),
+        ({"kind": "gateway"}, "gateway"),
+        ({"source": "s3://logs/dt={night}/*.parquet"}, "files"),
+        ({"kind": "files", "source": "/logs/*.jsonl"}, "files"),
+    ],
+)
+def test_where_interactions_come_from(written, kind):
+    settings = Ingest.model_validate(written)
+    assert (settings.kind, settings.source) == (kind, written.get("source", ""))
+    assert Ingest.model_validate(settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        ('source = "gateway"', 'replace source = "gateway" by kind = "gateway"'),
+        ('kind = "files"\nsource = "gateway"', 'by kind = "gateway"'),
+        ('source = "{home}/sample/interactions/dt={night}/*.parquet"', 'by kind = "sample"'),
+        ('kind = "files"', "needs a source"),
+        ('kind = "sample"\nsource = "/logs/*.jsonl"', 'remove source, or set kind = "files"'),
+        ('kind = "gateway"\nsource = "/logs/*.jsonl"', 'remove source, or set kind = "files"'),
+    ],
+)
+def test_a_source_that_does_not_fit_says_what_to_write(tmp_path, home, written, advice):
+    profile = write(tmp_path, f"profile = 'x'\n[ingest]\n{written}\n")
+    with pytest.raises(ConfigError, match=re.escape(advice)):
+        load_config(profile, home)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "kind", "source"),
+    [
+        ("gateway", "gateway", ""),
+        ("{home}/sample/interactions/dt={night}/*.parquet", "sample", ""),
+        ("/logs/*.jsonl", "files", "/logs/*.jsonl"),
+    ],
+)
+def test_settings_that_old_manifests_recorded_get_a_kind(recorded, kind, source):
+    old = {"source": recorded, "late_days": 2, "memory_mib": 512, "max_text_bytes": 100}
+    new = with_kind(old)
+    assert new == old | {"kind": kind, "source": source}
+    assert Ingest.model_validate(new).kind == kind
+    assert with_kind(new) == new
+
+
+@pytest.mark.parametrize(
+    ("schedule", "runs"),
+    [
+        ("0 * * * *", 24), ("@hourly", 24), ("@daily", 1), ("0 2 * * *", 1), ("*/15 8-18 * * 1-5", 44),
+        ("5,35 */6 * * *", 8), ("50/20 0-4/2,22 * * *", 4), ("* * * * *", 1440),
+    ],
+)  # fmt: skip
+def test_runs_of_a_schedule_are_counted(schedule, runs):
+    assert most_runs_a_day(schedule) == runs
+    assert Watch(schedule=schedule).looks_per_day == runs
+
+
+@pytest.mark.parametrize("schedule", ["@often", "x * * * *", "0 99 * * *", "5-1 * * * *"])
+def test_a_schedule_that_cannot_be_counted_is_refused(schedule):
+    with pytest.raises(ValueError, match="schedule"):
+        Watch(schedule=schedule)
+
+
+def test_looks_by_hand_share_the_day_like_hourly_ones(tmp_path, home):
+    assert Watch(schedule="").looks_per_day == 24
+    with pytest.raises(ConfigError, match="remove looks_per_day"):
+        load_config(write(tmp_path, "profile = 'x'\n[watch]\nlooks_per_day = 4\n"), home)

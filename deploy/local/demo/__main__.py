@@ -34,7 +34,7 @@ from pipelines.stores import open_ledger
 from pipelines.stores.ledger.ledger import Promotion
 
 PROFILE = "config/demo.toml"
-FROM_GATEWAY = "ingest.source=gateway"
+FROM_GATEWAY = "ingest.kind=gateway"
 BATCH = 120  # questions between two looks of the judge
 
 

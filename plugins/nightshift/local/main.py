@@ -161,7 +161,7 @@ def _airflow(settings: Settings, *words: str) -> None:
 
 def _begin_sample(settings: Settings) -> subprocess.Popen[str] | None:
     """Lay out the next night of the sample workload meanwhile, where the configuration reads that."""
-    if not settings.config.ingest.is_sample:
+    if settings.config.ingest.kind != "sample":
         return None
     return subprocess.Popen(
         _work_command(settings, "sample"),

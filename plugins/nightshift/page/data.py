@@ -80,7 +80,7 @@ def read_all(
 
 def _sample_night(config: Config, decisions: Sequence[Mapping[str, Any]]) -> str:
     night = config.sample.next_night(date.fromisoformat(row["night"]) for row in decisions)
-    return str(night) if config.ingest.is_sample and config.sample.has(night) else ""
+    return str(night) if config.ingest.kind == "sample" and config.sample.has(night) else ""
 
 
 def read_ledger(url: str) -> dict[str, list[dict[str, Any]]]:

@@ -1,0 +1,111 @@
+"""Reading a night's data: ingest, validate, features, drift, and the sample workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from pipelines.core.config.base import Count, Positive, Section, Share
+
+SAMPLE_FOLDER = "{home}/sample/interactions/dt={night}"  # where the sample workload lays out a night
+SAMPLE_FILES = f"{SAMPLE_FOLDER}/*.parquet"
+
+
+class Sample(Section):
+    """`[sample]`: real questions, laid over nights, answered by the current model."""
+
+    first_night: date = date(2026, 1, 1)  # the workload's calendar starts here
+    nights: Positive = 30  # length of the workload
+    rows_per_night: Positive = 240  # questions asked each night
+    shift_night: Positive = 8  # from this night (counted from 1) the mix of subjects is another
+    holdout_per_label: Positive = 20  # questions of each label that are kept for the frozen suite
+    feedback_share: Share = 0.9  # of answers, rated by users
+    tenants: tuple[str, ...] = ("north-clinic", "south-clinic", "campus", "telehealth")  # who asks
+    seed: int = 7  # of everything that is drawn
+
+    @property
+    def last_night(self) -> date:
+        return self.first_night + timedelta(days=self.nights - 1)
+
+    def has(self, night: date) -> bool:
+        return self.first_night <= night <= self.last_night
+
+    def next_night(self, decided: Iterable[date]) -> date:
+        """The night after the last decided one of the sample; its first where none is."""
+        ours = [night for night in decided if self.has(night)]
+        return max(ours, default=self.first_night - timedelta(days=1)) + timedelta(days=1)
+
+
+class Ingest(Section):
+    """`[ingest]`: where a night's interactions come from. A `source` without `kind` means files."""
+
+    kind: Literal["sample", "files", "gateway"] = "sample"  # gateway: the journal of this home's gateway
+    source: str = ""  # files: a URI or glob; may hold {home} and {night}
+    late_days: Count = 3  # rows up to this much older than the night still join their own day
+    memory_mib: Positive = 1024  # DuckDB's limit
+    max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_source(cls, data: Any) -> Any:
+        if isinstance(data, Mapping) and data.get("source") and "kind" not in data:
+            return {**data, "kind": "files"}
+        return data
+
+    @model_validator(mode="after")
+    def _source_of_files(self) -> Ingest:
+        if old := kind_of_old_source(self.source):
+            raise ValueError(f'replace source = "{self.source}" by kind = "{old}"')
+        if self.kind == "files" and not self.source:
+            raise ValueError('kind = "files" needs a source, such as "{home}/logs/dt={night}/*.parquet"')
+        if self.kind != "files" and self.source:
+            raise ValueError(
+                f'remove source, or set kind = "files": kind = "{self.kind}" knows where its files are'
+            )
+        return self
+
+
+def kind_of_old_source(source: str) -> str | None:
+    """The kind that a `source` stood for before there was `kind`; None where it named files."""
+    if source.startswith("{home}/sample/"):
+        return "sample"
+    return "gateway" if source == "gateway" else None
+
+
+def with_kind(ingest: Mapping[str, Any]) -> dict[str, Any]:
+    """An `[ingest]` section as old manifests recorded it, in today's keys."""
+    if "kind" in ingest or "source" not in ingest:
+        return dict(ingest)
+    kind = kind_of_old_source(ingest["source"])
+    return {**ingest, "kind": kind or "files", "source": "" if kind else ingest["source"]}
+
+
+class Validate(Section):
+    """`[validate]`: when a night's rows are good enough to join the lake."""
+
+    min_rows: Positive = 50  # fewer: the night is held
+    max_quarantined_share: Share = 0.2  # more: the night is held
+    max_latency_ms: Positive = 600_000  # a larger latency is out of range
+    chunk_rows: Positive = 250_000  # rows that are checked at once
+
+
+class Features(Section):
+    """`[features]`: activity of people and tenants, kept in the online store."""
+
+    windows_days: tuple[Positive, ...] = (1, 7, 28)  # each gets its own features
+    parity_entities: Positive = 50  # entities of each kind whose online and offline values are compared
+    parity_tolerance: float = 1e-6  # relative difference that still counts as equal
+    max_age_hours: Positive = 48  # older online features are stale
+
+
+class Drift(Section):
+    """`[drift]`: the comparison of a night with the reference."""
+
+    reference_nights: Positive = 3  # without a production adapter: the first nights in the lake
+    max_rows: Positive = 2_000  # cap of each side, sampled with the seed
+    alpha: Share = 0.05  # family-wise false-alarm rate of one night
+    permutations: Positive = 2_000  # relabellings of the tests that need them
+    min_rows: Positive = 40  # fewer on either side: no drift is claimed

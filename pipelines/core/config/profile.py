@@ -1,0 +1,58 @@
+"""One profile: every section together."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+
+from pipelines.core.config.alerts import Alerts
+from pipelines.core.config.base import Cron, Positive, Section
+from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
+from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
+from pipelines.core.config.model import Model, Task
+from pipelines.core.config.operations import Cost, Notify, Watch
+from pipelines.core.config.rollout import Promote
+from pipelines.core.config.serving import Gateway, Serving
+from pipelines.core.config.training import Curate, Decide, Train
+
+
+class Config(Section):
+    """One profile: `config/*.toml` plus overrides. Paths may hold `{home}` and `{night}` (YYYY-MM-DD)."""
+
+    profile: str  # its name, that of its file
+    home: str = "."  # the folder of all state, from --home
+    seed: int = 7  # of everything that is drawn, outside the sample
+    schedule: Cron = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
+    step_timeout_s: Positive = 3_600  # a step that takes longer is ended
+    runs_root: str = "{home}/runs"  # any fsspec URI: a folder, s3://bucket/prefix
+    lake_root: str = "{home}/lake"  # the same, for the rows of all nights
+    ledger_url: str = "sqlite:///{home}/ledger.db"  # decisions, moves and costs, as SQLAlchemy names it
+    tracking_uri: str = "sqlite:///{home}/mlflow.db"  # MLflow's runs and registered models
+    artifact_root: str = "{home}/mlartifacts"  # MLflow's files
+    model: Model = Model()
+    task: Task = Task()
+    sample: Sample = Sample()
+    ingest: Ingest = Ingest()
+    validate_: Validate = Field(default=Validate(), alias="validate")
+    features: Features = Features()
+    drift: Drift = Drift()
+    decide: Decide = Decide()
+    curate: Curate = Curate()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    fairness: Fairness = Fairness()
+    safety: Safety = Safety()
+    gate: Gate = Gate()
+    register_: Register = Field(default=Register(), alias="register")
+    promote: Promote = Promote()
+    gateway: Gateway = Gateway()
+    serving: Serving = Serving()
+    alerts: Alerts = Alerts()
+    watch: Watch = Watch()
+    cost: Cost = Cost()
+    notify: Notify = Notify()
+
+    def path(self, template: str, night: date | None = None) -> str:
+        """Fill `{home}` and `{night}` in a path setting."""
+        return template.replace("{home}", self.home).replace("{night}", str(night or ""))

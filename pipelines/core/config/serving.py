@@ -1,0 +1,71 @@
+"""The gateway that answers users, and the engine behind it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipelines.core.config.base import Count, Positive, PositiveFloat, Section
+
+
+class Serving(Section):
+    """`[serving]`: the engine behind the gateway."""
+
+    engine: Literal["embedded", "openai"] = (
+        "embedded"  # in the gateway's process, or a server with OpenAI's API
+    )
+    slots: Positive = 16  # embedded: answers under way at once
+    queue: Positive = 64  # embedded: requests that wait for a slot; one more is refused
+    gather_ms: Annotated[float, Field(ge=0)] = 2.0  # embedded: an idle engine waits this long for a burst
+    prefill_tokens: Positive = 512  # embedded: prompt tokens of one step, which those under way wait for
+    url: str = "http://127.0.0.1:8001"  # openai: the server, without /v1
+    served_base: str = ""  # openai: the base model's name there; empty asks the server
+    api_key_file: str = ""  # openai: a file with the bearer token
+    guided: Literal["structured_outputs", "guided_choice"] = (
+        "structured_outputs"  # openai: how the server takes choices; guided_choice is vLLM before 0.12
+    )
+    connect_timeout_s: PositiveFloat = 5.0  # openai: to open a connection
+    read_timeout_s: PositiveFloat = 30.0  # openai: between two pieces of an answer
+
+
+class TenantLimits(Section):
+    """`[gateway.limits]`: what one tenant may use."""
+
+    requests_per_minute: Positive = 600  # more are refused with 429
+    tokens_per_day: Positive = 1_000_000  # prompt and answer
+
+
+class Gateway(Section):
+    """`[gateway]`: the service that answers users. Limits hold for one gateway process."""
+
+    host: str = "127.0.0.1"  # the address it listens on
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8000  # 0 takes a free one
+    issuer: str = "nightshift-dev"  # of the tokens; `python -m gateway.dev_token` is a small one
+    audience: str = "nightshift"  # that a token has to name
+    jwks: str = "{home}/gateway/dev/jwks.json"  # the issuer's public keys: a file or an http(s) URL
+    jwks_ttl_s: Positive = 300  # the keys are read again when older
+    jwks_retry_s: float = 5.0  # at most one reading in this time, however many unknown keys are shown
+    clock_skew_s: Count = 30  # by which a token may be too early or too late
+    limits: TenantLimits = TenantLimits()  # of every tenant
+    tenants: dict[str, TenantLimits] = Field(default={})  # those with limits of their own
+    max_body_bytes: Positive = 262_144  # of a request
+    max_prompt_bytes: Positive = 32_768  # of all its messages
+    max_tokens: Positive = 256  # that one answer may ask for
+    concurrency: Positive = 16  # answers under way of one adapter
+    queue: Count = 64  # requests that wait for one adapter; more get 429
+    timeout_s: float = 30.0  # from request to the whole answer, fallbacks included
+    attempt_timeout_s: float = 20.0  # of one adapter
+    client_timeout_s: float = 30.0  # a client that sends or reads slower than this is cut off
+    drain_s: Positive = 30  # on SIGTERM answers under way get this long
+    breaker_failures: Positive = 5  # in a row open an adapter's circuit
+    breaker_reset_s: float = 10.0  # then one request tries again
+    cache_entries: Count = 10_000  # 0 caches nothing
+    cache_ttl_s: Positive = 3_600  # older entries are answered anew
+    redis_url: str = ""  # the cache in Redis instead of memory
+    shadow_concurrency: Positive = 2  # copies that the shadow answers at once
+    shadow_queue: Count = 32  # copies that wait for the shadow; more are dropped
+    poll_s: float = 0.2  # between two readings of the ledger's traffic split
+    journal_commit_ms: Count = 20  # answers of this long are committed together; kill -9 loses at most these
+    journal_queue: Positive = 10_000  # rows that wait for the journal's writer
+    journal_days: Positive = 60  # older rows are deleted, delivered or not

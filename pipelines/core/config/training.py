@@ -1,0 +1,56 @@
+"""From feedback to an adapter: decide, curate, train."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pipelines.core.config.base import Count, Positive, Section, Share
+
+
+class Decide(Section):
+    """`[decide]`: whether tonight's data are worth a training."""
+
+    force: bool = False  # train even if nothing calls for it
+    cause: str = "schedule"  # schedule | manual | alert:<name>
+    ruling: str = ""  # the ledger's ruling that asked for this night
+    min_corrections: Count = 120  # enough new labelled rows to be worth training
+    min_corrections_on_drift: Count = 40  # the same, on a night that drifted
+    cool_down_nights: Count = 0  # no training for so many nights after one
+    budget_cpu_hours_30d: float = 50.0  # CPU hours of the last 30 days; used up: the night is held
+
+
+class Curate(Section):
+    """`[curate]`: from corrected and liked answers to a clean training set."""
+
+    max_examples: Positive = 300  # size of the training set, replay included
+    min_examples: Positive = 16  # fewer new ones are not worth a training; the night ends in a skip
+    dev_share: Share = 0.1  # of the examples, kept from training to watch the loss
+    replay_share: Share = 0.3  # of the training set, from earlier nights
+    holdout_share: Share = 0.1  # of labelled rows kept back as the night's suite
+    near_duplicate_similarity: Share = 0.95  # cosine of two prompts from which one is left out
+    redact_entities: tuple[str, ...] = (  # what Presidio finds and replaces
+        "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "IBAN_CODE", "IP_ADDRESS",
+    )  # fmt: skip
+    redact_score: Share = 0.6  # Presidio's least confidence
+    canary_strings: Count = 4  # planted secrets; safety measures whether the candidate leaks them
+
+
+class Train(Section):
+    """`[train]`: the LoRA adapter and how it is trained."""
+
+    method: Literal["fresh", "continue"] = "continue"  # without a production adapter both start fresh
+    rank: Positive = 16  # of the LoRA matrices
+    alpha: Positive = 32  # LoRA's scale is alpha / rank
+    dropout: Share = 0.0  # before the LoRA matrices
+    target_modules: str = "all-linear"  # the layers that get LoRA matrices, as PEFT names them
+    learning_rate: float = 1e-3  # at the end of the warm-up; then it falls linearly
+    epochs: Positive = 2  # passes over the training set
+    batch_size: Positive = 8  # examples in one forward pass
+    gradient_accumulation: Positive = 1  # forward passes in one step of the optimizer
+    warmup_share: Share = 0.1  # of the steps
+    max_length_tokens: Positive = 256  # longer examples are cut
+    packing: bool = False  # several examples in one sequence
+    save_every_steps: Positive = 20  # without dev examples; with them, each evaluation saves
+    eval_every_steps: Positive = 20  # on the dev examples
+    early_stopping_patience: Positive = 3  # evaluations without a lower loss that end the training
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while training
