@@ -1,27 +1,25 @@
-"""The command line of a backtest: `python -m pipelines backtest`."""
+"""Stored nights under another policy: `nightshift backtest`."""
 
 from __future__ import annotations
 
 import argparse
-from datetime import date
 from typing import Any
 
+from pipelines.cli.common import add_command, add_date, add_json
 from pipelines.core.config import Config
 
-HELP = "replay stored nights' decisions under another policy and show which flip"
-POLICY_HELP = (
-    "a whole profile, or (without `profile`) only what differs from the settings each night ran under"
-)
+POLICY_HELP = "a whole profile; or, without the key `profile`, only the settings that differ"
 
 
-def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser("backtest", parents=[common], help=HELP, description=HELP)
+def add(commands: Any) -> None:
+    """Add the command."""
+    command = add_command(
+        commands, "backtest", "replay recorded decisions under other settings and show which flip", _run
+    )
     command.add_argument("--policy", required=True, metavar="FILE", help=POLICY_HELP)
-    command.add_argument("--from", dest="first", type=date.fromisoformat, metavar="YYYY-MM-DD")
-    command.add_argument("--to", dest="last", type=date.fromisoformat, metavar="YYYY-MM-DD")
-    command.add_argument("--json", action="store_true", help="for programs")
-    command.set_defaults(run=_run)
+    add_date(command, "--from", dest="first", help="the first night (default: the first recorded)")
+    add_date(command, "--to", dest="last", help="the last night (default: the last recorded)")
+    add_json(command)
 
 
 def _run(args: argparse.Namespace, config: Config) -> int:

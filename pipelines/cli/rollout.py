@@ -1,43 +1,48 @@
-"""The command line of a rollout: `python -m pipelines rollout-...`."""
+"""Moves of a rollout: `nightshift rollout-...`."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
-from pathlib import Path
 from typing import Any
 
+from pipelines.cli.common import add_command, add_result, show, write_result
 from pipelines.core.config import Config
 from pipelines.core.results import RolloutResult
 
 HELP = {
-    "shadow": "let a candidate answer in the shadow of production",
-    "judge": "ask the judge about the stage under way",
-    "advance": "go on to the next stage, if the judge agrees",
-    "abort": "end the rollout; production stays",
-    "rollback": "put back what answered before the last promotion",
+    "shadow": "start a rollout: the candidate answers copies of requests, unseen by users",
+    "judge": "analyse the evidence of the stage under way",
+    "advance": "go on to the next stage, if the analysis allows it",
+    "abort": "end the rollout; production stays as it is",
+    "rollback": "undo the last promotion",
     "reconcile": "make MLflow's aliases agree with the ledger",
 }
 
 
-def add(commands: Any, common: argparse.ArgumentParser) -> None:
-    """Add the commands to the parser."""
-    for name, text in HELP.items():
-        command = commands.add_parser(f"rollout-{name}", parents=[common], help=text, description=text)
-        command.add_argument("--result", metavar="FILE", help="write the short answer there, as JSON")
-        command.add_argument("--actor", default=getpass.getuser(), help="who moves (you)")
+def add(commands: Any) -> None:
+    """Add a command for each move."""
+    for move, text in HELP.items():
+        command = add_command(commands, f"rollout-{move}", text, _run)
+        command.add_argument("--actor", default=getpass.getuser(), help="who does it (default: you)")
         command.add_argument("--run-id", default="", help="the run that this is part of")
-        needs_reason = name in ("abort", "rollback")
+        needs_reason = move in ("abort", "rollback")
         command.add_argument("--reason", required=needs_reason, default="", help="why; kept in the ledger")
-        if name == "judge":
-            command.add_argument("--stage", required=True)
-        if name == "advance":
-            command.add_argument("--to", required=True, metavar="STAGE", help="a stage, or production")
-        if name in ("shadow", "advance", "abort"):
-            command.add_argument("--version", default="", required=name == "advance")
-        if name in ("advance", "abort"):
-            command.add_argument("--digest", default="", required=name == "advance")
-        command.set_defaults(run=_run, rollout=name)
+        _add_target(command, move)
+        add_result(command)
+        command.set_defaults(rollout=move)
+
+
+def _add_target(command: argparse.ArgumentParser, move: str) -> None:
+    """Which stage and which candidate a move is about."""
+    if move == "judge":
+        command.add_argument("--stage", required=True, help="a stage of [promote]")
+    if move == "advance":
+        command.add_argument("--to", required=True, metavar="STAGE", help="a stage, or production")
+    if move in ("shadow", "advance", "abort"):
+        command.add_argument("--version", default="", required=move == "advance", help="of the candidate")
+    if move in ("advance", "abort"):
+        command.add_argument("--digest", default="", required=move == "advance", help="of the candidate")
 
 
 def _run(args: argparse.Namespace, config: Config) -> int:
@@ -46,11 +51,8 @@ def _run(args: argparse.Namespace, config: Config) -> int:
     with command_span(f"rollout-{args.rollout}") as span:
         result = _ask(args, config, traceparent_of(span))
         span.set_attributes({"nightshift.answer": result.answer, "nightshift.promotion": result.promotion})
-    print(f"{result.command:<9} {result.answer:<8} {result.headline}", flush=True)
-    for reason in result.reasons:
-        print(f"          {reason}", flush=True)
-    if args.result:
-        Path(args.result).write_text(result.model_dump_json(), encoding="utf-8")
+    show(f"{result.command:<9} {result.answer:<8} {result.headline}", result.reasons)
+    write_result(args, result)
     return 0
 
 

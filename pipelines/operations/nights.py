@@ -1,4 +1,4 @@
-"""Nights one after the other without Airflow, for a backfill; every step is a process of its own."""
+"""Run nights one after the other without Airflow. Each step is a process of its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipelines.stores import run_uri
 def run_nights(args: argparse.Namespace, config: Config) -> int:
     """Run all nights from `args.first` to `args.last`. Stops at the first fault (exit status 2)."""
     if args.last < args.first:
-        raise InputError("--to on or after --from", f"{args.first} to {args.last}", "Swap them.")
+        raise InputError(f"--to {args.last} is before --from {args.first}.", "Swap them.")
     nights = [args.first + timedelta(days=n) for n in range((args.last - args.first).days + 1)]
     overrides = dict(parse_override(text) for text in args.set)
     for number, night in enumerate(nights, start=1):
@@ -41,7 +41,7 @@ def _run_night(run_dir: str, args: argparse.Namespace) -> bool:
 
 
 def _verdict(step: str, run_dir: str, args: argparse.Namespace) -> Verdict | None:
-    """The step's verdict, or None after a fault. The command itself prints its line, or the fault."""
+    """The step's verdict, or None after a fault. The command itself prints its headline or the fault."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         if not _succeeds([step, "--run-dir", run_dir, "--result", file.name], args):
             return None

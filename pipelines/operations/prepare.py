@@ -1,4 +1,4 @@
-"""`python -m pipelines prepare`: what a first night needs, made once; returns at once when it is there."""
+"""`nightshift prepare`: create what a first night needs, where it is missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipelines.stores import open_ledger
 
 
 def prepare(config: Config) -> None:
-    """Databases, the packaged model where it is the base, and the sample's frozen suite where it is read."""
+    """The databases; the packaged base model and the sample's frozen suite, where the profile uses them."""
     open_ledger(config)
     open_registry(config).prepare()
     prepare_model(config)

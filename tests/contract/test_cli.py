@@ -1,11 +1,16 @@
 """What a person sees: help, answers, and one clear sentence for a mistake."""
 
+import importlib
 import json
+import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
+from pipelines.cli.main import GROUPS, build_parser, main
 from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.stores.ledger.ledger import Ledger
 
@@ -21,8 +26,48 @@ def test_help_names_every_command(home):
     shown = subprocess.run(
         [sys.executable, "-m", "pipelines", "--help"], capture_output=True, text=True, check=True
     )
-    for command in (*NIGHTLY, *CLOSING, "nights", "status", "verify", "sample", "prepare"):
-        assert command in shown.stdout
+    shown_at_once = subprocess.run(
+        [sys.executable, "-m", "pipelines"], capture_output=True, text=True, check=True
+    )
+    assert shown_at_once.stdout == shown.stdout
+    lines = shown.stdout.splitlines()
+    for command in (*NIGHTLY, *CLOSING, "nights", "status", "verify", "sample", "prepare", "deliver"):
+        assert any(line.startswith(f"  {command} ") for line in lines)
+    assert [line for line in lines if line.endswith(":")] == [
+        *(f"{group}:" for group in GROUPS),
+        "options:",
+        "Example:",
+    ]
+    assert max(map(len, lines)) <= 110
+
+
+def test_every_command_has_help_of_its_own():
+    parser = build_parser()
+    (commands,) = (action for action in parser._actions if action.dest == "command")
+    for name, command in commands.choices.items():
+        assert command.prog == f"nightshift {name}"
+        assert command.description
+        options = [action for action in command._actions if action.dest != "help"]
+        assert all(option.help for option in options if option.dest != "shell")
+
+
+def test_the_console_command_is_the_same_function():
+    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["nightshift"].partition(":")
+    assert getattr(importlib.import_module(module), function) is main
+
+
+def test_torch_is_told_to_wait_quietly(home, monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert main(["status", "--home", str(home)]) == 2
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed(shell, capsys):
+    pytest.importorskip("argcomplete")
+    assert main(["completion", shell]) == 0
+    assert "nightshift" in capsys.readouterr().out
 
 
 def test_own_logs_are_prepared_without_the_sample(home):
@@ -35,13 +80,14 @@ def test_own_logs_are_prepared_without_the_sample(home):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("status", "--config", "config/missing.toml"), "Expected a configuration file"),
+        (("status", "--config", "config/missing.toml"), "config/missing.toml cannot be read"),
         (("status", *DEMO, "--set", "train.epoch=1"), "train.epoch"),
         (("train", *DEMO, "--run-dir", "RUNS/2026-01-01"), "Run decide first"),
         (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "named YYYY-MM-DD"),
         (("ingest", *DEMO, "--run-dir", "RUNS/2026-11-22"), "a night of the sample, 2026-01-01 to"),
-        (("status", "--config", "config"), "Expected a configuration file at config"),
+        (("status", "--config", "config"), "The configuration file config cannot be read"),
         (("status", *DEMO, "--set", "schedule=every night"), "schedule"),
+        (("deliver", *DEMO, "--night", "2026-01-01"), "gateway's journal"),
         (("nights", *DEMO, "--from", "2026-01-09", "--to", "2026-01-08"), "Swap them"),
     ],
 )
