@@ -24,12 +24,12 @@ NOT_FOR_TEXT := torchvision torchaudio torchcodec
 TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 LONG := tests/integration/test_hands_free.py tests/integration/test_kill.py
 
-.PHONY: help setup nightly up down serve demo status verify test test-vllm test-fast check arrows format docs bench lock clean
+.PHONY: $(shell sed -n "s/^\([a-z-]*\):.*\#\# .*/\1/p" $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.ready .venv-airflow/.ready $(PREPARED) ## both environments, sample model and data, databases
+setup: .venv/.ready .venv-airflow/.ready $(PREPARED) ## install both environments; prepare databases, sample model and sample data
 
 nightly: setup ## run the next night through Airflow (ARGS="--force --epochs 3 --rank 8 --dry-run")
 	@$(LOCAL) nightly $(ARGS)
@@ -43,49 +43,49 @@ down: ## stop what `make up` started
 serve: setup ## answer users on this machine (loopback, port 8000; ARGS="--set gateway.port=8001")
 	@$(WORK) -m gateway $(ARGS)
 
-demo: setup ## the whole story: serve, a night, shadow, canary, production; then a bad adapter is caught
+demo: setup ## everything in minutes: users, a night, a staged rollout, and a bad adapter that is caught
 	@$(WORK) -m deploy.local.demo "$(NIGHTSHIFT_HOME)/demo"
 
-status: setup ## the last nights, their decisions and reasons, the live adapter
-	@$(WORK) -m pipelines status
+status: setup ## show the last nights, their decisions and the live adapter
+	@.venv/bin/nightshift status
 
-verify: setup ## re-hash manifests, check signatures and the ledger's chain
-	@$(WORK) -m pipelines verify
+verify: setup ## check every recorded file, signature and the ledger's chain
+	@.venv/bin/nightshift verify
 
-test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## all tests, fast ones first
+test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tests, fast ones first
 	@$(WORK) -m pytest -q tests/unit tests/contract
 	@$(CONTROL) -m pytest -q tests/dags
 	@$(WORK) -m pytest -q $(TWO_AT_ONCE) $(LONG) tests/integration -m "not airflow and not vllm"
 	@tests/support/chromium.sh
 	@$(CONTROL) -m pytest -q $(TWO_AT_ONCE) tests/integration/test_airflow_*.py tests/browser
 
-test-vllm: .venv/.test-ready .venv-vllm/.ready ## the gateway against a real vLLM server (an environment of 3 GB)
+test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a real vLLM server (an environment of 3 GB)
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
-test-fast: .venv/.test-ready .venv-airflow/.test-ready ## the tests without models and servers
+test-fast: .venv/.test-ready .venv-airflow/.test-ready ## run the tests that need no models and no servers
 	@$(WORK) -m pytest -q tests/unit tests/contract -m "not slow"
 	@$(CONTROL) -m pytest -q tests/dags -m "not slow"
 
-check: .venv/.test-ready ## format, lint, types, imports, generated pages: what CI runs before the tests
+check: .venv/.test-ready ## check format, lint, types, imports and generated pages, as CI does before the tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports --cache-dir .mypy_cache/imports
 	@$(WORK) docs/generate.py --check
 
-arrows: .venv/.test-ready ## which folder needs which, and whether two need each other
+arrows: .venv/.test-ready ## print which folder imports which, and circles between them
 	@PYTHONPATH=.:plugins $(WORK) docs/arrows.py
 
-docs: .venv/.ready ## generate the pages under docs/dags
+docs: .venv/.ready ## generate the pages in docs/dags
 	@$(WORK) docs/generate.py
 
-format: .venv/.test-ready ## format the code and mend what the linter can
+format: .venv/.test-ready ## format the code and fix what the linter can
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 bench: setup ## measure this machine; prints tables
 	@for name in dag_parse million_rows judge alerts page engines gateway moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
 
-lock: $(UV) ## resolve requirements/*.in anew
+lock: $(UV) ## resolve requirements/*.in again
 	@cd requirements && for name in pipelines airflow; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
 	  --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
 	@cd requirements && for pair in dev:pipelines airflow-dev:airflow; do ../$(UV) pip compile -q --upgrade \
@@ -96,8 +96,8 @@ lock: $(UV) ## resolve requirements/*.in anew
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt requirements/vllm.txt
 
 clean: ## remove all state (keeps the environments)
-	@test -e "$(PREPARED)" -o -e "$(NIGHTSHIFT_HOME)/ledger.db" || { echo "Expected Nightshift's state at \
-	  $(NIGHTSHIFT_HOME). Found none. Nothing was removed."; exit 1; }
+	@test -e "$(PREPARED)" -o -e "$(NIGHTSHIFT_HOME)/ledger.db" || \
+	  { echo "There is nothing to remove in $(NIGHTSHIFT_HOME)."; exit 1; }
 	@$(MAKE) down
 	rm -rf "$(NIGHTSHIFT_HOME)"
 
@@ -108,11 +108,12 @@ $(UV): requirements/uv.txt
 	@.uv/bin/python -m pip install -qq --disable-pip-version-check -r requirements/uv.txt
 	@touch $(UV)
 
-.venv/.ready: requirements/pipelines.txt requirements/sample.txt | $(UV)
+.venv/.ready: requirements/pipelines.txt requirements/sample.txt pyproject.toml | $(UV)
 	@echo "installing the work environment ..."
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
 	@$(INSTALL) $(WORK) -r requirements/pipelines.txt
 	@$(INSTALL) $(WORK) --no-deps -r requirements/sample.txt
+	@$(INSTALL) $(WORK) --no-deps -e .
 	@touch $@
 
 .venv-airflow/.ready: requirements/airflow.txt | $(UV)
@@ -139,6 +140,6 @@ $(UV): requirements/uv.txt
 	@touch $@
 
 $(PREPARED): .venv/.ready .venv-airflow/.ready
-	@$(WORK) -m pipelines prepare
+	@.venv/bin/nightshift prepare
 	@$(LOCAL) setup
 	@touch $@

@@ -50,6 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     except NightshiftError as error:
         print(f"fault: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __package__.partition(".")[0]:
+            raise
+        print(f"fault: {error.name} is not installed. Install nightshift[work].", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
