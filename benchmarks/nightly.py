@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import describe
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 
 ROOT = Path(__file__).parents[1]

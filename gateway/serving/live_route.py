@@ -16,7 +16,7 @@ from opentelemetry.trace import Tracer
 from gateway.serving.backends import Backend, Backends
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.observability.tracing import span_below
-from pipelines.stores.ledger.ledger import Ledger, Promotion
+from pipelines.stores.ledger import Ledger, Promotion
 
 RETRY_S = 5.0  # after an adapter could not be loaded
 log = logging.getLogger("nightshift.gateway")

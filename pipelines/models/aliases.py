@@ -9,7 +9,7 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.registry import CANARY, CANDIDATE, PREVIOUS, PRODUCTION, RegisteredAdapter, Registry
 from pipelines.stores import open_ledger
-from pipelines.stores.ledger.ledger import Promotion
+from pipelines.stores.ledger import Promotion
 
 
 def in_production(config: Config) -> RegisteredAdapter | None:

@@ -19,7 +19,7 @@ from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError
 from pipelines.policy.night.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
 from pipelines.stores import open_ledger, open_run
-from pipelines.stores.ledger.ledger import Decision
+from pipelines.stores.ledger import Decision
 
 Sections = Mapping[str, Mapping[str, Any]]  # section -> key -> value
 

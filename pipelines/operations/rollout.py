@@ -26,7 +26,7 @@ from pipelines.core.traffic_split import (
 )
 from pipelines.policy.rollout.analysis import Answer, Judgement, judge
 from pipelines.stores import open_ledger, run_uri
-from pipelines.stores.ledger.ledger import Promotion
+from pipelines.stores.ledger import Promotion
 
 PRODUCTION = "production"  # where the last stage leads
 

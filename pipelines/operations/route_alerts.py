@@ -21,7 +21,7 @@ from pipelines.policy.alerts.firing import episodes, firing
 from pipelines.stores import open_ledger
 from pipelines.stores.inbox import Inbox
 from pipelines.stores.journal.writer import awaits_delivery
-from pipelines.stores.ledger.ledger import Ledger, Promotion
+from pipelines.stores.ledger import Ledger, Promotion
 from pipelines.stores.ledger.tables import TASK_EVENTS
 
 PRODUCTION = "production"  # the move that makes a candidate production

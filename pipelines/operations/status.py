@@ -13,7 +13,7 @@ from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
 from pipelines.operations.rollout import stage_of
 from pipelines.stores import has_ledger, open_ledger, run_ids, run_uri
-from pipelines.stores.ledger.ledger import Decision, Ledger
+from pipelines.stores.ledger import Decision, Ledger
 
 
 def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) -> int:

@@ -8,7 +8,7 @@ from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
 from pipelines.models import open_registry
 from pipelines.stores import has_ledger, open_ledger, open_run, open_signer, run_ids
-from pipelines.stores.ledger.ledger import Decision
+from pipelines.stores.ledger import Decision
 from pipelines.stores.runs import Run
 
 

@@ -14,7 +14,7 @@ from pipelines.operations.route_alerts import data_faults
 from pipelines.policy.night.decide import ALERT, Situation, decide
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
-from pipelines.stores.ledger.ledger import Decision, Ledger
+from pipelines.stores.ledger import Decision, Ledger
 
 SETTINGS = ("decide",)
 TRAINED = ("trained", "rejected")  # a rejected night trained too

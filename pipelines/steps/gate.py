@@ -8,7 +8,7 @@ from pipelines.core.contract import Verdict, digest_of
 from pipelines.policy.night.gate import Row, alpha_tonight, judge
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
-from pipelines.stores.ledger.ledger import Decision
+from pipelines.stores.ledger import Decision
 
 SETTINGS = ("gate",)
 

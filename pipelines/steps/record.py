@@ -12,7 +12,7 @@ from pipelines.observability.step_metrics import push_steps
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger, open_signer
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 
 SETTINGS = ("cost",)
 log = logging.getLogger("nightshift")

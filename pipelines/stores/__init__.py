@@ -9,21 +9,21 @@ from pipelines.core.config import Config
 
 if TYPE_CHECKING:
     from pipelines.stores.inbox import Inbox
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger import Ledger
     from pipelines.stores.runs import Run
     from pipelines.stores.signer import Signer
 
 
 def open_ledger(config: Config, wait_s: float = 30.0) -> Ledger:
     """The ledger; created where there is none. A writer waits `wait_s` for another one."""
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger import Ledger
 
     return Ledger(config.path(config.ledger_url), wait_s)
 
 
 def has_ledger(config: Config) -> bool:
     """Whether there is a ledger to open."""
-    from pipelines.stores.ledger.ledger import exists
+    from pipelines.stores.ledger import exists
 
     return exists(config.path(config.ledger_url))
 

@@ -28,7 +28,7 @@ from pipelines.core.alerts import (
     unknown_cause,
 )
 from pipelines.core.contract import canonical_json, digest_of
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import RULINGS, SILENCES, TASK_EVENTS, TRIGGERS
 
 NAMED = sa.func.json_each(RULINGS.c.triggers).table_valued("value")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from pipelines.stores import open_ledger
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger import Ledger
 
 OPERATORS = (
     "StepOperator",

@@ -77,7 +77,7 @@ def test_airflows_own_theme_wins_over_the_systems(site, visit):
 
 
 def test_a_person_promotes_sees_the_question_and_approves(site, visit, shot):
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger import Ledger
     from pipelines.stores.ledger.tables import DECISIONS, PROMOTIONS
 
     planned = Ledger(f"sqlite:///{site.home}/seed.db")

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.cli.main import GROUPS, build_parser, main
 from pipelines.core.contract import CLOSING, NIGHTLY
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 
 DEMO = ("--config", "config/demo.toml")
 

@@ -30,7 +30,7 @@ from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
 from pipelines.operations.route_alerts import data_faults, route_now  # noqa: E402
 from pipelines.stores import open_ledger  # noqa: E402
 from pipelines.stores.inbox import Inbox  # noqa: E402
-from pipelines.stores.ledger.ledger import Ledger  # noqa: E402
+from pipelines.stores.ledger import Ledger  # noqa: E402
 from pipelines.stores.ledger.tables import TRIGGERS  # noqa: E402
 
 PROFILE = 'profile = "test"\n[alerts]\nmax_body_bytes = 100_000\nlock_wait_s = 0.3\nbody_timeout_s = 1\n'

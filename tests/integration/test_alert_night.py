@@ -11,7 +11,7 @@ from pipelines.data.lake import Lake
 from pipelines.operations.route_alerts import route_now
 from pipelines.runner import run_step
 from pipelines.stores.inbox import Inbox, delivery_row
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 from tests.support.interactions import make_rows
 from tests.support.nightfall import finish

@@ -11,7 +11,7 @@ from pipelines.core.contract import Verdict
 from pipelines.data.lake import Lake
 from pipelines.policy.night import drift as drift_policy
 from pipelines.runner import run_step
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 from tests.support.interactions import make_rows
 from tests.support.nightfall import finish

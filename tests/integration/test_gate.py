@@ -5,7 +5,7 @@ import pytest
 from pipelines.core.config import Config
 from pipelines.core.contract import Manifest, Verdict
 from pipelines.runner import run_step
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 from tests.support.nightfall import finish
 

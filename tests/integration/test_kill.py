@@ -12,7 +12,7 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.data.lake import Lake
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
 

@@ -28,7 +28,7 @@ def do(home, what, candidate, fatal):
     """One move in a process of its own; it is killed before write number `fatal` (counted from 0)."""
     from pipelines.models.registry import Registry
     from pipelines.operations import rollout
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger import Ledger
 
     written = 0
 
@@ -60,7 +60,7 @@ def start(config, adapter):
     from pipelines.core.traffic_split import Route
     from pipelines.models.aliases import reconcile
     from pipelines.stores import open_ledger
-    from pipelines.stores.ledger.ledger import START
+    from pipelines.stores.ledger import START
 
     ledger = open_ledger(config)
     ledger.add_promotion(START, "production", Route(production=adapter, has_previous=True), "a test", "ann")

@@ -23,7 +23,7 @@ from pipelines.core.traffic_split import Route
 from pipelines.operations.watch.look import watch
 from pipelines.steps import features
 from pipelines.stores import open_ledger
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import TRIGGERS, WATCHES
 from tests.support.contexts import context
 from tests.support.gateways import TINY, until

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from pipelines.stores.ledger.ledger import Ledger
+    from pipelines.stores.ledger import Ledger
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
@@ -56,7 +56,7 @@ class Site:
         urllib.request.urlopen(request, timeout=60).close()
 
     def ledger(self) -> Ledger:
-        from pipelines.stores.ledger.ledger import Ledger
+        from pipelines.stores.ledger import Ledger
 
         return Ledger(f"sqlite:///{self.home}/ledger.db")
 

@@ -22,7 +22,7 @@ from gateway.http.app import create_app
 from pipelines.core.config import Config, load_config
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.stores import open_ledger
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 
 NO_TRACER = trace.NoOpTracer()
 TINY = Path(__file__).parent / "tiny.toml"

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.core.errors import ConfigError, InputError, IntegrityError
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import SILENCES
 from pipelines.stores.signer import Signer
 
@@ -69,7 +69,7 @@ def test_of_rows_that_belong_together_all_are_there_or_none(ledger):
 
 def test_a_decision_stands_for_good(ledger):
     ledger.add_decision(document(), "s")
-    with pytest.raises(IntegrityError, match="another one already"):
+    with pytest.raises(IntegrityError, match="another decision"):
         ledger.add_decision(document(outcome="skipped"), "s")
     assert ledger.decision("2026-01-01").outcome == "trained"
 
@@ -98,7 +98,7 @@ def test_the_database_refuses_changes(ledger, home, verb):
         ("UPDATE decisions SET outcome = 'skipped' WHERE run_id = '2026-01-02'", "changed or removed"),
         ("DELETE FROM decisions WHERE run_id = '2026-01-02'", "changed or removed"),
         ("DELETE FROM audit WHERE seq = 2", "does not follow"),
-        ("DELETE FROM audit WHERE seq = 3", "no link names"),
+        ("DELETE FROM audit WHERE seq = 3", "have no link"),
         ("UPDATE audit SET at = '2020-01-01' WHERE seq = 1", "does not follow"),
     ],
 )

@@ -12,7 +12,7 @@ from pipelines.core.traffic_split import (
     to_production,
     to_shadow,
 )
-from pipelines.stores.ledger.ledger import START, Ledger
+from pipelines.stores.ledger import START, Ledger
 
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
 

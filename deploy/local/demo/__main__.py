@@ -31,7 +31,7 @@ from pipelines.core.errors import MachineError, NightshiftError
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import Adapter, to_canary
 from pipelines.stores import open_ledger
-from pipelines.stores.ledger.ledger import Promotion
+from pipelines.stores.ledger import Promotion
 
 PROFILE = "config/demo.toml"
 FROM_GATEWAY = "ingest.kind=gateway"

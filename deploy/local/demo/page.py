@@ -10,7 +10,7 @@ import jinja2
 
 from deploy.local.demo.traffic import Answered
 from pipelines.reporting.plots import rollout_plots
-from pipelines.stores.ledger.ledger import Promotion
+from pipelines.stores.ledger import Promotion
 
 
 def write_page(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pipelines.core.config import Config
 from pipelines.observability.metrics_push import Sample
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import COSTS, DECISIONS, TASK_EVENTS
 
 DAYS = 30

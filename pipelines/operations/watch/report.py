@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pipelines.core.config import Config
 from pipelines.reporting import plots
 from pipelines.stores.blobs import Folder
-from pipelines.stores.ledger.ledger import Ledger
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import WATCHES
 
 TEMPLATES = Path(__file__).parents[2] / "reporting" / "templates"

@@ -1,1 +1,11 @@
-"""The ledger: append-only tables and the hash chain over them."""
+"""The ledger: append-only tables in one SQL database, and a hash chain over every row.
+
+It keeps for good who changed what, when, from what and why. Needs SQLAlchemy only, so that Airflow's
+listener can write to it too.
+"""
+
+from pipelines.stores.ledger.decisions import Decision
+from pipelines.stores.ledger.ledger import Ledger, exists
+from pipelines.stores.ledger.promotions import START, Promotion
+
+__all__ = ["START", "Decision", "Ledger", "Promotion", "exists"]

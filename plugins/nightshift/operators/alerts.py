@@ -65,7 +65,7 @@ class InboxTrigger(BaseEventTrigger):
 
     def _open(self) -> Inbox:
         from pipelines.stores.inbox import Inbox
-        from pipelines.stores.ledger.ledger import Ledger
+        from pipelines.stores.ledger import Ledger
 
         return Inbox(Ledger(self.ledger_url))
 
