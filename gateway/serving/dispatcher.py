@@ -20,7 +20,7 @@ from gateway.serving.calls import Call, Progress, Shown, Stream
 from gateway.serving.live_route import Live, Rollout
 from gateway.serving.shadows import Shadows
 from pipelines.core.config import Config
-from pipelines.core.split_side import side
+from pipelines.core.traffic_split import side
 from pipelines.stores.journal.writer import Journal
 
 log = logging.getLogger("nightshift.gateway")

@@ -60,16 +60,16 @@ def _ask(args: argparse.Namespace, config: Config, traceparent: str) -> RolloutR
     from pipelines.core.traffic_split import Adapter
     from pipelines.operations import rollout
 
-    by = rollout.By(args.actor, args.reason, args.run_id, traceparent)
+    provenance = rollout.Provenance(args.actor, args.reason, args.run_id, traceparent)
     named = Adapter(args.version, args.digest) if getattr(args, "digest", "") else None
     if args.rollout == "shadow":
-        return rollout.begin(config, by, args.version)
+        return rollout.start_shadow(config, provenance, args.version)
     if args.rollout == "judge":
-        return rollout.look(config, args.stage)
+        return rollout.assess_stage(config, args.stage)
     if args.rollout == "advance":
-        return rollout.advance(config, by, args.to, Adapter(args.version, args.digest))
+        return rollout.advance(config, provenance, args.to, Adapter(args.version, args.digest))
     if args.rollout == "abort":
-        return rollout.abort(config, by, named)
+        return rollout.abort(config, provenance, named)
     if args.rollout == "rollback":
-        return rollout.rollback(config, by)
+        return rollout.rollback(config, provenance)
     return rollout.repair(config)

@@ -1,4 +1,4 @@
-"""Who answers users: the route table, and the moves from one to the next. Pure.
+"""Who answers users: the route table, the moves from one to the next, and which side a person is on. Pure.
 
 The newest row of the ledger's `promotions` holds the whole table, so one append moves everything at once.
 MLflow's aliases follow it; where they differ the ledger is right.
@@ -6,16 +6,24 @@ MLflow's aliases follow it; where they differ the ledger is right.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.core.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.core.config import Config, Stage
+
+Side = Literal["production", "canary"]
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A registered version, bound to its content."""
+    """A registered version of a LoRA adapter, bound to its content by its digest."""
 
     version: str
     digest: str
@@ -29,7 +37,7 @@ class Route:
     canary: Adapter | None = None
     canary_weight: float = 0.0  # share of people, 0 to 1
     shadow: Adapter | None = None
-    previous: Adapter | None = None  # what rollback goes back to
+    previous: Adapter | None = None  # what a rollback goes back to
     has_previous: bool = False  # tells a previous bare base (None) from no previous at all
 
     @property
@@ -38,7 +46,7 @@ class Route:
 
 
 def route_from(fields: Mapping[str, Any]) -> Route:
-    """The route that `dataclasses.asdict` took apart."""
+    """The route that `dataclasses.asdict` turned into a dictionary."""
     adapters = {
         name: Adapter(**fields[name]) if fields[name] else None
         for name in ("production", "canary", "shadow", "previous")
@@ -46,48 +54,78 @@ def route_from(fields: Mapping[str, Any]) -> Route:
     return Route(**{**fields, **adapters})
 
 
+def stage_of(config: Config, route: Route) -> Stage | None:
+    """The configured stage that a route is in; None without a rollout, or when no stage has its weight."""
+    if route.in_rollout is None:
+        return None
+    weight = route.canary_weight if route.canary else 0.0
+    return next((stage for stage in config.promote.stages if stage.weight == weight), None)
+
+
 def to_shadow(route: Route, candidate: Adapter) -> Route:
-    """Let the candidate answer beside production, unseen. Refused while another rollout runs."""
-    if route.in_rollout not in (None, candidate):
+    """The candidate also answers what production answers, and no user sees it.
+
+    Raises InputError while another rollout is under way.
+    """
+    running = route.in_rollout
+    if running and running != candidate:
         raise InputError(
-            "no other rollout under way",
-            f"version {route.in_rollout.version} in rollout" if route.in_rollout else "",
-            "Let it end, or abort it first.",
+            f"Version {candidate.version} cannot start: version {running.version} is in rollout.",
+            "Let that rollout end, or abort it.",
         )
     return replace(route, shadow=candidate, canary=None, canary_weight=0.0)
 
 
 def to_canary(route: Route, candidate: Adapter, weight: float) -> Route:
-    """Give the candidate a share of people."""
-    _same(route, candidate)
+    """The candidate answers a share of people."""
+    _require_in_rollout(route, candidate)
     return replace(route, shadow=None, canary=candidate, canary_weight=weight)
 
 
 def to_production(route: Route, candidate: Adapter) -> Route:
-    """Everyone gets the candidate; what they had is kept as `previous`."""
+    """The candidate answers everyone; what answered before is kept as `previous`."""
     if route.production == candidate and route.in_rollout is None:
         return route
-    _same(route, candidate)
+    _require_in_rollout(route, candidate)
     return Route(production=candidate, previous=route.production, has_previous=True)
 
 
 def aborted(route: Route) -> Route:
-    """End the rollout; production stays. Doing it twice changes nothing."""
+    """The rollout ends and production stays. Doing it twice changes nothing."""
     return replace(route, shadow=None, canary=None, canary_weight=0.0)
 
 
 def rolled_back(route: Route) -> Route:
-    """Everyone gets what answered before. A rollout under way ends as well. Twice changes nothing."""
+    """What answered before answers everyone again; a rollout ends too. Doing it twice changes nothing."""
     route = aborted(route)
     if not route.has_previous:
         return route
     return Route(production=route.previous)
 
 
-def _same(route: Route, candidate: Adapter) -> None:
+def side(route: Route, key: bytes, tenant: str, subject: str) -> Side:
+    """Which side of the canary a person is on.
+
+    A person stays on that side. A growing weight keeps those who are in; another canary draws other people.
+    """
+    if route.canary is None:
+        return "production"
+    placed = place(key, tenant, subject, route.canary.digest)
+    return "canary" if placed < route.canary_weight else "production"
+
+
+def place(key: bytes, tenant: str, subject: str, digest: str) -> float:
+    """A person's place on [0, 1) for the canary with this digest: a keyed hash, secret without the key."""
+    person = json.dumps([tenant, subject, digest]).encode()
+    drawn = hmac.new(key, person, hashlib.sha256).digest()
+    return int.from_bytes(drawn[:8], "big") / 2**64
+
+
+def _require_in_rollout(route: Route, candidate: Adapter) -> None:
     if route.in_rollout != candidate:
+        running = route.in_rollout
+        found = f"version {running.version} ({running.digest[:12]})" if running else "no adapter"
         raise InputError(
-            f"version {candidate.version} ({candidate.digest[:12]}) in rollout",
-            f"{route.in_rollout}",
-            "The adapter changed or its rollout ended: start `promote` again.",
+            f"Version {candidate.version} ({candidate.digest[:12]}) is not in rollout; {found} is.",
+            "Start `promote` again: the adapter was replaced, or its rollout ended.",
         )

@@ -7,11 +7,10 @@ from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.core.traffic_split import Adapter
+from pipelines.core.traffic_split import Adapter, stage_of
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
-from pipelines.operations.rollout import stage_of
 from pipelines.stores import has_ledger, open_ledger, run_ids, run_uri
 from pipelines.stores.ledger import Decision, Ledger
 

@@ -14,7 +14,7 @@ from pipelines.operations.status import print_status
 from pipelines.stores import open_ledger
 from tests.support.rollouts import make_config, register, registry_of, send
 
-BY = rollout.By("ann", "a test", "run-1")
+ANN = rollout.Provenance("ann", "a test", "run-1")
 MOVED, ABORT, NOTHING = RolloutAnswer.MOVED, RolloutAnswer.ABORT, RolloutAnswer.NOTHING
 
 
@@ -35,28 +35,28 @@ def aliases(config):
 
 def promote(config, candidate, production=None):
     """Through all stages with good traffic."""
-    assert rollout.begin(config, BY).answer is MOVED
+    assert rollout.start_shadow(config, ANN).answer is MOVED
     send(config, candidate, "shadow", 60, (0.2, 0.9), production)
     for number, to in enumerate(("canary_05", "canary_25", "production")):
-        assert rollout.advance(config, BY, to, candidate).answer is MOVED, to
+        assert rollout.advance(config, ANN, to, candidate).answer is MOVED, to
         send(config, candidate, "canary", 400, (0.2, 0.9), production, seed=number)
 
 
 def test_a_good_candidate_earns_its_way_and_everything_agrees(config):
     one = register(config, 1)
     assert aliases(config) == {"candidate": "1"}
-    assert rollout.begin(config, BY).digest == one.digest
-    assert rollout.look(config, "shadow").answer is RolloutAnswer.CONTINUE
-    assert rollout.advance(config, BY, "canary_05", one).answer is RolloutAnswer.CONTINUE
+    assert rollout.start_shadow(config, ANN).digest == one.digest
+    assert rollout.assess_stage(config, "shadow").answer is RolloutAnswer.CONTINUE
+    assert rollout.advance(config, ANN, "canary_05", one).answer is RolloutAnswer.CONTINUE
     send(config, one, "shadow", 60, (0.2, 0.9))
-    seen = rollout.look(config, "shadow")
+    seen = rollout.assess_stage(config, "shadow")
     assert (seen.answer, seen.evidence["pairs"], seen.evidence["answers"]) == (RolloutAnswer.PROMOTE, 60, 60)
-    assert rollout.advance(config, BY, "canary_05", one).answer is MOVED
+    assert rollout.advance(config, ANN, "canary_05", one).answer is MOVED
     assert aliases(config) == {"candidate": "1", "canary": "1"}
     send(config, one, "canary", 400, (0.2, 0.9))
-    assert rollout.look(config, "canary_05").answer is RolloutAnswer.PROMOTE
+    assert rollout.assess_stage(config, "canary_05").answer is RolloutAnswer.PROMOTE
     for to in ("canary_25", "production"):
-        assert rollout.advance(config, BY, to, one).answer is MOVED
+        assert rollout.advance(config, ANN, to, one).answer is MOVED
     moves = ledger_of(config).promotions()
     assert [move.move for move in moves] == ["shadow", "canary_05", "canary_25", "production"]
     assert moves[-1].route == Route(production=one, has_previous=True)
@@ -71,13 +71,15 @@ def test_a_second_one_keeps_the_first_as_previous_and_a_rollback_brings_it_back_
     two = register(config, 2)
     promote(config, two, one)
     assert aliases(config) == {"production": "2", "previous": "1"}
-    assert rollout.rollback(config, rollout.By("bob", "it is rude")).answer is MOVED
+    assert rollout.rollback(config, rollout.Provenance("bob", "it is rude")).answer is MOVED
     assert aliases(config) == {"production": "1"}
     assert ledger_of(config).promotion().reason == "it is rude"
     number = ledger_of(config).promotion().number
-    assert rollout.rollback(config, BY).answer is NOTHING
+    assert rollout.rollback(config, ANN).answer is NOTHING
     assert ledger_of(config).promotion().number == number
-    assert rollout.begin(config, BY).answer is NOTHING  # 2 was promoted and taken back: it waits no more
+    assert (
+        rollout.start_shadow(config, ANN).answer is NOTHING
+    )  # 2 was promoted and taken back: it waits no more
 
 
 def test_the_bare_base_can_be_gone_back_to_only_while_it_is_the_same(config):
@@ -88,12 +90,12 @@ def test_the_bare_base_can_be_gone_back_to_only_while_it_is_the_same(config):
         file.write("others")
     digest_base.cache_clear()  # each command is a process of its own
     with pytest.raises(IntegrityError, match="the base model"):
-        rollout.rollback(config, BY)
+        rollout.rollback(config, ANN)
     assert ledger_of(config).promotion().route.production == one
     with open(weights, "w") as file:
         file.write("{}")
     digest_base.cache_clear()
-    assert rollout.rollback(config, BY).answer is MOVED
+    assert rollout.rollback(config, ANN).answer is MOVED
     assert aliases(config) == {}
 
 
@@ -103,7 +105,7 @@ def test_a_previous_adapter_that_no_longer_loads_is_not_gone_back_to(config):
     promote(config, register(config, 2), one)
     (registry_of(config).fetch("1") / "adapter_model.safetensors").write_text("changed")
     with pytest.raises(IntegrityError, match="version 1 of"):
-        rollout.rollback(config, BY)
+        rollout.rollback(config, ANN)
     assert ledger_of(config).promotion().route.production.version == "2"
 
 
@@ -111,16 +113,16 @@ def test_a_previous_adapter_that_no_longer_loads_is_not_gone_back_to(config):
 @pytest.mark.parametrize("where", ["shadow", "canary"])
 def test_a_bad_candidate_is_aborted_with_the_reason(config, how, where):
     one = register(config, 1)
-    rollout.begin(config, BY)
+    rollout.start_shadow(config, ANN)
     to = "canary_05"
     if where == "canary":
         send(config, one, "shadow", 60, (0.2, 0.9))
-        rollout.advance(config, BY, to, one)
+        rollout.advance(config, ANN, to, one)
         to = "canary_25"
     send(config, one, where, 600, seed=5, **how)
-    assert rollout.look(config, "shadow" if where == "shadow" else "canary_05").answer is ABORT
+    assert rollout.assess_stage(config, "shadow" if where == "shadow" else "canary_05").answer is ABORT
     for _ in range(2):  # asked again, it says so again
-        assert rollout.advance(config, BY, to, one).answer is ABORT
+        assert rollout.advance(config, ANN, to, one).answer is ABORT
     last = ledger_of(config).promotion()
     assert (last.move, last.actor, last.route) == ("abort", "judge", Route())
     assert last.reason
@@ -129,70 +131,70 @@ def test_a_bad_candidate_is_aborted_with_the_reason(config, how, where):
 
 def test_an_approval_of_other_content_is_void(config):
     one = register(config, 1)
-    rollout.begin(config, BY)
+    rollout.start_shadow(config, ANN)
     send(config, one, "shadow", 60, (0.2, 0.9))
     other = type(one)("1", "0" * 64)
     with pytest.raises(InputError, match="in rollout"):
-        rollout.advance(config, BY, "canary_05", other)
+        rollout.advance(config, ANN, "canary_05", other)
     (registry_of(config).fetch("1") / "adapter_model.safetensors").write_text("changed")
     with pytest.raises(IntegrityError, match="version 1 of"):
-        rollout.advance(config, BY, "canary_05", one)
+        rollout.advance(config, ANN, "canary_05", one)
     assert [move.move for move in ledger_of(config).promotions()] == ["shadow"]
 
 
 def test_no_stage_is_skipped(config):
     one = register(config, 1)
-    rollout.begin(config, BY)
+    rollout.start_shadow(config, ANN)
     send(config, one, "shadow", 60, (0.2, 0.9))
     for to in ("canary_25", "production"):
-        with pytest.raises(InputError, match="under way before"):
-            rollout.advance(config, BY, to, one)
+        with pytest.raises(InputError, match="and it is in shadow"):
+            rollout.advance(config, ANN, to, one)
 
 
 def test_without_a_candidate_nothing_begins_and_without_a_rollout_nothing_ends(config):
     registry_of(config).prepare()
-    assert rollout.begin(config, BY).answer is NOTHING
-    assert rollout.abort(config, BY).answer is NOTHING
-    assert rollout.rollback(config, BY).answer is NOTHING
-    seen = rollout.look(config, "shadow")
+    assert rollout.start_shadow(config, ANN).answer is NOTHING
+    assert rollout.abort(config, ANN).answer is NOTHING
+    assert rollout.rollback(config, ANN).answer is NOTHING
+    seen = rollout.assess_stage(config, "shadow")
     assert (seen.answer, seen.headline) == (NOTHING, "no rollout is under way")
     with pytest.raises(InputError, match="a registered version"):
-        rollout.begin(config, BY, "7")
+        rollout.start_shadow(config, ANN, "7")
 
 
 def test_each_answer_says_what_happened(config):
     one = register(config, 1)
-    assert rollout.begin(config, BY).headline == "version 1 is in rollout"
-    again = rollout.begin(config, BY)
+    assert rollout.start_shadow(config, ANN).headline == "version 1 is in rollout"
+    again = rollout.start_shadow(config, ANN)
     assert (again.answer, again.headline) == (MOVED, "version 1 is in shadow already")
-    other = rollout.begin(config, rollout.By("bob", "", "run-2"))
+    other = rollout.start_shadow(config, rollout.Provenance("bob", "", "run-2"))
     assert (other.answer, other.headline) == (
         MOVED,
         "version 1 is in shadow already: the run run-1 moved it there",
     )
     assert len(ledger_of(config).promotions()) == 1
-    seen = rollout.look(config, "canary_05")
+    seen = rollout.assess_stage(config, "canary_05")
     assert (seen.answer, seen.headline) == (
         ABORT,
         "the stage canary_05 is not under way: version 1 is in shadow",
     )
-    back = rollout.rollback(config, BY)
+    back = rollout.rollback(config, ANN)
     assert (back.answer, back.headline) == (
         MOVED,
         "the rollout of version 1 ended; the bare base model answers as before",
     )
-    assert rollout.look(config, "shadow").answer is NOTHING
-    rollout.begin(config, BY, one.version)
+    assert rollout.assess_stage(config, "shadow").answer is NOTHING
+    rollout.start_shadow(config, ANN, one.version)
     send(config, one, "shadow", 60, (0.2, 0.9))
     for number, to in enumerate(("canary_05", "canary_25", "production")):
-        rollout.advance(config, BY, to, one)
+        rollout.advance(config, ANN, to, one)
         send(config, one, "canary", 400, (0.2, 0.9), seed=number)
-    assert rollout.rollback(config, BY).headline == "the bare base model answers again"
+    assert rollout.rollback(config, ANN).headline == "the bare base model answers again"
 
 
 def test_status_shows_who_waits_and_the_stage_under_way(config, capsys):
     one = register(config, 1)
-    rollout.begin(config, BY)
+    rollout.start_shadow(config, ANN)
     since = ledger_of(config).promotion().at
     assert print_status(config, 14, False, None) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -206,7 +208,7 @@ def test_status_shows_who_waits_and_the_stage_under_way(config, capsys):
     named = {"version": "1", "digest": one.digest}
     assert shown["candidate"] == named
     assert shown["rollout"] == {**named, "stage": "shadow", "since": since}
-    rollout.abort(config, BY)
+    rollout.abort(config, ANN)
     assert print_status(config, 14, True, None) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["candidate"], shown["rollout"]) == (None, None)
@@ -216,7 +218,7 @@ def test_time_without_evidence_ends_the_rollout(home):
     stages = [{**stage, "max_s": 1} for stage in make_config(home).model_dump()["promote"]["stages"]]
     config = make_config(home, stages=stages)
     one = register(config, 1)
-    rollout.begin(config, BY)
+    rollout.start_shadow(config, ANN)
     time.sleep(1.1)
-    assert rollout.advance(config, BY, "canary_05", one).answer is ABORT
+    assert rollout.advance(config, ANN, "canary_05", one).answer is ABORT
     assert "Not enough evidence" in ledger_of(config).promotion().reason

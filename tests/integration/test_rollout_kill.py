@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow
 WRITES = 12  # more than any move makes
 # In order, from version 1 in production. Traffic is sent before a move that the judge has to allow.
 STORY = (
-    ("begin", 2),
+    ("start_shadow", 2),
     ("canary_05", 2),
     ("canary_25", 2),
     ("production", 2),
-    ("begin", 3),
+    ("start_shadow", 3),
     ("canary_05", 3),
     ("abort", 3),
     ("rollback", 2),
@@ -44,15 +44,15 @@ def do(home, what, candidate, fatal):
 
     Ledger.add_promotion = deadly(Ledger.add_promotion)
     Registry.point, Registry.release = deadly(Registry.point), deadly(Registry.release)
-    config, by = make_config(home), rollout.By("ann", "a test")
-    if what == "begin":
-        rollout.begin(config, by, candidate.version)
+    config, provenance = make_config(home), rollout.Provenance("ann", "a test")
+    if what == "start_shadow":
+        rollout.start_shadow(config, provenance, candidate.version)
     elif what == "abort":
-        rollout.abort(config, by, candidate)
+        rollout.abort(config, provenance, candidate)
     elif what == "rollback":
-        rollout.rollback(config, by)
+        rollout.rollback(config, provenance)
     else:
-        rollout.advance(config, by, what, candidate)
+        rollout.advance(config, provenance, what, candidate)
 
 
 def start(config, adapter):
@@ -80,7 +80,7 @@ def state(config):
 @pytest.fixture(scope="module")
 def processes():
     context = multiprocessing.get_context("forkserver")
-    names = ("rollout", "adapters.aliases", "adapters.contenders", "adapters.live", "adapters.registry")
+    names = ("operations.rollout", "models.aliases", "models.pair", "models.registry")
     context.set_forkserver_preload([*(f"pipelines.{name}" for name in names), "tests.support.rollouts"])
     return context
 

@@ -25,7 +25,7 @@ def seed(home: Path) -> None:
     candidate = register(config, 1)
     facts = {"registered_version": candidate.version, "adapter_digest": candidate.digest}
     open_ledger(config).add_decision(decision("2026-01-01", "trained", **facts), "s")
-    rollout.begin(config, rollout.By("ann", "a candidate for production"))
+    rollout.start_shadow(config, rollout.Provenance("ann", "a candidate for production"))
     send(config, candidate, "shadow", 60, (0.2, 0.9))
     report = home / "runs" / "2026-01-01" / "report" / "report.html"
     report.parent.mkdir(parents=True)

@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.core.split_side import place, side
-from pipelines.core.traffic_split import Adapter, Route
+from pipelines.core.traffic_split import Adapter, Route, place, side
 
 KEY = b"k" * 32
 CANARY, OTHER = Adapter("2", "two"), Adapter("3", "three")

@@ -1,0 +1,81 @@
+"""How the stage under way does: what the analysis of its traffic says now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from pipelines.core.config import Config, Stage
+from pipelines.core.results import RolloutAnswer, RolloutResult
+from pipelines.core.traffic_split import stage_of
+from pipelines.operations.rollout_evidence import seen
+from pipelines.policy.rollout.analysis import Judgement, judge
+from pipelines.stores import open_ledger
+from pipelines.stores.ledger import Promotion
+
+
+def assess_stage(config: Config, stage_name: str) -> RolloutResult:
+    """Analyse the stage that is under way. Changes nothing, and needs no registry.
+
+    The answer is `nothing` without a rollout, and `abort` when another stage is under way.
+    """
+    stage, moves = config.promote.stage(stage_name), open_ledger(config).promotions()
+    candidate = moves[-1].route.in_rollout if moves else None
+    if candidate is None:
+        return _without_analysis(RolloutAnswer.NOTHING, "no rollout is under way", moves)
+    found = stage_of(config, moves[-1].route)
+    if found != stage:
+        where = found.name if found else "a stage that is not configured"
+        problem = f"the stage {stage.name} is not under way: version {candidate.version} is in {where}"
+        return _without_analysis(RolloutAnswer.ABORT, problem, moves, (problem,))
+    judgement = analyse_stage(config, moves, stage)
+    return RolloutResult(
+        command="judge",
+        answer=RolloutAnswer(judgement.answer),
+        reasons=judgement.reasons,
+        headline=f"{stage.name}: {judgement.answer}",
+        version=candidate.version,
+        digest=candidate.digest,
+        promotion=moves[-1].number,
+        evidence=judgement.evidence,
+    )
+
+
+def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> Judgement:
+    """What the analysis says now of the rollout that the newest move is part of."""
+    now = moves[-1]
+    candidate, production = now.route.in_rollout, now.route.production
+    assert candidate is not None
+    seconds_in_stage = (datetime.now(UTC) - datetime.fromisoformat(now.at)).total_seconds()
+    traffic = seen(
+        config.home,
+        _first_met(moves, stage),
+        seconds_in_stage,
+        candidate,
+        production,
+        config.promote.answers_per_person,
+    )
+    return judge(stage, config.promote, traffic)
+
+
+def _first_met(moves: Sequence[Promotion], stage: Stage) -> datetime:
+    """When users first met the candidate; for a shadow, when it first answered. Canary stages add up."""
+    is_canary = bool(stage.weight)
+    same_kind = [move for move in _newest_rollout(moves) if bool(move.route.canary) == is_canary]
+    return datetime.fromisoformat(same_kind[0].at)
+
+
+def _newest_rollout(moves: Sequence[Promotion]) -> Sequence[Promotion]:
+    """The newest moves in a row with the same adapter in rollout."""
+    first = len(moves)
+    while first and moves[first - 1].route.in_rollout == moves[-1].route.in_rollout:
+        first -= 1
+    return moves[first:]
+
+
+def _without_analysis(
+    answer: RolloutAnswer, headline: str, moves: Sequence[Promotion], reasons: tuple[str, ...] = ()
+) -> RolloutResult:
+    return RolloutResult(
+        command="judge", answer=answer, reasons=reasons, headline=headline, promotion=len(moves)
+    )
