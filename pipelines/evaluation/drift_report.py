@@ -1,11 +1,10 @@
-"""Column drift through Evidently: it runs the tests, we choose them, and it draws the page.
+"""Column drift through Evidently: we choose the tests, Evidently runs them and draws the page.
 
-Evidently's own chi-square compares tonight with the reference as if the reference's shares were known
-exactly, which alarms too often when the reference is not much larger than the night; its default at
-more than 1,000 rows is a distance with a fixed threshold, not a test. So categories use the homogeneity
-test of `policy.night.drift`, registered as an Evidently test, and numbers use Evidently's two-sample
-Kolmogorov-Smirnov test, which is conservative for ties. Its embedding methods give no valid p-value;
-`energy` of the same module does.
+Evidently's own chi-square takes the reference's shares as known exactly. This alarms too often when the
+reference is not much larger than the night. Above 1,000 rows Evidently's default is a distance with a fixed
+threshold, not a test. Categories therefore use `policy.stats.permutation.homogeneity_test`, registered as an
+Evidently test. Numbers use Evidently's two-sample Kolmogorov-Smirnov test, which is conservative for ties.
+Embeddings are not tested here: Evidently's methods give no valid p-value for them.
 """
 
 from __future__ import annotations
@@ -20,17 +19,11 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import ValueDrift
+from scipy.stats import ks_2samp
 
-from pipelines.policy.night.drift import (
-    ANSWER,
-    INPUT,
-    OPERATION,
-    ColumnTest,
-    homogeneity,
-    kolmogorov_smirnov,
-    total_variation,
-)
+from pipelines.policy.night.drift import ANSWER, INPUT, OPERATION, ColumnTest
 from pipelines.policy.night.feedback import label_of, normalise, prompt_of
+from pipelines.policy.stats.permutation import homogeneity_test, total_variation
 
 # What each column tells about; see pipelines.policy.night.drift.
 CATEGORIES = {
@@ -106,7 +99,7 @@ def _register(permutations: int, seed: int) -> None:
     def test(
         reference: pd.Series, tonight: pd.Series, _type: ColumnType, threshold: float
     ) -> tuple[float, bool]:
-        p_value = homogeneity(reference.to_numpy(), tonight.to_numpy(), permutations, rng)
+        p_value = homogeneity_test(reference.to_numpy(), tonight.to_numpy(), permutations, rng)
         return p_value, p_value <= threshold
 
     register_stattest(
@@ -118,7 +111,8 @@ def _test(name: str, reference: pd.Series, tonight: pd.Series, p_value: float) -
     before, now = reference.to_numpy(), tonight.to_numpy()
     if name in CATEGORIES:
         return ColumnTest(name, CATEGORIES[name], CHI_SQUARE, p_value, total_variation(before, now))
-    return ColumnTest(name, NUMBERS[name], "Kolmogorov-Smirnov", p_value, kolmogorov_smirnov(before, now))
+    distance = float(ks_2samp(before, now, method="asymp").statistic)  # the p-value above is Evidently's
+    return ColumnTest(name, NUMBERS[name], "Kolmogorov-Smirnov", p_value, distance)
 
 
 def _stable_ids(html: str) -> str:

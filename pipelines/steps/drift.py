@@ -21,16 +21,9 @@ from pipelines.data.lake import Lake
 from pipelines.data.reference import reference_of, sample
 from pipelines.data.topics import find_topics
 from pipelines.evaluation.drift_report import compare, frame_of
-from pipelines.policy.night.drift import (
-    ANSWER,
-    INPUT,
-    ColumnTest,
-    energy,
-    judge,
-    permutations_needed,
-    topic_shares,
-)
+from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest, drifted_columns, topic_shares
 from pipelines.policy.night.feedback import label_of, prompt_of
+from pipelines.policy.stats.permutation import energy_test, permutations_needed
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "model", "task")
@@ -118,14 +111,14 @@ def assess(
         ("prompt_embedding", INPUT, asked),
         ("completion_embedding", ANSWER, answered),
     ):
-        p_value, effect = energy(vectors[:cut], vectors[cut:], permutations, rng)
+        p_value, effect = energy_test(vectors[:cut], vectors[cut:], permutations, rng)
         tests.append(ColumnTest(name, about, ENERGY, p_value, effect))
 
     if any(_gave_no_answer(row) for row in before + tonight):
         # Then what is known of the wanted labels depends on which answers the model got right.
         tests = [replace(test, about=ANSWER) if test.column == "wanted_label" else test for test in tests]
     same_model = {row["adapter"] for row in before} == {row["adapter"] for row in tonight}
-    drift, judged = judge(tests, alpha, same_model)
+    drift, judged = drifted_columns(tests, alpha, same_model)
     facts = {
         "drift": drift,
         "columns": judged,

@@ -82,7 +82,7 @@ def drift_facts(p_value, rows):
         return {**facts, "drift": False, "columns": []}
     columns = (("topic", p_value), ("locale", 0.5), ("channel", 0.9))
     tests = [drift_policy.ColumnTest(name, drift_policy.INPUT, "chi-square", p, 0.2) for name, p in columns]
-    drift, judged = drift_policy.judge(tests, 0.05, same_model=True)
+    drift, judged = drift_policy.drifted_columns(tests, 0.05, same_model=True)
     return {**facts, "drift": drift, "columns": judged}
 
 

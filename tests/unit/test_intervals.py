@@ -1,9 +1,12 @@
 """The intervals hold what they promise, shown by simulation over many draws."""
 
+from math import comb
+
 import numpy as np
 import pytest
 
 from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
+from pipelines.policy.stats.paired import sign_test
 
 
 @pytest.mark.parametrize(("n", "share"), [(240, 0.1), (240, 0.45), (60, 0.5)])
@@ -48,6 +51,27 @@ def test_equal_data_and_seed_give_equal_limits_and_the_value_lies_between():
     assert first.low < first.value < first.high
     wider = bootstrap_mean(values, 1_300, 0.99, 5)
     assert wider.low < first.low < first.high < wider.high
+
+
+def test_the_interval_agrees_with_resampling_by_hand():
+    values = np.random.default_rng(6).normal(size=30)
+    drawn = np.random.default_rng(7).choice(values, size=(20_000, 30)).mean(axis=1)
+    wanted = values.mean() + (np.quantile(drawn, [0.05, 0.95]) - values.mean()) * np.sqrt(30 / 29)
+    found = bootstrap_mean(values, 20_000, 0.9, 8)
+    assert found.value == pytest.approx(values.mean())
+    assert found[1:] == pytest.approx(wanted, abs=0.01)
+
+
+def test_one_value_or_equal_values_give_a_point():
+    assert bootstrap_mean([0.25], 100, 0.95, 0) == (0.25, 0.25, 0.25)
+    assert bootstrap_mean([1.0] * 9, 100, 0.95, 0) == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("gains", "losses"), [(0, 0), (0, 7), (5, 0), (12, 4), (4, 12), (300, 250)])
+def test_the_sign_test_is_the_binomial_tail(gains, losses):
+    n = gains + losses
+    tail = sum(comb(n, k) for k in range(gains, n + 1)) / 2**n
+    assert sign_test(gains, losses) == pytest.approx(tail, rel=1e-9)
 
 
 def test_without_values_there_is_no_interval():

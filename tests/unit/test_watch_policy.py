@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
 from pipelines.core.config import Watch
 from pipelines.operations.watch.look import MOST_COLUMNS
-from pipelines.policy.alerts.watch import Side, Tests, Verdict, beyond, conclude, feedback, rated
-from pipelines.policy.night.drift import ANSWER, INPUT, numbers, permutations_needed
+from pipelines.policy.alerts.watch import Side, Tests, Verdict, binomial_test, conclude, feedback, rated
+from pipelines.policy.night.drift import ANSWER, INPUT
+from pipelines.policy.stats.permutation import ks_test, permutations_needed
 
 LABELS = ("heart", "skin", "tooth")
 CENTRES = np.random.default_rng(1).normal(size=(3, 8))
@@ -48,7 +51,7 @@ def _one_thread():
 def look(before, now, errors, alpha, seed):
     asking = Tests(permutations_needed(0, MOST_COLUMNS, alpha), seed)
     tests = asking.input(before, now, LABELS, 20) + asking.answer(before, now, LABELS)
-    tests += [feedback(rated(before.rows, 1), rated(now.rows, 1)), beyond("errors", errors, 500, 0.01)]
+    tests += [feedback(rated(before.rows, 1), rated(now.rows, 1)), binomial_test("errors", errors, 500, 0.01)]
     return conclude(tests, alpha, {})
 
 
@@ -98,7 +101,7 @@ def test_the_default_relabellings_can_reach_the_first_step_of_holm():
 def test_numbers_alarm_at_most_at_the_nominal_rate_with_many_ties_too():
     rng = np.random.default_rng(5)
     alarms = [
-        numbers(rng.integers(4, size=60).astype(float), rng.integers(4, size=40).astype(float), 199, rng)[0]
+        ks_test(rng.integers(4, size=60).astype(float), rng.integers(4, size=40).astype(float), 199, rng)[0]
         <= 0.05
         for _ in range(400)
     ]
@@ -106,23 +109,25 @@ def test_numbers_alarm_at_most_at_the_nominal_rate_with_many_ties_too():
 
 
 def test_numbers_see_a_shift_and_say_how_large():
-    p_value, effect = numbers(np.arange(100.0), np.arange(100.0) + 40, 499, np.random.default_rng(6))
+    p_value, effect = ks_test(np.arange(100.0), np.arange(100.0) + 40, 499, np.random.default_rng(6))
     assert p_value == 1 / 500
     assert effect == pytest.approx(0.4)
-    assert numbers(np.zeros(30), np.zeros(20), 99, np.random.default_rng(6))[0] == 1
+    assert ks_test(np.zeros(30), np.zeros(20), 99, np.random.default_rng(6))[0] == 1
 
 
 def test_more_dislikes_by_fishers_worked_example():
     """The tea-tasting table, 3 of 4 against 1 of 4: one-sided p = 17/70 (Agresti 2013, table 3.9)."""
     assert feedback((1, 4), (3, 4)).p_value == pytest.approx(17 / 70)
     assert feedback((4, 4), (0, 4)).p_value == pytest.approx(1)
+    ways = sum(comb(9, k) * comb(11, 8 - k) for k in range(6, 9))  # 6 of 8 against 3 of 12, by hand
+    assert feedback((3, 12), (6, 8)).p_value == pytest.approx(ways / comb(20, 8))
     assert feedback((30_000, 100_000), (3_300, 10_000)).p_value < 1e-9  # a day of a busy gateway
 
 
 def test_a_share_beyond_its_limit_by_hand():
-    assert beyond("errors", 2, 2, 0.1).p_value == pytest.approx(0.01)
-    assert beyond("errors", 0, 50, 0.1).p_value == 1
-    assert beyond("errors", 3_000, 200_000, 0.01).p_value < 1e-9  # a day of a busy gateway
+    assert binomial_test("errors", 2, 2, 0.1).p_value == pytest.approx(0.01)
+    assert binomial_test("errors", 0, 50, 0.1).p_value == 1
+    assert binomial_test("errors", 3_000, 200_000, 0.01).p_value < 1e-9  # a day of a busy gateway
 
 
 def test_nothing_to_test_is_no_alarm_and_says_why():
@@ -133,7 +138,7 @@ def test_nothing_to_test_is_no_alarm_and_says_why():
 
 
 def test_what_could_not_be_concluded_is_said_beside_a_quiet_look():
-    found = conclude([beyond("errors", 1, 500, 0.01)], 0.05, {"feedback": "2 people rated"})
+    found = conclude([binomial_test("errors", 1, 500, 0.01)], 0.05, {"feedback": "2 people rated"})
     assert (found["verdict"], found["alarms"]) == (Verdict.QUIET, {"serving": False})
     assert found["reasons"] == ["feedback: cannot conclude, 2 people rated."]
 

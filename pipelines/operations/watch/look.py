@@ -31,8 +31,9 @@ from pipelines.operations.watch.report import write_report
 from pipelines.operations.watch.toxicity_head import Head, load_head
 from pipelines.policy.alerts import watch as policy
 from pipelines.policy.alerts.watch import FEEDBACK, SERVING
-from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest, permutations_needed
+from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
 from pipelines.policy.night.feedback import prompt_of
+from pipelines.policy.stats.permutation import permutations_needed
 from pipelines.stores import open_ledger
 from pipelines.stores.journal.traffic import Totals, Traffic, who
 from pipelines.stores.ledger.tables import WATCHES
@@ -201,10 +202,10 @@ def _answers(embedder: Embedder, head: Head, rows: Sequence[dict[str, Any]]) -> 
 
 def _serving(config: Config, totals: Totals) -> list[ColumnTest]:
     """Errors and slow answers against their limits."""
-    tests = [policy.beyond("errors", totals.errors, totals.attempts, config.watch.max_error_ratio)]
+    tests = [policy.binomial_test("errors", totals.errors, totals.attempts, config.watch.max_error_ratio)]
     if times := len(totals.latencies_s):
         slow = int((totals.latencies_s > config.watch.max_latency_s).sum())
-        tests.append(policy.beyond("slow_answers", slow, times, 0.01))
+        tests.append(policy.binomial_test("slow_answers", slow, times, 0.01))
     return tests
 
 

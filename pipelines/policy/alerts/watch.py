@@ -9,26 +9,19 @@ Too little to look at is no answer, and never an alarm.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest, fisher_exact
 
-from pipelines.policy.night.drift import (
-    ANSWER,
-    INPUT,
-    ColumnTest,
-    energy,
-    holm,
-    homogeneity,
-    numbers,
-    total_variation,
-)
+from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
 from pipelines.policy.night.feedback import label_of, normalise, prompt_of
 from pipelines.policy.night.safety import REFUSAL
+from pipelines.policy.stats.holm import holm
+from pipelines.policy.stats.permutation import energy_test, homogeneity_test, ks_test, total_variation
 
 FEEDBACK, SERVING = "feedback", "serving"  # beside INPUT and ANSWER: what a test is about
 CHI_SQUARE, KS, ENERGY = (
@@ -91,17 +84,17 @@ class Tests:
 
     def _categories(self, name: str, about: str, before: Iterable[Any], now: Iterable[Any]) -> ColumnTest:
         first, second = np.array([str(v) for v in before]), np.array([str(v) for v in now])
-        p_value = homogeneity(first, second, self._permutations, self._rng)
+        p_value = homogeneity_test(first, second, self._permutations, self._rng)
         return ColumnTest(name, about, CHI_SQUARE, p_value, total_variation(first, second))
 
     def _numbers(self, name: str, about: str, before: Any, now: Any) -> ColumnTest:
-        p_value, effect = numbers(
+        p_value, effect = ks_test(
             np.asarray(before, float), np.asarray(now, float), self._permutations, self._rng
         )
         return ColumnTest(name, about, KS, p_value, effect)
 
     def _embeddings(self, name: str, about: str, before: Side, now: Side) -> ColumnTest:
-        p_value, effect = energy(before.vectors, now.vectors, self._permutations, self._rng)
+        p_value, effect = energy_test(before.vectors, now.vectors, self._permutations, self._rng)
         return ColumnTest(name, about, ENERGY, p_value, effect)
 
 
@@ -110,28 +103,16 @@ def feedback(before: tuple[int, int], now: tuple[int, int]) -> ColumnTest:
 
     Fisher's exact test, one-sided: Agresti, Categorical Data Analysis, 3rd ed., 2013, section 3.5.
     """
-    disliked, rated = before[0] + now[0], before[1] + now[1]
-    log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, rated + 1)))])
-
-    def log_ways(n: int, k: np.ndarray) -> np.ndarray:
-        return log_factorial[n] - log_factorial[k] - log_factorial[n - k]
-
-    as_many = np.arange(max(now[0], now[1] - (rated - disliked)), min(now[1], disliked) + 1)
-    log_chances = log_ways(disliked, as_many) + log_ways(rated - disliked, now[1] - as_many)
-    p_value = float(np.exp(log_chances - log_ways(rated, np.array(now[1]))).sum())
+    table = [[now[0], now[1] - now[0]], [before[0], before[1] - before[0]]]
+    p_value = float(fisher_exact(table, alternative="greater").pvalue)
     effect = max(0.0, now[0] / now[1] - before[0] / before[1])
-    return ColumnTest("negative_feedback", FEEDBACK, "Fisher, one-sided", min(1.0, p_value), effect)
+    return ColumnTest("negative_feedback", FEEDBACK, "Fisher, one-sided", p_value, effect)
 
 
-def beyond(name: str, count: int, n: int, limit: float) -> ColumnTest:
+def binomial_test(name: str, count: int, n: int, limit: float) -> ColumnTest:
     """Is the share behind `count` of `n` above `limit`? The exact binomial test, one-sided."""
-    k = np.arange(n)
-    log_ways = np.concatenate([[0.0], np.cumsum(np.log((n - k) / (k + 1)))])
-    hits = np.arange(n + 1)
-    chances = np.exp(log_ways + hits * math.log(limit) + (n - hits) * math.log1p(-limit))
-    return ColumnTest(
-        name, SERVING, f"binomial against {limit:.2%}", min(1.0, float(chances[count:].sum())), count / n
-    )
+    p_value = float(binomtest(count, n, limit, alternative="greater").pvalue)
+    return ColumnTest(name, SERVING, f"binomial against {limit:.2%}", p_value, count / n)
 
 
 def conclude(tests: Sequence[ColumnTest], alpha: float, unclear: Mapping[str, str]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pipelines.policy.night import gate as gate_policy
 from pipelines.policy.night.decide import Answer, Situation, decide
 from pipelines.policy.night.gate import Row
 from pipelines.policy.night.outcome import OUTCOMES, outcome_of
+from pipelines.policy.stats.permutation import permutations_needed
 
 UNKNOWN = "unknown"
 REPLAYED = {"drift.alpha", "drift.min_rows"}
@@ -120,8 +121,8 @@ def _drift(facts: Mapping[str, Any], settings: DriftSettings) -> tuple[set[bool]
         )
         for column in columns
     ]
-    drifted, judged = drift_policy.judge(tests, settings.alpha, facts["same_model"])
-    needed = drift_policy.permutations_needed(0, len(columns), settings.alpha)
+    drifted, judged = drift_policy.drifted_columns(tests, settings.alpha, facts["same_model"])
+    needed = permutations_needed(0, len(columns), settings.alpha)
     if recorded and not drifted and needed > facts["permutations"]:
         return {
             True,

@@ -1,6 +1,6 @@
 """Limits for the mean of paired differences, small samples included; exact where the outcomes are binary.
 
-One method serves fairness, safety and the gate, so that an interval never says another thing than its test.
+Fairness, safety and the gate use the same method, so that an interval and its test never disagree.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
+from scipy.stats import binomtest
 
 DRAWS = 20_000  # of the Dirichlet at least, and more where the tail would hold under 200 of them
 MOST_DRAWS = 2_000_000
@@ -25,7 +26,7 @@ def mean_limits(
     of a Bounded Random Variable"): the quantile of the mean under Dirichlet weights on the values and on
     one more value at the worst end. For values of 0 and 1 in [0, 1] it is Clopper-Pearson, and for
     differences of -1, 0 and 1 the lower limit exceeds 0 exactly when the exact McNemar test rejects.
-    That the bound holds for other values too is shown by simulation, there and here, not proved.
+    For other values the bound is shown by simulation, in the paper and in our tests, and is not proved.
     Without values the limits are the bounds.
     """
     rounded = np.round(np.asarray(values, dtype=float), 9)
@@ -47,16 +48,16 @@ def _upper(support: tuple[float, ...], counts: tuple[int, ...], end: float, alph
 
 
 def sign_test(gains: int, losses: int) -> float:
-    """One-sided exact McNemar p-value that gains outnumber losses by chance (1 without either)."""
+    """One-sided exact McNemar p-value that gains outnumber losses by chance; 1 where there are none."""
     n = gains + losses
-    return sum(math.comb(n, k) for k in range(gains, n + 1)) / 2**n
+    return float(binomtest(gains, n, alternative="greater").pvalue) if n else 1.0
 
 
 def items_needed(second_moment: float, gap: float, margin: float, alpha: float, power: float = 0.8) -> int:
-    """Items at which a difference `gap` away from its limit is told from it with this power.
+    """How many items it takes to tell a difference `gap` away from its limit, with this power.
 
-    Normal approximation with the observed second moment of the differences; never fewer than the
-    items whose plain absence of any difference excludes the margin.
+    Normal approximation with the observed second moment of the differences. Never fewer items than exclude
+    the margin where not one of them differs.
     """
     z = NormalDist().inv_cdf(1 - alpha) + NormalDist().inv_cdf(power)
     floor = math.log(alpha) / math.log(1 - margin) if 0 < margin < 1 else 1

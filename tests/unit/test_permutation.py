@@ -1,0 +1,128 @@
+"""Permutation tests: valid without a shift, able to see one, and equal to exact values where these exist."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import fisher_exact, ks_2samp
+
+from pipelines.policy.stats.permutation import (
+    energy_test,
+    homogeneity_test,
+    ks_test,
+    permutations_needed,
+    total_variation,
+)
+
+DRAWS = 400
+# A rate of 5% over 400 draws exceeds this in 1 of 1,000 runs.
+AT_MOST = 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / DRAWS)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [[0.5, 0.5], [0.97, 0.01, 0.01, 0.01], [0.3, 0.2] + [0.02] * 25],
+    ids=["even", "rare", "many"],
+)
+def test_categories_alarm_at_most_at_the_nominal_rate(shares):
+    rng = np.random.default_rng(1)
+    alarms = [
+        homogeneity_test(
+            rng.choice(len(shares), 300, p=shares), rng.choice(len(shares), 120, p=shares), 199, rng
+        )
+        <= 0.05
+        for _ in range(DRAWS)
+    ]
+    assert np.mean(alarms) <= AT_MOST
+
+
+def test_categories_see_a_shift():
+    rng = np.random.default_rng(2)
+    before, now = rng.choice(4, 300, p=[0.4, 0.3, 0.2, 0.1]), rng.choice(4, 120, p=[0.1, 0.2, 0.3, 0.4])
+    assert homogeneity_test(before, now, 499, rng) == 1 / 500
+    assert total_variation(before, now) == pytest.approx(0.4, abs=0.1)
+
+
+def test_one_category_is_no_evidence():
+    assert homogeneity_test(np.zeros(50), np.zeros(40), 99, np.random.default_rng(0)) == 1
+
+
+def test_embeddings_alarm_at_most_at_the_nominal_rate():
+    rng = np.random.default_rng(3)
+    alarms = [
+        energy_test(unit(rng.normal(size=(60, 8))), unit(rng.normal(size=(25, 8))), 199, rng)[0] <= 0.05
+        for _ in range(DRAWS)
+    ]
+    assert np.mean(alarms) <= AT_MOST
+
+
+def test_embeddings_with_many_equal_rows_alarm_at_most_at_the_nominal_rate():
+    rng = np.random.default_rng(4)
+    few = unit(rng.normal(size=(3, 8)))
+    alarms = [
+        energy_test(few[rng.integers(3, size=60)], few[rng.integers(3, size=25)], 199, rng)[0] <= 0.05
+        for _ in range(DRAWS)
+    ]
+    assert np.mean(alarms) <= AT_MOST
+
+
+def test_embeddings_see_a_shift_and_say_how_large():
+    rng = np.random.default_rng(5)
+    before = unit(rng.normal(size=(200, 16)))
+    small, large = (unit(rng.normal(size=(80, 16)) + shift) for shift in (0.2, 1.0))
+    p_small, effect_small = energy_test(before, small, 499, rng)
+    p_large, effect_large = energy_test(before, large, 499, rng)
+    assert p_large == 1 / 500
+    assert p_small <= 0.05
+    assert 0 < effect_small < effect_large <= 1
+
+
+def test_energy_equals_its_definition():
+    rng = np.random.default_rng(6)
+    x, y = unit(rng.normal(size=(7, 4))), unit(rng.normal(size=(5, 4)))
+
+    def mean(a, b):
+        return np.linalg.norm(a[:, None] - b[None], axis=2).mean()
+
+    expected = (2 * mean(x, y) - mean(x, x) - mean(y, y)) / (2 * mean(x, y))
+    assert energy_test(x, y, 9, rng)[1] == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_ks_effect_is_the_largest_gap():
+    rng = np.random.default_rng(8)
+    assert ks_test(np.array([1, 2, 3, 4]), np.array([3, 4, 5, 6]), 9, rng)[1] == pytest.approx(0.5)
+    assert ks_test(np.array([1, 1]), np.array([1, 1]), 9, rng) == (1, 0)
+    before, now = rng.integers(9, size=70), rng.integers(12, size=40)
+    assert ks_test(before, now, 9, rng)[1] == pytest.approx(ks_2samp(before, now).statistic)
+
+
+def test_p_values_agree_with_those_over_all_relabellings():
+    """All 462 ways to call five of these eleven numbers tonight's, against 20,000 random ones."""
+    values, rng = np.array([1, 2, 2, 3, 5, 4, 4, 6, 7, 7, 8]), np.random.default_rng(9)
+    gaps = []
+    for chosen in itertools.combinations(range(11), 5):
+        now = values[list(chosen)]
+        gaps.append(ks_2samp(np.delete(values, chosen), now).statistic)
+    observed = ks_2samp(values[:6], values[6:]).statistic
+    exact = np.mean(np.array(gaps) >= observed - 1e-9)
+    assert ks_test(values[:6], values[6:], 20_000, rng)[0] == pytest.approx(exact, abs=0.01)
+
+
+def test_categories_agree_with_fishers_test_on_a_table_of_four():
+    """With two categories, the two-sided exact test over the same hypergeometric counts."""
+    before, now = np.repeat([0, 1], [30, 10]), np.repeat([0, 1], [12, 13])
+    exact = fisher_exact([[30, 10], [12, 13]]).pvalue
+    found = homogeneity_test(before, now, 20_000, np.random.default_rng(10))
+    assert found == pytest.approx(exact, abs=0.01)
+
+
+def test_enough_permutations_for_the_first_step_of_holm():
+    assert permutations_needed(500, 14, 0.05) == 560
+    assert permutations_needed(1_000, 14, 0.05) == 1_000
+    assert 1 / (permutations_needed(1, 14, 0.01) + 1) < 0.01 / 14
