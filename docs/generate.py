@@ -1,4 +1,4 @@
-"""Writes docs/dags/*.md from the docstrings of dags/*.py: `python docs/generate.py [--check]`."""
+"""Writes docs/dags/*.md from the docstrings of dags/*.py: `make docs`. `--check` only compares them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DOCS = PROJECT / "docs" / "dags"
 
 
 def pages() -> dict[Path, str]:
-    """The page of each DAG: its file's docstring, as Airflow shows it."""
+    """The path and the text of each DAG's page. The text is the docstring that Airflow shows."""
     found = {}
     for source in sorted((PROJECT / "dags").glob("*.py")):
         docstring = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> int:
     stale = sorted(path for path in {*expected, *present} if expected.get(path) != present.get(path))
     if "--check" in arguments:
         for path in stale:
-            print(f"{path.relative_to(PROJECT)} is stale: run `python docs/generate.py`")
+            print(f"{path.relative_to(PROJECT)} differs from its DAG's docstring: run `make docs`")
         return 1 if stale else 0
     DOCS.mkdir(parents=True, exist_ok=True)
     for path in stale:
