@@ -57,6 +57,13 @@ def test_the_console_command_is_the_same_function():
     assert getattr(importlib.import_module(module), function) is main
 
 
+def test_the_console_command_is_installed():
+    """`make setup` puts it beside the interpreter."""
+    command = Path(sys.executable).parent / "nightshift"
+    shown = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("usage: nightshift")
+
+
 def test_torch_is_told_to_wait_quietly(home, monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     assert main(["status", "--home", str(home)]) == 2

@@ -58,6 +58,7 @@ def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
     Lake(f"{home}/lake", 512).publish(night, rows)
     for step in ("ingest", "validate", "features"):
         finish(run, step, {})
+    record_old_settings(run)
     finish(run, "drift", drift_facts(p_value, drift_rows))
     if run_step("decide", run.folder.uri, config).verdict is Verdict.PROCEED:
         paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains}
@@ -72,6 +73,13 @@ def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
         if run_step("gate", run.folder.uri, config).verdict is Verdict.PROCEED:
             finish(run, "register", {"version": "1"})
     run_step("record", run.folder.uri, config)
+
+
+def record_old_settings(run):
+    """Ingest's settings as they were recorded before there was `ingest.kind`."""
+    source = {"source": "{home}/sample/interactions/dt={night}/*.parquet"}
+    old = run.manifest("ingest").model_copy(update={"settings": {"ingest": source}})
+    run.folder.write_bytes("ingest/manifest.json", old.model_dump_json().encode())
 
 
 def drift_facts(p_value, rows):
@@ -191,7 +199,7 @@ def test_the_table_and_the_days_asked_for(home, capsys):
     [
         ("[decide]\nmin_correction = 1\n[gate]\nalpha = 2", "no such setting; gate.alpha: "),
         ("seed = 'x'\nnowhere = 1\n[decide]\n", "nowhere: no such setting"),
-        ("[decide", "syntax error"),
+        ("[decide", "is not TOML"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(home, capsys, text, said):
@@ -205,7 +213,7 @@ def test_a_policy_that_makes_no_sense_is_refused(home, capsys, text, said):
 def test_a_folder_is_no_policy(home, capsys):
     where = ["--home", str(home), "--config", str(home.parent / "now.toml")]
     assert main(["backtest", *where, "--policy", str(home)]) == 2
-    assert "Expected a configuration file at" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_a_night_whose_record_was_changed_is_not_replayed(home, capsys):

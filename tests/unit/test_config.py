@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.core import config as package
-from pipelines.core.config import Config, Ingest, Watch, load_config, parse_override
+from pipelines.core.alerts import Cause
+from pipelines.core.config import AlertRule, Alerts, Config, Ingest, Watch, load_config, parse_override
 from pipelines.core.config.base import Section
 from pipelines.core.config.cron import most_runs_a_day
 from pipelines.core.config.data import with_kind
@@ -120,6 +121,11 @@ PLAIN = {name for name, field in Config.model_fields.items() if not issubclass(t
 def test_names_of_times_and_sizes_hold_their_unit(section):
     assert [name for name in section.model_fields if NEEDS_UNIT.search(name)] == []
     assert section.__doc__
+
+
+def test_every_cause_of_an_alert_has_a_rule():
+    rules = {name for name, field in Alerts.model_fields.items() if isinstance(field.default, AlertRule)}
+    assert rules == set(Cause)
 
 
 @pytest.mark.parametrize(
