@@ -1,11 +1,9 @@
 """What a person sees: help, answers, and one clear sentence for a mistake."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,12 +47,6 @@ def test_every_command_has_help_of_its_own():
         assert command.description
         options = [action for action in command._actions if action.dest != "help"]
         assert all(option.help for option in options if option.dest != "shell")
-
-
-def test_the_console_command_is_the_same_function():
-    project = tomllib.loads(Path("pyproject.toml").read_text())["project"]
-    module, _, function = project["scripts"]["nightshift"].partition(":")
-    assert getattr(importlib.import_module(module), function) is main
 
 
 def test_the_console_command_is_installed():
