@@ -26,7 +26,7 @@ from nightshift.settings import Settings  # noqa: E402
 from benchmarks.machine import describe  # noqa: E402
 from pipelines.core.alerts import Cause  # noqa: E402
 from pipelines.core.config import load_config  # noqa: E402
-from pipelines.operations.route_alerts import route_now, situation  # noqa: E402
+from pipelines.operations.dispatch_alerts import dispatch, read_state  # noqa: E402
 from pipelines.stores import open_ledger  # noqa: E402
 
 CLIENTS = 32
@@ -87,12 +87,12 @@ def main(number: int) -> None:
         server.terminate()
         server.join()
         began = time.perf_counter()
-        rulings, result = route_now(settings.config)
+        rulings, result = dispatch(settings.config)
         routing = time.perf_counter() - began
         began = time.perf_counter()
         links = open_ledger(settings.config).verify()
         verifying = time.perf_counter() - began
-        left = situation(settings.config, open_ledger(settings.config), rulings[0].at).unruled
+        left = read_state(settings.config, open_ledger(settings.config), rulings[0].at).unruled
     seconds.sort()
     median, p99 = (1000 * seconds[int(number * share)] for share in (0.5, 0.99))
     rate = statuses[200] / accepting

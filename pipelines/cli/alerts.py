@@ -36,9 +36,9 @@ def add(commands: Any) -> None:
 
 
 def _route(args: argparse.Namespace, config: Config) -> int:
-    from pipelines.operations.route_alerts import route_now
+    from pipelines.operations.dispatch_alerts import dispatch
 
-    rulings, result = route_now(config)
+    rulings, result = dispatch(config)
     print(result.headline, flush=True)
     for ruling in rulings:
         print(f"{ruling.cause:<10} {ruling.action:<8} {ruling.reason}", flush=True)
@@ -67,12 +67,12 @@ def _list(args: argparse.Namespace, config: Config) -> int:
 
 def _state(config: Config, limit: int) -> dict[str, Any]:
     from pipelines.core.alerts import silenced
-    from pipelines.operations.route_alerts import situation
+    from pipelines.operations.dispatch_alerts import read_state
     from pipelines.policy.alerts.firing import episodes, firing
     from pipelines.stores import open_ledger
 
     now = datetime.now(UTC)
-    known = situation(config, open_ledger(config), now)
+    known = read_state(config, open_ledger(config), now)
     return {
         "unruled": len(known.unruled),
         "firing": [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from pipelines.core.contract import digest_of
@@ -10,10 +10,10 @@ from pipelines.data import open_lake
 from pipelines.data.feedback_log import feedback_counts
 from pipelines.data.lake import Lake
 from pipelines.models.aliases import in_production
-from pipelines.operations.route_alerts import data_faults
+from pipelines.policy.alerts.firing import firing_data_faults
 from pipelines.policy.night.decide import ALERT, Situation, decide
 from pipelines.runner import Context, Outcome
-from pipelines.stores import open_ledger
+from pipelines.stores import open_inbox, open_ledger
 from pipelines.stores.ledger import Decision, Ledger
 
 SETTINGS = ("decide",)
@@ -111,7 +111,9 @@ def _cpu_hours(ctx: Context) -> float:
 
 def _faults(ctx: Context) -> list[str]:
     """Data faults that fire now. What they spoil should not be learned, whichever night it is read for."""
-    return data_faults(ctx.config, _ledger(ctx))
+    now, expires_s = datetime.now(UTC), ctx.config.alerts.expires_s
+    deliveries = open_inbox(ctx.config).deliveries(now - timedelta(seconds=expires_s))
+    return firing_data_faults(deliveries, now, expires_s)
 
 
 def _ledger(ctx: Context) -> Ledger:

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from nightshift.operators.alerts import InboxTrigger, RouteOperator, inbox_asset
 from nightshift.params import params, plan
 
-from pipelines.operations.route_alerts import route_now
+from pipelines.operations.dispatch_alerts import dispatch
 from pipelines.stores import open_inbox
 from pipelines.stores.inbox import delivery_row
 
@@ -69,14 +69,14 @@ def test_what_waits_fires_once_and_more_fires_again(trigger, settings):
 def test_after_a_restart_what_was_ruled_does_not_wait_any_more(trigger, settings):
     """The first look after a start still wakes the router: a run may have been ruled and not started."""
     deliver(settings)
-    assert events(trigger, meanwhile=lambda: route_now(settings.config)) == [{"waiting": 1}]
+    assert events(trigger, meanwhile=lambda: dispatch(settings.config)) == [{"waiting": 1}]
     again = InboxTrigger(**trigger.serialize()[1])
     assert events(again) == [{"waiting": 0}]
 
 
 def test_what_may_still_fire_is_looked_at_again(settings):
     deliver(settings)
-    route_now(settings.config)
+    dispatch(settings.config)
     url = settings.config.path(settings.config.ledger_url)
     found = events(InboxTrigger(ledger_url=url, **{**EVERY, "recheck_s": 0.2}))
     assert found[:2] == [{"waiting": 0}, {"waiting": 0}]

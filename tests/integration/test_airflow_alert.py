@@ -24,7 +24,7 @@ from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
-from pipelines.operations.route_alerts import route_now  # noqa: E402
+from pipelines.operations.dispatch_alerts import dispatch  # noqa: E402
 from pipelines.stores import open_inbox, open_ledger  # noqa: E402
 from tests.support import standin  # noqa: E402
 
@@ -71,7 +71,7 @@ def posted_while_down(settings):
         time.sleep(0.01)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/json"
     assert post(settings, url, "InputDrift", "drift") == 200
-    (ruling,), _ = route_now(settings.config)
+    (ruling,), _ = dispatch(settings.config)
     assert post(settings, url, "Disliked", "quality") == 200
     server.should_exit = True
     thread.join()
@@ -132,7 +132,7 @@ def test_an_alert_starts_its_dag_in_seconds_and_people_hear_of_it(api, settings)
     wait(lambda: runs(api, "rollback")[run["dag_run_id"]]["state"] == "success")
     (call,) = [json.loads(line) for line in (settings.home / "rollouts.txt").read_text().splitlines()]
     assert (call["key"], call["actor"]) == ("rollback", "alert:Errors")
-    assert "Errors fires since" in call["reason"]
+    assert "Errors has fired since" in call["reason"]
     notices = [json.loads(line) for line in (settings.home / "notices.jsonl").read_text().splitlines()]
     assert [notice["subject"] for notice in notices] == ["Rollback (serving): Errors"]
     assert len(runs(api, "nightly_retrain")) == before

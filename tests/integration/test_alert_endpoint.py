@@ -27,8 +27,9 @@ from pipelines.cli.main import main  # noqa: E402
 from pipelines.core.alerts import Action, Cause, Silence  # noqa: E402
 from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
-from pipelines.operations.route_alerts import data_faults, route_now  # noqa: E402
-from pipelines.stores import open_ledger  # noqa: E402
+from pipelines.operations.dispatch_alerts import dispatch  # noqa: E402
+from pipelines.policy.alerts.firing import firing_data_faults  # noqa: E402
+from pipelines.stores import open_inbox, open_ledger  # noqa: E402
 from pipelines.stores.inbox import Inbox  # noqa: E402
 from pipelines.stores.ledger import Ledger  # noqa: E402
 from pipelines.stores.ledger.tables import TRIGGERS  # noqa: E402
@@ -178,7 +179,7 @@ def test_an_unknown_cause_or_severity_is_taken_with_a_warning(settings, port, ho
     assert cause.startswith("unknown cause 'data-fault', taken as operations: known are data_fault, drift,")
     assert severity.startswith("unknown severity 'high', acted on like warning: known are critical,")
     assert "warnings" not in post(port, plain("Nulls", "data_fault", severity="critical"), bearer)[2]
-    reasons = {ruling.cause: ruling.reason for ruling in route_now(settings.config)[0]}
+    reasons = {ruling.cause: ruling.reason for ruling in dispatch(settings.config)[0]}
     assert "(unknown cause 'data-fault', taken as operations)" in reasons[Cause.OPERATIONS]
     assert "unknown" not in reasons[Cause.DATA_FAULT]
 
@@ -192,8 +193,8 @@ def test_a_notice_says_what_fires_where_and_what_to_read(settings, port, home, b
     ]  # fmt: skip
     quiet = {"name": "ANote", "cause": "data_fault", "severity": "info"}
     post(port, json.dumps({"alerts": [quiet, *alerts]}).encode(), bearer)
-    (first,) = route_now(settings.config)[1].tell
-    (again,) = route_now(settings.config)[1].tell
+    (first,) = dispatch(settings.config)[1].tell
+    (again,) = dispatch(settings.config)[1].tell
     assert again == first, "told anew from the ledger, it is the same"
     reason, *lines = first.text.splitlines()
     assert first.subject == "Alert (data_fault): Nulls"
@@ -341,19 +342,19 @@ def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, 
     config = settings.config
     for number in range(20):
         post(port, plain(labels={"tenant": str(number)}), {**bearer, "traceparent": TRACE})
-    rulings, result = route_now(config)
+    rulings, result = dispatch(config)
     assert [(r.cause, r.action, len(r.triggers)) for r in rulings] == [(Cause.DRIFT, Action.RETRAIN, 20)]
     (run,) = result.start
     assert (run.dag_id, run.dag_run_id) == ("nightly_retrain", f"alert__drift__{rulings[0].id}")
     asked = {"cause": "alert:InputDrift", "ruling": rulings[0].id, "traceparent": TRACE}
     assert run.conf == {**asked, "night": "2026-01-01"}, "the next of the sample, which this profile reads"
-    again, repeated = route_now(config)
+    again, repeated = dispatch(config)
     assert (again, repeated.start) == ([], result.start), "killed before the start, it is asked for again"
     ledger = open_ledger(config)
     ledger.add_task_event(run.dag_id, run.dag_run_id, "ingest", 1, "running")
-    assert route_now(config)[1].start == ()
+    assert dispatch(config)[1].start == ()
     post(port, plain(), bearer)
-    later, _ = route_now(config)
+    later, _ = dispatch(config)
     assert [r.action for r in later] == [Action.WAIT]
     assert ledger.verify() == len(stored(home)) + 1 + 2
 
@@ -369,37 +370,42 @@ def test_people_hear_of_what_was_resolved_info_or_silenced_beside_another_once_i
         {"name": "Full", "cause": "operations", "severity": "info"},
         {"name": "Muted", "cause": "operations"},
     ]}).encode(), bearer)  # fmt: skip
-    assert [r.names for r in route_now(settings.config)[0]] == [("Disk",)]
+    assert [r.names for r in dispatch(settings.config)[0]] == [("Disk",)]
     for name in ("Stuck", "Full"):
         post(port, plain(name, "operations"), bearer)
-        assert [r.action for r in route_now(settings.config)[0]] == [Action.PAGE]
+        assert [r.action for r in dispatch(settings.config)[0]] == [Action.PAGE]
     inbox.add_silence(Silence({"name": "Muted"}, datetime.now(UTC), "ann", "over"), datetime.now(UTC))
-    assert [(r.action, "Muted" in r.names) for r in route_now(settings.config)[0]] == [(Action.PAGE, True)]
+    assert [(r.action, "Muted" in r.names) for r in dispatch(settings.config)[0]] == [(Action.PAGE, True)]
 
 
 def test_people_are_told_until_a_routing_under_airflow_has_ended(settings, port, home, bearer):
     post(port, plain("Nulls", "data_fault"), bearer)
-    assert [n.subject for n in route_now(settings.config)[1].tell] == ["Alert (data_fault): Nulls"]
-    assert len(route_now(settings.config)[1].tell) == 1
+    assert [n.subject for n in dispatch(settings.config)[1].tell] == ["Alert (data_fault): Nulls"]
+    assert len(dispatch(settings.config)[1].tell) == 1
     now = datetime.now(UTC)
     ledger = Ledger(f"sqlite:///{home}/ledger.db")
     ledger.add_task_event("alert_router", "r", "route", 1, "success", now, now)
-    assert route_now(settings.config)[1].tell == ()
+    assert dispatch(settings.config)[1].tell == ()
+
+
+def data_faults(config):
+    now, expires_s = datetime.now(UTC), config.alerts.expires_s
+    deliveries = open_inbox(config).deliveries(now - timedelta(seconds=expires_s))
+    return firing_data_faults(deliveries, now, expires_s)
 
 
 def test_a_data_fault_holds_training_until_it_is_resolved(settings, port, home, bearer):
     config = settings.config
     post(port, plain("Nulls", "data_fault"), bearer)
     post(port, plain(), bearer)
-    ledger = open_ledger(config)
-    assert data_faults(config, ledger) == ["Nulls"], "what `decide` asks"
-    assert [(r.cause, r.action) for r in route_now(config)[0]] == [
+    assert data_faults(config) == ["Nulls"], "what `decide` asks"
+    assert [(r.cause, r.action) for r in dispatch(config)[0]] == [
         (Cause.DATA_FAULT, Action.PAGE),
         (Cause.DRIFT, Action.WAIT),
     ]
     post(port, plain("Nulls", "data_fault", status="resolved"), bearer)
-    assert data_faults(config, ledger) == []
-    assert [(r.cause, r.action) for r in route_now(config)[0]] == [
+    assert data_faults(config) == []
+    assert [(r.cause, r.action) for r in dispatch(config)[0]] == [
         (Cause.DATA_FAULT, Action.IGNORE),
         (Cause.DRIFT, Action.RETRAIN),
     ]
@@ -426,7 +432,7 @@ def test_a_regression_is_rolled_back_only_where_that_undoes_a_promotion(
     for move, route in moves:
         ledger.add_promotion(ledger.promotion(), move, route, "because", "ann", "r")
     post(port, plain("Errors", "serving"), bearer)
-    assert [ruling.action for ruling in route_now(settings.config)[0]] == [action]
+    assert [ruling.action for ruling in dispatch(settings.config)[0]] == [action]
 
 
 def test_silence_and_list_from_the_command_line(settings, port, home, bearer, capsys):
@@ -453,4 +459,4 @@ def test_a_clock_that_is_ahead_cannot_keep_an_alert_over(settings, port, bearer)
     ahead = (datetime.now(UTC) + timedelta(days=400)).isoformat()
     post(port, plain(status="resolved", ends_at=ahead), bearer)
     post(port, plain(), bearer)
-    assert [r.action for r in route_now(settings.config)[0]] == [Action.RETRAIN]
+    assert [r.action for r in dispatch(settings.config)[0]] == [Action.RETRAIN]

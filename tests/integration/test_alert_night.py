@@ -8,7 +8,7 @@ from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.data.journal_delivery import deliver as deliver_journal
 from pipelines.data.lake import Lake
-from pipelines.operations.route_alerts import route_now
+from pipelines.operations.dispatch_alerts import dispatch
 from pipelines.runner import run_step
 from pipelines.stores.inbox import Inbox, delivery_row
 from pipelines.stores.ledger import Ledger
@@ -49,7 +49,7 @@ def decide(config, home, run_id, **asked):
 def test_a_night_asked_for_by_an_alert_trains_unless_a_data_fault_fires(config, home):
     assert decide(config, home, "2026-01-01")[0] is Verdict.SKIP, "50 rows are too few without a cause"
     deliver(home, "InputDrift", "drift")
-    (start,) = route_now(config)[1].start
+    (start,) = dispatch(config)[1].start
     asked = {"cause": start.conf["cause"], "ruling": start.conf["ruling"]}
 
     deliver(home, "Nulls", "data_fault")
@@ -99,7 +99,7 @@ def test_an_alert_before_the_schedule_reads_the_night_that_is_due(config, home):
     deliver(home, "InputDrift", "drift")
 
     def asked(settings):
-        return {start.conf["night"] for start in route_now(settings)[1].start}
+        return {start.conf["night"] for start in dispatch(settings)[1].start}
 
     assert asked(no_schedule) == {str(today)}, "no night is due"
     assert asked(config) == {str(yesterday)}

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.core.alerts import DAGS, Action, Alert, Cause, Delivery, Silence
 from pipelines.core.config import AlertRule, Alerts
-from pipelines.policy.alerts.arbitration import Situation, route
-from pipelines.policy.alerts.firing import episodes, firing
+from pipelines.policy.alerts.arbitration import AlertState, rule_on
+from pipelines.policy.alerts.firing import episodes, firing, firing_data_faults
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 RULES = Alerts()
@@ -34,14 +34,14 @@ def delivery(number, *alerts, received=1):
     return Delivery(f"d{number}", ago(received), alerts, TRACE)
 
 
-def situation(*deliveries, rulings=(), silences=(), promoted=None, ruled=()):
+def state(*deliveries, rulings=(), silences=(), promoted=None, ruled=()):
     unruled = frozenset(d.id for d in deliveries) - set(ruled)
     promoted_at = None if promoted is None else ago(promoted)
-    return Situation(NOW, deliveries, unruled, tuple(rulings), tuple(silences), promoted_at)
+    return AlertState(NOW, deliveries, unruled, tuple(rulings), tuple(silences), promoted_at)
 
 
 def only(known, rules=RULES):
-    (ruling,) = route(known, rules)
+    (ruling,) = rule_on(known, rules)
     return ruling
 
 
@@ -59,20 +59,20 @@ def only(known, rules=RULES):
     ],
 )
 def test_what_each_cause_leads_to(cause, action):
-    ruling = only(situation(delivery(1, alert(cause))))
+    ruling = only(state(delivery(1, alert(cause))))
     assert (ruling.cause, ruling.action, ruling.triggers, ruling.names) == (
         cause,
         action,
         ("d1",),
         ("InputDrift",),
     )
-    assert "InputDrift fires since 2026-03-02 11:55:00 UTC" in ruling.reason
+    assert "InputDrift has fired since 2026-03-02 11:55:00 UTC" in ruling.reason
     assert bool(ruling.dag_run_id) == (action in DAGS)
     assert ruling.traceparent == TRACE
 
 
 def test_a_regression_shortly_after_a_promotion_is_rolled_back():
-    known = situation(delivery(1, alert(Cause.SERVING, "Errors", start=5)), promoted=20)
+    known = state(delivery(1, alert(Cause.SERVING, "Errors", start=5)), promoted=20)
     ruling = only(known)
     assert (ruling.action, ruling.dag_id) == (Action.ROLLBACK, "rollback")
     assert "after the promotion of 2026-03-02 11:40:00 UTC" in ruling.reason
@@ -80,13 +80,13 @@ def test_a_regression_shortly_after_a_promotion_is_rolled_back():
 
 @pytest.mark.parametrize(("start", "promoted"), [(5, None), (30, 20), (5, 90)])
 def test_one_that_is_older_or_much_later_calls_a_person(start, promoted):
-    known = situation(delivery(1, alert(Cause.SERVING, "Errors", start=start)), promoted=promoted)
+    known = state(delivery(1, alert(Cause.SERVING, "Errors", start=start)), promoted=promoted)
     assert only(known).action is Action.PAGE
 
 
 def test_a_data_fault_holds_training_and_calls_a_person():
-    known = situation(delivery(1, alert()), delivery(2, alert(Cause.DATA_FAULT, "Nulls")))
-    assert {r.cause: r.action for r in route(known, RULES)} == {
+    known = state(delivery(1, alert()), delivery(2, alert(Cause.DATA_FAULT, "Nulls")))
+    assert {r.cause: r.action for r in rule_on(known, RULES)} == {
         Cause.DATA_FAULT: Action.PAGE,
         Cause.DRIFT: Action.WAIT,
     }
@@ -94,64 +94,64 @@ def test_a_data_fault_holds_training_and_calls_a_person():
 
 def test_a_silenced_data_fault_still_holds_training():
     silence = Silence({"cause": "data_*"}, ago(-60), "ann", "known")
-    known = situation(delivery(1, alert()), delivery(2, alert(Cause.DATA_FAULT, "Nulls")), silences=[silence])
-    assert [r.action for r in route(known, RULES)] == [Action.IGNORE, Action.WAIT]
+    known = state(delivery(1, alert()), delivery(2, alert(Cause.DATA_FAULT, "Nulls")), silences=[silence])
+    assert [r.action for r in rule_on(known, RULES)] == [Action.IGNORE, Action.WAIT]
 
 
 def test_training_goes_on_once_the_fault_is_over_without_a_new_alert_of_its_own():
     fault, over = alert(Cause.DATA_FAULT, "Nulls"), alert(Cause.DATA_FAULT, "Nulls", end=1)
-    known = situation(delivery(1, alert()), delivery(2, fault), delivery(3, over), ruled=("d1", "d2"))
-    assert [(r.cause, r.action, r.triggers) for r in route(known, RULES)] == [
+    known = state(delivery(1, alert()), delivery(2, fault), delivery(3, over), ruled=("d1", "d2"))
+    assert [(r.cause, r.action, r.triggers) for r in rule_on(known, RULES)] == [
         (Cause.DATA_FAULT, Action.IGNORE, ("d3",)),
         (Cause.DRIFT, Action.RETRAIN, ("d1",)),
     ]
 
 
 def test_what_is_over_is_accounted_for_and_leads_to_nothing():
-    known = situation(delivery(1, alert()), delivery(2, alert(end=2)))
+    known = state(delivery(1, alert()), delivery(2, alert(end=2)))
     assert (only(known).action, only(known).triggers) == (Action.IGNORE, ("d1", "d2"))
 
 
 def test_a_silence_covers_what_fits_and_says_who():
     silence = Silence({"name": "Input*", "tenant": "north-?"}, ago(-60), "ann", "a known batch")
-    muted = only(situation(delivery(1, alert(tenant="north-1")), silences=[silence]))
+    muted = only(state(delivery(1, alert(tenant="north-1")), silences=[silence]))
     assert muted.action is Action.IGNORE
     assert "by ann until 2026-03-02 13:00:00 UTC (a known batch)" in muted.reason
-    assert only(situation(delivery(1, alert(tenant="south-1")), silences=[silence])).action is Action.RETRAIN
+    assert only(state(delivery(1, alert(tenant="south-1")), silences=[silence])).action is Action.RETRAIN
 
 
 def test_info_is_only_worth_knowing():
-    assert only(situation(delivery(1, alert(severity="info")))).action is Action.IGNORE
-    known = situation(delivery(1, alert(severity="info"), alert(name="Other")))
+    assert only(state(delivery(1, alert(severity="info")))).action is Action.IGNORE
+    known = state(delivery(1, alert(severity="info"), alert(name="Other")))
     assert only(known).action is Action.RETRAIN
 
 
 def test_info_beside_another_is_left_out_of_the_ruling():
     quiet = alert(Cause.SERVING, "AInfo", start=5, severity="info")
-    ruling = only(situation(delivery(1, quiet), delivery(2, alert(Cause.SERVING, "Slow", 45)), promoted=10))
+    ruling = only(state(delivery(1, quiet), delivery(2, alert(Cause.SERVING, "Slow", 45)), promoted=10))
     assert (ruling.action, ruling.names, ruling.triggers) == (Action.PAGE, ("Slow",), ("d1", "d2"))
-    assert ruling.reason == "Slow fires since 2026-03-02 11:15:00 UTC: a person should look."
+    assert ruling.reason == "Slow has fired since 2026-03-02 11:15:00 UTC: a person should look."
 
 
 def test_info_fills_no_windows():
     rules = RULES.model_copy(update={"drift": AlertRule(k=2, n=3, window_s=600)})
-    known = situation(delivery(1, alert(name="AInfo", start=25, severity="info"), alert()))
+    known = state(delivery(1, alert(name="AInfo", start=25, severity="info"), alert()))
     assert only(known, rules).action is Action.WAIT
 
 
 @pytest.mark.parametrize("severity", ["warning", "info"])
 def test_a_data_fault_says_that_training_is_held(severity):
     fault = delivery(1, alert(Cause.DATA_FAULT, "Nulls", severity=severity))
-    assert only(situation(fault)).reason.endswith(" Training is held until this is resolved.")
-    over = situation(fault, delivery(2, alert(Cause.DATA_FAULT, "Nulls", end=1, severity=severity)))
+    assert only(state(fault)).reason.endswith(" Training is held until this is resolved.")
+    over = state(fault, delivery(2, alert(Cause.DATA_FAULT, "Nulls", end=1, severity=severity)))
     assert "held" not in only(over).reason
-    assert "held" not in only(situation(delivery(1, alert()))).reason
+    assert "held" not in only(state(delivery(1, alert()))).reason
 
 
 def test_an_unknown_cause_is_named():
     odd = dataclasses.replace(alert(Cause.OPERATIONS, "Late"), unknown_cause="data-fault")
-    assert only(situation(delivery(1, odd))).reason == (
-        "Late fires since 2026-03-02 11:55:00 UTC (unknown cause 'data-fault', taken as operations): "
+    assert only(state(delivery(1, odd))).reason == (
+        "Late has fired since 2026-03-02 11:55:00 UTC (unknown cause 'data-fault', taken as operations): "
         "a person should look."
     )
 
@@ -176,7 +176,7 @@ def test_an_alert_is_described_on_one_line():
 
 def test_a_series_is_told_once():
     told = [delivery(n, alert(Cause.COST, "Budget", start=9 - n, tenant="a")) for n in range(3)]
-    ruling = only(situation(*told, delivery(9, alert(Cause.COST, "Budget", tenant="b"))))
+    ruling = only(state(*told, delivery(9, alert(Cause.COST, "Budget", tenant="b"))))
     assert [(a.details, a.starts_at) for a in ruling.alerts] == [
         ({"tenant": "a"}, ago(7)),
         ({"tenant": "b"}, ago(5)),
@@ -184,29 +184,29 @@ def test_a_series_is_told_once():
 
 
 def test_the_same_again_waits_for_the_cool_down():
-    known = situation(delivery(1, alert()))
+    known = state(delivery(1, alert()))
     first = dataclasses.replace(only(known), at=ago(60))
-    again = situation(delivery(1, alert()), delivery(2, alert()), rulings=[first], ruled=["d1"])
+    again = state(delivery(1, alert()), delivery(2, alert()), rulings=[first], ruled=["d1"])
     assert only(again).action is Action.WAIT
-    assert "not again before 2026-03-03 11:00:00 UTC" in only(again).reason
+    assert "not repeated before 2026-03-03 11:00:00 UTC" in only(again).reason
     short = RULES.model_copy(update={"drift": AlertRule(cool_down_s=1800)})
     assert only(again, short).action is Action.RETRAIN
 
 
 def test_what_still_fires_after_the_cool_down_is_due_without_a_new_delivery():
-    first = dataclasses.replace(only(situation(delivery(1, alert()))), at=ago(60))
-    known = situation(delivery(1, alert()), rulings=[first], ruled=["d1"])
-    assert route(known, RULES) == []
+    first = dataclasses.replace(only(state(delivery(1, alert()))), at=ago(60))
+    known = state(delivery(1, alert()), rulings=[first], ruled=["d1"])
+    assert rule_on(known, RULES) == []
     assert only(known, RULES.model_copy(update={"drift": AlertRule(cool_down_s=60)})).action is Action.RETRAIN
 
 
 def test_people_are_told_of_each_name_once():
-    first = only(situation(delivery(1, alert(Cause.OPERATIONS, "Disk"))))
-    same = situation(
+    first = only(state(delivery(1, alert(Cause.OPERATIONS, "Disk"))))
+    same = state(
         delivery(2, alert(Cause.OPERATIONS, "Disk")), rulings=[dataclasses.replace(first, at=ago(5))]
     )
     assert only(same).action is Action.WAIT
-    other = situation(delivery(2, alert(Cause.OPERATIONS, "Stuck")), rulings=same.rulings)
+    other = state(delivery(2, alert(Cause.OPERATIONS, "Stuck")), rulings=same.rulings)
     assert only(other).action is Action.PAGE
 
 
@@ -223,20 +223,18 @@ def test_k_of_n_windows(times, action):
     rules = RULES.model_copy(update={"drift": AlertRule(k=2, n=3, window_s=600)})
     told = [alert(start=start) for start, _ in times]
     told += [alert(start=start, end=end) for start, end in times if end is not None]
-    assert only(situation(*(delivery(n, a) for n, a in enumerate(told))), rules).action is action
+    assert only(state(*(delivery(n, a) for n, a in enumerate(told))), rules).action is action
 
 
 def test_an_alert_that_nobody_repeats_is_over_one_day():
-    known = situation(delivery(1, alert(start=60 * 26), received=60 * 25))
+    known = state(delivery(1, alert(start=60 * 26), received=60 * 25))
     assert only(known).action is Action.IGNORE
-    repeated = situation(
-        delivery(1, alert(start=60 * 26), received=60 * 25), delivery(2, alert(start=60 * 26))
-    )
+    repeated = state(delivery(1, alert(start=60 * 26), received=60 * 25), delivery(2, alert(start=60 * 26)))
     assert only(repeated).action is Action.RETRAIN
 
 
 def test_a_delivery_with_several_causes_is_ruled_on_for_each():
-    rulings = route(situation(delivery(1, alert(), alert(Cause.COST, "Budget"))), RULES)
+    rulings = rule_on(state(delivery(1, alert(), alert(Cause.COST, "Budget"))), RULES)
     assert [(r.cause, r.triggers) for r in rulings] == [(Cause.DRIFT, ("d1",)), (Cause.COST, ("d1",))]
 
 
@@ -255,14 +253,14 @@ DELIVERIES = st.lists(st.lists(ALERTS, min_size=1, max_size=3), max_size=12)
 def test_the_order_of_deliveries_changes_nothing(many, shuffler):
     told = [delivery(number, *alerts) for number, alerts in enumerate(many)]
     mixed = shuffler.sample(told, len(told))
-    assert route(situation(*told), RULES) == route(situation(*mixed), RULES)
+    assert rule_on(state(*told), RULES) == rule_on(state(*mixed), RULES)
 
 
 @given(DELIVERIES, st.integers(0, 12))
 def test_every_delivery_is_accounted_for_and_a_cause_runs_once(many, first):
     told = [delivery(number, *alerts) for number, alerts in enumerate(many)]
-    earlier = route(situation(*told[:first]), RULES)
-    later = route(situation(*told, rulings=earlier, ruled=[d.id for d in told[:first]]), RULES)
+    earlier = rule_on(state(*told[:first]), RULES)
+    later = rule_on(state(*told, rulings=earlier, ruled=[d.id for d in told[:first]]), RULES)
     rulings = [*earlier, *later]
     for one in told:
         ruled = {r.cause for r in rulings if one.id in r.triggers}
@@ -294,13 +292,23 @@ def test_ten_thousand_alerts_in_a_minute_start_one_run_a_cause_at_most(seed):
     rulings, ruled, reached = [], set(), 0
     while reached < len(many):
         reached += rng.randrange(1, 4000)
-        for ruling in route(situation(*many[:reached], rulings=rulings, ruled=ruled, promoted=30), RULES):
+        for ruling in rule_on(state(*many[:reached], rulings=rulings, ruled=ruled, promoted=30), RULES):
             rulings.append(ruling)
             ruled |= set(ruling.triggers)
     assert ruled == {one.id for one in many}
     runs = [ruling.cause for ruling in rulings if ruling.dag_id]
     assert sorted(runs) == sorted(set(runs))
     assert set(runs) <= {Cause.DRIFT, Cause.QUALITY, Cause.SERVING}
+
+
+def test_only_data_faults_that_still_fire_hold_training():
+    told = [
+        delivery(1, alert(Cause.DATA_FAULT, "Nulls"), alert(Cause.DRIFT)),
+        delivery(2, alert(Cause.DATA_FAULT, "Late")),
+        delivery(3, alert(Cause.DATA_FAULT, "Late", end=1)),
+    ]
+    assert firing_data_faults(told, NOW, RULES.expires_s) == ["Nulls"]
+    assert firing_data_faults(told, NOW + timedelta(days=2), RULES.expires_s) == []
 
 
 def test_a_resolution_ends_what_began_before_it_and_nothing_after():

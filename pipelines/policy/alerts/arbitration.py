@@ -1,21 +1,22 @@
-"""What an alert leads to. Pure.
+"""What is done about the alerts that were delivered. Pure.
 
 All alerts of a cause are ruled on together, so a cause starts at most one run at a time, however many alerts
-come and in whatever order. The rules are asked in this order; the first that applies answers.
+come and in whatever order. The rules are tried in this order, and the first that applies decides:
 
 | rule      | applies when                                                          | action    |
 |-----------|-----------------------------------------------------------------------|-----------|
-| over      | nothing of the cause fires any more                                   | ignore    |
-| silenced  | all of it that fires is silenced                                      | ignore    |
-| minor     | all of it that fires is of severity `info`; beside others such an     | ignore    |
-|           | alert counts for nothing                                              |           |
+| over      | no alert of the cause fires any more                                  | ignore    |
+| silenced  | all of those that fire are silenced                                   | ignore    |
+| minor     | the others have severity `info`; beside alerts of another severity    | ignore    |
+|           | those of severity `info` do not count                                 |           |
 | held      | the cause leads to training, and a data fault fires (silenced or not) | wait      |
-| rare      | it fired in fewer than `k` of the last `n` windows of `window_s`      | wait      |
-| cooling   | the same was done less than `cool_down_s` ago (a page: of that name)  | wait      |
-| otherwise | what `Cause` says; for a serving regression that began within         | retrain,  |
-|           | `after_promotion_s` of a promotion a rollback, else a page            | page, ... |
+| rare      | they fired in fewer than `k` of the last `n` windows of `window_s`    | wait      |
+| cooling   | the same was done less than `cool_down_s` ago (a page: for that name) | wait      |
+| otherwise | what `Cause` says. A serving regression that began within             | retrain,  |
+|           | `after_promotion_s` of a promotion is a rollback, any other is a page | page, ... |
 
-Whatever waits is looked at again while it fires. An alert that nobody repeats for `expires_s` counts as over.
+A cause that waits is ruled on again while its alerts fire. An alert that nobody repeats for `expires_s`
+seconds is over.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from pipelines.core.alerts import (
     Silence,
     each_once,
     silenced,
-    unknown_cause,
 )
 from pipelines.core.config import AlertRule, Alerts
+from pipelines.policy.alerts import reasons
 from pipelines.policy.alerts.firing import Episode, episodes, firing
 
 LEADS_TO = dict.fromkeys(Cause, Action.PAGE) | {
@@ -44,19 +45,11 @@ LEADS_TO = dict.fromkeys(Cause, Action.PAGE) | {
     Cause.QUALITY: Action.RETRAIN,
     Cause.OVERLOAD: Action.SCALE,
 }
-ADVICE = {
-    Action.RETRAIN: "train on what users did since",
-    Action.ROLLBACK: "put back what answered before",
-    Action.PAGE: "a person should look",
-    Action.SCALE: "add a replica, or shed load by lower limits; training would not help",
-}
-HELD = " Training is held until this is resolved."
-SHOWN_CAUSES = 3
 
 
 @dataclass(frozen=True)
-class Situation:
-    """What is known. `deliveries` reach back to `horizon`, and hold every unruled one."""
+class AlertState:
+    """All that the rules look at. `deliveries` reach back to `horizon`, and hold every unruled one."""
 
     now: datetime
     deliveries: Sequence[Delivery]
@@ -66,110 +59,113 @@ class Situation:
     promoted_at: datetime | None  # when production changed, if a rollback would undo just that
 
 
+@dataclass(frozen=True)
+class _Finding:
+    """What the rules say of one cause, and the episodes that the action is about."""
+
+    action: Action
+    reason: str
+    acted_on: Sequence[Episode] = ()
+
+
 def horizon(now: datetime, settings: Alerts) -> datetime:
-    """The oldest time that a decision looks back to."""
+    """The oldest time that a ruling depends on."""
     rules = [_limits(settings, cause) for cause in Cause]
     spans = [max(rule.cool_down_s, rule.n * rule.window_s) for rule in rules]
     return now - timedelta(seconds=max(settings.expires_s, settings.start_within_s, *spans))
 
 
-def route(known: Situation, settings: Alerts) -> list[Ruling]:
-    """One ruling for each cause with unruled deliveries, and one where something that waited is due."""
+def rule_on(state: AlertState, settings: Alerts) -> list[Ruling]:
+    """One ruling for each cause with unruled deliveries, and one for each that has waited and is due."""
     found: dict[Cause, list[Episode]] = {cause: [] for cause in Cause}
-    for episode in episodes(known.deliveries, known.now, settings.expires_s):
+    for episode in episodes(state.deliveries, state.now, settings.expires_s):
         found[episode.alert.cause].append(episode)
     faults = firing(found[Cause.DATA_FAULT])
     rulings = []
     for cause in Cause:
-        action, reason, acted_on = _rule(cause, found[cause], faults, known, settings)
-        due = {trigger for episode in acted_on for trigger in episode.triggers}
-        new = {
-            delivery.id
-            for delivery in known.deliveries
-            if delivery.id in known.unruled and any(alert.cause is cause for alert in delivery.alerts)
-        }
-        if new or action not in (Action.WAIT, Action.IGNORE):
-            triggers = new or due
-            first = min(
-                (d for d in known.deliveries if d.id in triggers), key=lambda d: (d.received_at, d.id)
-            )
-            rulings.append(
-                Ruling(
-                    at=known.now,
-                    cause=cause,
-                    action=action,
-                    reason=reason + HELD * (cause is Cause.DATA_FAULT and bool(faults)),
-                    triggers=tuple(sorted(triggers)),
-                    alerts=each_once(episode.alert for episode in acted_on),
-                    traceparent=first.traceparent,
-                )
-            )
+        finding = _find(cause, found[cause], faults, state, settings)
+        unruled = _unruled(state, cause)
+        if unruled or finding.action not in (Action.WAIT, Action.IGNORE):
+            waited = {trigger for episode in finding.acted_on for trigger in episode.triggers}
+            rulings.append(_ruling(cause, finding, unruled or waited, bool(faults), state))
     return rulings
 
 
-def _rule(
-    cause: Cause, found: Sequence[Episode], faults: Sequence[Episode], known: Situation, settings: Alerts
-) -> tuple[Action, str, list[Episode]]:
-    """The action, why, and the episodes that it acts on."""
+def _unruled(state: AlertState, cause: Cause) -> set[str]:
+    return {
+        delivery.id
+        for delivery in state.deliveries
+        if delivery.id in state.unruled and any(alert.cause is cause for alert in delivery.alerts)
+    }
+
+
+def _ruling(
+    cause: Cause, finding: _Finding, triggers: set[str], fault_fires: bool, state: AlertState
+) -> Ruling:
+    of_ruling = (delivery for delivery in state.deliveries if delivery.id in triggers)
+    first = min(of_ruling, key=lambda delivery: (delivery.received_at, delivery.id))
+    return Ruling(
+        at=state.now,
+        cause=cause,
+        action=finding.action,
+        reason=finding.reason + reasons.HELD * (cause is Cause.DATA_FAULT and fault_fires),
+        triggers=tuple(sorted(triggers)),
+        alerts=each_once(episode.alert for episode in finding.acted_on),
+        traceparent=first.traceparent,
+    )
+
+
+def _find(
+    cause: Cause, found: Sequence[Episode], faults: Sequence[Episode], state: AlertState, settings: Alerts
+) -> _Finding:
+    """The first rule that applies to a cause."""
     fires, limits = firing(found), _limits(settings, cause)
     if not fires:
-        return Action.IGNORE, "Nothing of this cause fires any more.", []
-    heard = [e for e in fires if not silenced(e.alert, known.silences)]
+        return _Finding(Action.IGNORE, reasons.OVER)
+    heard = [episode for episode in fires if not silenced(episode.alert, state.silences)]
     if not heard:
-        return Action.IGNORE, f"{_said(fires)}; silenced {_silenced(fires[0], known.silences)}.", []
-    loud = _loud(heard)
-    if not loud:
-        return Action.IGNORE, f"{_said(heard)}: only worth knowing.", []
-    said = _said(loud)
-    action = _leads_to(cause, loud, known, settings)
+        return _Finding(Action.IGNORE, reasons.only_silenced(fires, state.silences))
+    acted_on = _without_info(heard)
+    if not acted_on:
+        return _Finding(Action.IGNORE, reasons.only_info(heard))
+    action = _leads_to(cause, acted_on, state, settings)
     if action is Action.RETRAIN and faults:
-        return (
-            Action.WAIT,
-            f"{said}; training is held while a data fault fires: {_said(_loud(faults) or faults)}.",
-            loud,
-        )
-    windows = _windows(found, known, limits)
+        return _Finding(Action.WAIT, reasons.held_by(acted_on, _without_info(faults) or faults), acted_on)
+    windows = _windows(found, state, limits)
     if windows < limits.k:
-        seen = f"it fired in {windows} of the last {limits.n} windows of {limits.window_s} s"
-        return Action.WAIT, f"{said}; {seen}, {limits.k} are needed.", loud
-    done = _done(cause, action, loud, known, limits)
-    if done:
-        until = _clock(done.at + timedelta(seconds=limits.cool_down_s))
-        return (
-            Action.WAIT,
-            f"{said}; {action} was ruled at {_clock(done.at)}, not again before {until}.",
-            loud,
-        )
-    return action, f"{said}: {_why(action, known)}{ADVICE[action]}.", loud
+        return _Finding(Action.WAIT, reasons.too_rare(acted_on, windows, limits), acted_on)
+    if earlier := _done_lately(cause, action, acted_on, state, limits):
+        return _Finding(Action.WAIT, reasons.cooling_down(acted_on, earlier, limits), acted_on)
+    return _Finding(action, reasons.acts(acted_on, action, state.promoted_at), acted_on)
 
 
-def _leads_to(cause: Cause, loud: Sequence[Episode], known: Situation, settings: Alerts) -> Action:
-    if cause is Cause.SERVING and known.promoted_at:
-        until = known.promoted_at + timedelta(seconds=settings.after_promotion_s)
-        if any(known.promoted_at <= episode.start <= until for episode in loud):
+def _leads_to(cause: Cause, acted_on: Sequence[Episode], state: AlertState, settings: Alerts) -> Action:
+    if cause is Cause.SERVING and state.promoted_at:
+        until = state.promoted_at + timedelta(seconds=settings.after_promotion_s)
+        if any(state.promoted_at <= episode.start <= until for episode in acted_on):
             return Action.ROLLBACK
     return LEADS_TO[cause]
 
 
-def _windows(found: Sequence[Episode], known: Situation, limits: AlertRule) -> int:
-    """In how many of the last n windows something of the cause fired, silenced and `info` alerts aside."""
-    counted = [e for e in _loud(found) if not silenced(e.alert, known.silences)]
+def _windows(found: Sequence[Episode], state: AlertState, limits: AlertRule) -> int:
+    """In how many of the last n windows an alert fired that is neither silenced nor of severity `info`."""
+    counted = [e for e in _without_info(found) if not silenced(e.alert, state.silences)]
     fired = 0
     for number in range(limits.n):
-        last = known.now - timedelta(seconds=number * limits.window_s)
+        last = state.now - timedelta(seconds=number * limits.window_s)
         first = last - timedelta(seconds=limits.window_s)
         fired += any(e.start <= last and (e.end is None or e.end > first) for e in counted)
     return fired
 
 
-def _done(
-    cause: Cause, action: Action, loud: Sequence[Episode], known: Situation, limits: AlertRule
+def _done_lately(
+    cause: Cause, action: Action, acted_on: Sequence[Episode], state: AlertState, limits: AlertRule
 ) -> Ruling | None:
-    """The newest ruling that did the same within the cool-down. People are told of each name."""
-    since = known.now - timedelta(seconds=limits.cool_down_s)
-    same = [r for r in known.rulings if (r.cause, r.action) == (cause, action) and r.at > since]
+    """The newest ruling that did the same within the cool-down. A person hears of each alert's name."""
+    since = state.now - timedelta(seconds=limits.cool_down_s)
+    same = [r for r in state.rulings if (r.cause, r.action) == (cause, action) and r.at > since]
     told = {name for ruling in same for name in ruling.names}
-    if action not in DAGS and not told.issuperset(_names(loud)):
+    if action not in DAGS and not told.issuperset(reasons.names_of(acted_on)):
         return None
     return max(same, key=lambda ruling: ruling.at, default=None)
 
@@ -179,34 +175,5 @@ def _limits(settings: Alerts, cause: Cause) -> AlertRule:
     return limits
 
 
-def _loud(found: Iterable[Episode]) -> list[Episode]:
+def _without_info(found: Iterable[Episode]) -> list[Episode]:
     return [episode for episode in found if episode.alert.severity != INFO]
-
-
-def _names(found: Iterable[Episode]) -> tuple[str, ...]:
-    return tuple(sorted({episode.alert.name for episode in found}))
-
-
-def _said(found: Sequence[Episode]) -> str:
-    """ "InputDrift and 2 others fire since 10:02 UTC"."""
-    names = _names(found)
-    others = len(names) - 1
-    more = f" and {others} other{'s' * (others > 1)}" if others else ""
-    since = f"{names[0]}{more} fire{'s' * (not others)} since {_clock(min(e.start for e in found))}"
-    unknown = sorted({e.alert.unknown_cause for e in found if e.alert.unknown_cause is not None})
-    return since + "".join(f" ({unknown_cause(given)})" for given in unknown[:SHOWN_CAUSES])
-
-
-def _silenced(episode: Episode, silences: Sequence[Silence]) -> str:
-    by = max((s for s in silences if s.covers(episode.alert)), key=lambda silence: silence.until)
-    return f"by {by.actor} until {_clock(by.until)} ({by.reason})"
-
-
-def _why(action: Action, known: Situation) -> str:
-    if action is Action.ROLLBACK and known.promoted_at:
-        return f"it began after the promotion of {_clock(known.promoted_at)}, so "
-    return ""
-
-
-def _clock(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

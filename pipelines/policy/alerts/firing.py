@@ -1,4 +1,4 @@
-"""When alerts fire, from what was delivered. Pure."""
+"""When alerts fired, from what was delivered. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipelines.core.alerts import Alert, Cause, Delivery
 
 @dataclass(frozen=True)
 class Episode:
-    """One time that an alert fired. `end` None: it still does."""
+    """One time that an alert fired. `end` None: it still fires."""
 
     alert: Alert
     start: datetime
@@ -48,4 +48,11 @@ def episodes(deliveries: Iterable[Delivery], now: datetime, expires_s: float) ->
 
 
 def firing(found: Iterable[Episode]) -> list[Episode]:
+    """The episodes that have not ended."""
     return [episode for episode in found if episode.end is None]
+
+
+def firing_data_faults(deliveries: Iterable[Delivery], now: datetime, expires_s: float) -> list[str]:
+    """Names of the data faults that fire: while one does, nothing is trained."""
+    fires = firing(episodes(deliveries, now, expires_s))
+    return sorted({e.alert.name for e in fires if e.alert.cause is Cause.DATA_FAULT})
