@@ -12,11 +12,11 @@ import pytest
 from gateway.metrics import Metrics
 from pipelines.core.alerts import Cause
 from pipelines.observability import step_metrics
-from pipelines.operations.watch import look as watch
+from pipelines.operations.watch import loop_metrics, measures
 from tests.support.gateways import until
 from tests.support.servers import DEPLOY, PROJECT, prometheus, query, read_yaml, tool
 
-HELP = watch.HELP | step_metrics.HELP
+HELP = measures.HELP | loop_metrics.HELP | step_metrics.HELP
 RULES = DEPLOY / "prometheus"
 TESTS = ("alerts_test.yml", "alerts_slow_test.yml")
 PANELS = [

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.core.config import Config
-from pipelines.operations.watch.loop_metrics import HELP, operations
+from pipelines.operations.watch.loop_metrics import HELP, loop_samples
 from pipelines.stores import open_ledger
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -24,7 +24,7 @@ def ledger(config):
 
 
 def gauges(ledger, config):
-    samples = operations(ledger, config, NOW)
+    samples = loop_samples(ledger, config, NOW)
     assert {sample.name for sample in samples} <= HELP.keys()
     return {(sample.name, *sorted(sample.labels.values())): sample.value for sample in samples}
 

@@ -9,8 +9,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from pipelines.core.config import Watch
-from pipelines.operations.watch.look import MOST_COLUMNS
-from pipelines.policy.alerts.watch import Side, Tests, Verdict, binomial_test, conclude, feedback, rated
+from pipelines.operations.watch.compare import MOST_TESTS
+from pipelines.policy.alerts.watch import WatchVerdict, conclude
+from pipelines.policy.alerts.watch_tests import WatchSide, WatchTests, binomial_test, feedback, rated
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.stats.permutation import ks_test, permutations_needed
 
@@ -39,7 +40,7 @@ def traffic(rng, n, shares=(0.5, 0.3, 0.2), right=0.6, refuses=0.1, disliked=0.3
         )
         vectors.append(CENTRES[wanted] + rng.normal(size=8))
     unit = np.array(vectors) / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Side(rows, unit, rng.beta(2, 8, n))
+    return WatchSide(rows, unit, rng.beta(2, 8, n))
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ def _one_thread():
 
 
 def look(before, now, errors, alpha, seed):
-    asking = Tests(permutations_needed(0, MOST_COLUMNS, alpha), seed)
+    asking = WatchTests(permutations_needed(0, MOST_TESTS, alpha), seed)
     tests = asking.input(before, now, LABELS, 20) + asking.answer(before, now, LABELS)
     tests += [feedback(rated(before.rows, 1), rated(now.rows, 1)), binomial_test("errors", errors, 500, 0.01)]
     return conclude(tests, alpha, {})
@@ -65,11 +66,15 @@ def test_a_day_of_looks_alarms_at_most_at_the_nominal_rate():
         windows = (slice(10 * k, 10 * k + 40) for k in range(looks))
         found = [
             look(
-                before, Side(stream.rows[w], stream.vectors[w], stream.toxicity[w]), e, alpha_day / looks, day
+                before,
+                WatchSide(stream.rows[w], stream.vectors[w], stream.toxicity[w]),
+                e,
+                alpha_day / looks,
+                day,
             )
             for w, e in zip(windows, errors, strict=True)
         ]
-        false += any(one["verdict"] is Verdict.ALARM for one in found)
+        false += any(one.verdict is WatchVerdict.ALARM for one in found)
     # A true rate of 20% gives more than this once in 1,000 runs of 100 days.
     assert false / days <= alpha_day + 3.1 * np.sqrt(alpha_day * (1 - alpha_day) / days)
 
@@ -88,14 +93,14 @@ def test_a_change_is_found_at_the_default_rate_of_false_alarms(change, about):
     alpha = settings.alpha_day / settings.looks_per_day
     errors = 30 if about == "serving" else 5
     found = look(traffic(rng, 200), traffic(rng, 200, **change), errors, alpha, seed=1)
-    assert found["verdict"] is Verdict.ALARM
-    assert found["alarms"][about]
-    assert any(reason.startswith(f"{about}: ") for reason in found["reasons"])
+    assert found.verdict is WatchVerdict.ALARM
+    assert found.alarms[about]
+    assert any(reason.startswith(f"{about}: ") for reason in found.reasons)
 
 
 def test_the_default_relabellings_can_reach_the_first_step_of_holm():
     alpha = Watch().alpha_day / Watch().looks_per_day
-    assert 1 / (permutations_needed(0, MOST_COLUMNS, alpha) + 1) < alpha / MOST_COLUMNS
+    assert 1 / (permutations_needed(0, MOST_TESTS, alpha) + 1) < alpha / MOST_TESTS
 
 
 def test_numbers_alarm_at_most_at_the_nominal_rate_with_many_ties_too():
@@ -132,15 +137,15 @@ def test_a_share_beyond_its_limit_by_hand():
 
 def test_nothing_to_test_is_no_alarm_and_says_why():
     found = conclude([], 0.05, {INPUT: "3 rows"})
-    assert found["verdict"] is Verdict.UNCLEAR
-    assert found["reasons"] == ["input: cannot conclude, 3 rows."]
-    assert found["alarms"] == {}
+    assert found.verdict is WatchVerdict.UNCLEAR
+    assert found.reasons == ("input: cannot conclude, 3 rows.",)
+    assert found.alarms == {}
 
 
 def test_what_could_not_be_concluded_is_said_beside_a_quiet_look():
     found = conclude([binomial_test("errors", 1, 500, 0.01)], 0.05, {"feedback": "2 people rated"})
-    assert (found["verdict"], found["alarms"]) == (Verdict.QUIET, {"serving": False})
-    assert found["reasons"] == ["feedback: cannot conclude, 2 people rated."]
+    assert (found.verdict, found.alarms) == (WatchVerdict.QUIET, {"serving": False})
+    assert found.reasons == ("feedback: cannot conclude, 2 people rated.",)
 
 
 def test_one_person_counts_once_and_wanted_labels_count_where_people_say_them():
@@ -148,7 +153,7 @@ def test_one_person_counts_once_and_wanted_labels_count_where_people_say_them():
     rows = [{**row, "rating": -1}] * 5 + [{**row, "rating": None}, {**row, "subject_id": "q", "rating": 1}]
     assert rated(rows, 1) == (1, 2)
     assert rated(rows, 0) == (5, 6)
-    rng, asking = np.random.default_rng(8), Tests(99, 1)
+    rng, asking = np.random.default_rng(8), WatchTests(99, 1)
     before, now = traffic(rng, 50), traffic(rng, 50)
     assert "wanted_label" in {test.column for test in asking.input(before, now, LABELS, 20)}
     now.rows[0]["correction"], now.rows[0]["rating"] = None, -1

@@ -1,4 +1,4 @@
-"""What the ledger knows of the loop itself, as gauges: runs, their length, open ones, nights, costs."""
+"""Gauges of the loop itself, from the ledger: DAG runs, nights and costs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELP = {
 }
 
 
-def operations(ledger: Ledger, config: Config, now: datetime) -> list[Sample]:
+def loop_samples(ledger: Ledger, config: Config, now: datetime) -> list[Sample]:
     """Costs and nights of the last 30 days; DAG runs by the events that Airflow's listener wrote."""
     since = (now - timedelta(days=DAYS)).date().isoformat()
     return [*_costs(ledger, config, since), *_nights(ledger, since), *_runs(ledger, now)]
@@ -58,7 +58,7 @@ def _nights(ledger: Ledger, since: str) -> list[Sample]:
 
 
 def _runs(ledger: Ledger, now: datetime) -> list[Sample]:
-    """A run has begun with its first task, and has ended with the event that names no task."""
+    """A run begins with its first task, and ends with the event that names no task."""
     query = sa.select(
         TASK_EVENTS.c.dag_id,
         TASK_EVENTS.c.run_id,
@@ -75,16 +75,14 @@ def _runs(ledger: Ledger, now: datetime) -> list[Sample]:
 
 def _of_dag(dag_id: str, runs: list[dict[str, Any]], now: datetime) -> list[Sample]:
     label = {"dag_id": dag_id}
-    open_since = min((_moment(run["began"]) for run in runs if not run["state"]), default=now)
+    open_since = min((datetime.fromisoformat(run["began"]) for run in runs if not run["state"]), default=now)
     samples = [Sample("nightshift_dag_open_seconds", max(0.0, (now - open_since).total_seconds()), label)]
-    ended = sorted((run for run in runs if run["ended"]), key=lambda run: _moment(run["ended"]))
+    ended = sorted(
+        (run for run in runs if run["ended"]), key=lambda run: datetime.fromisoformat(run["ended"])
+    )
     if ended:
-        length = _moment(ended[-1]["ended"]) - _moment(ended[-1]["began"])
+        length = datetime.fromisoformat(ended[-1]["ended"]) - datetime.fromisoformat(ended[-1]["began"])
         samples.append(Sample("nightshift_dag_run_seconds", length.total_seconds(), label))
-    last = {run["state"]: _moment(run["ended"]).timestamp() for run in ended}
+    last = {run["state"]: datetime.fromisoformat(run["ended"]).timestamp() for run in ended}
     name = "nightshift_dag_last_end_timestamp_seconds"
     return samples + [Sample(name, at, {**label, "state": state}) for state, at in last.items()]
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

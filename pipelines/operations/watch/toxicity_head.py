@@ -1,9 +1,7 @@
-"""The safety step's toxicity head, trained once a home and kept as numbers: a look trains nothing."""
+"""The safety step's toxicity head, trained once a home and kept as a file, so that a watch trains nothing."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,29 +10,35 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
-from pipelines.core.files import sha256_of
+from pipelines.core.files import replacing, sha256_of
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation import safety_data
 
 
 @dataclass(frozen=True)
 class Head:
-    """`weights`: coefficients, then the intercept. `auc_low`: lower limit of its held-out AUC."""
+    """A logistic regression on embeddings. `weights`: (d + 1,), coefficients, then the intercept.
+
+    `auc_low`: lower limit of its AUC on texts held out from training.
+    """
 
     weights: np.ndarray
     auc_low: float
     min_auc: float
 
     def scores(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray | None:
-        """(n,) in [0, 1] of embedded texts, nothing said is 0; None when the head is too weak to judge."""
+        """Toxicity in [0, 1] of n texts, (n,), from their `vectors`, (n, d). An empty text has 0.
+
+        None when the head is not accurate enough to use.
+        """
         if self.auc_low < self.min_auc:
             return None
-        said = np.array([bool(text.strip()) for text in texts])
-        return said / (1 + np.exp(-(vectors @ self.weights[:-1] + self.weights[-1])))
+        has_text = np.array([bool(text.strip()) for text in texts])
+        return has_text / (1 + np.exp(-(vectors @ self.weights[:-1] + self.weights[-1])))
 
 
 def load_head(config: Config, embedder: Embedder) -> Head:
-    """The head of this embedder, these packaged texts and this seed; trained when there is none (10 s)."""
+    """The head for this embedder, the packaged texts and this seed; trained (10 s) where there is none."""
     data = {name: sha256_of(Path(path)) for name, path in safety_data.files().items()}
     identity = digest_of([config.model.embedder, config.seed, config.safety.confidence, data])
     file = Path(config.home) / "watch" / f"toxicity-{identity[:16]}.npz"
@@ -42,9 +46,7 @@ def load_head(config: Config, embedder: Embedder) -> Head:
         from pipelines.evaluation.toxicity import ToxicityHead
 
         head = ToxicityHead(embedder, config.seed, config.safety.confidence)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as partial:
-            np.savez(partial, weights=head.weights, auc_low=head.quality.low)
-        os.replace(partial.name, file)
+        with replacing(file) as partial, partial.open("wb") as open_file:
+            np.savez(open_file, weights=head.weights, auc_low=head.quality.low)
     kept = np.load(file)
     return Head(kept["weights"], float(kept["auc_low"]), config.safety.min_classifier_auc)

@@ -1,0 +1,71 @@
+"""What a watch reads: the traffic of its window, and what it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+
+from pipelines.core.config import Config
+from pipelines.core.traffic_split import Adapter
+from pipelines.data.reference import reference_of, sample
+from pipelines.policy.alerts.watch_tests import rated
+from pipelines.policy.night.drift import ANSWER, INPUT
+from pipelines.stores.journal.traffic import Totals, Traffic, who
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rows of one watch. `answers` and `ratings` are those of the adapter in production only."""
+
+    start: datetime
+    end: datetime
+    totals: Totals
+    questions: Rows
+    answers: Rows
+    earlier_questions: Rows
+    earlier_answers: Rows
+    ratings: tuple[int, int]  # (disliked, rated)
+    earlier_ratings: tuple[int, int]
+    reference: str  # where the earlier questions come from
+
+    @property
+    def sides(self) -> dict[str, tuple[Rows, Rows]]:
+        """INPUT and ANSWER -> (earlier rows, rows of the window)."""
+        return {
+            INPUT: (self.earlier_questions, self.questions),
+            ANSWER: (self.earlier_answers, self.answers),
+        }
+
+
+def read_window(config: Config, production: Adapter | None, start: datetime, end: datetime) -> Window:
+    """Read the window and its references, at most `watch.max_rows` rows a side."""
+    settings, traffic, live = config.watch, Traffic(config.home), who(production)
+    reference, seed = reference_of(config, start.date()), seed_of(end)
+    nights = [date.fromisoformat(night) for night in reference["nights"]]
+    questions, _ = sample(config, nights, start.date(), seed, settings.max_rows)
+    answers = [row for row in questions if row["adapter"] == live[0]]
+    if len(answers) < settings.min_rows:  # another model answered the reference
+        answers = traffic.first(start, settings.max_rows, live)
+    rng, per_person = np.random.default_rng([config.seed, seed]), config.promote.answers_per_person
+    return Window(
+        start=start,
+        end=end,
+        totals=traffic.totals(start, end),
+        questions=traffic.sample(start, end, settings.max_rows, rng),
+        answers=traffic.sample(start, end, settings.max_rows, rng, live),
+        earlier_questions=questions,
+        earlier_answers=answers,
+        ratings=rated(traffic.ratings(start, end, live), per_person),
+        earlier_ratings=rated(answers, per_person),
+        reference=reference["source"],
+    )
+
+
+def seed_of(end: datetime) -> int:
+    """The hour that a window ends in: the same for a watch that runs again."""
+    return int(end.timestamp()) // 3600
