@@ -24,7 +24,7 @@ ENERGY = "energy distance, relabelled"
 class WatchSide:
     """One side of a comparison of n interactions.
 
-    `vectors`: (n, d), embeddings of unit length of the questions or the answers. `toxicity`: (n,), of answers.
+    `vectors`: (n, d), embeddings of unit length of the questions or answers. `toxicity`: (n,), of answers.
     """
 
     rows: Sequence[Mapping[str, Any]]
