@@ -1,4 +1,4 @@
-"""Where records are kept: ledger, inbox, journal, runs, signatures. Opened here, from a configuration."""
+"""The stores: ledger, inbox, journal, runs and signatures. All are opened here, from a configuration."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 
 def open_ledger(config: Config, wait_s: float = 30.0) -> Ledger:
-    """The ledger; created where there is none. A writer waits `wait_s` for another one."""
+    """The ledger; created where there is none. A writer waits up to `wait_s` seconds for another one."""
     from pipelines.stores.ledger import Ledger
 
     return Ledger(config.path(config.ledger_url), wait_s)
 
 
 def has_ledger(config: Config) -> bool:
-    """Whether there is a ledger to open."""
+    """Whether there is a ledger; opening one creates it."""
     from pipelines.stores.ledger import exists
 
     return exists(config.path(config.ledger_url))
 
 
 def open_inbox(config: Config, wait_s: float = 30.0) -> Inbox:
-    """The inbox of alerts; it lies in the ledger."""
+    """The inbox of alerts, which is part of the ledger."""
     from pipelines.stores.inbox import Inbox
 
     return Inbox(open_ledger(config, wait_s))
@@ -43,7 +43,7 @@ def open_run(config: Config, run_id: str) -> Run:
 
 
 def run_uri(config: Config, run_id: str) -> str:
-    """Where a run lies: what a step takes as `--run-dir`."""
+    """The URI of a run's folder, which a step takes as `--run-dir`."""
     return f"{config.path(config.runs_root).rstrip('/')}/{run_id}"
 
 

@@ -33,7 +33,7 @@ class Folder:
         return self._fs.cat_file(self._at(relative))
 
     def write_bytes(self, relative: str, data: bytes) -> None:
-        """All or nothing: a reader sees the old bytes or the new, also after a crash."""
+        """Write all or nothing: a reader sees the old bytes or the new ones, also after a crash."""
         if not self.is_local:
             self._fs.pipe_file(self._at(relative), data)
             return
@@ -60,16 +60,19 @@ class Folder:
         return path
 
     def publish(self, work: Path, relative: str) -> None:
-        """Copy what was written in a `work_folder` to its place; in place on a local disk."""
+        """Copy a `work_folder` to its place. On a local disk it is there already."""
         if not self.is_local:
             self._fs.put(f"{work}/", f"{self._at(relative)}/", recursive=True)
             shutil.rmtree(work)
 
     def local(self, relative: str) -> Path:
-        """A local path with the content of a file or folder, copied once if it is elsewhere."""
+        """A local path with the content of a file or folder, copied once if it is elsewhere.
+
+        Raises InputError where there is none.
+        """
         if not self.exists(relative):
             raise InputError(
-                f"a file at {self.uri}/{relative}", "nothing", "Run the step that writes it again."
+                f"There is nothing at {self.uri}/{relative}.", "Run the step that writes it again."
             )
         if self.is_local:
             return Path(self._at(relative))

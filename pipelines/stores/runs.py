@@ -1,4 +1,4 @@
-"""A run: the folder of one night, a sub-folder a step, a manifest in each that is finished."""
+"""A run: the folder of one night, with a folder a step and a manifest in each that finished."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Run:
         self.night = night_of(self.run_id)
 
     def manifest(self, step: str) -> Manifest | None:
+        """The manifest of a finished step. Raises IntegrityError for a file that is none."""
         path = f"{step}/{MANIFEST_NAME}"
         if not self.folder.exists(path):
             return None
@@ -28,36 +29,38 @@ class Run:
             return Manifest.model_validate_json(self.folder.read_bytes(path))
         except ValidationError as error:
             raise IntegrityError(
-                f"a manifest in {self.run_id}/{path}",
-                f"{error.error_count()} things that are none",
-                "The file was changed: put it back from a copy, or remove the step's folder and run it.",
+                f"{self.run_id}/{path} is not a manifest: {error.error_count()} of its fields are wrong.",
+                "Put the file back from a copy, or remove the step's folder and run the step again.",
             ) from error
 
     def manifests(self) -> dict[str, Manifest]:
-        """All finished steps, in the order of a night."""
+        """The manifests of all finished steps, in the order of a night."""
         found = {step: self.manifest(step) for step in (*NIGHTLY, *CLOSING)}
         return {step: manifest for step, manifest in found.items() if manifest}
 
     def fault(self, step: str) -> Fault | None:
+        """Why a step broke, if it did."""
         path = f"{step}/{FAULT_NAME}"
         return Fault.model_validate_json(self.folder.read_bytes(path)) if self.folder.exists(path) else None
 
     def artifact(self, manifest: Manifest, name: str) -> Path:
-        """Local path of an output (a file, or a folder of several), verified. Raises IntegrityError."""
+        """Local path of an output (a file, or a folder of several) whose bytes are those that were written.
+
+        Raises InputError for an unknown name and IntegrityError for other bytes.
+        """
         parts = [a for key, a in manifest.outputs.items() if key == name or key.startswith(f"{name}/")]
         if not parts:
             raise InputError(
-                f"an output {name!r} of {manifest.step}",
-                f"{sorted(manifest.outputs)}",
+                f"{manifest.step} has no output {name!r}; its outputs are {sorted(manifest.outputs)}.",
                 f"Run {manifest.step} again.",
             )
         for part in parts:
             found = sha256_of(self.folder.local(f"{manifest.step}/{part.path}"))
             if found != part.sha256:
                 raise IntegrityError(
-                    f"{part.path} of {manifest.step} with sha256 {part.sha256[:12]}",
-                    f"{found[:12]}",
-                    "Somebody changed it after the step wrote it: run the step again with --rerun.",
+                    f"{part.path} of {manifest.step} was changed: its sha256 is {found[:12]},"
+                    f" and the step wrote {part.sha256[:12]}.",
+                    "Run the step again with --rerun.",
                 )
         single = len(parts) == 1 and manifest.outputs.get(name) is not None
         return self.folder.local(f"{manifest.step}/{parts[0].path if single else name}")

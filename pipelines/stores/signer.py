@@ -1,4 +1,4 @@
-"""Ed25519 signatures over decision records. The key pair is made on first use, readable by its owner only."""
+"""Ed25519 signatures of decisions. The key pair is made on first use, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Signer:
         return self._key().sign(data).hex()
 
     def is_valid(self, data: bytes, signature: str) -> bool:
-        """True when the signature fits the bytes. Raises InputError without a public key."""
+        """Whether a signature (hex) fits the bytes. Raises InputError without a public key."""
         if not self._public.exists():
-            raise InputError(f"the public key {self._public}", "nothing", "Restore it from your backup.")
+            raise InputError(f"There is no public key at {self._public}.", "Restore it from your backup.")
         key = serialization.load_pem_public_key(self._public.read_bytes())
         assert isinstance(key, Ed25519PublicKey)
         try:
@@ -44,7 +44,7 @@ class Signer:
                 serialization.NoEncryption(),
             )
             write_secret_once(self._private, secret)
-        if not self._public.exists():  # derived, so that a lost one is never a reason for another key
+        if not self._public.exists():  # derived from the private key, so a lost one never needs another pair
             public = (
                 self._key()
                 .public_key()
