@@ -46,7 +46,7 @@ def decide(config, home, run_id, **asked):
     return run_step("decide", run.folder.uri, changed).verdict, run.manifest("decide")
 
 
-def test_a_night_asked_for_by_an_alert_trains_unless_a_data_fault_fires(config, home):
+def test_an_alerts_night_trains_unless_a_data_fault_fires(config, home):
     assert decide(config, home, "2026-01-01")[0] is Verdict.SKIP, "50 rows are too few without a cause"
     deliver(home, "InputDrift", "drift")
     (start,) = dispatch(config)[1].start
@@ -64,7 +64,7 @@ def test_a_night_asked_for_by_an_alert_trains_unless_a_data_fault_fires(config, 
     assert "'InputDrift'" in manifest.reasons[0]
 
 
-def test_what_an_alert_trained_is_not_learned_again_by_the_night_that_was_due(config, home):
+def test_the_scheduled_night_skips_what_an_alert_trained(config, home):
     lake = Lake(f"{home}/lake", 512)
     lake.publish(NIGHT, make_rows(NIGHT, 150, rating=-1, correction="Surgery"))
     asked, ledger = {"cause": "alert:InputDrift"}, Ledger(f"sqlite:///{home}/ledger.db")
@@ -88,7 +88,7 @@ def test_another_attempt_learns_what_the_first_did(config, home):
     assert decide(config, home, "2026-01-01-2")[0] is Verdict.PROCEED
 
 
-def test_an_alert_before_the_schedule_reads_the_night_that_is_due(config, home):
+def test_an_alert_before_the_schedule_reads_the_due_night(config, home):
     """Otherwise the alert's night would take its answers along, and leave it empty."""
     now = datetime.now(UTC)
     today, yesterday = now.date(), now.date() - timedelta(days=1)

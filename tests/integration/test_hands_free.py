@@ -199,7 +199,7 @@ def story(config, folder, pushed):
             yield traffic, query(metrics, 'nightshift_watch_alarm{about="input"}')
 
 
-def test_drift_in_live_traffic_becomes_a_new_adapter_in_production(config, story):
+def test_drift_in_live_traffic_leads_to_a_new_adapter(config, story):
     traffic, alarms = story
     ledger = ledger_of(config)
     production = ledger.promotion().route.production

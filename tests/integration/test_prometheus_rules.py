@@ -33,11 +33,11 @@ def alerts():
 
 
 @pytest.mark.slow
-def test_each_rule_fires_and_stays_quiet_as_its_unit_test_says():
+def test_the_rules_pass_their_unit_tests():
     assert "SUCCESS" in tool("promtool", "test", "rules", *(RULES / name for name in TESTS))
 
 
-def test_each_alert_has_a_unit_test_that_fires_and_one_that_does_not():
+def test_each_alert_is_tested_firing_and_quiet():
     firing, quiet = set(), set()
     for name in TESTS:
         for case in read_yaml(RULES / name)["tests"]:
@@ -60,7 +60,7 @@ def test_alertmanager_routes(alert, to):
     assert to in found.splitlines()
 
 
-def test_each_alert_tells_the_router_its_cause_and_a_person_what_to_do():
+def test_each_alert_has_a_cause_and_a_runbook():
     runbooks = (PROJECT / "docs" / "runbooks.md").read_text()
     anchors = {f"docs/runbooks.md#{title.lower()}" for title in re.findall(r"^## (\w+)$", runbooks, re.M)}
     for name, rule in alerts().items():

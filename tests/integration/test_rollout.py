@@ -42,7 +42,7 @@ def promote(config, candidate, production=None):
         send(config, candidate, "canary", 400, (0.2, 0.9), production, seed=number)
 
 
-def test_a_good_candidate_earns_its_way_and_everything_agrees(config):
+def test_a_good_candidate_goes_through_every_stage(config):
     one = register(config, 1)
     assert aliases(config) == {"candidate": "1"}
     assert rollout.start_shadow(config, ANN).digest == one.digest
@@ -65,7 +65,7 @@ def test_a_good_candidate_earns_its_way_and_everything_agrees(config):
     assert aliases(config) == {"production": "1"}
 
 
-def test_a_second_one_keeps_the_first_as_previous_and_a_rollback_brings_it_back_once(config):
+def test_a_rollback_brings_the_previous_version_back_once(config):
     one = register(config, 1)
     promote(config, one)
     two = register(config, 2)
@@ -82,7 +82,7 @@ def test_a_second_one_keeps_the_first_as_previous_and_a_rollback_brings_it_back_
     )  # 2 was promoted and taken back: it waits no more
 
 
-def test_the_bare_base_can_be_gone_back_to_only_while_it_is_the_same(config):
+def test_a_rollback_to_the_base_needs_the_same_base_model(config):
     one = register(config, 1)
     promote(config, one)
     weights = f"{config.path(config.model.base)}/model.safetensors"
@@ -99,7 +99,7 @@ def test_the_bare_base_can_be_gone_back_to_only_while_it_is_the_same(config):
     assert aliases(config) == {}
 
 
-def test_a_previous_adapter_that_no_longer_loads_is_not_gone_back_to(config):
+def test_a_rollback_refuses_an_adapter_that_was_changed(config):
     one = register(config, 1)
     promote(config, one)
     promote(config, register(config, 2), one)
@@ -151,7 +151,7 @@ def test_no_stage_is_skipped(config):
             rollout.advance(config, ANN, to, one)
 
 
-def test_without_a_candidate_nothing_begins_and_without_a_rollout_nothing_ends(config):
+def test_without_a_candidate_or_a_rollout_nothing_moves(config):
     registry_of(config).prepare()
     assert rollout.start_shadow(config, ANN).answer is NOTHING
     assert rollout.abort(config, ANN).answer is NOTHING
@@ -162,7 +162,7 @@ def test_without_a_candidate_nothing_begins_and_without_a_rollout_nothing_ends(c
         rollout.start_shadow(config, ANN, "7")
 
 
-def test_each_answer_says_what_happened(config):
+def test_each_headline_says_what_happened(config):
     one = register(config, 1)
     assert rollout.start_shadow(config, ANN).headline == "version 1 is in rollout"
     again = rollout.start_shadow(config, ANN)

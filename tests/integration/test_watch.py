@@ -141,7 +141,7 @@ def test_the_age_of_the_online_features_is_measured(home):
     assert numbers["nightshift_watch_features_max_age_seconds"] == 48 * 3600
 
 
-def test_no_pushgateway_is_one_sentence_and_a_run_is_recorded_once(config):
+def test_a_failed_push_says_why_and_a_run_is_recorded_once(config):
     nowhere = config.model_copy(
         update={"watch": config.watch.model_copy(update={"pushgateway": "http://127.0.0.1:9"})}
     )

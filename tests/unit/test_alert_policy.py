@@ -79,7 +79,7 @@ def test_a_regression_shortly_after_a_promotion_is_rolled_back():
 
 
 @pytest.mark.parametrize(("start", "promoted"), [(5, None), (30, 20), (5, 90)])
-def test_one_that_is_older_or_much_later_calls_a_person(start, promoted):
+def test_an_older_or_much_later_regression_pages_a_person(start, promoted):
     known = state(delivery(1, alert(Cause.SERVING, "Errors", start=start)), promoted=promoted)
     assert only(known).action is Action.PAGE
 
@@ -98,7 +98,7 @@ def test_a_silenced_data_fault_still_holds_training():
     assert [r.action for r in rule_on(known, RULES)] == [Action.IGNORE, Action.WAIT]
 
 
-def test_training_goes_on_once_the_fault_is_over_without_a_new_alert_of_its_own():
+def test_training_that_was_held_starts_once_the_fault_is_over():
     fault, over = alert(Cause.DATA_FAULT, "Nulls"), alert(Cause.DATA_FAULT, "Nulls", end=1)
     known = state(delivery(1, alert()), delivery(2, fault), delivery(3, over), ruled=("d1", "d2"))
     assert [(r.cause, r.action, r.triggers) for r in rule_on(known, RULES)] == [
@@ -107,12 +107,12 @@ def test_training_goes_on_once_the_fault_is_over_without_a_new_alert_of_its_own(
     ]
 
 
-def test_what_is_over_is_accounted_for_and_leads_to_nothing():
+def test_a_resolved_alert_is_ruled_on_and_ignored():
     known = state(delivery(1, alert()), delivery(2, alert(end=2)))
     assert (only(known).action, only(known).triggers) == (Action.IGNORE, ("d1", "d2"))
 
 
-def test_a_silence_covers_what_fits_and_says_who():
+def test_a_silence_covers_matching_alerts_and_says_whose():
     silence = Silence({"name": "Input*", "tenant": "north-?"}, ago(-60), "ann", "a known batch")
     muted = only(state(delivery(1, alert(tenant="north-1")), silences=[silence]))
     assert muted.action is Action.IGNORE
@@ -120,20 +120,20 @@ def test_a_silence_covers_what_fits_and_says_who():
     assert only(state(delivery(1, alert(tenant="south-1")), silences=[silence])).action is Action.RETRAIN
 
 
-def test_info_is_only_worth_knowing():
+def test_severity_info_alone_is_ignored():
     assert only(state(delivery(1, alert(severity="info")))).action is Action.IGNORE
     known = state(delivery(1, alert(severity="info"), alert(name="Other")))
     assert only(known).action is Action.RETRAIN
 
 
-def test_info_beside_another_is_left_out_of_the_ruling():
+def test_severity_info_is_left_out_of_a_ruling():
     quiet = alert(Cause.SERVING, "AInfo", start=5, severity="info")
     ruling = only(state(delivery(1, quiet), delivery(2, alert(Cause.SERVING, "Slow", 45)), promoted=10))
     assert (ruling.action, ruling.names, ruling.triggers) == (Action.PAGE, ("Slow",), ("d1", "d2"))
     assert ruling.reason == "Slow has fired since 2026-03-02 11:15:00 UTC: a person should look."
 
 
-def test_info_fills_no_windows():
+def test_severity_info_does_not_count_in_windows():
     rules = RULES.model_copy(update={"drift": AlertRule(k=2, n=3, window_s=600)})
     known = state(delivery(1, alert(name="AInfo", start=25, severity="info"), alert()))
     assert only(known, rules).action is Action.WAIT
@@ -183,7 +183,7 @@ def test_a_series_is_told_once():
     ]
 
 
-def test_the_same_again_waits_for_the_cool_down():
+def test_the_same_action_waits_for_the_cool_down():
     known = state(delivery(1, alert()))
     first = dataclasses.replace(only(known), at=ago(60))
     again = state(delivery(1, alert()), delivery(2, alert()), rulings=[first], ruled=["d1"])
@@ -193,14 +193,14 @@ def test_the_same_again_waits_for_the_cool_down():
     assert only(again, short).action is Action.RETRAIN
 
 
-def test_what_still_fires_after_the_cool_down_is_due_without_a_new_delivery():
+def test_what_still_fires_after_the_cool_down_is_due():
     first = dataclasses.replace(only(state(delivery(1, alert()))), at=ago(60))
     known = state(delivery(1, alert()), rulings=[first], ruled=["d1"])
     assert rule_on(known, RULES) == []
     assert only(known, RULES.model_copy(update={"drift": AlertRule(cool_down_s=60)})).action is Action.RETRAIN
 
 
-def test_people_are_told_of_each_name_once():
+def test_people_hear_of_each_alert_name_once():
     first = only(state(delivery(1, alert(Cause.OPERATIONS, "Disk"))))
     same = state(
         delivery(2, alert(Cause.OPERATIONS, "Disk")), rulings=[dataclasses.replace(first, at=ago(5))]
@@ -226,7 +226,7 @@ def test_k_of_n_windows(times, action):
     assert only(state(*(delivery(n, a) for n, a in enumerate(told))), rules).action is action
 
 
-def test_an_alert_that_nobody_repeats_is_over_one_day():
+def test_an_alert_that_nobody_repeats_expires():
     known = state(delivery(1, alert(start=60 * 26), received=60 * 25))
     assert only(known).action is Action.IGNORE
     repeated = state(delivery(1, alert(start=60 * 26), received=60 * 25), delivery(2, alert(start=60 * 26)))
@@ -272,7 +272,7 @@ def test_every_delivery_is_accounted_for_and_a_cause_runs_once(many, first):
 
 @settings(max_examples=5, deadline=None, phases=[Phase.generate])
 @given(st.integers(0, 2**32))
-def test_ten_thousand_alerts_in_a_minute_start_one_run_a_cause_at_most(seed):
+def test_ten_thousand_alerts_start_at_most_one_run_a_cause(seed):
     """They come shuffled, repeated, with resolutions between; routings run meanwhile."""
     rng = random.Random(seed)
     many = [
@@ -311,7 +311,7 @@ def test_only_data_faults_that_still_fire_hold_training():
     assert firing_data_faults(told, NOW + timedelta(days=2), RULES.expires_s) == []
 
 
-def test_a_resolution_ends_what_began_before_it_and_nothing_after():
+def test_a_resolution_ends_only_what_began_before_it():
     told = [delivery(1, alert(start=30)), delivery(2, alert(start=30, end=20)), delivery(3, alert(start=10))]
     found = list(episodes(told, NOW, RULES.expires_s))
     assert [(e.start, e.end) for e in found] == [(ago(30), ago(20)), (ago(10), None)]

@@ -34,7 +34,7 @@ def by_hand(home, statement):
         connection.execute(statement)
 
 
-def test_what_is_written_twice_is_there_once(ledger):
+def test_a_row_written_twice_is_recorded_once(ledger):
     for _ in range(2):
         ledger.add_decision(document(), "s")
         ledger.add_cost(cost())
@@ -48,7 +48,7 @@ def silence(number, **changes):
     return {**row, **changes}
 
 
-def test_rows_are_added_together_and_it_is_said_which_are_new(ledger):
+def test_append_says_which_rows_were_new(ledger):
     assert ledger.append(SILENCES, silence(1)) == [True]
     assert ledger.append(SILENCES, silence(1), silence(2), silence(2), silence(3)) == [
         False,
@@ -60,14 +60,14 @@ def test_rows_are_added_together_and_it_is_said_which_are_new(ledger):
     assert ledger.verify() == 3
 
 
-def test_of_rows_that_belong_together_all_are_there_or_none(ledger):
+def test_append_writes_all_rows_or_none(ledger):
     with pytest.raises(sa.exc.IntegrityError):
         ledger.append(SILENCES, silence(1), silence(2, actor=None))
     assert ledger.append(SILENCES) == []
     assert (ledger.rows(SILENCES.select()), ledger.verify()) == ([], 0)
 
 
-def test_a_decision_stands_for_good(ledger):
+def test_another_decision_of_the_same_run_is_refused(ledger):
     ledger.add_decision(document(), "s")
     with pytest.raises(IntegrityError, match="another decision"):
         ledger.add_decision(document(outcome="skipped"), "s")
@@ -128,7 +128,7 @@ def test_many_writers_keep_one_chain(ledger, home):
     assert ledger.verify() == 60
 
 
-def test_another_database_is_refused_in_words():
+def test_a_database_other_than_sqlite_is_refused():
     with pytest.raises(ConfigError, match="sqlite"):
         Ledger("postgresql://localhost/x")
 

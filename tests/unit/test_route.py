@@ -21,7 +21,7 @@ def promoted(route, adapter):
     return to_production(to_canary(to_shadow(route, adapter), adapter, 0.25), adapter)
 
 
-def test_a_rollout_goes_through_its_stages_and_keeps_what_was():
+def test_a_rollout_goes_through_its_stages():
     shadow = to_shadow(Route(), ONE)
     assert (shadow.shadow, shadow.production, shadow.in_rollout) == (ONE, None, ONE)
     canary = to_canary(shadow, ONE, 0.05)
@@ -40,12 +40,12 @@ def test_every_move_can_be_made_twice():
     assert aborted(aborted(shadow)) == Route()
 
 
-def test_a_rollback_ends_a_rollout_too_and_the_bare_base_can_be_gone_back_to():
+def test_a_rollback_ends_a_rollout_and_can_reach_the_base():
     first = promoted(Route(), ONE)
     assert rolled_back(to_canary(to_shadow(first, TWO), TWO, 0.05)) == Route()
 
 
-def test_a_stranger_is_refused():
+def test_an_adapter_that_is_not_in_rollout_is_refused():
     with pytest.raises(InputError, match="version 1 is in rollout"):
         to_shadow(to_shadow(Route(), ONE), TWO)
     for move in (lambda route: to_canary(route, TWO, 0.05), lambda route: to_production(route, TWO)):

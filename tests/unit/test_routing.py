@@ -25,7 +25,7 @@ def test_growing_the_weight_keeps_those_who_are_in():
     assert not on_canary(0.0)
 
 
-def test_another_canary_another_tenant_or_another_key_draws_other_people():
+def test_another_canary_tenant_or_key_draws_other_people():
     half = on_canary(0.5)
     for other in (
         on_canary(0.5, canary=OTHER),

@@ -56,7 +56,7 @@ def look(before, now, errors, alpha, seed):
     return conclude(tests, alpha, {})
 
 
-def test_a_day_of_looks_alarms_at_most_at_the_nominal_rate():
+def test_a_day_of_watches_keeps_its_false_alarm_rate():
     """No change, overlapping windows: a look is the last 40 rows, and 10 new ones come between two looks."""
     looks, alpha_day, days, false = 4, 0.2, 100, 0
     rng = np.random.default_rng(3)
@@ -98,12 +98,12 @@ def test_a_change_is_found_at_the_default_rate_of_false_alarms(change, about):
     assert any(reason.startswith(f"{about}: ") for reason in found.reasons)
 
 
-def test_the_default_relabellings_can_reach_the_first_step_of_holm():
+def test_the_permutations_can_reach_holms_first_step():
     alpha = Watch().alpha_day / Watch().looks_per_day
     assert 1 / (permutations_needed(0, MOST_TESTS, alpha) + 1) < alpha / MOST_TESTS
 
 
-def test_numbers_alarm_at_most_at_the_nominal_rate_with_many_ties_too():
+def test_ks_keeps_its_false_alarm_rate_with_many_ties():
     rng = np.random.default_rng(5)
     alarms = [
         ks_test(rng.integers(4, size=60).astype(float), rng.integers(4, size=40).astype(float), 199, rng)[0]
@@ -113,14 +113,14 @@ def test_numbers_alarm_at_most_at_the_nominal_rate_with_many_ties_too():
     assert np.mean(alarms) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / 400)
 
 
-def test_numbers_see_a_shift_and_say_how_large():
+def test_ks_finds_a_shift_and_its_size():
     p_value, effect = ks_test(np.arange(100.0), np.arange(100.0) + 40, 499, np.random.default_rng(6))
     assert p_value == 1 / 500
     assert effect == pytest.approx(0.4)
     assert ks_test(np.zeros(30), np.zeros(20), 99, np.random.default_rng(6))[0] == 1
 
 
-def test_more_dislikes_by_fishers_worked_example():
+def test_fishers_exact_test_on_the_tea_table():
     """The tea-tasting table, 3 of 4 against 1 of 4: one-sided p = 17/70 (Agresti 2013, table 3.9)."""
     assert feedback((1, 4), (3, 4)).p_value == pytest.approx(17 / 70)
     assert feedback((4, 4), (0, 4)).p_value == pytest.approx(1)
@@ -129,26 +129,26 @@ def test_more_dislikes_by_fishers_worked_example():
     assert feedback((30_000, 100_000), (3_300, 10_000)).p_value < 1e-9  # a day of a busy gateway
 
 
-def test_a_share_beyond_its_limit_by_hand():
+def test_the_binomial_test_by_hand():
     assert binomial_test("errors", 2, 2, 0.1).p_value == pytest.approx(0.01)
     assert binomial_test("errors", 0, 50, 0.1).p_value == 1
     assert binomial_test("errors", 3_000, 200_000, 0.01).p_value < 1e-9  # a day of a busy gateway
 
 
-def test_nothing_to_test_is_no_alarm_and_says_why():
+def test_too_little_data_is_no_alarm_and_says_why():
     found = conclude([], 0.05, {INPUT: "3 rows"})
     assert found.verdict is WatchVerdict.UNCLEAR
     assert found.reasons == ("input: cannot conclude, 3 rows.",)
     assert found.alarms == {}
 
 
-def test_what_could_not_be_concluded_is_said_beside_a_quiet_look():
+def test_a_quiet_watch_says_what_it_could_not_conclude():
     found = conclude([binomial_test("errors", 1, 500, 0.01)], 0.05, {"feedback": "2 people rated"})
     assert (found.verdict, found.alarms) == (WatchVerdict.QUIET, {"serving": False})
     assert found.reasons == ("feedback: cannot conclude, 2 people rated.",)
 
 
-def test_one_person_counts_once_and_wanted_labels_count_where_people_say_them():
+def test_a_persons_ratings_and_wanted_labels_are_counted():
     row = {"tenant": "t", "subject_id": "p", "completion": "skin", "correction": None}
     rows = [{**row, "rating": -1}] * 5 + [{**row, "rating": None}, {**row, "subject_id": "q", "rating": 1}]
     assert rated(rows, 1) == (1, 2)

@@ -12,10 +12,10 @@ from pipelines.core.alerts import Alert, Delivery, Ruling, Silence
 from pipelines.stores.inbox.rows import (
     as_text,
     delivery_from,
+    in_force,
     ruling_from,
     ruling_row,
     silence_row,
-    silences_in_force,
 )
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import RULINGS, SILENCES, TASK_EVENTS, TRIGGERS
@@ -71,10 +71,7 @@ class Inbox:
         """Rulings since then, oldest first; `alerts` are those of each delivery, by its id."""
         query = sa.select(RULINGS).where(RULINGS.c.at >= as_text(since)).order_by(RULINGS.c.at, RULINGS.c.id)
         silences = self._ledger.rows(ALL_SILENCES)
-        return [
-            ruling_from(row, alerts, silences_in_force(silences, row["at"]))
-            for row in self._ledger.rows(query)
-        ]
+        return [ruling_from(row, alerts, in_force(silences, row["at"])) for row in self._ledger.rows(query)]
 
     def began(self, dag_run_ids: Iterable[str]) -> set[str]:
         """Which of these DAG runs left a trace in the task history."""
@@ -87,4 +84,4 @@ class Inbox:
 
     def silences(self, now: datetime) -> list[Silence]:
         """The silences in force."""
-        return silences_in_force(self._ledger.rows(ALL_SILENCES), as_text(now))
+        return in_force(self._ledger.rows(ALL_SILENCES), as_text(now))

@@ -118,7 +118,7 @@ def silence_row(silence: Silence, at: datetime) -> dict[str, Any]:
     return {"id": digest_of(row)[:32], **row}
 
 
-def silences_in_force(rows: Iterable[Fields], at: str) -> list[Silence]:
+def in_force(rows: Iterable[Fields], at: str) -> list[Silence]:
     """The silences at a time, from rows in order of time; of the same matchers the newest row counts."""
     newest = {row["matchers"]: row for row in rows if row["at"] <= at}
     return [
