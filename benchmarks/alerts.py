@@ -43,9 +43,9 @@ def serve(home: Path, port: int) -> None:
 
 
 async def post_all(url: str, token: str, number: int) -> tuple[Counter[int], list[float]]:
-    """Statuses, and seconds to each answer."""
+    """How many answers had each status, and the seconds to each answer."""
     left, statuses, seconds = iter(range(number)), Counter[int](), []
-    causes = [cause for cause in Cause if cause is not Cause.DATA_FAULT]  # it would hold every training
+    causes = [cause for cause in Cause if cause is not Cause.DATA_FAULT]  # a data fault would hold every training
 
     async def client(http: httpx.AsyncClient) -> None:
         for index in left:
@@ -88,7 +88,7 @@ def main(number: int) -> None:
         server.join()
         began = time.perf_counter()
         rulings, result = dispatch(settings.config)
-        routing = time.perf_counter() - began
+        dispatching = time.perf_counter() - began
         began = time.perf_counter()
         links = open_ledger(settings.config).verify()
         verifying = time.perf_counter() - began
@@ -101,7 +101,7 @@ def main(number: int) -> None:
         f"accepted   {statuses[200]} of {number} in {accepting:.1f} s: {rate:.0f} a second, {CLIENTS} clients"
     )
     print(f"answer     median {median:.0f} ms, p99 {p99:.0f} ms")
-    print(f"routing    {routing:.2f} s: {len(rulings)} rulings, {len(left)} deliveries without one")
+    print(f"dispatch   {dispatching:.2f} s: {len(rulings)} rulings, {len(left)} deliveries without one")
     runs = Counter(run.dag_run_id.split("__")[1] for run in result.start)
     print(f"runs       {dict(runs)}")
     print(f"verifying  {verifying:.1f} s for {links} links")

@@ -1,4 +1,4 @@
-"""Alerts: what arrives, what silences it, what is ruled. Types and matching; both planes ask."""
+"""Alerts, deliveries, silences and rulings: types and matching, for both planes."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pipelines.core.contract import digest_of
 
 
 class Cause(StrEnum):
-    """What an alert is about: its label `cause`. The contract between Prometheus' rules and the router."""
+    """What an alert is about: its label `cause`, on which Prometheus' rules and the dispatch agree."""
 
-    DATA_FAULT = "data_fault"  # broken or missing input: a person looks, and training is held
-    DRIFT = "drift"  # users ask, or the model answers, differently: retrain
-    QUALITY = "quality"  # users like the answers less: retrain
-    SERVING = "serving"  # errors, latency: rollback shortly after a promotion, otherwise a person
-    OVERLOAD = "overload"  # queue, memory, GPU: scale or shed, no training
+    DATA_FAULT = "data_fault"  # broken or missing input: a person, and training is held
+    DRIFT = "drift"  # questions or answers differ from before: retrain
+    QUALITY = "quality"  # users dislike more answers: retrain
+    SERVING = "serving"  # errors, latency: shortly after a promotion a rollback, otherwise a person
+    OVERLOAD = "overload"  # queue, memory, GPU: scale or shed load, no training
     FEATURES = "features"  # stale features: a person
     OPERATIONS = "operations"  # a stuck DAG, a full disk, anything unknown: a person
     COST = "cost"  # a person
 
 
-SEVERITIES = ("critical", "warning", "info")  # any other is acted on as a warning is
+SEVERITIES = ("critical", "warning", "info")  # any other is treated as a warning
 INFO = SEVERITIES[-1]
-IDENTITY = {"alertname", "cause", "severity"}  # labels that are said apart from the others
+IDENTITY = {"alertname", "cause", "severity"}  # labels that are shown apart from the others
 MOST_CHARACTERS = 300
 
 
 class Action(StrEnum):
-    """What a ruling does. Only the first two start a DAG."""
+    """What is done after a ruling. Only the first two start a DAG."""
 
     RETRAIN = "retrain"
     ROLLBACK = "rollback"
@@ -46,7 +46,7 @@ DAGS = {Action.RETRAIN: "nightly_retrain", Action.ROLLBACK: "rollback"}
 
 @dataclass(frozen=True)
 class Alert:
-    """One alert of a delivery. `ends_at` None: it fires. The fingerprint names the series."""
+    """One alert of a delivery. `ends_at` None: it fires. `fingerprint`: the same for the same labels."""
 
     name: str
     cause: Cause
@@ -56,15 +56,15 @@ class Alert:
     ends_at: datetime | None
     fingerprint: str
     annotations: Mapping[str, str] = field(default_factory=dict)
-    unknown_cause: str | None = None  # what the sender wrote, where it is no `Cause`
+    unknown_cause: str | None = None  # what the sender wrote, if that is not a `Cause`
 
     @property
     def details(self) -> dict[str, str]:
-        """The labels that tell it from others of its name."""
+        """The labels that distinguish it from other alerts of its name."""
         return {key: self.labels[key] for key in sorted(self.labels.keys() - IDENTITY)}
 
     def described(self) -> str:
-        """Severity, name, labels, summary and runbook, on a line."""
+        """Severity, name, labels, summary and runbook, on one line."""
         notes = (self.annotations.get(key, "") for key in ("summary", "runbook"))
         parts = (f"{self.severity} {self.name}", listed(self.details), *notes)
         return " | ".join(one_line(part) for part in parts if part)
@@ -72,7 +72,7 @@ class Alert:
 
 @dataclass(frozen=True)
 class Delivery:
-    """What arrived at once: a row of the inbox."""
+    """What a sender delivered at once: a row of the inbox."""
 
     id: str
     received_at: datetime
@@ -82,7 +82,7 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Silence:
-    """Alerts whose labels (with `name`, `cause`, `severity`) all fit the patterns are not acted on."""
+    """Alerts whose labels (with `name`, `cause`, `severity`) match all patterns are not acted on."""
 
     matchers: Mapping[str, str]  # label -> pattern with * and ?
     until: datetime
@@ -96,14 +96,14 @@ class Silence:
 
 @dataclass(frozen=True)
 class Ruling:
-    """A decision, and the deliveries that it accounts for."""
+    """What was decided about the alerts of one cause, and the deliveries that it answers."""
 
     at: datetime
     cause: Cause
     action: Action
     reason: str
     triggers: tuple[str, ...]
-    alerts: tuple[Alert, ...]  # those that it acts on, each series once
+    alerts: tuple[Alert, ...]  # those that it acts on, each fingerprint once
     traceparent: str
 
     @property
@@ -120,7 +120,7 @@ class Ruling:
 
     @property
     def dag_run_id(self) -> str:
-        """The same for the same ruling, so that starting it twice is starting it once."""
+        """The same for the same ruling, so that a run started twice is one run."""
         return f"alert__{self.cause}__{self.id}" if self.dag_id else ""
 
 
@@ -129,13 +129,13 @@ def silenced(alert: Alert, silences: Iterable[Silence]) -> bool:
 
 
 def one_line(text: str) -> str:
-    """What a sender wrote, made fit for a line of a notice or a terminal."""
+    """A sender's text without control characters and line breaks, shortened for a notice or a terminal."""
     plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return plain if len(plain) <= MOST_CHARACTERS else plain[: MOST_CHARACTERS - 1] + "…"
 
 
 def listed(labels: Mapping[str, str]) -> str:
-    """`job=nightly, tenant=campus`, on a line."""
+    """`job=nightly, tenant=campus`, on one line."""
     return one_line(", ".join(f"{key}={value}" for key, value in labels.items()))
 
 
@@ -144,6 +144,6 @@ def unknown_cause(given: str) -> str:
 
 
 def each_once(alerts: Iterable[Alert]) -> tuple[Alert, ...]:
-    """One of each series, the newest, by name."""
+    """The newest alert of each name and fingerprint, sorted by name."""
     by_age = sorted(alerts, key=lambda alert: (alert.name, alert.fingerprint, alert.starts_at))
     return tuple({(alert.name, alert.fingerprint): alert for alert in by_age}.values())

@@ -1,4 +1,4 @@
-"""Nightshift's errors. Each says what is wrong, with the value found, and what to do: two sentences."""
+"""Nightshift's errors: one sentence says what is wrong, with the value found, and one what to do."""
 
 from __future__ import annotations
 

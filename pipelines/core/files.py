@@ -1,4 +1,4 @@
-"""Files: their digests, writes that are whole or not there, and secrets."""
+"""Files: digests, writes that happen completely or not at all, and secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sha256_of_stream(file: BinaryIO) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """A reader sees the old bytes or the new ones, also after a crash."""
+    """Write a file so that a reader sees the old bytes or the new ones, also after a crash."""
     with replacing(path) as partial, partial.open("wb") as file:
         file.write(data)
         file.flush()

@@ -378,7 +378,7 @@ def test_people_hear_of_what_was_resolved_info_or_silenced_beside_another_once_i
     assert [(r.action, "Muted" in r.names) for r in dispatch(settings.config)[0]] == [(Action.PAGE, True)]
 
 
-def test_people_are_told_until_a_routing_under_airflow_has_ended(settings, port, home, bearer):
+def test_people_are_told_until_a_dispatch_has_ended(settings, port, home, bearer):
     post(port, plain("Nulls", "data_fault"), bearer)
     assert [n.subject for n in dispatch(settings.config)[1].tell] == ["Alert (data_fault): Nulls"]
     assert len(dispatch(settings.config)[1].tell) == 1

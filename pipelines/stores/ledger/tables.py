@@ -1,4 +1,4 @@
-"""The tables of the ledger: append-only, each row in the hash chain."""
+"""The tables of the ledger. Each is append-only, and each row has a link in the hash chain."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TRIGGERS = sa.Table(  # the inbox of alerts, one row a delivery
     sa.Column("alerts", sa.Text, nullable=False),  # canonical JSON
     sa.Column("traceparent", sa.String, nullable=False),
 )
-RULINGS = sa.Table(  # what the alert router decided, one row a decision
+RULINGS = sa.Table(  # what was decided about alerts, one row a cause and dispatch
     "rulings",
     META,
     sa.Column("id", sa.String, primary_key=True),
@@ -69,12 +69,12 @@ RULINGS = sa.Table(  # what the alert router decided, one row a decision
     sa.Column("cause", sa.String, nullable=False),
     sa.Column("action", sa.String, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("triggers", sa.Text, nullable=False),  # JSON list: the deliveries that it accounts for
+    sa.Column("triggers", sa.Text, nullable=False),  # JSON list: ids of the deliveries that it answers
     sa.Column("dag_id", sa.String, nullable=False),  # empty when nothing is started
     sa.Column("dag_run_id", sa.String, nullable=False),
     sa.Column("traceparent", sa.String, nullable=False),
 )
-WATCHES = sa.Table(  # one row a drift_watch
+WATCHES = sa.Table(  # one row a watch of live traffic
     "watches",
     META,
     sa.Column("id", sa.String, primary_key=True),  # the UTC hour, or the run id
