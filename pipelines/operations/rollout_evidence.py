@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines.core.traffic_split import Adapter
 from pipelines.policy.night.feedback import label_of, normalise
-from pipelines.policy.rollout.analysis import Seen, Served
+from pipelines.policy.rollout.observations import Attempt, Observations
 from pipelines.stores.journal.writer import ERRORS, connect, journal_path
 
 BASE = "base"  # the bare base model's name in a row
@@ -37,7 +37,7 @@ def seen(
     candidate: Adapter,
     production: Adapter | None,
     per_person: int,
-) -> Seen:
+) -> Observations:
     """Traffic since users (or the shadow) first met the candidate. `per_person` 0 counts all."""
     ours = (candidate.version, candidate.digest)
     other = production.version if production else BASE
@@ -54,7 +54,7 @@ def seen(
         for row, is_candidate in _by_person(sorted(told, key=lambda pair: pair[0]["seq"]), per_person)
     ]
     shadows = {row["parent"]: row for row, _ in rows if row["route"] == "shadow" and not row["fault"]}
-    return Seen(seconds, served, rated, _pairs(told, shadows, per_person))
+    return Observations(seconds, served, rated, _pairs(told, shadows, per_person))
 
 
 def _read(home: str | Path, since: datetime) -> list[sqlite3.Row]:
@@ -67,10 +67,10 @@ def _read(home: str | Path, since: datetime) -> list[sqlite3.Row]:
         ).fetchall()
 
 
-def _served(row: sqlite3.Row, is_candidate: bool) -> Served:
+def _served(row: sqlite3.Row, is_candidate: bool) -> Attempt:
     error = row["fault"] in ERRORS
     latency = None if error or row["cached"] else row["latency_ms"]
-    return Served(is_candidate, error, bool(row["refused"]), latency)
+    return Attempt(is_candidate, error, bool(row["refused"]), latency)
 
 
 def _by_person(rows: Iterable[tuple[sqlite3.Row, bool]], most: int) -> Iterable[tuple[sqlite3.Row, bool]]:

@@ -48,7 +48,7 @@ def pool():
     return rows, asked, embedder.embed([row["completion"] for row in rows])
 
 
-def test_nights_without_a_shift_alarm_at_most_at_the_nominal_rate(pool, tmp_path):
+def test_nights_without_a_shift_keep_the_nominal_rate(pool, tmp_path):
     rows, asked, answered = pool
     config, rng, draws, alarms, moved = config_at(tmp_path), np.random.default_rng(3), 200, 0, 0
     for draw in range(draws):
@@ -155,9 +155,7 @@ def test_answers_of_another_model_move_but_are_not_drift(pool, tmp_path):
 
 
 @pytest.mark.parametrize(("corrects", "about"), [(True, "input"), (False, "answer")])
-def test_wanted_labels_tell_of_users_only_while_dislikes_come_with_corrections(
-    pool, tmp_path, corrects, about
-):
+def test_wanted_labels_are_inputs_only_with_corrections(pool, tmp_path, corrects, about):
     rows = pool[0][:200]
     if not corrects:
         rows = [{**row, "correction": None} for row in rows]

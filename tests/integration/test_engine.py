@@ -54,7 +54,7 @@ def greedy_choice(model, tokenizer, prompt, labels):
     return next(iter(paths))
 
 
-def test_choices_are_constrained_greedy_decoding_batched_or_not(engine, base, adapter):
+def test_choices_are_constrained_greedy_decoding(engine, base, adapter):
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), load_tokenizer(base)
     engine.load("a", adapter)
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
@@ -66,7 +66,7 @@ def test_choices_are_constrained_greedy_decoding_batched_or_not(engine, base, ad
 
 
 @pytest.mark.slow
-def test_a_label_that_begins_another_can_be_chosen_and_so_can_the_longer_one(base, tmp_path):
+def test_a_label_that_begins_another_can_be_chosen(base, tmp_path):
     tokenizer = load_tokenizer(base)
     for label in ("Medicine", "Medicine Ward"):
         engine = Engine(Model(), str(base))
@@ -78,7 +78,7 @@ def test_a_label_that_begins_another_can_be_chosen_and_so_can_the_longer_one(bas
         assert engine.choose(ASKED[:4], LABELS) == [label] * 4
 
 
-def test_an_adapter_answers_the_same_beside_the_base_and_merged_into_it(engine, base, adapter, tmp_path):
+def test_a_merged_adapter_answers_as_beside_the_base(engine, base, adapter, tmp_path):
     beside = engine
     beside.load("a", adapter)
     merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).merge_and_unload()
@@ -128,7 +128,7 @@ def test_free_answers_are_what_greedy_decoding_gives(engine, base):
         assert answer == tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
 
 
-def test_a_base_comes_from_a_folder_or_a_uri_and_its_digest_follows_its_weights(base, tmp_path):
+def test_a_base_comes_from_a_folder_or_a_uri(base, tmp_path):
     assert resolve_base(str(base)) == base
     copied = resolve_base(f"file://{base}")
     assert copied != base

@@ -6,7 +6,7 @@ import pytest
 
 from pipelines.core.traffic_split import Adapter
 from pipelines.operations.rollout_evidence import seen
-from pipelines.policy.rollout.analysis import Seen
+from pipelines.policy.rollout.observations import Observations
 from pipelines.stores.journal.writer import Journal, journal_path
 from tests.support.rollouts import row
 
@@ -31,7 +31,7 @@ def rate(journal, *ratings):
 
 
 def test_without_a_journal_nothing_is_seen(home):
-    assert look(home) == Seen(5.0, [], [], [])
+    assert look(home) == Observations(5.0, [], [], [])
 
 
 def test_sides_are_told_by_adapter_digest_and_route(home, journal):
@@ -41,19 +41,19 @@ def test_sides_are_told_by_adapter_digest_and_route(home, journal):
     journal.add(row("impostor", Adapter("1", "c" * 64), "canary", "Surgery"))
     rate(journal, ("c", 1), ("p", -1), ("stranger", 1), ("impostor", 1))
     found = look(home)
-    assert [served.candidate for served in found.served] == [False, True]
-    assert found.rated == [(True, True), (False, False)]  # in the order of the feedback
-    assert look(home, production=TWO).rated == [(True, True), (False, True)]
+    assert [served.candidate for served in found.attempts] == [False, True]
+    assert found.ratings == [(True, True), (False, False)]  # in the order of the feedback
+    assert look(home, production=TWO).ratings == [(True, True), (False, True)]
 
 
 def test_a_changed_mind_changes_no_earlier_look(home, journal):
     for name in ("a", "b", "c"):
         journal.add(row(name, ONE, "canary", "Surgery"))
     rate(journal, ("b", 1), ("a", -1))
-    before = look(home).rated
+    before = look(home).ratings
     rate(journal, ("b", -1), ("c", 1), ("a", 1))
-    assert look(home).rated[: len(before)] == before == [(True, True), (True, False)]
-    assert len(look(home).rated) == 3
+    assert look(home).ratings[: len(before)] == before == [(True, True), (True, False)]
+    assert len(look(home).ratings) == 3
 
 
 def test_only_the_first_ratings_of_a_person_count(home, journal):
@@ -61,8 +61,8 @@ def test_only_the_first_ratings_of_a_person_count(home, journal):
         journal.add(row(name, ONE, "canary", "Surgery"))
         journal.add(row(f"p{name}", None, "production", "Surgery"))
     rate(journal, ("a", -1), ("b", 1), ("c", 1), ("pa", 1), ("pb", -1))
-    assert look(home, per_person=1).rated == [(True, False), (False, True)]
-    assert look(home, per_person=2).rated == [(True, False), (True, True), (False, True), (False, False)]
+    assert look(home, per_person=1).ratings == [(True, False), (False, True)]
+    assert look(home, per_person=2).ratings == [(True, False), (True, True), (False, True), (False, False)]
 
 
 def test_a_shadow_is_paired_with_what_the_user_told_production(home, journal):
@@ -72,7 +72,7 @@ def test_a_shadow_is_paired_with_what_the_user_told_production(home, journal):
     journal.feedback("a", "t", -1, "Surgery").result(10)
     rate(journal, ("b", 1), ("c", -1))  # nobody knows what c should have been
     assert look(home).pairs == [(True, False), (False, True)]
-    assert look(home).rated == [(False, False), (False, True), (False, False)]
+    assert look(home).ratings == [(False, False), (False, True), (False, False)]
 
 
 def test_failed_attempts_count_as_errors_and_have_no_latency(home, journal):
@@ -81,5 +81,5 @@ def test_failed_attempts_count_as_errors_and_have_no_latency(home, journal):
     journal.add(row("gone", ONE, "canary", "", fault="aborted"))  # the client went away: nobody's fault
     rate(journal, ("b", 1))
     found = look(home)
-    assert [(served.error, served.latency_ms) for served in found.served] == [(True, None), (False, 20.0)]
-    assert found.rated == [(True, True)]
+    assert [(served.error, served.latency_ms) for served in found.attempts] == [(True, None), (False, 20.0)]
+    assert found.ratings == [(True, True)]

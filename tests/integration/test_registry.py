@@ -86,7 +86,7 @@ def test_an_empty_registry_answers_that_nothing_is_in_production(config):
     assert registry.versions() == []
 
 
-def test_a_registered_adapter_holds_its_evidence_and_is_the_candidate(config, adapters):
+def test_a_registered_adapter_has_evidence_and_is_candidate(config, adapters):
     run = night(config, adapters[0], "2026-01-02")
     manifest = register(config, run)
     found = registry_of(config).by_alias(CANDIDATE)
@@ -129,7 +129,7 @@ def test_the_candidate_before_is_on_record(config, adapters):
     assert register(config, night(config, adapters[1], "2026-01-02")).facts["previous_candidate"] == "1"
 
 
-def test_production_is_what_the_ledger_says_whatever_an_alias_names_for_now(config, adapters):
+def test_the_ledger_says_what_production_is_not_an_alias(config, adapters):
     register(config, night(config, adapters[0], "2026-01-01"))
     register(config, night(config, adapters[1], "2026-01-02"))
     registry_of(config).point(PRODUCTION, "2")
@@ -158,9 +158,7 @@ def test_changed_files_are_not_served(config, adapters):
 
 
 @pytest.mark.slow
-def test_a_fetched_adapter_gives_the_same_logits_in_another_folder_and_process(
-    config, base, adapters, tmp_path
-):
+def test_a_fetched_adapter_gives_equal_logits_elsewhere(config, base, adapters, tmp_path):
     register(config, night(config, adapters[1], "2026-01-02"))
     engine = Engine(Model(threads=1), str(base))
     bare = engine.next_logits(ASKED)

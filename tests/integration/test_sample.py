@@ -50,7 +50,7 @@ def test_preparing_again_changes_nothing(home, config):
     assert len(before[0].splitlines()) == 12 * config.sample.holdout_per_label
 
 
-def test_a_night_is_made_again_to_the_byte_and_never_rewritten(config):
+def test_a_night_is_made_again_to_the_byte_never_rewritten(config):
     path = write_night(config, night_of(config, 1))
     before = path.read_bytes()
     written = path.stat().st_mtime_ns
@@ -61,7 +61,7 @@ def test_a_night_is_made_again_to_the_byte_and_never_rewritten(config):
     assert [file.name for file in path.parent.iterdir()] == ["part.parquet"]
 
 
-def test_a_night_that_nobody_laid_out_is_laid_out_where_it_is_read(config, home):
+def test_ingest_writes_a_sample_night_that_is_missing(config, home):
     night = night_of(config, 1)
     assert run_step("ingest", f"{home}/runs/{night}", config).verdict == "proceed"
     accounted = Run(f"{home}/runs/{night}").manifest("ingest").facts
@@ -89,7 +89,7 @@ def test_feedback_follows_from_the_known_department(config):
     assert 0.75 < sum(row["correction"] is not None for row in wrong) / len(wrong) < 1
 
 
-def test_ingest_gets_late_rows_duplicates_and_opt_outs_to_deal_with(config):
+def test_deliveries_hold_late_rows_duplicates_and_opt_outs(config):
     night = night_of(config, 1)
     rows = rows_of(write_night(config, night))
     times = Counter(row["request_id"] for row in rows)
@@ -102,13 +102,13 @@ def test_ingest_gets_late_rows_duplicates_and_opt_outs_to_deal_with(config):
     assert {row["ts"].date() for row in first} == {night_of(config, 0)}
 
 
-def test_people_keep_tenant_locale_and_wish_from_night_to_night(config):
+def test_people_keep_tenant_locale_and_wish(config):
     rows = [row for number in (0, 1) for row in rows_of(write_night(config, night_of(config, number)))]
     facts = {(row["subject_id"], row["tenant"], row["locale"], row["opt_out"]) for row in rows}
     assert len(facts) == len({row["subject_id"] for row in rows}) > 100
 
 
-def test_the_adapter_in_production_answers_and_is_named_by_its_version(config, base, tmp_path):
+def test_the_production_adapter_answers_under_its_version(config, base, tmp_path):
     night = night_of(config, 2)
     by_base = rows_of(write_night(config, night))
     engine = Engine(Model(), str(base))

@@ -67,7 +67,7 @@ def command(config, *words, **environment):
 
 
 @pytest.mark.slow
-def test_one_trace_from_a_steps_process_to_the_gateways_route_change(home, monkeypatch):
+def test_one_trace_from_a_step_to_the_gateways_route_change(home, monkeypatch):
     config = make_config(home)
     with collector() as (url, spans):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
@@ -111,7 +111,7 @@ def test_without_a_collector_the_trace_is_still_handed_on(monkeypatch, given):
 
 
 @pytest.mark.slow
-def test_a_collector_that_is_gone_breaks_nothing_and_is_not_waited_for(home):
+def test_a_collector_that_is_gone_is_not_waited_for(home):
     gone = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     began = time.monotonic()
     done = command(make_config(home), "curate", "--run-dir", f"{home}/runs/2026-01-02", **gone)

@@ -72,7 +72,7 @@ def base(tmp_path_factory):
     return tiny.make_base(tmp_path_factory.mktemp("models") / "base")
 
 
-def test_every_epoch_holds_every_row_and_batches_are_of_similar_length():
+def test_epochs_hold_every_row_in_batches_of_similar_length():
     lengths = [(i * 37) % 101 for i in range(90)]
     order = training_order(lengths, 3, 4, seed=1)
     assert sorted(order) == sorted([*range(90)] * 3)
@@ -84,7 +84,7 @@ def test_every_epoch_holds_every_row_and_batches_are_of_similar_length():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [6, 9])
-def test_a_killed_training_goes_on_as_if_nothing_had_happened(base, tmp_path, kill_after):
+def test_a_killed_training_ends_like_an_uninterrupted_one(base, tmp_path, kill_after):
     (tmp_path / "rows").write_text(json.dumps(rows_of(12)))
     (tmp_path / "dev").write_text(json.dumps(rows_of(17)[12:]))
     settings = Train(**SMALL, dropout=0.1).model_dump_json()  # dropout: the random state counts too
@@ -153,7 +153,7 @@ def test_what_is_trained_on_is_what_is_served(base):
     assert trained[: len(served) + len(label)] == served + label
 
 
-def test_training_stops_when_the_dev_loss_no_longer_falls_and_keeps_the_best(base, tmp_path):
+def test_training_stops_early_and_keeps_the_best(base, tmp_path):
     contrary = [
         row | {"completion": [{"role": "assistant", "content": "Preventive"}]} for row in rows_of(4)
     ]  # what is learned makes these less likely, sooner or later
@@ -209,7 +209,7 @@ def curated(home, day, rows, dev, baseline=None):
     return run
 
 
-def test_the_step_leaves_adapter_files_only_and_a_rerun_the_same_manifest(home, base):
+def test_the_step_leaves_adapter_files_and_reruns_the_same(home, base):
     config, run = config_for(home, base), curated(home, "2026-01-01", rows_of(12), rows_of(4))
     run_step("train", run.folder.uri, config)
     first = run.manifest("train")
@@ -223,7 +223,7 @@ def test_the_step_leaves_adapter_files_only_and_a_rerun_the_same_manifest(home, 
     assert curve == [tuple(point) for point in first.facts["loss"]]
 
 
-def test_the_step_continues_from_the_pinned_baseline_whatever_production_is_now(home, base, tmp_path):
+def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
     config = config_for(home, base)
     registry = open_registry(config)
     tracker = open_tracker(config)

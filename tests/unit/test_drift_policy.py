@@ -28,7 +28,7 @@ def test_holm_keeps_the_family_wise_rate():
     assert np.mean(alarms) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / 2_000)
 
 
-def test_a_moved_answer_is_drift_only_while_the_same_model_answers():
+def test_a_moved_answer_is_drift_only_for_the_same_model():
     moved, still = 1e-4, 0.7
     tests = [
         ColumnTest("tenant", INPUT, "m", still, 0.0),

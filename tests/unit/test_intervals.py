@@ -10,7 +10,7 @@ from pipelines.policy.stats.paired import sign_test
 
 
 @pytest.mark.parametrize(("n", "share"), [(240, 0.1), (240, 0.45), (60, 0.5)])
-def test_interval_covers_the_true_share_about_as_often_as_it_says(n, share):
+def test_the_interval_covers_as_often_as_it_says(n, share):
     rng = np.random.default_rng(1)
     hits = 0
     for draw in range(600):
@@ -19,7 +19,7 @@ def test_interval_covers_the_true_share_about_as_often_as_it_says(n, share):
     assert 0.92 <= hits / 600 <= 0.98
 
 
-def test_paired_interval_covers_the_true_difference_and_is_narrower_than_unpaired():
+def test_the_paired_interval_covers_and_is_the_narrower_one():
     rng = np.random.default_rng(2)
     hits, narrower = 0, 0
     for draw in range(400):
@@ -44,7 +44,7 @@ def test_no_difference_is_excluded_about_as_rarely_as_promised():
     assert alarms / 600 <= 0.08
 
 
-def test_equal_data_and_seed_give_equal_limits_and_the_value_lies_between():
+def test_equal_data_and_seed_give_equal_limits():
     values = np.random.default_rng(4).normal(size=50)
     first, again = (bootstrap_mean(values, 1_300, 0.9, 5) for _ in range(2))
     assert first == again

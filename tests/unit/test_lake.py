@@ -31,7 +31,7 @@ def test_a_lake_without_rows_is_an_empty_table(lake):
     assert lake.query("SELECT count(*) AS n FROM interactions", NIGHT, NIGHT, NIGHT)["n"].to_pylist() == [0]
 
 
-def test_a_late_row_joins_its_own_day_and_is_invisible_as_of_the_night_before(lake):
+def test_a_late_row_joins_its_day_as_of_its_own_night(lake):
     lake.publish(BEFORE, make_rows(BEFORE, 10, seed=1))
     before = lake.digest(BEFORE, BEFORE, BEFORE)
     lake.publish(NIGHT, pa.concat_tables([make_rows(NIGHT, 10, seed=2), make_rows(BEFORE, 3, seed=3)]))
@@ -42,7 +42,7 @@ def test_a_late_row_joins_its_own_day_and_is_invisible_as_of_the_night_before(la
     assert lake.days(BEFORE) == [BEFORE]
 
 
-def test_publishing_again_replaces_what_the_night_had_and_only_that(lake):
+def test_publishing_again_replaces_that_nights_rows_only(lake):
     lake.publish(BEFORE, make_rows(BEFORE, 10, seed=1))
     lake.publish(NIGHT, pa.concat_tables([make_rows(NIGHT, 10, seed=2), make_rows(BEFORE, 3, seed=3)]))
     lake.publish(NIGHT, make_rows(NIGHT, 5, seed=4))

@@ -62,7 +62,7 @@ def test_embeddings_alarm_at_most_at_the_nominal_rate():
     assert np.mean(alarms) <= AT_MOST
 
 
-def test_embeddings_with_many_equal_rows_alarm_at_most_at_the_nominal_rate():
+def test_embeddings_with_equal_rows_keep_the_nominal_rate():
     rng = np.random.default_rng(4)
     few = unit(rng.normal(size=(3, 8)))
     alarms = [

@@ -9,7 +9,7 @@ from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import stage_of
 from pipelines.operations.rollout_evidence import seen
-from pipelines.policy.rollout.analysis import Judgement, judge
+from pipelines.policy.rollout.analysis import Analysis, analyse
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Promotion
 
@@ -28,20 +28,20 @@ def assess_stage(config: Config, stage_name: str) -> RolloutResult:
         where = found.name if found else "a stage that is not configured"
         problem = f"the stage {stage.name} is not under way: version {candidate.version} is in {where}"
         return _without_analysis(RolloutAnswer.ABORT, problem, moves, (problem,))
-    judgement = analyse_stage(config, moves, stage)
+    analysis = analyse_stage(config, moves, stage)
     return RolloutResult(
         command="judge",
-        answer=RolloutAnswer(judgement.answer),
-        reasons=judgement.reasons,
-        headline=f"{stage.name}: {judgement.answer}",
+        answer=RolloutAnswer(analysis.decision),
+        reasons=analysis.reasons,
+        headline=f"{stage.name}: {analysis.decision}",
         version=candidate.version,
         digest=candidate.digest,
         promotion=moves[-1].number,
-        evidence=judgement.evidence,
+        evidence=analysis.evidence,
     )
 
 
-def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> Judgement:
+def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> Analysis:
     """What the analysis says now of the rollout that the newest move is part of."""
     now = moves[-1]
     candidate, production = now.route.in_rollout, now.route.production
@@ -55,7 +55,7 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> J
         production,
         config.promote.answers_per_person,
     )
-    return judge(stage, config.promote, traffic)
+    return analyse(stage, config.promote, traffic)
 
 
 def _first_met(moves: Sequence[Promotion], stage: Stage) -> datetime:

@@ -24,7 +24,7 @@ from pipelines.core.traffic_split import (
 )
 from pipelines.operations.rollout.assessment import analyse_stage
 from pipelines.operations.rollout.session import Provenance, RolloutSession, rollout_session
-from pipelines.policy.rollout.analysis import Answer
+from pipelines.policy.rollout.analysis import RolloutDecision
 from pipelines.stores import run_uri
 from pipelines.stores.ledger import START, Promotion
 
@@ -119,18 +119,18 @@ def _advance_by_analysis(
     provenance: Provenance,
 ) -> RolloutResult:
     """Move, stay or abort, as the analysis of the stage under way says."""
-    now, judgement = moves[-1], analyse_stage(session.config, moves, before)
+    now, analysis = moves[-1], analyse_stage(session.config, moves, before)
     candidate = now.route.in_rollout
     assert candidate is not None
-    if judgement.answer is Answer.CONTINUE:
-        return session.result("advance", RolloutAnswer.CONTINUE, f"{to}: not yet", candidate, judgement)
-    if judgement.answer is Answer.ABORT:
-        why = replace(provenance, actor="judge", reason="; ".join(judgement.reasons))
-        session.move(now, "abort", aborted(now.route), why, judgement)
-        return session.result("advance", RolloutAnswer.ABORT, f"{before.name}: abort", candidate, judgement)
-    session.move(now, to, target, provenance, judgement)
+    if analysis.decision is RolloutDecision.CONTINUE:
+        return session.result("advance", RolloutAnswer.CONTINUE, f"{to}: not yet", candidate, analysis)
+    if analysis.decision is RolloutDecision.ABORT:
+        why = replace(provenance, actor="judge", reason="; ".join(analysis.reasons))
+        session.move(now, "abort", aborted(now.route), why, analysis)
+        return session.result("advance", RolloutAnswer.ABORT, f"{before.name}: abort", candidate, analysis)
+    session.move(now, to, target, provenance, analysis)
     headline = f"version {candidate.version} is in {to}"
-    return session.result("advance", RolloutAnswer.MOVED, headline, candidate, judgement)
+    return session.result("advance", RolloutAnswer.MOVED, headline, candidate, analysis)
 
 
 def _stage_before(config: Config, to: str) -> Stage:

@@ -12,7 +12,7 @@ from pipelines.core.locks import holding
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry
-from pipelines.policy.rollout.analysis import Judgement
+from pipelines.policy.rollout.analysis import Analysis
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Promotion
 
@@ -48,10 +48,10 @@ class RolloutSession:
         name: str,
         route: Route,
         provenance: Provenance,
-        judgement: Judgement | None = None,
+        analysis: Analysis | None = None,
     ) -> None:
         """Write the move to the ledger, then make the aliases follow it."""
-        evidence = {"reasons": list(judgement.reasons), **judgement.evidence} if judgement else {}
+        evidence = {"reasons": list(analysis.reasons), **analysis.evidence} if analysis else {}
         evidence |= {"traceparent": provenance.traceparent} if provenance.traceparent else {}
         self.ledger.add_promotion(
             now, name, route, provenance.reason, provenance.actor, provenance.run_id, evidence
@@ -88,18 +88,18 @@ class RolloutSession:
         answer: RolloutAnswer,
         headline: str,
         adapter: Adapter | None,
-        judgement: Judgement | None = None,
+        analysis: Analysis | None = None,
     ) -> RolloutResult:
         """The result of a command, with the number of the newest move."""
         return RolloutResult(
             command=command,
             answer=answer,
-            reasons=judgement.reasons if judgement else (),
+            reasons=analysis.reasons if analysis else (),
             headline=headline,
             version=adapter.version if adapter else "",
             digest=adapter.digest if adapter else "",
             promotion=self.ledger.promotion().number,
-            evidence=judgement.evidence if judgement else {},
+            evidence=analysis.evidence if analysis else {},
         )
 
     def _align_aliases(self) -> list[str]:

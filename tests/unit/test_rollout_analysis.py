@@ -1,18 +1,20 @@
-"""The judge: exact e-variables; simulated rollouts err no more than stated; no promotion without data."""
+"""The rollout analysis errs no more often than stated, exactly and in simulations; no data, no promotion."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from benchmarks.judge import CASES, LOOK_EVERY, Truth, decided, default_rules, draw, simulate
+from benchmarks.rollouts import CASES, LOOK_EVERY, Truth, decided, default_rules, draw, simulate
 from pipelines.core.config import Promote
-from pipelines.policy.rollout.analysis import Answer, Seen, Served, abort_bar, block_size, judge
+from pipelines.policy.rollout.analysis import RolloutDecision, analyse
+from pipelines.policy.rollout.evidence import abort_bar, block_size
+from pipelines.policy.rollout.observations import Attempt, Observations
 from pipelines.policy.stats.sequential import in_blocks, log_evidence, log_evidence_of_losing
 
 RULES = default_rules()
 SHADOW, SMALL, LARGE = RULES.stages
-FINE = Served(candidate=False, error=False, refused=False, latency_ms=1.0)
+FINE = Attempt(candidate=False, error=False, refused=False, latency_ms=1.0)
 
 
 def arrays(blocks):
@@ -21,7 +23,7 @@ def arrays(blocks):
 
 @pytest.mark.parametrize("margin", [-0.2, -0.1, 0.0, 0.05])
 @pytest.mark.parametrize("expected", [None, 0.1])
-def test_the_expectation_is_at_most_one_everywhere_in_the_null(margin, expected):
+def test_the_expectation_is_at_most_one_in_the_whole_null(margin, expected):
     """Exact: all ways that three blocks can turn out, under every pair of rates of the null on a grid."""
     size = 2
     ways = list(itertools.product(itertools.product((0, 1), range(size + 1)), repeat=3))
@@ -41,7 +43,7 @@ def test_the_expectation_is_at_most_one_everywhere_in_the_null(margin, expected)
             assert np.dot(chance, final) <= 1 + 1e-9
 
 
-def test_evidence_grows_where_the_null_is_wrong_and_not_where_it_holds():
+def test_evidence_grows_only_where_the_null_is_wrong():
     rng = np.random.default_rng(1)
     candidate, production = (
         (rng.random((200, 300)) < 0.6).astype(float),
@@ -74,14 +76,14 @@ def test_blocks_are_made_by_arrival_alone():
 
 
 @pytest.mark.slow
-def test_of_10_000_rollouts_a_worse_one_is_promoted_no_more_often_than_stated():
+def test_a_worse_candidate_is_promoted_no_more_than_stated():
     found = simulate(Truth((0.4, 0.3)), RULES, 10_000, 100, 300, seed=11)
     assert found.promoted.mean() <= RULES.alpha_promote
     assert found.worse.mean() > 0.3  # most of the others are recognised for what they are
 
 
 @pytest.mark.slow
-def test_of_10_000_rollouts_an_equal_one_is_called_worse_no_more_often_than_stated():
+def test_an_equal_candidate_is_aborted_no_more_than_stated():
     found = simulate(Truth((0.4, 0.4)), RULES, 10_000, 100, 300, seed=12)
     assert found.worse.mean() <= RULES.alpha_abort
     assert found.promoted.mean() > 0.6
@@ -105,18 +107,18 @@ AGREEING = [
 
 
 @pytest.mark.parametrize("truth", AGREEING)
-def test_the_simulation_and_the_judge_agree_at_every_look(truth):
+def test_the_simulation_and_the_analysis_agree_at_every_look(truth):
     draws = draw(truth, RULES, 6, 100, 150, np.random.default_rng(4))
     for row, promoted in enumerate(decided(draws, RULES).promoted):
         assert one_by_one(draws, row) == promoted
 
 
 def one_by_one(draws, row):
-    """The rollout `row`, judged look by look as in production; whether it got there."""
+    """The rollout `row`, analysed look by look as in production; whether it got there."""
     pairs = [(bool(w), bool(lost)) for w, lost in zip(draws.won[row], draws.lost[row], strict=True)]
     served = answers({name: (c[row], p[row]) for name, (c, p) in draws.shadow.items()}, 1, len(pairs))
     looks = range(LOOK_EVERY, len(pairs) + 1, LOOK_EVERY)
-    seen = [Seen(9e3, served=served[: 2 * n], pairs=pairs[:n]) for n in looks]
+    seen = [Observations(9e3, attempts=served[: 2 * n], pairs=pairs[:n]) for n in looks]
     if not passes(SHADOW, seen)[0]:
         return False
     size, count = block_size(LARGE, RULES), draws.liked[0].shape[1]
@@ -124,7 +126,8 @@ def one_by_one(draws, row):
     rated = spread(draws.liked[0][row], draws.liked[1][row], size)
     looks = range(LOOK_EVERY, count + 1, LOOK_EVERY)
     seen = [
-        Seen(9e3, served=[FINE] * 50 + served[: (size + 1) * n], rated=rated[: (size + 1) * n]) for n in looks
+        Observations(9e3, attempts=[FINE] * 50 + served[: (size + 1) * n], ratings=rated[: (size + 1) * n])
+        for n in looks
     ]
     small, at = passes(SMALL, seen)
     return small and passes(LARGE, seen[at + 1 :])[0]
@@ -132,9 +135,9 @@ def one_by_one(draws, row):
 
 def passes(stage, seen):
     for at, look in enumerate(seen):
-        answer = judge(stage, RULES, look).answer
-        if answer is not Answer.CONTINUE:
-            return answer is Answer.PROMOTE, at
+        answer = analyse(stage, RULES, look).answer
+        if answer is not RolloutDecision.CONTINUE:
+            return answer is RolloutDecision.PROMOTE, at
     return False, len(seen)
 
 
@@ -151,7 +154,7 @@ def answers(guards, size, count):
     quiet = spread(np.zeros(count), np.zeros(count), size)
     columns = (streams.get(name, quiet) for name in ("errors", "refusals", "latency"))
     return [
-        Served(error[0], error[1], refused[1], 10.0 if slow[1] else 1.0)
+        Attempt(error[0], error[1], refused[1], 10.0 if slow[1] else 1.0)
         for error, refused, slow in zip(*columns, strict=True)
     ]
 
@@ -159,15 +162,15 @@ def answers(guards, size, count):
 def canary(count, liked, seconds=9e3):
     rng = np.random.default_rng(5)
     stream = spread((rng.random(count) < liked) * 1.0, rng.binomial(3, 0.4, count) * 1.0, 3)
-    served = [FINE] * 50 + [Served(side, False, False, 1.0) for side, _ in stream]
-    return Seen(seconds, served=served, rated=stream)
+    served = [FINE] * 50 + [Attempt(side, False, False, 1.0) for side, _ in stream]
+    return Observations(seconds, attempts=served, ratings=stream)
 
 
 def test_it_promotes_what_has_shown_itself():
-    judgement = judge(LARGE, RULES, canary(200, 0.55))
-    assert judgement.answer is Answer.PROMOTE
-    assert judgement.evidence["log_evidence_not_worse"] >= judgement.evidence["bar_promote"]
-    assert judgement.evidence["rated"] == 200
+    analysis = analyse(LARGE, RULES, canary(200, 0.55))
+    assert analysis.decision is RolloutDecision.PROMOTE
+    assert analysis.evidence["log_evidence_not_worse"] >= analysis.evidence["bar_promote"]
+    assert analysis.evidence["rated"] == 200
 
 
 @pytest.mark.parametrize(
@@ -176,39 +179,39 @@ def test_it_promotes_what_has_shown_itself():
         (canary(200, 0.55, seconds=10), "10 of 3600 seconds of bake time"),
         (canary(20, 0.9), "20 of 40 answers of the candidate"),
         (canary(60, 0.35), "not yet shown to be less than 10% below production"),
-        (Seen(9e3), "errors: nothing to compare yet"),
-        (Seen(9e3, rated=canary(200, 0.55).rated), "0 of 40 answers of the candidate"),
-        (Seen(9e3, served=canary(200, 0.5).served), "0 of 30 rated answers"),
+        (Observations(9e3), "errors: nothing to compare yet"),
+        (Observations(9e3, ratings=canary(200, 0.55).ratings), "0 of 40 answers of the candidate"),
+        (Observations(9e3, attempts=canary(200, 0.5).attempts), "0 of 30 rated answers"),
     ],
 )
 def test_it_waits_for_what_is_missing(seen, words):
-    judgement = judge(LARGE, RULES, seen)
-    assert judgement.answer is Answer.CONTINUE
-    assert words in "; ".join(judgement.reasons)
+    analysis = analyse(LARGE, RULES, seen)
+    assert analysis.decision is RolloutDecision.CONTINUE
+    assert words in "; ".join(analysis.reasons)
 
 
-@pytest.mark.parametrize("seen", [Seen(3e6), canary(20, 0.9, seconds=3e6)])
+@pytest.mark.parametrize("seen", [Observations(3e6), canary(20, 0.9, seconds=3e6)])
 def test_time_without_evidence_ends_the_rollout(seen):
-    judgement = judge(LARGE, RULES, seen)
-    assert judgement.answer is Answer.ABORT
-    assert "Not enough evidence" in judgement.reasons[0]
+    analysis = analyse(LARGE, RULES, seen)
+    assert analysis.decision is RolloutDecision.ABORT
+    assert "Not enough evidence" in analysis.reasons[0]
 
 
 def test_it_aborts_what_users_like_less_and_says_so():
-    judgement = judge(LARGE, RULES, canary(200, 0.1, seconds=10))
-    assert judgement.answer is Answer.ABORT
-    assert judgement.reasons == ("Users like the candidate's answers less than production's.",)
+    analysis = analyse(LARGE, RULES, canary(200, 0.1, seconds=10))
+    assert analysis.decision is RolloutDecision.ABORT
+    assert analysis.reasons == ("Users like the candidate's answers less than production's.",)
 
 
 def test_a_rise_that_proves_nothing_yet_holds_promotion_back():
     seen = canary(200, 0.55)
     some = [
-        Served(s.candidate, s.candidate and place % 90 == 50, False, 1.0)
-        for place, s in enumerate(seen.served)
+        Attempt(s.candidate, s.candidate and place % 90 == 50, False, 1.0)
+        for place, s in enumerate(seen.attempts)
     ]
-    judgement = judge(LARGE, RULES, Seen(9e3, served=some, rated=seen.rated))
-    assert judgement.answer is Answer.CONTINUE
-    assert judgement.reasons[0].startswith("errors: +")
+    analysis = analyse(LARGE, RULES, Observations(9e3, attempts=some, ratings=seen.ratings))
+    assert analysis.decision is RolloutDecision.CONTINUE
+    assert analysis.reasons[0].startswith("errors: +")
 
 
 def test_the_bar_is_shared_by_all_tests_of_a_rollout():

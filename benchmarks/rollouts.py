@@ -1,4 +1,7 @@
-"""Whole rollouts, simulated: how often the judge errs, how soon it answers: `python -m benchmarks.judge`."""
+"""Simulates whole rollouts: how often the rollout analysis errs, and how soon it decides.
+
+Run it with `python -m benchmarks.rollouts`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 
 from benchmarks.machine import describe
 from pipelines.core.config import Promote
-from pipelines.policy.rollout.analysis import abort_bar, block_size
+from pipelines.policy.rollout.evidence import abort_bar, block_size
 from pipelines.policy.stats.sequential import Floats, log_evidence, log_evidence_of_losing
 
 LOOK_EVERY = 10  # answers of the candidate
@@ -77,7 +80,7 @@ def draw(
 
 
 def decided(draws: Draws, rules: Promote) -> Outcomes:
-    """What `judge` says at each look, for all rollouts at once (a test holds that the two agree)."""
+    """What `analyse` decides at each look, for all rollouts at once (a test holds that the two agree)."""
     first, last = rules.stages[0], rules.stages[-1]
     size = block_size(first, rules)
     alarm = _ever(log_evidence_of_losing(draws.won, draws.lost)) >= abort_bar(rules)

@@ -1,0 +1,63 @@
+"""What users did during a stage of a rollout: the input of the rollout analysis. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.core.config import Promote, Stage
+
+REFERENCE_ANSWERS = 50  # of production, whose 95th percentile says from then on what is slow
+P95 = 95
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One answer or failed attempt. `latency_ms` is None where it says nothing about the adapter."""
+
+    candidate: bool
+    error: bool
+    refused: bool
+    latency_ms: float | None
+
+
+@dataclass(frozen=True)
+class Observations:
+    """A stage's traffic. Each sequence is in order of arrival, and a later look only ever adds to its end."""
+
+    seconds: float  # since the stage began
+    attempts: Sequence[Attempt] = ()
+    ratings: Sequence[tuple[bool, bool]] = ()  # (is the candidate's, liked)
+    pairs: Sequence[tuple[bool, bool]] = ()  # in the shadow: (candidate right, production right)
+
+
+def guard_flags(stage: Stage, rules: Promote, observed: Observations) -> dict[str, list[tuple[bool, bool]]]:
+    """For each guard of the stage: (is the candidate's, is bad) of each answer."""
+    flags = {
+        "errors": [(one.candidate, one.error) for one in observed.attempts],
+        "refusals": [(one.candidate, one.refused) for one in observed.attempts if not one.error],
+        "latency": _slow(rules, observed),
+    }
+    return {guard: flags[guard] for guard in stage.guards}
+
+
+def allowed_rise(guard: str, rules: Promote) -> float:
+    """By how much the candidate's share of bad answers may exceed production's."""
+    rises = {
+        "errors": rules.max_error_rise,
+        "refusals": rules.max_refusal_rise,
+        "latency": rules.max_slow_rise,
+    }
+    return rises[guard]
+
+
+def _slow(rules: Promote, observed: Observations) -> list[tuple[bool, bool]]:
+    """Which answers are slow, from the point on where production's first answers have fixed the limit."""
+    timed = [(one.candidate, one.latency_ms) for one in observed.attempts if one.latency_ms is not None]
+    places = [place for place, (candidate, _) in enumerate(timed) if not candidate][:REFERENCE_ANSWERS]
+    if len(places) < REFERENCE_ANSWERS:
+        return []
+    limit = rules.max_latency_ratio * np.percentile([timed[place][1] for place in places], P95)
+    return [(candidate, bool(latency > limit)) for candidate, latency in timed[places[-1] + 1 :]]
