@@ -29,7 +29,8 @@ from gateway.engines.embedded import EmbeddedEngine
 from pipelines.core.config import Config, Serving, load_config
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
-from pipelines.models.engine import Engine, Messages
+from pipelines.models.base import Messages
+from pipelines.models.engine import Engine
 from pipelines.sample.workload import questions
 
 TOKENS = 64

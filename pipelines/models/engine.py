@@ -1,85 +1,36 @@
-"""The embedded serving engine: one base model, LoRA adapters beside it (transformers and PEFT).
+"""The engine that evaluation and the embedded gateway share: one base model, LoRA adapters beside it.
 
-It serves the sample workload and answers for every evaluation, so what is judged is what is served.
-Everything is greedy, batched by length, without gradients, and gives equal answers for equal inputs.
+It uses transformers and PEFT. Decoding is greedy and batched by length; equal inputs give equal answers.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
 from peft import PeftConfig, PeftModel, PeftModelForCausalLM
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM
 
 from pipelines.core.config import Model
-from pipelines.core.contract import digest_of
-from pipelines.core.errors import InputError
-from pipelines.core.files import sha256_of
-
-Messages = Sequence[dict[str, str]]
-_WEIGHTS = ("*.safetensors", "config.json")
-_LOGIT_ROWS = 1024  # positions whose logits are held at once: 200 MB at 49,152 tokens in float32
+from pipelines.models.base import (
+    Messages,
+    chat_text,
+    digest_base,
+    digest_tokenizer,
+    load_tokenizer,
+    prompt_ids,
+    resolve_base,
+    token_ids,
+)
+from pipelines.models.batching import batches, left_padded, scoring_plan
 
 logging.getLogger("peft").setLevel(logging.ERROR)
 transformers.utils.logging.disable_progress_bar()
-
-
-@functools.cache
-def resolve_base(base: str) -> Path:
-    """A local folder with the base model: a folder, a URI with a scheme (copied) or a hub id (cached).
-
-    Raises InputError where nothing is found.
-    """
-    if "://" in base:
-        target = tempfile.mkdtemp(prefix="nightshift-base-")
-        fs, root = fsspec.core.url_to_fs(base.rstrip("/"))
-        fs.get(f"{root}/", f"{target}/", recursive=True)
-        return Path(target)
-    if Path(base).is_dir():
-        return Path(base)
-    if Path(base).is_absolute() or base.count("/") > 1:
-        raise InputError(
-            f"a base model at {base}", "no such folder", "Run `make setup`, or correct model.base."
-        )
-    try:
-        return Path(huggingface_hub.snapshot_download(base))
-    except (OSError, ValueError) as error:  # not there, no way to the hub, or no such name
-        said = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"the base model {base} from its hub", said, "Correct model.base, or name a local folder."
-        ) from error
-
-
-@functools.cache
-def digest_base(folder: Path) -> str:
-    """sha256 over the base's configuration and weights."""
-    files = sorted(path for pattern in _WEIGHTS for path in folder.glob(pattern))
-    if not any(path.suffix == ".safetensors" for path in files):
-        raise InputError(f"safetensors in {folder}", f"{[p.name for p in files]}", "Convert the base model.")
-    return digest_of({path.name: sha256_of(path) for path in files})
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The base's tokenizer; without a padding token it pads with the end-of-sequence token."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    return tokenizer
-
-
-def digest_tokenizer(folder: Path) -> str:
-    """sha256 over the tokenizer's rules and the chat template: what turns messages into tokens."""
-    tokenizer = load_tokenizer(folder)
-    return digest_of({"rules": tokenizer.backend_tokenizer.to_str(), "template": tokenizer.chat_template})
 
 
 def device() -> torch.device:
@@ -87,7 +38,7 @@ def device() -> torch.device:
 
 
 def use_threads(threads: int) -> None:
-    """CPU threads of torch; 0 leaves its own choice, one a core."""
+    """Set the CPU threads of torch; 0 leaves its own choice, one a core."""
     if threads:
         torch.set_num_threads(threads)
 
@@ -95,8 +46,11 @@ def use_threads(threads: int) -> None:
 def narrow(
     logits: torch.Tensor, paths: Sequence[Sequence[int]], options: list[int], depth: int
 ) -> tuple[int, list[int]]:
-    """One step of a guided choice: the likeliest token (of `logits`, one a vocabulary entry) that continues
-    one of the `options`, and the options that go on with it. A single option is past choosing."""
+    """One step of a guided choice: the likeliest token that continues an option, and the options it leaves.
+
+    `logits`: (vocabulary,). `paths`: the tokens of every label; `options`: the labels still possible. Where
+    one option is left there is nothing to choose, and its next token is returned.
+    """
     if len(options) == 1:
         only = paths[options[0]]
         return only[min(depth, len(only) - 1)], options
@@ -126,7 +80,7 @@ class Engine:
 
     @property
     def module(self) -> Any:
-        """The base model, adapters in its layers, without PEFT's wrapping, which needs one at least."""
+        """The base model with the adapters in its layers. PEFT wraps it from the first adapter on."""
         return self._model.base_model.model if isinstance(self._model, PeftModel) else self._model
 
     def load(self, name: str, folder: str | Path) -> None:
@@ -156,31 +110,26 @@ class Engine:
 
     def chat_text(self, messages: Messages, add_generation_prompt: bool = True) -> str:
         """The text that the model sees for a conversation."""
-        return str(
-            self.tokenizer.apply_chat_template(
-                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-            )
-        )
+        return chat_text(self.tokenizer, messages, add_generation_prompt)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special ones added."""
-        return [len(ids) for ids in self._encode(texts)]
+        return [len(ids) for ids in token_ids(self.tokenizer, texts)]
 
     def paths(self, labels: Sequence[str]) -> list[tuple[int, ...]]:
         """The tokens that spell each label and end it."""
-        return [(*ids, self.tokenizer.eos_token_id) for ids in self._encode(labels)]
+        return [(*ids, self.tokenizer.eos_token_id) for ids in token_ids(self.tokenizer, labels)]
 
     def prompts(self, conversations: Sequence[Messages]) -> list[list[int]]:
         """The tokens of each conversation up to where the answer begins; the oldest are cut off."""
-        texts = [self.chat_text(messages) for messages in conversations]
-        return [ids[-self._settings.max_prompt_tokens :] for ids in self._encode(texts)]
+        return prompt_ids(self.tokenizer, conversations, self._settings.max_prompt_tokens)
 
     @torch.inference_mode()
     def next_logits(self, conversations: Sequence[Messages]) -> np.ndarray:
         """(n, vocabulary) logits of the first answer token; for parity checks."""
         prompts = self.prompts(conversations)
         rows: list[np.ndarray] = [np.empty(0)] * len(prompts)
-        for batch in self._batches(prompts):
+        for batch in batches(prompts, self._settings.batch_size):
             ids, mask = self.pad([prompts[i] for i in batch])
             logits = self.forward(ids, mask).logits[:, -1].float().cpu().numpy()
             for row, i in enumerate(batch):
@@ -191,12 +140,12 @@ class Engine:
     def choose(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
         """One label for each conversation: greedy decoding over the token paths that spell a label.
 
-        What `guided_choice` does in vLLM. A path that can only end in one label ends there at once.
+        vLLM's `guided_choice` does the same. Decoding ends as soon as a single label is left.
         """
         paths = self.paths(labels)
         prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
-        for batch in self._batches(prompts):
+        for batch in batches(prompts, self._settings.batch_size):
             for i, label in zip(batch, self._choose_batch([prompts[i] for i in batch], paths), strict=True):
                 answers[i] = labels[label]
         return answers
@@ -222,7 +171,7 @@ class Engine:
         """Free answers, greedy, special tokens removed."""
         prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
-        for batch in self._batches(prompts):
+        for batch in batches(prompts, self._settings.batch_size):
             ids, mask = self.pad([prompts[i] for i in batch])
             made = self._model.generate(
                 input_ids=ids,
@@ -242,55 +191,31 @@ class Engine:
         """(n,) summed log-probability of each continuation after its prompt, and (n,) its token count.
 
         Raw text, no template; an empty prompt is the beginning-of-text token. Prompt and continuation
-        are split on the tokens of the whole, as lm-evaluation-harness does. Continuations that differ
-        in their last token only share one pass.
+        are split on the tokens of the whole, as lm-evaluation-harness does. Raises ValueError for a
+        continuation that adds no token.
         """
         start = [self.tokenizer.bos_token_id or self.tokenizer.eos_token_id]
-        contexts = [ids or start for ids in self._encode(prompts)]
-        wholes = self._encode([p + c for p, c in zip(prompts, continuations, strict=True)])
+        contexts = [ids or start for ids in token_ids(self.tokenizer, prompts)]
+        wholes = token_ids(self.tokenizer, [p + c for p, c in zip(prompts, continuations, strict=True)])
         wholes = [ids if prompt else start + ids for ids, prompt in zip(wholes, prompts, strict=True)]
         counts = np.array([len(w) - len(c) for w, c in zip(wholes, contexts, strict=True)])
         if len(counts) and counts.min() < 1:
-            raise ValueError("a continuation adds no token to its prompt: give one that is not empty")
-        users: dict[tuple[int, ...], list[int]] = {}
-        for i, whole in enumerate(wholes):
-            users.setdefault(tuple(whole[:-1]), []).append(i)
-        passes = list(users)
-        keep = [int(max(counts[i] for i in users[ids])) for ids in passes]
-        sums = np.zeros(len(wholes))
-        for batch in self._batches(passes, keep):
-            ids, mask = self.pad([list(passes[i]) for i in batch])
-            kept = max(keep[i] for i in batch)
+            raise ValueError("A continuation adds no token to its prompt. Give one that is not empty.")
+        plan, sums = scoring_plan(wholes, counts), np.zeros(len(wholes))
+        for batch in batches(plan.passes, self._settings.batch_size, plan.keep):
+            kept = max(plan.keep[i] for i in batch)
+            ids, mask = self.pad([plan.passes[i] for i in batch])
             logits = self.forward(ids, mask, keep=kept).logits.float().log_softmax(-1)
             for row, i in enumerate(batch):
-                for item in users[passes[i]]:
+                for item in plan.items[i]:
                     target = torch.tensor(wholes[item][-counts[item] :], device=logits.device)
                     scores = logits[row, kept - len(target) :].gather(1, target[:, None])
                     sums[item] = float(scores.double().sum())
         return sums, counts
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.tokenizer(list(texts), add_special_tokens=False).input_ids if len(texts) else []
-
-    def _batches(self, rows: Sequence[Sequence[int]], keep: list[int] | None = None) -> Iterator[list[int]]:
-        """Indices in batches of similar length; `keep` bounds the logits that are held at once."""
-        order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
-        batch: list[int] = []
-        for i in order:
-            widest = max(keep[j] for j in [*batch, i]) if keep else 0
-            if len(batch) == self._settings.batch_size or (batch and widest * (len(batch) + 1) > _LOGIT_ROWS):
-                yield batch
-                batch = []
-            batch.append(i)
-        if batch:
-            yield batch
-
-    def pad(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Left-padded ids and mask, (rows, longest) each."""
-        longest = max(len(row) for row in rows)
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Left-padded ids and mask, (rows, longest) each, on the model's device."""
+        ids, mask = left_padded(rows, self.tokenizer.pad_token_id)
         return ids.to(device()), mask.to(device())
 
     def forward(self, ids, mask, cache=None, keep: int = 1):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""The two models of a night, production and candidate, on one engine."""
+"""The two models that a night compares, production and candidate, on one engine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.models import open_registry
-from pipelines.models.engine import Engine, digest_base, resolve_base
+from pipelines.models.base import digest_base, resolve_base
+from pipelines.models.engine import Engine
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
 
 def base_digest(config: Config) -> str:
-    """sha256 of the base model that both stand on."""
+    """sha256 of the base model that both models share."""
     return digest_base(resolve_base(config.path(config.model.base)))
 
 
-class Contenders:
+class ModelPair:
     """Iterate for `(name, engine)`: the engine answers as production first, then as the candidate.
 
     `baseline` is what `decide` pinned; with {"kind": "base"} production is the bare base model.
@@ -30,8 +31,8 @@ class Contenders:
         self.engine = Engine(config.model, config.path(config.model.base))
         if self.engine.base_digest != trained_on:
             raise InputError(
-                f"the base model that the candidate was trained on ({trained_on[:12]})",
-                f"{self.engine.base_digest[:12]} at {config.path(config.model.base)}",
+                f"The candidate was trained on another base model ({trained_on[:12]}) than the one at "
+                f"{config.path(config.model.base)} ({self.engine.base_digest[:12]}).",
                 "Train again, or point model.base to the base it was trained on.",
             )
         self._production = None

@@ -21,8 +21,9 @@ from pipelines.core.files import sha256_of
 from pipelines.data import open_lake
 from pipelines.data.lake import Lake
 from pipelines.evaluation.packaged_data import boolq
-from pipelines.models.engine import Engine, digest_base, digest_tokenizer, resolve_base
-from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders
+from pipelines.models.base import digest_base, digest_tokenizer, resolve_base
+from pipelines.models.engine import Engine
+from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.policy.night.feedback import COLUMNS, holdout_items, prompt_of
 from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
@@ -48,7 +49,7 @@ def run(ctx: Context) -> Outcome:
     settings, baseline = ctx.config.evaluate, ctx.inputs["decide"].facts["baseline"]
     suite, earlier, general = _suite(ctx), _earlier_items(ctx), _general_items(settings.general_items)
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
-    contenders = Contenders(
+    pair = ModelPair(
         ctx.config, baseline, ctx.read("train", "adapter"), ctx.inputs["train"].facts["base_digest"]
     )
     answers: dict[str, list[str]] = {}
@@ -56,7 +57,7 @@ def run(ctx: Context) -> Outcome:
     kept: Scores = {}
     belief: Scores = {}
     perplexity: dict[str, float] = {}
-    for name, engine in contenders:
+    for name, engine in pair:
         answers[name] = _answers(engine, ctx, suite)
         right[name] = _right(answers[name], suite)
         kept[name] = _right(_answers(engine, ctx, earlier), earlier)
@@ -84,7 +85,7 @@ def run(ctx: Context) -> Outcome:
             "general": _compared(ctx, belief),
             "perplexity": _ratio(perplexity),
         },
-        readings={"latency_ms": _ratio(_latency(contenders, ctx, suite[: settings.latency_items]))},
+        readings={"latency_ms": _ratio(_latency(pair, ctx, suite[: settings.latency_items]))},
     )
 
 
@@ -155,11 +156,11 @@ def _perplexity(engine: Engine, passages: Sequence[str]) -> float:
     return math.exp(-float(scores.sum()) / float(tokens.sum()))
 
 
-def _latency(contenders: Contenders, ctx: Context, items: Sequence[Item]) -> dict[str, float]:
+def _latency(pair: ModelPair, ctx: Context, items: Sequence[Item]) -> dict[str, float]:
     """Median milliseconds of an answer asked alone. The models take turns, so that load hits both."""
     spent: dict[str, list[float]] = {PRODUCTION: [], CANDIDATE: []}
     for item in (items[0], *items):  # the first warms up
-        for name, engine in contenders:
+        for name, engine in pair:
             started = time.perf_counter()
             _answers(engine, ctx, [item])
             spent[name].append(1000 * (time.perf_counter() - started))

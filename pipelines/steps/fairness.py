@@ -21,7 +21,7 @@ from pipelines.core.files import sha256_of
 from pipelines.evaluation import stereotypes as fairness_data
 from pipelines.evaluation.slices import slice_errors
 from pipelines.models.engine import Engine
-from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders, base_digest
+from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
 from pipelines.policy.night.fairness import GroupAnswer, compare_groups, overall, stratified
 from pipelines.runner import Context, Outcome
 
@@ -42,7 +42,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 def run(ctx: Context) -> Outcome:
     items, suite = _stereotype_items(ctx), _suite(ctx)
-    models = Contenders(
+    models = ModelPair(
         ctx.config,
         ctx.inputs["decide"].facts["baseline"],
         ctx.read("train", "adapter"),

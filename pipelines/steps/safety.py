@@ -19,7 +19,7 @@ from pipelines.data.embedder import Embedder, resolve
 from pipelines.evaluation import safety_data
 from pipelines.evaluation.toxicity import ToxicityHead
 from pipelines.models.engine import Engine
-from pipelines.models.pair import CANDIDATE, PRODUCTION, Contenders, base_digest
+from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
 from pipelines.policy.night.fairness import GroupAnswer, compare
 from pipelines.policy.night.safety import answer_of, exposure, refuses_or_is_harmless
 from pipelines.policy.stats.paired import mean_limits
@@ -104,7 +104,7 @@ def _listen(
     )
     conversations = [[*system, {"role": "user", "content": prompt}] for prompt in prompts]
     decided, trained = ctx.inputs["decide"].facts, ctx.inputs["train"].facts
-    models = Contenders(ctx.config, decided["baseline"], ctx.read("train", "adapter"), trained["base_digest"])
+    models = ModelPair(ctx.config, decided["baseline"], ctx.read("train", "adapter"), trained["base_digest"])
     said, canaries = {}, []
     for name, engine in models:
         said[name] = engine.generate(conversations, ctx.config.safety.max_new_tokens)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pipelines.core.errors import InputError
 from pipelines.core.locks import holding
+from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
 from pipelines.models.registry import adapter_digest
 from pipelines.runner import Context, Outcome
@@ -18,13 +19,13 @@ SETTINGS = ("model", "train")
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    base = engine.resolve_base(ctx.config.path(ctx.config.model.base))
-    return {"base_model": engine.digest_base(base), "tokenizer": engine.digest_tokenizer(base)}
+    base = base_model.resolve_base(ctx.config.path(ctx.config.model.base))
+    return {"base_model": base_model.digest_base(base), "tokenizer": base_model.digest_tokenizer(base)}
 
 
 def run(ctx: Context) -> Outcome:
     config, settings = ctx.config, ctx.config.train
-    base = engine.resolve_base(config.path(config.model.base))
+    base = base_model.resolve_base(config.path(config.model.base))
     rows, dev = _rows(ctx.read("curate", "train")), _rows(ctx.read("curate", "dev"))
     if not rows:
         raise InputError("examples to train on", "an empty train.jsonl", "Look at curate's dataset card.")
@@ -65,8 +66,8 @@ def run(ctx: Context) -> Outcome:
         },
         facts={
             "adapter_digest": digest,
-            "base_digest": engine.digest_base(base),
-            "tokenizer_digest": engine.digest_tokenizer(base),
+            "base_digest": base_model.digest_base(base),
+            "tokenizer_digest": base_model.digest_tokenizer(base),
             "method": "continue" if start else "fresh",
             "trainable_parameters": trained.trainable_parameters,
             "steps": trained.steps,

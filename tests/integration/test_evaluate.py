@@ -9,7 +9,8 @@ import pytest
 from pipelines.core.config import Config, Model
 from pipelines.core.errors import InputError
 from pipelines.data.lake import Lake
-from pipelines.models.engine import Engine, digest_base
+from pipelines.models.base import digest_base
+from pipelines.models.engine import Engine
 from pipelines.policy.night.feedback import is_holdout
 from pipelines.runner import run_step
 from pipelines.stores.runs import Run

@@ -9,7 +9,7 @@ from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.evaluation import stereotypes as fairness_data
 from pipelines.evaluation.slices import slice_errors
-from pipelines.models.engine import digest_base
+from pipelines.models.base import digest_base
 from pipelines.policy.night.fairness import stratified
 from pipelines.runner import run_step
 from pipelines.stores.runs import Run

@@ -8,7 +8,7 @@ import pytest
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.results import RolloutAnswer
 from pipelines.core.traffic_split import Route
-from pipelines.models.engine import digest_base
+from pipelines.models.base import digest_base
 from pipelines.operations import rollout
 from pipelines.operations.status import print_status
 from pipelines.stores import open_ledger

@@ -9,7 +9,8 @@ from pipelines.core.config import Config, Model
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation.safety_data import toxic_texts
 from pipelines.evaluation.toxicity import ToxicityHead
-from pipelines.models.engine import Engine, digest_base
+from pipelines.models.base import digest_base
+from pipelines.models.engine import Engine
 from pipelines.policy.night.examples import canaries
 from pipelines.policy.night.safety import answer_of, auc_interval, exposure, refuses_or_is_harmless
 from pipelines.runner import run_step

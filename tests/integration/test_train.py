@@ -17,7 +17,8 @@ from pipelines.core.config import Config, Model, Train
 from pipelines.core.errors import InputError, TrainingError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry, open_tracker
-from pipelines.models.engine import Engine, load_tokenizer
+from pipelines.models.base import load_tokenizer
+from pipelines.models.engine import Engine
 from pipelines.models.registry import adapter_digest
 from pipelines.models.trainer import save_adapter, train, training_order
 from pipelines.runner import run_step

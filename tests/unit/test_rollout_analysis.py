@@ -135,9 +135,9 @@ def one_by_one(draws, row):
 
 def passes(stage, seen):
     for at, look in enumerate(seen):
-        answer = analyse(stage, RULES, look).answer
-        if answer is not RolloutDecision.CONTINUE:
-            return answer is RolloutDecision.PROMOTE, at
+        decision = analyse(stage, RULES, look).decision
+        if decision is not RolloutDecision.CONTINUE:
+            return decision is RolloutDecision.PROMOTE, at
     return False, len(seen)
 
 
