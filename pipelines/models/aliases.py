@@ -1,4 +1,4 @@
-"""MLflow's aliases follow the ledger, which is written first; this mends what a crash left between."""
+"""MLflow's aliases follow the ledger. The ledger is written first; `reconcile` catches up after a crash."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pipelines.stores.ledger import Promotion
 
 
 def in_production(config: Config) -> RegisteredAdapter | None:
-    """The adapter that answers users now, by the ledger; None while the bare base does."""
+    """The adapter that the ledger says answers users now; None while the bare base model does."""
     production = open_ledger(config).promotion().route.production
     registry = open_registry(config)
     return registry.version(production.version) if production else None
 
 
 def reconcile(promotions: Sequence[Promotion], registry: Registry) -> list[str]:
-    """Make the aliases agree with the newest of all moves; returns what was changed. Doing it twice is safe.
+    """Make the aliases agree with the newest move; returns what was changed. Doing it twice is safe.
 
-    `candidate` is set by `register` for the newest version, and taken away here once that version's rollout
-    is over. Without any move the aliases stay as they are.
+    `register` sets `candidate` to the newest version. It is removed here once that version's rollout is over.
+    Without any move the aliases stay as they are.
     """
     if not promotions:
         return []

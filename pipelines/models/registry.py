@@ -1,6 +1,6 @@
-"""The registry of adapters (MLflow): adapter files only, with digests of all they depend on.
+"""The registry of adapters (MLflow): adapter files, and the digests of everything they depend on.
 
-A version is found again by adapter digest and Nightshift run, so registering twice makes one version.
+A version is known by its adapter digest and Nightshift run, so registering twice makes one version.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RegisteredAdapter:
 
     version: str
     digest: str
-    nights: tuple[str, ...]  # whose feedback it learned from
+    nights: tuple[str, ...]  # the nights whose feedback it learned from
     run_id: str  # Nightshift's
     uri: str
     tags: dict[str, str]
@@ -48,7 +48,7 @@ class Registry:
         self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
     def prepare(self) -> None:
-        """Make the database's tables, which takes seconds the first time, and the registered name."""
+        """Create the registered name and, which takes seconds the first time, the database's tables."""
         if not self._client.search_registered_models(f"name = '{self.name}'"):
             self._client.create_registered_model(self.name)
 
@@ -81,18 +81,18 @@ class Registry:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
             raise InputError(
-                f"a registered version of {self.name}", repr(version), "MLflow's registry lists them."
+                f"{self.name} has no registered version {version!r}.", "MLflow's registry lists its versions."
             ) from error
 
     def fetch(self, version: str) -> Path:
-        """A local folder with the version's files. Raises IntegrityError where they are not as registered."""
+        """A local folder with the version's files. Raises IntegrityError where their digest differs."""
         adapter = self.version(version)
         folder = Path(artifacts.download_artifacts(adapter.uri, tracking_uri=self._uri))
         if (found := adapter_digest(folder)) != adapter.digest:
             raise IntegrityError(
-                f"version {version} of {self.name} with digest {adapter.digest[:12]}",
-                found[:12],
-                "Its stored files were changed: register that night again.",
+                f"The stored files of {self.name}, version {version}, were changed: their digest is "
+                f"{found[:12]}, and {adapter.digest[:12]} was registered.",
+                "Register that night again.",
             )
         return folder
 

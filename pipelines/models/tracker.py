@@ -1,4 +1,4 @@
-"""MLflow on a database: one MLflow run for each training, found again after a kill and never doubled."""
+"""MLflow on a database: one MLflow run for each training, which is found again after a kill."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-# Before the import: MLflow reads it there. It counts users otherwise, and nothing leaves this machine.
+# Set before MLflow is imported, which reads it then: nothing about its use leaves this machine.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 
 from mlflow import MlflowClient
@@ -16,7 +16,7 @@ EXPERIMENT = "nightshift"
 _FINGERPRINT = "nightshift.fingerprint"
 _PARAM_LIMIT = 6000  # characters, MLflow's own
 
-for _chatty in ("mlflow", "alembic"):  # migrations and hints; real faults are raised or warned of
+for _chatty in ("mlflow", "alembic"):  # they log migrations and hints; faults are raised
     logging.getLogger(_chatty).setLevel(logging.WARNING)
 
 
@@ -30,7 +30,7 @@ class Tracker:
         self._experiment = found.experiment_id if found else self._client.create_experiment(EXPERIMENT, root)
 
     def run(self, run_id: str, fingerprint: str) -> str:
-        """MLflow's id of the training with this fingerprint in this Nightshift run; made when new."""
+        """MLflow's id of the training with this fingerprint in this Nightshift run, created if new."""
         name = f"{run_id}-{fingerprint[:12]}"
         where = f"attributes.run_name = '{name}' and tags.`{_FINGERPRINT}` = '{fingerprint}'"
         found: list[Run] = self._client.search_runs([self._experiment], where, max_results=1)
@@ -45,12 +45,8 @@ class Tracker:
         self._client.log_batch(mlflow_id, params=params)
 
     def metrics(self, mlflow_id: str, step: int, values: dict[str, float]) -> None:
-        """Log a step's numbers. Step stands in for time too, so that a step logged again is stored once."""
+        """Log a step's numbers. The step is also their time, so that a step logged again is stored once."""
         self._client.log_batch(mlflow_id, [Metric(name, value, step, step) for name, value in values.items()])
-
-    def curve(self, mlflow_id: str, name: str) -> list[tuple[int, float]]:
-        """A metric's (step, value) pairs."""
-        return sorted((m.step, m.value) for m in self._client.get_metric_history(mlflow_id, name))
 
     def upload(self, mlflow_id: str, folder: Path, name: str) -> str:
         """Store a folder's files beside the run and return their URI; the same files may come again."""
@@ -58,7 +54,7 @@ class Tracker:
         return f"{self._client.get_run(mlflow_id).info.artifact_uri}/{name}"
 
     def finish(self, mlflow_id: str, tags: dict[str, str]) -> None:
-        """Mark a training finished, with what it made."""
+        """Mark a training as finished and set its tags."""
         for name, value in tags.items():
             self._client.set_tag(mlflow_id, name, value)
         self._client.set_terminated(mlflow_id)

@@ -1,61 +1,41 @@
-"""LoRA fine-tuning with PEFT and TRL's SFTTrainer, resumable at a checkpoint to the bit (on CPU).
+"""LoRA fine-tuning with PEFT and TRL's SFTTrainer; on a CPU it resumes at a checkpoint to the bit.
 
-The order of examples is laid down before training, so a resumed run sees the very batches that the
-interrupted one would have seen. Results are read back from the checkpoints, in every case.
+The order of examples is fixed before training, so a resumed training sees the same batches as one that was
+never interrupted. Results are always read back from the checkpoints.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import shutil
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
-import safetensors.torch
 import torch
 import transformers
 import trl.trainer.utils
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, EarlyStoppingCallback, TrainerCallback, TrainerState
+from transformers import AutoModelForCausalLM, EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from pipelines.core.config import Train
 from pipelines.core.errors import TrainingError
-from pipelines.models.engine import load_tokenizer
+from pipelines.models.base import load_tokenizer
+from pipelines.models.checkpoints import Trained, check_effect, is_last, last_checkpoint, read_training
+from pipelines.models.progress import Progress, Report
 
 log = logging.getLogger("nightshift")
 Row = dict[str, Any]  # {"prompt": [messages], "completion": [one message]}
-Report = Callable[[int, dict[str, float]], None]
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-_COMPLETE = "complete.json"  # written last into a checkpoint: without it a kill cut the checkpoint short
 _CHUNK_BATCHES = 8  # batches whose rows are sorted by length together
-_PROGRESS_EVERY_S = 10.0
 
-# Off Triton devices TRL projects every position on the vocabulary, prompts too, so that shapes stay fixed for
-# compilers. Eagerly that is wasted: scoring the completions only saves a quarter of a CPU step, same loss.
+# Without Triton, TRL projects every position on the vocabulary, the prompts' too, so that shapes stay fixed
+# for compilers. We do not compile: scoring the completions alone gives the same loss in three quarters of the
+# time.
 trl.trainer.utils._use_triton = lambda device: True
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A finished training: the adapter's folder and its curves as (step, value) pairs."""
-
-    adapter: Path
-    trainable_parameters: int
-    steps: int
-    stopped_early: bool
-    loss: list[tuple[int, float]]
-    dev_loss: list[tuple[int, float]]
-    grad_norm: list[tuple[int, float]]
 
 
 def train(
@@ -68,11 +48,11 @@ def train(
     start: Path | None = None,
     report: Report = lambda step, values: None,
 ) -> Trained:
-    """Train an adapter on `rows`, watching the loss on `dev`, from `start` or from nothing.
+    """Train an adapter on `rows`, from the adapter in the folder `start` or from nothing.
 
-    `scratch` keeps the checkpoints; called again after a kill with the same arguments it goes on from
-    the last complete one. `report` gets every step's numbers once they are known.
-    Raises TrainingError where nothing was trained, or the loss or a gradient is not a number.
+    Training stops early once the loss on `dev` no longer falls. `scratch` keeps the checkpoints: called again
+    after a kill with the same arguments, it goes on from the last complete one. `report` gets each step's
+    numbers. Raises TrainingError where nothing was trained, or the loss or a gradient is not a number.
     """
     for noisy in (transformers.utils.logging, datasets.utils.logging):
         noisy.set_verbosity_error()
@@ -80,37 +60,18 @@ def train(
     model = _adapted(base, settings, seed, start)
     trainable = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
-        raise TrainingError("trainable parameters", "none", "Name other layers in train.target_modules.")
-    last = _last_checkpoint(scratch)
-    if last is None or not json.loads((last / _COMPLETE).read_text())["stopped"]:
+        raise TrainingError(
+            "The model has no trainable parameters.", "Name other layers in train.target_modules."
+        )
+    last = last_checkpoint(scratch)
+    if last is None or not is_last(last):
         _fit(model, base, settings, rows, dev, seed, scratch, last, report)
-        last = _last_checkpoint(scratch)
+        last = last_checkpoint(scratch)
     if last is None:
-        raise TrainingError("at least one training step", "none", "Give more examples or epochs.")
-    state = TrainerState.load_from_json(str(last / "trainer_state.json"))
-    best = Path(state.best_model_checkpoint or last)
-    trained = Trained(
-        adapter=best,
-        trainable_parameters=sum(p.numel() for p in trainable.values()),
-        steps=state.global_step,
-        stopped_early=state.global_step < state.max_steps,
-        loss=_curve(state, "loss"),
-        dev_loss=_curve(state, "eval_loss"),
-        grad_norm=_curve(state, "grad_norm"),
-    )
-    _check(trained, trainable)
+        raise TrainingError("Training ended without a single step.", "Give more examples or epochs.")
+    trained = read_training(last, sum(p.numel() for p in trainable.values()))
+    check_effect(trained, trainable)
     return trained
-
-
-def save_adapter(trained: Trained, target: Path, base_name: str) -> None:
-    """Copy the adapter's two files, with a configuration that is equal for equal adapters."""
-    target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(trained.adapter / ADAPTER_FILES[1], target / ADAPTER_FILES[1])
-    config = json.loads((trained.adapter / ADAPTER_FILES[0]).read_text())
-    modules = config["target_modules"]
-    config["target_modules"] = modules if isinstance(modules, str) else sorted(modules)
-    config["base_model_name_or_path"] = base_name  # a name: the folder differs from machine to machine
-    (target / ADAPTER_FILES[0]).write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
 def training_order(lengths: Sequence[int], epochs: int, batch_size: int, seed: int) -> list[int]:
@@ -144,8 +105,7 @@ def _adapted(base: Path, settings: Train, seed: int, start: Path | None) -> Peft
         return get_peft_model(model, lora)
     except ValueError as error:
         raise TrainingError(
-            "train.target_modules that name layers of the base model",
-            str(error).split(". Please")[0],
+            f"train.target_modules names no layers of the base model: {str(error).split('. Please')[0]}.",
             "Write all-linear, or names such as q_proj,v_proj.",
         ) from error
 
@@ -173,7 +133,7 @@ def _fit(
         eval_dataset=datasets.Dataset.from_list([_chat(row) for row in dev]) if dev else None,
         processing_class=load_tokenizer(base),
         callbacks=[
-            _Progress(report),
+            Progress(report),
             *([EarlyStoppingCallback(settings.early_stopping_patience)] if dev else []),
         ],
     )
@@ -224,80 +184,3 @@ def _arguments(
         seed=seed,
         data_seed=seed,
     )
-
-
-class _Progress(TrainerCallback):
-    """A line every few seconds, every step's numbers to `report`, and a mark on finished checkpoints."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-        self._started = self._said = time.monotonic()
-        self._first: tuple[int, float] | None = None  # step and tokens when the clock started
-
-    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
-        values = {name: float(logs[key]) for key, name in _LOGGED.items() if key in (logs or {})}
-        if not values:
-            return
-        self._report(state.global_step, values)
-        now, tokens = time.monotonic(), float(logs.get("num_tokens", 0))
-        if "dev_loss" in values:
-            log.info(
-                "train step %d/%d: dev loss %.3f", state.global_step, state.max_steps, values["dev_loss"]
-            )
-        elif self._first is None:
-            self._started, self._first = now, (state.global_step, tokens)
-        elif now - self._said >= _PROGRESS_EVERY_S:
-            seconds, (step, before) = now - self._started, self._first
-            left = seconds / (state.global_step - step) * (state.max_steps - state.global_step)
-            words = "train step %d/%d: loss %.3f, %.0f tokens/s, %.0f s left"
-            rate = (tokens - before) / seconds
-            log.info(words, state.global_step, state.max_steps, values["loss"], rate, left)
-            self._said = now
-
-    def on_save(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (checkpoint / _COMPLETE).write_text(json.dumps({"stopped": control.should_training_stop}))
-
-
-_LOGGED = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "learning_rate": "learning_rate",
-    "eval_loss": "dev_loss",
-}
-
-
-def _last_checkpoint(scratch: Path) -> Path | None:
-    """The newest complete checkpoint; torn ones are removed."""
-    found = sorted(scratch.glob("checkpoint-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    for torn in (path for path in found if not (path / _COMPLETE).exists()):
-        shutil.rmtree(torn)
-    return next((path for path in reversed(found) if path.exists()), None)
-
-
-def _curve(state: TrainerState, key: str) -> list[tuple[int, float]]:
-    return [(int(entry["step"]), float(entry[key])) for entry in state.log_history if key in entry]
-
-
-def _check(trained: Trained, before: dict[str, torch.Tensor]) -> None:
-    """Refuse a training that did nothing, or went wrong. Raises TrainingError."""
-    norms = [value for _, value in trained.grad_norm]
-    losses = [value for _, value in (trained.dev_loss or trained.loss)]
-    if not all(math.isfinite(value) for value in (*norms, *losses)):
-        raise TrainingError("finite losses and gradients", "inf or nan", "Lower train.learning_rate.")
-    if not norms or max(norms) <= 0:
-        raise TrainingError(
-            "gradients above zero", f"{len(norms)} steps with none", "Check that completions hold text."
-        )
-    after = safetensors.torch.load_file(trained.adapter / ADAPTER_FILES[1])
-    moved = sum(
-        float((after[key].float() - p.float().cpu()).abs().sum())
-        for name, p in before.items()
-        if (key := name.replace(".default", "")) in after
-    )
-    if not moved > 0:
-        raise TrainingError(
-            "weights that moved", "the adapter it started from", "Raise train.learning_rate or train.epochs."
-        )
-    if len(losses) > 1 and max(losses) - min(losses) <= 0:
-        raise TrainingError("a loss that moved", f"{losses[0]:.4f} at every step", "Check the training data.")

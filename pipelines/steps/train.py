@@ -11,6 +11,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.locks import holding
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
+from pipelines.models.checkpoints import save_adapter
 from pipelines.models.registry import adapter_digest
 from pipelines.runner import Context, Outcome
 
@@ -50,7 +51,7 @@ def run(ctx: Context) -> Outcome:
             report=lambda step, values: tracker.metrics(mlflow_id, step, values),
         )
         seconds = time.monotonic() - started
-    trainer.save_adapter(trained, ctx.out / "adapter", base.name)
+    save_adapter(trained, ctx.out / "adapter", base.name)
     digest = adapter_digest(ctx.out / "adapter")
     tracker.finish(mlflow_id, {"adapter_digest": digest})
     curve = trained.dev_loss or trained.loss

@@ -19,13 +19,14 @@ from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
+from tests.support.mlflow_runs import curve
 from tests.support.nightfall import finish
 
 ASKED = [[{"role": "user", "content": "Where is the femur?"}], [{"role": "user", "content": "Why?"}]]
 ELSEWHERE = """
 import sys, numpy as np
 from pipelines.models.engine import Engine
-from pipelines.config import Model
+from pipelines.core.config import Model
 engine = Engine(Model(threads=1), sys.argv[1])
 engine.load("fetched", sys.argv[2])
 asked = [[{"role": "user", "content": text}] for text in ("Where is the femur?", "Why?")]
@@ -153,7 +154,7 @@ def test_changed_files_are_not_served(config, adapters):
     register(config, night(config, adapters[0], "2026-01-02"))
     weights = registry_of(config).fetch("1") / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(IntegrityError, match="register that night again"):
+    with pytest.raises(IntegrityError, match="Register that night again"):
         registry_of(config).fetch("1")
 
 
@@ -181,4 +182,4 @@ def test_a_step_logged_twice_is_stored_once(config):
             tracker.metrics(mlflow_id, step, {"loss": 1 / (step + 1)})
         tracker.finish(mlflow_id, {"adapter_digest": "d"})
     assert tracker.run("2026-01-02", "e" * 64) != mlflow_id
-    assert tracker.curve(mlflow_id, "loss") == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
+    assert curve(config, mlflow_id, "loss") == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]

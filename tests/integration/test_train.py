@@ -18,13 +18,15 @@ from pipelines.core.errors import InputError, TrainingError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import load_tokenizer
+from pipelines.models.checkpoints import save_adapter
 from pipelines.models.engine import Engine
 from pipelines.models.registry import adapter_digest
-from pipelines.models.trainer import save_adapter, train, training_order
+from pipelines.models.trainer import train, training_order
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
+from tests.support.mlflow_runs import curve
 from tests.support.nightfall import finish
 
 SMALL = {
@@ -39,8 +41,9 @@ SMALL = {
 CHILD = """
 import json, sys, time
 from pathlib import Path
-from pipelines.models.trainer import save_adapter, train
-from pipelines.config import Train
+from pipelines.core.config import Train
+from pipelines.models.checkpoints import save_adapter
+from pipelines.models.trainer import train
 base, rows, dev, scratch, out, pause = sys.argv[1:7]
 
 def report(step, values):
@@ -180,7 +183,7 @@ def test_continuing_starts_where_the_adapter_stood(base, tmp_path):
 
 
 def test_training_without_effect_is_refused(base, tmp_path):
-    with pytest.raises(TrainingError, match="weights that moved"):
+    with pytest.raises(TrainingError, match="weights equal"):
         train(base, Train(**SMALL | {"learning_rate": 0.0}), rows_of(8), [], 7, tmp_path)
 
 
@@ -219,9 +222,8 @@ def test_the_step_leaves_adapter_files_and_reruns_the_same(home, base):
     assert sorted(first.outputs) == ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
     assert first.facts["trainable_parameters"] > 0
     assert str(home) not in run.folder.read_bytes("train/adapter/adapter_config.json").decode()
-    tracker = open_tracker(config)
-    curve = tracker.curve(tracker.run("2026-01-01", first.fingerprint), "loss")
-    assert curve == [tuple(point) for point in first.facts["loss"]]
+    mlflow_id = open_tracker(config).run("2026-01-01", first.fingerprint)
+    assert curve(config, mlflow_id, "loss") == [tuple(point) for point in first.facts["loss"]]
 
 
 def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
