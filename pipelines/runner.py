@@ -1,18 +1,15 @@
-"""Run one step: read inputs through manifests, work, write the manifest last.
+"""Run one step: read the inputs through their manifests, do the work, write the manifest last.
 
-A step that finds its own manifest with the same fingerprint returns at once, and a run that has its
-decision record is closed: its steps return what they recorded. So retries, preemption and replays are safe.
+A step that finds its own manifest with the same fingerprint returns at once. A run that has its decision
+record is closed: its steps return what they recorded. Retries, preemption and replays are therefore safe.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib
 import json
 import logging
 import resource
-import subprocess
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -20,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipelines.core.code import code_digest, git_commit, lock_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import (
     CLOSING,
@@ -32,7 +30,6 @@ from pipelines.core.contract import (
     Metric,
     Usage,
     Verdict,
-    digest_of,
     fingerprint,
 )
 from pipelines.core.errors import InputError
@@ -42,7 +39,6 @@ from pipelines.core.results import StepResult
 from pipelines.observability.tracing import command_span
 from pipelines.stores.runs import Run
 
-PACKAGE = Path(__file__).parent
 log = logging.getLogger("nightshift")
 
 
@@ -56,7 +52,7 @@ class Outcome:
     outputs: dict[str, str] = field(default_factory=dict)  # name -> file or folder inside ctx.out
     metrics: dict[str, tuple[float, str]] = field(default_factory=dict)  # name -> (value, unit)
     facts: dict[str, Any] = field(default_factory=dict)
-    readings: dict[str, Any] = field(default_factory=dict)  # facts that another run would read otherwise
+    readings: dict[str, Any] = field(default_factory=dict)  # measured facts: another run reads other values
     gpu_seconds: float = 0.0
 
 
@@ -92,7 +88,7 @@ class Context:
 
 @dataclass(frozen=True)
 class _Clock:
-    """When a step began; its libraries' imports count as its time."""
+    """When a step began. Importing its libraries counts as its time."""
 
     started_at: datetime
     started: float
@@ -127,7 +123,7 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
         externals = module.external_inputs(context)
         digests = {**{name: manifest.digest for name, manifest in inputs.items()}, **externals}
         settings = _settings(module, config)
-        identity = fingerprint(step, {"seed": config.seed, **settings}, digests, code_digest())
+        identity = fingerprint(step, {"seed": config.seed, **settings}, digests, code_digest(step))
         if existing and existing.fingerprint == identity and not rerun:
             return _result(run, existing, clock.started, reused=True)
         context = Context(run, step, config, inputs, identity, run.folder.work_folder(step))
@@ -136,7 +132,7 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
 
 
 def record_fault(step: str, run_uri: str, error: BaseException) -> None:
-    """Leave a fault's message in the step's folder, for the report and for people."""
+    """Write a fault's message to the step's folder, for the report and for people."""
     fault = Fault(step=step, error=type(error).__name__, message=str(error), at=datetime.now(UTC))
     Run(run_uri).folder.write_bytes(f"{step}/{FAULT_NAME}", fault.model_dump_json(indent=1).encode())
 
@@ -148,12 +144,11 @@ def _read_inputs(run: Run, step: str) -> dict[str, Manifest]:
     for need in NIGHTLY[step]:
         manifest = run.manifest(need)
         if manifest is None:
-            raise InputError(f"a finished {need} for {step}", "no manifest", f"Run {need} first.")
+            raise InputError(f"{step} cannot run: {need} has not finished in this run.", f"Run {need} first.")
         if manifest.verdict is not Verdict.PROCEED:
             raise InputError(
-                f"{need} to proceed",
-                f"{manifest.verdict}: {'; '.join(manifest.reasons)}",
-                f"{step} has nothing to do.",
+                f"{step} cannot run: {need} ended with {manifest.verdict} ({'; '.join(manifest.reasons)}).",
+                f"There is nothing to do for {step} in this run.",
             )
         inputs[need] = manifest
     return inputs
@@ -191,7 +186,7 @@ def _execute(
         readings=json.loads(json.dumps(outcome.readings, allow_nan=False)),
         settings=settings,
         seed=context.config.seed,
-        code_digest=code_digest(),
+        code_digest=code_digest(context.step),
         lock_digest=lock_digest(),
         git_commit=git_commit(),
         usage=usage,
@@ -231,26 +226,3 @@ def _result(run: Run, manifest: Manifest, started: float, reused: bool) -> StepR
 def _cpu_seconds() -> float:
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-@functools.cache
-def code_digest() -> str:
-    """sha256 over the source of the work plane and the feature definitions."""
-    roots = (PACKAGE, PACKAGE.parent / "feature_repo")
-    files = sorted(path for root in roots for path in root.rglob("*.py"))
-    return digest_of({str(f.relative_to(PACKAGE.parent)): sha256_of(f) for f in files})
-
-
-@functools.cache
-def lock_digest() -> str:
-    """sha256 of the package lock, or "unlocked" where none is shipped beside the code."""
-    lock = PACKAGE.parent / "requirements" / "pipelines.txt"
-    return hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "unlocked"
-
-
-@functools.cache
-def git_commit() -> str | None:
-    """The checkout's commit, or None outside a checkout."""
-    command = ["git", "-C", str(PACKAGE.parent), "rev-parse", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
