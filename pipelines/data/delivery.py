@@ -1,8 +1,7 @@
-"""A night's delivery: which files a URI names, what they hold, and how to get them here."""
+"""A night's delivery: the files that a URI names, their digest, and local copies of them."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,27 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError
+from pipelines.data.lake import sha256_at
 
 
 def find(source: str) -> tuple[Any, list[str]]:
-    """The file system and the sorted paths that a URI, a folder or a glob names; may be none."""
+    """The file system, and the sorted paths that a URI, a folder or a glob names. There may be none."""
     fs, path = fsspec.core.url_to_fs(source)
     fs.invalidate_cache()
     try:
         found = fs.glob(path) if any(sign in path for sign in "*?[") else fs.find(path)
     except (PermissionError, BotoCoreError) as error:
         raise InputError(
-            f"a store that answers at {source}",
-            f"{type(error).__name__}: {error}",
+            f"The delivery at {source} cannot be listed: {type(error).__name__}: {error}.",
             "Check the address, the bucket and the credentials.",
         ) from error
     return fs, sorted(p for p in found if fs.isfile(p))
 
 
 def digest(source: str) -> str:
-    """sha256 over the names and bytes of a delivery; also defined when there is none."""
+    """sha256 over the names and bytes of a delivery, also of one without files."""
     fs, paths = find(source)
-    return digest_of({path.rsplit("/", 1)[-1]: _sha256(fs, path) for path in paths})
+    return digest_of({path.rsplit("/", 1)[-1]: sha256_at(fs, path) for path in paths})
 
 
 def names(source: str) -> list[str]:
@@ -40,16 +39,8 @@ def names(source: str) -> list[str]:
     return [path.rsplit("/", 1)[-1] for path in find(source)[1]]
 
 
-def _sha256(fs: Any, path: str) -> str:
-    with fs.open(path, "rb") as file:
-        sha = hashlib.sha256()
-        while block := file.read(1 << 20):
-            sha.update(block)
-    return sha.hexdigest()
-
-
 def fetch(source: str, folder: Path) -> list[Path]:
-    """Local paths of a delivery's files: in place on a local disk, else copied into `folder`."""
+    """Local paths of a delivery's files. Files that are not on a local disk are copied into `folder`."""
     fs, paths = find(source)
     if isinstance(fs, LocalFileSystem):
         return [Path(path) for path in paths]

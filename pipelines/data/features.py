@@ -1,4 +1,4 @@
-"""Feast on one machine: Parquet offline (DuckDB), SQLite online, under one folder.
+"""The feature store: Feast on one machine, with Parquet offline (read by DuckDB) and SQLite online.
 
 Point-in-time reads and online reads use the definitions in `feature_repo/activity.py`.
 """
@@ -6,7 +6,6 @@ Point-in-time reads and online reads use the definitions in `feature_repo/activi
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
@@ -25,9 +24,10 @@ from feast.infra.offline_stores.duckdb import DuckDBOfflineStoreConfig
 from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
 from feast.infra.registry.sql import SqlRegistryConfig
 from feast.repo_config import RepoConfig
-from filelock import FileLock
 
 from feature_repo.activity import VIEWS, define, feature_names
+from pipelines.core.files import replacing
+from pipelines.core.locks import holding
 from pipelines.data.lake import Lake, write_parquet
 from pipelines.policy.night.parity import Value
 
@@ -37,7 +37,7 @@ Rows = dict[str, dict[str, Value]]  # entity -> feature -> value
 
 
 class FeatureStore:
-    """The store in `folder`. One writer at a time (a lock file); readers need none."""
+    """The store in `folder`. One writer at a time holds `writing`; readers need no lock."""
 
     def __init__(self, folder: Path, windows_days: Sequence[int], max_age: timedelta) -> None:
         self.folder = folder
@@ -60,21 +60,19 @@ class FeatureStore:
         )
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the writer's lock. At the end Feast's DuckDB, which it leaves open, is closed."""
-        with FileLock(self.folder / "write.lock"):
+    def writing(self, home: Path) -> Iterator[None]:
+        """Hold the writer's lock of a home. At the end, close the DuckDB that Feast leaves open."""
+        with holding(home, "features"):
             yield
         if ibis.options.default_backend is not None:
             ibis.options.default_backend.disconnect()
             ibis.options.default_backend = None
 
     def put(self, view: str, night: date, rows: pa.Table) -> None:
-        """Store a night's rows offline; the file appears whole, and replaces what the night had."""
+        """Store a night's rows offline, in place of those that the night had."""
         target = self.folder / "data" / view / f"night={night}.parquet"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f".{view}-{night}.partial"
-        write_parquet(partial, rows.to_batches(), rows.schema)
-        os.replace(partial, target)
+        with replacing(target) as partial:
+            write_parquet(partial, rows.to_batches(), rows.schema)
 
     def apply(self) -> None:
         """Bring the registry and the online tables in line with the definitions."""
@@ -91,12 +89,12 @@ class FeatureStore:
         return max((time for time in times if time), default=None)
 
     def entities(self, view: str, night: date) -> list[str]:
-        """Everyone who has a row of that night, sorted."""
+        """The entities that have a row of that night, sorted."""
         file = self.folder / "data" / view / f"night={night}.parquet"
         return pq.read_table(file, columns=[VIEWS[view]])[VIEWS[view]].to_pylist()
 
     def offline(self, view: str, entities: Sequence[str], at: datetime) -> pa.Table:
-        """Features of these entities as they were at an instant, by point-in-time join; one row each."""
+        """Features of these entities as they were at an instant, one row each, by a point-in-time join."""
         column = VIEWS[view]
         asked = pd.DataFrame({column: list(entities)})
         asked["event_timestamp"] = pd.Series(pd.Timestamp(at), index=asked.index).dt.as_unit("us")
@@ -106,12 +104,12 @@ class FeatureStore:
         return found.to_arrow().select(schema.names).cast(schema).sort_by(column)
 
     def materialise(self, at: datetime) -> None:
-        """Copy the rows stamped with this instant into the online store; again gives the same."""
+        """Copy the rows stamped with this instant into the online store. Doing it again changes nothing."""
         with redirect_stdout(StringIO()):  # Feast prints its progress
             self._feast.materialize(start_date=at, end_date=at, feature_views=list(VIEWS))
 
     def online(self, view: str, entities: Sequence[str]) -> tuple[Rows, dict[str, datetime | None]]:
-        """What a service would read now: values, and the instant that each entity's row describes."""
+        """The values that a service would read now, and the instant that each entity's row describes."""
         column = VIEWS[view]
         answer = self._feast.get_online_features(
             features=[f"{view}:{name}" for name in self._names],

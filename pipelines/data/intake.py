@@ -1,4 +1,4 @@
-"""What becomes of each delivered row: kept, quarantined or dropped, with one reason. DuckDB."""
+"""Each delivered row is kept, quarantined or dropped, with one reason. DuckDB."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from pipelines.core.interactions import COLUMNS, INTERACTION, TEXT_COLUMNS, Kind
 from pipelines.data.lake import Lake, write_parquet
 from pipelines.data.scans import Scan
-from pipelines.data.schema import COLUMNS, INTERACTION, SCHEMA, TEXT_COLUMNS
+from pipelines.data.schema import SCHEMA
 
 RAW_BYTES = 4_096  # a longer raw row is cut in quarantine
 QUARANTINE = pa.schema(
@@ -23,16 +24,18 @@ QUARANTINE = pa.schema(
         ("raw", pa.string()),  # JSON: the row, or {"text", "bytes"} when cut, or {"withheld", "bytes"}
     ]
 )
-WORDS = {
-    "string": "text",
+WORDS: dict[Kind, str] = {
+    "text": "text",
+    "time": "a time",
+    "messages": "a list of messages",
     "int8": "a small whole number",
     "int32": "a whole number",
-    "double": "a finite number",
+    "float64": "a finite number",
     "bool": "true or false",
 }
 
 _NOTHING_KNOWN = "SELECT NULL::VARCHAR AS request_id, NULL::TINYINT AS rating, NULL::VARCHAR AS correction"
-# A row that comes again is kept where the user has spoken since; silence takes nothing back.
+# A row that is delivered again is kept where it brings new feedback; without feedback it takes none back.
 _FEEDBACK_CAME = """
     (numbered.rating IS NOT NULL OR numbered.correction IS NOT NULL)
     AND (known.rating, known.correction) IS DISTINCT FROM (numbered.rating, numbered.correction)
@@ -40,7 +43,7 @@ _FEEDBACK_CAME = """
 
 
 class Intake:
-    """The rows of one delivery in `connection`, judged one by one."""
+    """The rows of one delivery, loaded into `connection`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, scans: list[Scan], max_text_bytes: int) -> None:
         self._connection = connection
@@ -50,14 +53,14 @@ class Intake:
         )
         self._scans = scans
 
-    def judge(self, night: date, late_days: int, lake: Lake) -> list[tuple[str, str, int]]:
-        """Give every row its answer and reason; returns (answer, reason, rows), most rows first."""
+    def classify(self, night: date, late_days: int, lake: Lake) -> list[tuple[str, str, int]]:
+        """Keep, quarantine or drop every row. Returns (answer, reason, number of rows), most rows first."""
         oldest = night - timedelta(days=late_days)
         files = lake.files(oldest, night, night - timedelta(days=1))
         known = lake.scan(self._connection, files) if files else _NOTHING_KNOWN
         self._connection.execute(
             f"""
-            CREATE TABLE judged AS
+            CREATE TABLE classified AS
             WITH light AS (
               SELECT file_no, row_no, request_id, ts, fault, rating, correction,
                 bool_or(opt_out) OVER (
@@ -86,7 +89,7 @@ class Intake:
             FROM reasoned"""
         )
         return self._connection.execute(
-            "SELECT answer, coalesce(reason, 'clean'), count(*) FROM judged "
+            "SELECT answer, coalesce(reason, 'clean'), count(*) FROM classified "
             "GROUP BY ALL ORDER BY 3 DESC, 1, 2"
         ).fetchall()
 
@@ -94,7 +97,7 @@ class Intake:
         """The kept rows, typed, sorted by ts and request_id."""
         columns = ", ".join(f"delivery.{name}" for name in COLUMNS)
         sql = (
-            f"SELECT {columns} FROM delivery JOIN judged USING (file_no, row_no) WHERE answer = 'kept' "
+            f"SELECT {columns} FROM delivery JOIN classified USING (file_no, row_no) WHERE answer = 'kept' "
             "ORDER BY ts, request_id"
         )
         return write_parquet(target, self._read(sql, []), SCHEMA)
@@ -111,7 +114,7 @@ class Intake:
     def late_rows(self, night: date) -> int:
         """Kept rows that belong to an earlier day."""
         sql = (
-            "SELECT count(*) FROM delivery JOIN judged USING (file_no, row_no) "
+            "SELECT count(*) FROM delivery JOIN classified USING (file_no, row_no) "
             f"WHERE answer = 'kept' AND CAST(ts AS DATE) < DATE '{night}'"
         )
         return int(self._connection.execute(sql).fetchall()[0][0])
@@ -130,7 +133,7 @@ def _refused(scan: Scan) -> str:
                THEN to_json({{text: left(raw, {RAW_BYTES}), bytes: strlen(raw)}})
                ELSE raw END AS raw
         FROM (SELECT row_no, request_id, opt_out, reason, {scan.raw} AS raw
-              FROM ({scan.sql}) JOIN judged USING (file_no, row_no) WHERE answer = 'quarantined')
+              FROM ({scan.sql}) JOIN classified USING (file_no, row_no) WHERE answer = 'quarantined')
         ORDER BY row"""
 
 
@@ -142,11 +145,10 @@ def _fault(max_text_bytes: int) -> str:
 
 def _faults(max_text_bytes: int) -> list[tuple[str, str]]:
     found = []
-    for field in INTERACTION:
-        words = WORDS.get(str(field.type), "a list of messages" if field.name == "messages" else "a time")
-        if not field.nullable:
-            found.append((f"NOT has_{field.name}", f"{field.name} is missing"))
-        found.append((f"has_{field.name} AND {field.name} IS NULL", f"{field.name} is not {words}"))
+    for name, kind, _, nullable in INTERACTION:
+        if not nullable:
+            found.append((f"NOT has_{name}", f"{name} is missing"))
+        found.append((f"has_{name} AND {name} IS NULL", f"{name} is not {WORDS[kind]}"))
     found.append(("len(messages) = 0", "messages is empty"))
     incomplete = "len(list_filter(messages, lambda m: m.role IS NULL OR m.content IS NULL)) > 0"
     found.append((incomplete, "messages has one without role or content"))

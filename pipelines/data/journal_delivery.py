@@ -22,8 +22,9 @@ import pyarrow as pa
 
 from pipelines.core.config import Config, load_config
 from pipelines.core.errors import InputError, NightshiftError
+from pipelines.core.interactions import COLUMNS
 from pipelines.data.lake import write_parquet
-from pipelines.data.schema import COLUMNS, SCHEMA
+from pipelines.data.schema import SCHEMA
 from pipelines.stores.journal.writer import connect, delivery_path, journal_path, midnight
 
 # Whole answers that a user got. A shadow's and a failed attempt's rows have a parent: the judge's evidence.

@@ -1,13 +1,11 @@
-"""The lake: clean interactions as Parquet by day, read as of a night. DuckDB, memory bounded.
+"""The lake: clean interactions as Parquet files by day, read as of a night by DuckDB with bounded memory.
 
-Layout: `<root>/interactions/dt=YYYY-MM-DD/delivery=YYYY-MM-DD.parquet`: the day a row belongs to, and the
-night that delivered it. Reading as of night N sees deliveries up to N, so a replay reads what N saw.
+Layout: `<root>/interactions/dt=DAY/delivery=NIGHT.parquet`, with the day that a row belongs to and the night
+that delivered it. A reading as of night N sees the deliveries up to N, so a replay of N reads what N read.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ from datetime import date
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import duckdb
 import fsspec
@@ -24,7 +23,9 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.core.contract import digest_of
-from pipelines.data.schema import COLUMNS, SCHEMA
+from pipelines.core.files import replacing, sha256_of_stream
+from pipelines.core.interactions import COLUMNS
+from pipelines.data.schema import SCHEMA
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
 ROW = "* EXCLUDE (filename), CAST(regexp_extract(filename, 'delivery=([0-9-]+)', 1) AS DATE) AS delivered"
@@ -32,7 +33,7 @@ ROW = "* EXCLUDE (filename), CAST(regexp_extract(filename, 'delivery=([0-9-]+)',
 
 @contextmanager
 def connect(memory_mib: int, spill_parent: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory DuckDB in UTC that spills to disk above `memory_mib` and loads nothing from outside."""
+    """An in-memory DuckDB in UTC. It spills to disk above `memory_mib` and never downloads extensions."""
     with tempfile.TemporaryDirectory(prefix="nightshift-spill-", dir=spill_parent) as spill:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_mib}MiB",
@@ -59,6 +60,12 @@ def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sche
     return rows
 
 
+def sha256_at(fs: Any, path: str) -> str:
+    """sha256 (hex) of a file in an fsspec file system."""
+    with fs.open(path, "rb") as file:
+        return sha256_of_stream(file)
+
+
 def as_sql_list(paths: Iterable[str]) -> str:
     """Paths as a DuckDB list literal."""
     return "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
@@ -80,7 +87,7 @@ class Lake:
         return sorted((*_dates_of(path), path) for path in found)
 
     def files(self, first: date, last: date, as_of: date, since: date = date.min) -> list[str]:
-        """Paths of the files with rows of the days first..last that the nights since..as_of delivered."""
+        """Paths of the files that hold rows of the days first..last, delivered by the nights since..as_of."""
         found = self._deliveries()
         return [path for day, night, path in found if first <= day <= last and since <= night <= as_of]
 
@@ -89,9 +96,9 @@ class Lake:
         return sorted({day for day, delivery, _ in self._deliveries() if delivery <= as_of})
 
     def digest(self, first: date, last: date, as_of: date, since: date = date.min) -> str:
-        """sha256 over the bytes of every file that such a reading sees."""
+        """sha256 over the bytes of every file that `files` returns."""
         files = self.files(first, last, as_of, since)
-        return digest_of({path.removeprefix(self._base): self._sha256(path) for path in files})
+        return digest_of({path.removeprefix(self._base): sha256_at(self._fs, path) for path in files})
 
     def interactions(
         self, first: date, last: date, as_of: date, columns: list[str] | None = None
@@ -105,7 +112,7 @@ class Lake:
     def query(self, sql: str, first: date, last: date, as_of: date, since: date = date.min) -> pa.Table:
         """Run SQL over a view named `interactions`, so that aggregates never load the texts.
 
-        Beside the columns of the schema it has `delivered`, the night that brought the row.
+        The view has the columns of the schema, and `delivered`: the night that delivered the row.
         """
         files = self.files(first, last, as_of, since)
         with connect(self._memory_mib) as connection:
@@ -119,7 +126,7 @@ class Lake:
     def scan(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
         """SQL that reads these files in `connection`, wherever the lake lies.
 
-        A request that a later night delivered again, with other feedback, is read as that night had it.
+        Where a later night delivered a request again, with other feedback, that night's row is read.
         """
         if not self._is_local:
             connection.register_filesystem(self._fs)
@@ -158,25 +165,15 @@ class Lake:
                 count = write_parquet(Path(work) / name, batches, SCHEMA)
                 self._fs.put_file(f"{work}/{name}", f"{folder}/{name}")
             return count
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        partial = Path(folder) / f".{name}.partial"  # a leading dot: no reader's glob matches it
-        count = write_parquet(partial, batches, SCHEMA)
-        os.replace(partial, f"{folder}/{name}")
-        return count
-
-    def _sha256(self, path: str) -> str:
-        with self._fs.open(path, "rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
+        with replacing(Path(folder) / name) as partial:  # a dot begins its name: no reader's glob matches
+            return write_parquet(partial, batches, SCHEMA)
 
 
 def _dates_of(path: str) -> tuple[date, date]:
+    """The day and the delivery night in a file's path."""
     pure = PurePosixPath(path)
-    return date.fromisoformat(pure.parent.name.removeprefix("dt=")), date.fromisoformat(
-        pure.stem.removeprefix("delivery=")
-    )
+    day, night = pure.parent.name.removeprefix("dt="), pure.stem.removeprefix("delivery=")
+    return date.fromisoformat(day), date.fromisoformat(night)
 
 
 def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[date, pa.RecordBatch]]:

@@ -1,6 +1,6 @@
-"""Text files as a Parquet file of lines (row number, JSON text, problem).
+"""Delivered files as a Parquet file of lines: row number, JSON text, problem.
 
-One bad row then costs that row and never the file: bytes that are no UTF-8 are replaced and named.
+A bad row then costs that row and not the file. Bytes that are not UTF-8 are replaced, and the row says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.errors import InputError
 
-MAX_LINE_BYTES = 1 << 25  # a longer line is not even read; a ten-megabyte prompt still is
+MAX_LINE_BYTES = 1 << 25  # a longer line is skipped; a prompt of ten megabytes is still read
 ROW_TEXTS = 16  # a row longer than this many of the longest text is cut
 BATCH_LINES = 10_000
 BATCH_CHARACTERS = 1 << 24
@@ -26,9 +26,9 @@ Line = tuple[str, str | None]  # JSON text, problem
 
 
 def write_lines(file: Path, target: Path, max_text_bytes: int) -> None:
-    """Read JSONL, CSV or Parquet row by row into `target`, over-long texts cut to what shows their length.
+    """Read JSONL, CSV or Parquet row by row into `target`. Texts over the limit are cut just above it.
 
-    Raises InputError for a CSV that cannot be followed.
+    Raises InputError for a CSV whose quotes do not match.
     """
     readers = {".jsonl": _json_lines, ".ndjson": _json_lines, ".csv": _csv_lines, ".parquet": _parquet_lines}
     rows: list[tuple[int, str, str | None]] = []
@@ -46,7 +46,7 @@ def write_lines(file: Path, target: Path, max_text_bytes: int) -> None:
 
 
 def _cut(line: str, problem: str | None, max_text_bytes: int) -> Line:
-    """DuckDB would need many times the memory of such a row, and only its length matters."""
+    """A row that is too long: DuckDB would need many times its memory, and only its length matters."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def _shortened(value: Any, characters: int) -> Any:
 
 
 def has_broken_text(file: Path) -> bool:
-    """Whether any text is not UTF-8. DuckDB overlooks it, or gives up the whole file."""
+    """Whether any text is not UTF-8, which DuckDB overlooks or refuses the whole file for."""
     try:
         parquet = pq.ParquetFile(file)
         names = [field.name for field in parquet.schema_arrow if _holds_text(field.type)]
@@ -82,7 +82,7 @@ def has_broken_text(file: Path) -> bool:
                     return True
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
-            f"Parquet in {file.name}", f"a broken file: {error}", "Deliver that file again."
+            f"{file.name} is not a readable Parquet file: {error}.", "Deliver the file again."
         ) from error
     return False
 
@@ -118,7 +118,7 @@ def _plain(value: Any) -> str:
 
 
 def _mended(text: str) -> Line:
-    """Bytes that were no UTF-8 arrive as lone surrogates: replace them and say so."""
+    """Bytes that were not UTF-8 arrive as lone surrogates: replace them and name the problem."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -138,7 +138,7 @@ def _json_lines(file: Path) -> Iterator[Line]:
 
 
 def _csv_lines(file: Path) -> Iterator[Line]:
-    """Each record as a JSON object of texts; an empty cell is null, since CSV cannot tell the two apart."""
+    """Each record as a JSON object of texts. An empty cell is null: CSV does not tell the two apart."""
     csv.field_size_limit(MAX_LINE_BYTES)
     with file.open("r", encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
         reader = csv.reader(text)
@@ -152,9 +152,8 @@ def _csv_lines(file: Path) -> Iterator[Line]:
                 yield line, problem
         except csv.Error as error:
             raise InputError(
-                f"CSV in {file.name}",
-                f"{error} near line {reader.line_num}",
-                "A quote is probably not closed there.",
+                f"{file.name} cannot be read as CSV: {error} near line {reader.line_num}.",
+                "Look there for a quote that is not closed.",
             ) from error
 
 

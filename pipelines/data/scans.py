@@ -1,4 +1,4 @@
-"""SQL that reads one delivered file: typed cells, NULL where a value is not of its column's type."""
+"""SQL that reads one delivered file as typed cells; a value that is not of its column's type is NULL."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from pipelines.core.errors import InputError
+from pipelines.core.interactions import COLUMNS, INTERACTION, TEXT_COLUMNS, Kind
 from pipelines.data.lake import as_sql_list
 from pipelines.data.lines import has_broken_text, write_lines
-from pipelines.data.schema import INTERACTION, TEXT_COLUMNS
 
 MESSAGES_TYPE = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'
+DUCKDB_TYPES: dict[Kind, str] = {
+    "text": "VARCHAR",
+    "time": "TIMESTAMPTZ",
+    "messages": MESSAGES_TYPE,
+    "int8": "TINYINT",
+    "int32": "INTEGER",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+}
+TYPE_OF = {column.name: DUCKDB_TYPES[column.kind] for column in INTERACTION}
 
 
 @dataclass(frozen=True)
 class Scan:
     """The columns that a file has, SQL for its rows, and SQL for a row as JSON.
 
-    Columns of the SQL: file_no, row_no (from 0), problem (text or NULL), whole (the row as delivered), and
-    for each column of the interaction log the typed value and `has_<column>`: whether anything was there.
+    The SQL has the columns file_no, row_no (from 0), problem (text or NULL) and whole (the row as delivered);
+    for each column of the interaction log, the typed value and `has_<column>`: whether there was any value.
     """
 
     columns: frozenset[str]
@@ -36,9 +45,8 @@ def scan(
     suffix = file.suffix.lower()
     if suffix not in (".parquet", ".jsonl", ".ndjson", ".csv"):
         raise InputError(
-            "a delivery in .parquet, .jsonl, .ndjson or .csv",
-            f"{file.name}",
-            "Convert it, or narrow ingest.source.",
+            f"{file.name} has none of the endings .parquet, .jsonl, .ndjson and .csv.",
+            "Convert the file, or narrow ingest.source.",
         )
     if suffix == ".parquet" and not has_broken_text(file):
         return _scan_parquet(connection, file, file_no)
@@ -55,8 +63,8 @@ def _scan_parquet(connection: duckdb.DuckDBPyConnection, file: Path, file_no: in
     cells = [
         f"{_quoted(name)} IS NOT NULL AS has_{name}, {_typed(name, kinds[name], _quoted(name))} AS {name}"
         if name in kinds
-        else f"false AS has_{name}, CAST(NULL AS {_kind(name)}) AS {name}"
-        for name in INTERACTION.names
+        else f"false AS has_{name}, CAST(NULL AS {TYPE_OF[name]}) AS {name}"
+        for name in COLUMNS
     ]
     sql = (
         f"SELECT {file_no} AS file_no, file_row_number AS row_no, CAST(NULL AS VARCHAR) AS problem, "
@@ -72,11 +80,11 @@ def _scan_lines(connection: duckdb.DuckDBPyConnection, lines: Path, file_no: int
         FROM (SELECT *, json_type(if(json_valid(line), line, 'null')) = 'OBJECT' AS is_object
               FROM read_parquet({as_sql_list([str(lines)])}))"""
     keys = connection.execute(f"SELECT DISTINCT unnest(json_keys(object)) FROM ({checked})").fetchall()
-    paths = ", ".join(f"'$.{name}'" for name in INTERACTION.names)
+    paths = ", ".join(f"'$.{name}'" for name in COLUMNS)
     cells = [
         f"coalesce(json_type(cells[{i}]), 'NULL') <> 'NULL' AS has_{name}, "
         f"{_from_json(name, f'cells[{i}]')} AS {name}"
-        for i, name in enumerate(INTERACTION.names, start=1)
+        for i, name in enumerate(COLUMNS, start=1)
     ]
     sql = (
         f"SELECT {file_no} AS file_no, row_no, problem, whole, {', '.join(cells)} "
@@ -89,21 +97,6 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _kind(name: str) -> str:
-    """DuckDB's name of a column's type."""
-    kind = INTERACTION.field(name).type
-    if pa.types.is_list(kind):
-        return MESSAGES_TYPE
-    names = {
-        "string": "VARCHAR",
-        "int8": "TINYINT",
-        "int32": "INTEGER",
-        "double": "DOUBLE",
-        "bool": "BOOLEAN",
-    }
-    return names.get(str(kind), "TIMESTAMPTZ")
-
-
 def _from_json(name: str, cell: str) -> str:
     text = f"if(json_type({cell}) = 'VARCHAR', {cell}->>'$', NULL)"
     if name == "messages":  # CSV, and some logs, hold the list as a text of JSON
@@ -113,8 +106,8 @@ def _from_json(name: str, cell: str) -> str:
 
 
 def _typed(name: str, kind: str, value: str) -> str:
-    """`value` of DuckDB type `kind` as the column's own type; NULL where that would lose or guess."""
-    wanted = _kind(name)
+    """`value` of DuckDB type `kind` as the column's own type; NULL where the cast would lose or guess."""
+    wanted = TYPE_OF[name]
     if kind == wanted and wanted != "TIMESTAMPTZ":
         return f"if(isfinite({value}), {value}, NULL)" if wanted == "DOUBLE" else value
     match wanted:

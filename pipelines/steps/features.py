@@ -34,7 +34,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, at = ctx.config.features, end_of(ctx.night)
     store = FeatureStore(ctx.home / "feast", settings.windows_days, _max_age(ctx))
-    with store.writing():
+    with store.writing(ctx.home):
         newest = store.newest()
         if newest and newest > at:  # a replay must not turn the live store back: it fills one of its own
             store = FeatureStore(ctx.scratch() / "feast", settings.windows_days, _max_age(ctx))

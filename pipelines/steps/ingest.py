@@ -18,12 +18,12 @@ from typing import Any
 from pipelines.core.config.data import SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
+from pipelines.core.interactions import COLUMNS, REQUIRED
 from pipelines.data import delivery, open_lake
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import Lake, connect
 from pipelines.data.scans import Scan, scan
-from pipelines.data.schema import COLUMNS, REQUIRED
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("ingest",)
@@ -53,7 +53,7 @@ def run(ctx: Context) -> Outcome:
         if missing := _missing(names, scans):
             return _hold("columns are missing", *missing)
         intake = Intake(connection, scans, settings.max_text_bytes)
-        answers = intake.judge(ctx.night, settings.late_days, _lake(ctx))
+        answers = intake.classify(ctx.night, settings.late_days, _lake(ctx))
         facts = _account(answers) | {"files": names, "ignored_columns": _ignored(scans)}
         log.info("read %d rows of %d files", facts["read"], len(names))
         assert intake.write_kept(ctx.out / "rows.parquet") == facts["kept"]

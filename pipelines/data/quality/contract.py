@@ -13,7 +13,7 @@ from great_expectations import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
 
 from pipelines.core.config import Config
-from pipelines.data.schema import RATINGS, ROLES, ROUTES
+from pipelines.core.interactions import RATINGS, ROLES, ROUTES
 
 # DuckDB SQL over the interaction log: the columns that row rules may name.
 ROW_PROFILE = f"""

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from pipelines.core.interactions import COLUMNS
 from pipelines.data.lake import as_sql_list, write_parquet
-from pipelines.data.schema import COLUMNS, SCHEMA
+from pipelines.data.schema import SCHEMA
 
 BATCH_ROWS = 8_192
 REFUSED = pa.schema(
