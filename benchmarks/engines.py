@@ -31,7 +31,7 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.base import Messages
 from pipelines.models.engine import Engine
-from pipelines.sample.workload import questions
+from pipelines.sample.questions import questions
 
 TOKENS = 64
 ADAPTERS = [Adapter(version, version * 64) for version in ("1", "2", "3")]

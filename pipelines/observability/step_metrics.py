@@ -1,4 +1,4 @@
-"""What the steps of the newest decided night took and said, as gauges at the Pushgateway."""
+"""Time, memory and verdict of each step of the newest decided night, as gauges at the Pushgateway."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger("nightshift")
 
 
 def push_steps(url: str, outcome: str, manifests: Mapping[str, Manifest]) -> None:
-    """Replace the night before. A Pushgateway that does not answer is logged: the night stands without it."""
+    """Replace the gauges of the night before. A Pushgateway that does not answer is only logged."""
     try:
         push(url, _samples(outcome, manifests), HELP, JOB)
     except MachineError as error:

@@ -1,7 +1,8 @@
-"""OpenTelemetry spans, sent over OTLP/HTTP where OTEL_EXPORTER_OTLP_ENDPOINT names a collector.
+"""OpenTelemetry spans, sent over OTLP/HTTP to the collector that OTEL_EXPORTER_OTLP_ENDPOINT names.
 
-Without it they cost nothing, and the trace that TRACEPARENT names is still handed on. Spans hold names,
-numbers and verdicts, never a user's text: so an error is its type alone, as its message may quote anything.
+Without a collector no span is made, and the trace that TRACEPARENT names is still handed on. Spans hold
+names, numbers and verdicts, and never a user's text: of an error only its type, because its message may quote
+a text.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 STEPS = "nightshift-pipelines"
-STEP_PATIENCE_S = 3.0  # a collector that is gone holds up a command for no longer; the OTEL variable wins
+STEP_PATIENCE_S = 3.0  # how long a command waits for a collector, unless OpenTelemetry's variables say
 _W3C = TraceContextTextMapPropagator()
 
 
 @contextmanager
 def tracing(name: str, patience_s: float | None = None) -> Iterator[trace.Tracer]:
-    """A tracer of the service `name`; on the way out what is waiting is sent.
+    """A tracer of the service `name`. When the block ends, the spans that are waiting are sent.
 
-    OpenTelemetry's other variables hold too. `patience_s` bounds one sending, where they do not say.
+    OpenTelemetry's other variables are honoured. `patience_s` limits one sending where they set no limit.
     """
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         yield trace.NoOpTracer()

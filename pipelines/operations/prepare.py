@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipelines.core.config import Config
 from pipelines.models import open_registry
-from pipelines.sample.workload import prepare_model, prepare_suite
+from pipelines.sample.prepare import prepare_model, prepare_suite
 from pipelines.stores import open_ledger
 
 

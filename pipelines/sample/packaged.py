@@ -1,6 +1,6 @@
-"""Model and data that ship inside Python packages, so that the sample workload needs no network.
+"""The model and the questions that ship inside Python packages, so that the sample needs no network.
 
-The packages are data to us: they are located, never imported.
+The packages are read as data: they are located, never imported.
 """
 
 from __future__ import annotations
@@ -31,9 +31,7 @@ def package_folder(name: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise MachineError(
-            f"the package {name}",
-            "it is not installed",
-            "Install requirements/sample.txt, or run `make nightly`.",
+            f"The package {name} is not installed.", "Install requirements/sample.txt, or run `make nightly`."
         )
     return Path(found.submodule_search_locations[0])
 
@@ -47,7 +45,7 @@ def medmcqa() -> Iterator[tuple[str, str]]:
 
 
 def convert_smollm2(target: Path) -> None:
-    """Convert the packaged SmolLM2-135M-Instruct (GGUF) to a transformers folder, once, all or nothing."""
+    """Convert the packaged SmolLM2-135M-Instruct (GGUF) to a transformers folder, if there is none yet."""
     if target.is_dir():
         return
     log.info("sample: converting SmolLM2-135M-Instruct, about 20 s, once")

@@ -21,7 +21,8 @@ from deploy.local.demo.traffic import Traffic
 from pipelines.core.config import load_config
 from pipelines.operations.verify import verify
 from pipelines.runner import run_step
-from pipelines.sample.workload import prepare_suite, write_night
+from pipelines.sample.prepare import prepare_suite
+from pipelines.sample.workload import write_night
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger.tables import RULINGS, TASK_EVENTS, TRIGGERS
 from tests.support import tiny

@@ -15,7 +15,9 @@ from pipelines.models import open_registry, open_tracker
 from pipelines.models.engine import Engine
 from pipelines.runner import run_step
 from pipelines.sample.packaged import convert_smollm2
-from pipelines.sample.workload import plan, prepare_model, prepare_suite, questions, write_night
+from pipelines.sample.prepare import prepare_model, prepare_suite
+from pipelines.sample.questions import plan, questions
+from pipelines.sample.workload import write_night
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
@@ -66,7 +68,7 @@ def test_ingest_writes_a_sample_night_that_is_missing(config, home):
     assert run_step("ingest", f"{home}/runs/{night}", config).verdict == "proceed"
     accounted = Run(f"{home}/runs/{night}").manifest("ingest").facts
     assert accounted["read"] == pq.read_table(write_night(config, night)).num_rows > 0
-    with pytest.raises(InputError, match="a night of the sample"):
+    with pytest.raises(InputError, match="not a night of the sample"):
         run_step("ingest", f"{home}/runs/{night_of(config, 90)}", config)
 
 
@@ -131,7 +133,7 @@ def test_the_production_adapter_answers_under_its_version(config, base, tmp_path
 
 
 def test_nights_outside_the_sample_are_refused_in_words(config):
-    with pytest.raises(InputError, match="a night of the sample"):
+    with pytest.raises(InputError, match="not a night of the sample"):
         write_night(config, night_of(config, config.sample.nights))
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from gateway.dev_token import make_token, private_key
 from pipelines.core.config import Config
-from pipelines.sample.workload import CHANNELS, feedback_on, person, plan, questions
+from pipelines.sample.people import CHANNELS, feedback_on, person
+from pipelines.sample.questions import plan, questions
 
 AT_ONCE = 6  # people who wait for an answer at the same time
 

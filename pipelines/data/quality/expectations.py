@@ -122,8 +122,8 @@ def _run(batch: Batch, expectation: Any, row: str) -> tuple[ExpectationValidatio
     result = batch.validate(expectation, result_format=wanted)
     if not result.result:
         raise ConfigError(
-            "a rule that Great Expectations can run",
-            f"{expectation.expectation_type} on {expectation.column}: {result.exception_info}",
+            f"Great Expectations cannot run the rule {expectation.expectation_type} on {expectation.column}: "
+            f"{result.exception_info}.",
             "Correct pipelines/data/quality/contract.py.",
         )
     failing = result.result.pop("unexpected_index_list", None) or []
