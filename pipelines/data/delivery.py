@@ -22,7 +22,7 @@ def find(source: str) -> tuple[Any, list[str]]:
         found = fs.glob(path) if any(sign in path for sign in "*?[") else fs.find(path)
     except (PermissionError, BotoCoreError) as error:
         raise InputError(
-            f"The delivery at {source} cannot be listed: {type(error).__name__}: {error}.",
+            f"The delivery at {source} cannot be listed ({type(error).__name__}: {error}).",
             "Check the address, the bucket and the credentials.",
         ) from error
     return fs, sorted(p for p in found if fs.isfile(p))

@@ -82,7 +82,7 @@ def has_broken_text(file: Path) -> bool:
                     return True
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(
-            f"{file.name} is not a readable Parquet file: {error}.", "Deliver the file again."
+            f"{file.name} is not a readable Parquet file ({error}).", "Deliver the file again."
         ) from error
     return False
 
@@ -152,7 +152,7 @@ def _csv_lines(file: Path) -> Iterator[Line]:
                 yield line, problem
         except csv.Error as error:
             raise InputError(
-                f"{file.name} cannot be read as CSV: {error} near line {reader.line_num}.",
+                f"{file.name} cannot be read as CSV near line {reader.line_num} ({error}).",
                 "Look there for a quote that is not closed.",
             ) from error
 

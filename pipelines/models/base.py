@@ -41,7 +41,7 @@ def resolve_base(base: str) -> Path:
     except (OSError, ValueError) as error:  # not there, no way to the hub, or no such name
         said = str(error).strip().splitlines()[0]
         raise InputError(
-            f"The base model {base} could not be fetched from its hub: {said}",
+            f"The base model {base} could not be fetched from its hub ({said}).",
             "Correct model.base, or name a local folder.",
         ) from error
 

@@ -105,7 +105,7 @@ def _adapted(base: Path, settings: Train, seed: int, start: Path | None) -> Peft
         return get_peft_model(model, lora)
     except ValueError as error:
         raise TrainingError(
-            f"train.target_modules names no layers of the base model: {str(error).split('. Please')[0]}.",
+            f"train.target_modules names no layers of the base model ({str(error).split('. Please')[0]}).",
             "Write all-linear, or names such as q_proj,v_proj.",
         ) from error
 

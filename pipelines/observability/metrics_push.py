@@ -35,6 +35,6 @@ def push(url: str, samples: Iterable[Sample], help_texts: dict[str, str], job: s
         push_to_gateway(url, job, registry, timeout=TIMEOUT_S)
     except OSError as error:
         raise MachineError(
-            f"No Pushgateway answers at {url}: {type(error).__name__}: {error}.",
+            f"No Pushgateway answers at {url} ({type(error).__name__}: {error}).",
             "Start it, correct watch.pushgateway, or set it to an empty text.",
         ) from error

@@ -251,8 +251,8 @@ def spreadsheet(folder):
         (empty_jsonl, "holds no rows|hold no rows"),
         (empty_table, "hold no rows"),
         (without_tenant, "part.parquet has no column opt_out, tenant"),
-        (half_a_parquet, "Parquet in part.parquet"),
-        (open_quote, "A quote is probably not closed"),
+        (half_a_parquet, "part.parquet is not a readable Parquet file"),
+        (open_quote, "a quote that is not closed"),
         (spreadsheet, "log.xlsx"),
     ],
 )

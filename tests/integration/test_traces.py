@@ -116,7 +116,7 @@ def test_a_collector_that_is_gone_is_not_waited_for(home):
     began = time.monotonic()
     done = command(make_config(home), "curate", "--run-dir", f"{home}/runs/2026-01-02", **gone)
     assert done.returncode == 2
-    assert "fault: Expected a finished" in done.stderr
+    assert "has not finished in this run" in done.stderr
     assert time.monotonic() - began < 20
 
 

@@ -20,7 +20,7 @@ WORDS = ("fever", "nerve", "molar", "infant", "enzyme", "suture", "biopsy", "vac
 
 
 def make_rows(night: date, n: int, seed: int = 0, **overrides: Any) -> pa.Table:
-    """`n` valid rows of one day, sorted by time, with the columns of `pipelines.schema.SCHEMA`.
+    """`n` valid rows of one day, sorted by time, with the columns of `pipelines.data.schema.SCHEMA`.
 
     An override is a constant for the whole column, or a list with one value a row.
     About half of the rows have a rating; the disliked ones carry a correction.
