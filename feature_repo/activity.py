@@ -1,8 +1,8 @@
-"""Feast definitions: what tenants and people did over the last days, for the `features` step and `local.py`.
+"""Feast definitions: the activity of tenants and people over the last days.
 
-One row for each entity and night, stamped with the end of that night (UTC). Columns for each window of w
-days: requests_wd (count), negative_rate_wd (disliked of the rated; null without ratings),
-correction_rate_wd (corrected of all requests).
+The `features` step and `local.py` use them. There is one row for each entity and night, stamped with the end
+of that night (UTC). For each window of w days it has requests_wd (count), negative_rate_wd (disliked of the
+rated; null without ratings) and correction_rate_wd (corrected of all requests).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def define(data: Path, windows_days: Sequence[int], max_age: timedelta) -> list[
         source = FileSource(
             name=f"{view}_files",
             path=str(data / view),
-            file_format=ParquetFormat(),  # said, because a folder's name does not tell
+            file_format=ParquetFormat(),  # named, because the folder has no file ending
             timestamp_field="event_timestamp",
         )
         schema = [

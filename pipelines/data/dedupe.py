@@ -27,7 +27,7 @@ class NearDuplicates:
         return np.stack([self._known[text] for text in inputs])
 
     def within(self, texts: Sequence[str]) -> list[int]:
-        """Places of the texts to drop: each is near an earlier one that stays."""
+        """Places of the texts to drop: each is near an earlier text that is kept."""
         if not texts:
             return []
         kept = self._index(texts).self_deduplicate(threshold=self._similarity).selected

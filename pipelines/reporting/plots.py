@@ -30,7 +30,7 @@ mpl.rcParams.update(
 
 
 def drift_plot(columns: Sequence[dict[str, Any]], alpha: float) -> str:
-    """Adjusted p-value of each column; left of the line is drift."""
+    """Adjusted p-value of each column. Columns left of the line have drifted."""
     rows = sorted(columns, key=lambda c: c["p_adjusted"], reverse=True)
     axes = _axes(rows)
     values = [max(row["p_adjusted"], 1e-6) for row in rows]
@@ -45,7 +45,7 @@ def drift_plot(columns: Sequence[dict[str, Any]], alpha: float) -> str:
 
 
 def topics_plot(topics: Sequence[dict[str, Any]]) -> str:
-    """Share of each topic, reference window against tonight."""
+    """Share of each topic in the reference window and tonight."""
     rows = sorted(topics, key=lambda t: t["tonight_share"] - t["reference_share"])
     names = [", ".join(row["words"][:3]) if isinstance(row["words"], list) else row["words"] for row in rows]
     return _pairs(
@@ -76,7 +76,7 @@ def accuracy_plot(by_subject: dict[str, dict[str, Any]]) -> str:
 
 
 def fairness_plot(rows: Sequence[dict[str, Any]], margin: float) -> str:
-    """Growth of each group's harm with its interval, against the margin."""
+    """Difference of each group's harm with its interval, and the margin as a line."""
     rows = [row for row in rows if row["difference"] is not None]
     axes = _axes(rows)
     colors = {"worse": ALARM, "not worse": CALM}
@@ -106,10 +106,11 @@ def time_plot(steps: Sequence[dict[str, Any]]) -> str:
 def rollout_plots(
     answers: Sequence[tuple[datetime, str, bool]], moves: Sequence[tuple[datetime, str]], window: int = 40
 ) -> tuple[str, str]:
-    """(share of right answers by adapter, share of answers by adapter) over (when, adapter, right) in order.
+    """Two plots: each adapter's share of right answers, and its share of all answers.
 
-    Both are means over the `window` answers before; the x-axis counts answers, so that hours without traffic
-    take no room. Moves of the route table stand where they were made.
+    `answers` holds (when, adapter, right) in order, and `moves` (when, name of the move). Both plots show
+    means over the last `window` answers. The x-axis counts answers, so that hours without traffic take no
+    room.
     """
     names = sorted({adapter for _, adapter, _ in answers}, key=lambda name: (name != "base", name))
     colours = dict(zip(names, (BEFORE, AFTER, ALARM, CALM) * len(names), strict=False))
@@ -117,9 +118,9 @@ def rollout_plots(
     for name in names:
         own = [(place, ok) for place, (_, adapter, ok) in enumerate(answers) if adapter == name]
         means = _means([ok for _, ok in own], window)
-        right.plot([place for place, _ in own], means, color=colours[name], label=_called(name))
+        right.plot([place for place, _ in own], means, color=colours[name], label=_label(name))
         taken = _means([adapter == name for _, adapter, _ in answers], window)
-        shares.plot(taken, color=colours[name], label=_called(name))
+        shares.plot(taken, color=colours[name], label=_label(name))
     labels: dict[int, list[str]] = {}
     for at, words in moves:
         labels.setdefault(sum(when < at for when, _, _ in answers), []).append(words)
@@ -135,11 +136,11 @@ def rollout_plots(
 
 
 def _means(values: Sequence[bool], window: int) -> list[float]:
-    """Of each value and up to `window` - 1 before it."""
+    """Mean of each value and up to `window` - 1 before it."""
     return [mean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
 
 
-def _called(adapter: str) -> str:
+def _label(adapter: str) -> str:
     return "base model" if adapter == "base" else f"version {adapter}"
 
 

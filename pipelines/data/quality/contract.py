@@ -1,7 +1,8 @@
 """The data contract of the interaction log, as Great Expectations suites. Edit it here, as code.
 
-Two suites. `rows`: a row that fails is quarantined, with the rule's `reason`. `night`: a table of one row of
-counts; a rule that fails stops the night. Rules see lengths and counts, not texts: see the two profiles.
+There are two suites. A row that fails a rule of `rows` is quarantined, with the rule's `reason`. A rule of
+`night` that fails stops the night; it checks counts over the rows that passed. Rules see the lengths and
+counts of the two profiles below, and no texts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the data contract sees of a night's rows: lengths and counts, never the texts. DuckDB."""
+"""A night's rows as the data contract checks them: lengths and counts, never the texts. DuckDB."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NightRows:
         return int(self._connection.execute("SELECT count(DISTINCT row) FROM refused").fetchall()[0][0])
 
     def totals(self, profile: str) -> dict[str, int]:
-        """One aggregate a column, over the rows that are not refused."""
+        """The aggregates of `profile`, by name, over the rows that are not refused."""
         table = self._connection.sql(f"SELECT {profile} FROM ({self._passing()})").to_arrow_table()
         return table.to_pylist()[0]
 

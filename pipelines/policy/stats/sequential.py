@@ -1,7 +1,7 @@
-"""Evidence that may be looked at after every answer. Pure. Arrays are (..., n): n in order.
+"""E-processes: evidence that may be looked at after every answer. Pure. Arrays are (..., n), in order.
 
-An e-process is a running product whose expectation is at most 1 while its null hypothesis holds, so it ever
-reaches 1/alpha with a probability of at most alpha (Ville), however often one looks.
+An e-process is a running product whose expectation is at most 1 while its null hypothesis holds. It ever
+reaches 1/alpha with a probability of at most alpha (Ville's inequality), however often one looks.
 
 Sources: Turner, Ly and Gruenwald, "Generic E-variables for exact sequential k-sample tests that allow for
 optional stopping" (2024); Turner and Gruenwald, "Exact anytime-valid confidence intervals for contingency
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-PRIOR = 0.5  # pseudo-answers of each kind, before any was seen
+PRIOR = 0.5  # pseudo-answers of each kind before the first answer
 HALVINGS = 20  # the product's expectation is off by the square of the last interval
 EDGE = 0.005  # how near 0 or 1 an alternative may lie
 WIN_SHARES = np.arange(0.05, 0.5, 0.05)  # a candidate that loses most of the pairs on which the two differ
@@ -28,7 +28,7 @@ def in_blocks(answers: Iterable[tuple[bool, bool]], size: int) -> tuple[Floats, 
     """Blocks of one candidate's answer and `size` of production's, in order of arrival.
 
     `answers` are (is the candidate's, outcome). Returns the candidate's outcomes and production's sums,
-    each of shape (blocks,). Which answers share a block depends on who answered when, never on an outcome.
+    each of shape (blocks,). Which answers share a block depends on their order, never on an outcome.
     """
     waiting: deque[bool] = deque()
     recent: deque[bool] = deque(maxlen=4 * size)
@@ -46,8 +46,8 @@ def log_evidence(
 ) -> Floats:
     """Log e-process against "the candidate's rate is at most production's plus `margin`", after each block.
 
-    Each block is bet on with rates learned from the blocks before it; with `expected`, half of the stake is
-    on a difference of exactly that much. Rates may change from block to block: the null speaks of each block.
+    Each block is bet on with rates learned from the blocks before it. With `expected`, half of the stake is
+    bet on a difference of exactly that much. The null holds block by block, so rates may change over time.
     """
     seen = np.arange(candidate.shape[-1])
     won, of_production = _before(candidate), _before(production)
@@ -66,8 +66,8 @@ def log_evidence(
 def log_evidence_of_losing(won: Floats, lost: Floats) -> Floats:
     """Log e-process against "the candidate wins at least half of the pairs on which the two differ".
 
-    `won` and `lost` are 0 or 1 for each pair. A mixture of likelihood ratios over `WIN_SHARES` (a
-    beta-binomial mixture on a grid); for a share above a half each ratio shrinks even faster.
+    `won` and `lost` are 0 or 1 for each pair. The process is a mixture of likelihood ratios over
+    `WIN_SHARES`, a beta-binomial mixture on a grid. For a share above a half each ratio shrinks even faster.
     """
     wins, losses = np.cumsum(won, -1)[..., None], np.cumsum(lost, -1)[..., None]
     ratios = wins * np.log(2 * WIN_SHARES) + losses * np.log(2 * (1 - WIN_SHARES))
@@ -77,7 +77,7 @@ def log_evidence_of_losing(won: Floats, lost: Floats) -> Floats:
 def _log_product(
     candidate: Floats, production: Floats, size: int, margin: float, rate: Floats, other: Floats
 ) -> Floats:
-    """The likelihood of (rate, other) over that of the nearest point of the null; no bet inside the null."""
+    """The likelihood of (rate, other) over that of the nearest point of the null. No bet inside the null."""
     gains = np.zeros(candidate.shape)
     bet = rate > other + margin
     won, sums, rate, other = candidate[bet], production[bet], rate[bet], other[bet]
