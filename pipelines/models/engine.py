@@ -80,7 +80,7 @@ class Engine:
 
     @property
     def module(self) -> Any:
-        """The base model with the adapters in its layers. PEFT wraps it from the first adapter on."""
+        """The base model, with the adapters in its layers and without the wrapping of PEFT."""
         return self._model.base_model.model if isinstance(self._model, PeftModel) else self._model
 
     def load(self, name: str, folder: str | Path) -> None:

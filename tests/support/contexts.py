@@ -8,7 +8,8 @@ from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.contract import Manifest, Usage, Verdict
-from pipelines.runner import Context, Run
+from pipelines.runner import Context
+from pipelines.stores.runs import Run
 
 
 def manifest(step: str, night: date, facts: dict[str, Any]) -> Manifest:

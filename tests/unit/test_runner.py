@@ -10,7 +10,8 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError, IntegrityError
-from pipelines.runner import Outcome, Run, record_fault, run_step
+from pipelines.runner import Outcome, record_fault, run_step
+from pipelines.stores.runs import Run
 
 NIGHT = "2026-01-01"
 
