@@ -23,6 +23,8 @@ from pipelines.core.config import Promote, Stage
 from pipelines.policy.rollout.evidence import abort_bar, abort_tests, not_worse_test
 from pipelines.policy.rollout.observations import Observations, allowed_rise, guard_flags
 
+Numbers = dict[str, Any]
+
 
 class RolloutDecision(StrEnum):
     CONTINUE = "continue"
@@ -57,24 +59,50 @@ def analyse(stage: Stage, rules: Promote, observed: Observations) -> Analysis:
     return Analysis(RolloutDecision.CONTINUE, missing, evidence)
 
 
-def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tuple[str, ...], dict[str, Any]]:
+def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tuple[str, ...], Numbers]:
     """What still keeps the candidate from the next stage, in words; and the numbers."""
+    parts = (
+        _missing_counts(stage, observed),
+        _missing_proof(stage, rules, observed),
+        _missing_quiet(stage, rules, observed),
+    )
+    numbers: Numbers = {}
+    for _, found in parts:
+        numbers |= found
+    return tuple(words for missing, _ in parts for words in missing), numbers
+
+
+def _missing_counts(stage: Stage, observed: Observations) -> tuple[list[str], Numbers]:
     answers = sum(one.candidate for one in observed.attempts)
     rated = sum(is_candidate for is_candidate, _ in observed.ratings)
-    numbers: dict[str, Any] = {"seconds": round(observed.seconds), "answers": answers, "rated": rated}
-    missing = _missing_counts(stage, observed.seconds, answers, rated)
+    counts = (
+        (observed.seconds, stage.bake_s, "seconds of bake time"),
+        (answers, stage.min_answers, "answers of the candidate"),
+        (rated, stage.min_rated, "rated answers of the candidate"),
+    )
+    missing = [f"{have:.0f} of {need} {what}" for have, need, what in counts if have < need]
+    return missing, {"seconds": round(observed.seconds), "answers": answers, "rated": rated}
+
+
+def _missing_proof(stage: Stage, rules: Promote, observed: Observations) -> tuple[list[str], Numbers]:
+    """The shadow compares pairs of right answers; a canary stage needs evidence from ratings."""
     if stage.weight == 0:
-        numbers["pairs"] = len(observed.pairs)
+        missing, numbers = list[str](), Numbers(pairs=len(observed.pairs))
         difference = _mean([float(right) - float(other) for right, other in observed.pairs])
     else:
         proof = not_worse_test(stage, rules, observed)
-        numbers["log_evidence_not_worse"] = round(proof.log_evidence, 3)
-        numbers["bar_promote"] = round(proof.bar, 3)
-        missing += [] if proof.reached else [proof.words]
+        missing = [] if proof.reached else [proof.words]
+        log, bar = round(proof.log_evidence, 3), round(proof.bar, 3)
+        numbers = Numbers(log_evidence_not_worse=log, bar_promote=bar)
         difference = _rise(observed.ratings)
-    numbers["difference"] = round(difference, 4)
     if difference <= -stage.margin:
         missing.append(f"{difference:+.1%} against production, where more than {-stage.margin:+.0%} is asked")
+    return missing, {**numbers, "difference": round(difference, 4)}
+
+
+def _missing_quiet(stage: Stage, rules: Promote, observed: Observations) -> tuple[list[str], Numbers]:
+    """Each guard must have answers of both sides, and no larger rise than is allowed."""
+    missing, numbers = [], {}
     for guard, flags in guard_flags(stage, rules, observed).items():
         rise, allowed = _rise(flags), allowed_rise(guard, rules)
         numbers[f"rise_{guard}"] = round(rise, 4)
@@ -82,16 +110,7 @@ def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tupl
             missing.append(f"{guard}: {rise:+.1%} against production, {allowed:.0%} is allowed")
         if not {True, False} <= {side for side, _ in flags}:
             missing.append(f"{guard}: nothing to compare yet")
-    return tuple(missing), numbers
-
-
-def _missing_counts(stage: Stage, seconds: float, answers: int, rated: int) -> list[str]:
-    counts = (
-        (seconds, stage.bake_s, "seconds of bake time"),
-        (answers, stage.min_answers, "answers of the candidate"),
-        (rated, stage.min_rated, "rated answers of the candidate"),
-    )
-    return [f"{have:.0f} of {need} {what}" for have, need, what in counts if have < need]
+    return missing, numbers
 
 
 def _rise(flags: Sequence[tuple[bool, bool]]) -> float:
