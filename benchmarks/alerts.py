@@ -45,7 +45,8 @@ def serve(home: Path, port: int) -> None:
 async def post_all(url: str, token: str, number: int) -> tuple[Counter[int], list[float]]:
     """How many answers had each status, and the seconds to each answer."""
     left, statuses, seconds = iter(range(number)), Counter[int](), []
-    causes = [cause for cause in Cause if cause is not Cause.DATA_FAULT]  # a data fault would hold every training
+    # A data fault would hold every training.
+    causes = [cause for cause in Cause if cause is not Cause.DATA_FAULT]
 
     async def client(http: httpx.AsyncClient) -> None:
         for index in left:

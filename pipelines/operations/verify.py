@@ -7,9 +7,10 @@ from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
 from pipelines.models import open_registry
-from pipelines.stores import has_ledger, open_ledger, open_run, open_signer, run_ids
+from pipelines.stores import has_ledger, open_ledger, open_run, run_ids
 from pipelines.stores.ledger import Decision
 from pipelines.stores.runs import Run
+from pipelines.stores.signer import open_signer
 
 
 def verify(config: Config) -> int:

@@ -11,8 +11,9 @@ from pipelines.core.errors import InputError
 from pipelines.observability.step_metrics import push_steps
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
-from pipelines.stores import open_ledger, open_signer
+from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
+from pipelines.stores.signer import open_signer
 
 SETTINGS = ("cost",)
 log = logging.getLogger("nightshift")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.core.config import Config
@@ -11,7 +10,6 @@ if TYPE_CHECKING:
     from pipelines.stores.inbox import Inbox
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.runs import Run
-    from pipelines.stores.signer import Signer
 
 
 def open_ledger(config: Config, wait_s: float = 30.0) -> Ledger:
@@ -52,10 +50,3 @@ def run_ids(config: Config) -> list[str]:
     from pipelines.stores.blobs import Folder
 
     return Folder(config.path(config.runs_root)).folders()
-
-
-def open_signer(config: Config) -> Signer:
-    """The keys that sign decisions."""
-    from pipelines.stores.signer import Signer
-
-    return Signer(Path(config.home) / "keys")

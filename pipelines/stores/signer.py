@@ -8,8 +8,14 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.files import write_atomically, write_secret_once
+
+
+def open_signer(config: Config) -> Signer:
+    """The keys of this configuration's home."""
+    return Signer(Path(config.home) / "keys")
 
 
 class Signer:
