@@ -23,7 +23,7 @@ from nightshift.notify import missed, notify, tell_failed, tell_late, tell_misse
 from nightshift.operators.command import RecordOperator
 from nightshift.params import plan
 
-from pipelines.cli.main import _parser
+from pipelines.cli.main import build_parser
 from pipelines.stores import open_ledger
 
 
@@ -224,7 +224,7 @@ def command_in(text):
     """The command that a notice ends with, parsed as the work plane parses it."""
     words = shlex.split(text.rsplit(": ", 1)[1])
     assert words[1:3] == ["-m", "pipelines"]
-    return _parser().parse_args(words[3:])
+    return build_parser().parse_args(words[3:])
 
 
 def decide(settings, day):
