@@ -24,7 +24,7 @@ import torch
 
 from benchmarks.machine import describe
 from gateway.engines import lora
-from gateway.engines.base import Completion
+from gateway.engines.base import CompletionRequest
 from gateway.engines.embedded import EmbeddedEngine
 from pipelines.core.config import Config, Serving, load_config
 from pipelines.core.traffic_split import Adapter
@@ -61,7 +61,7 @@ class Contest:
     def engine(self, asked: list[Messages], free: bool, adapters: int) -> list[str]:
         async def ask(number: int, messages: Messages) -> str:
             choices = None if free else self._labels
-            request = Completion(messages, max_tokens=TOKENS, choices=choices)
+            request = CompletionRequest(messages, max_tokens=TOKENS, choices=choices)
             pieces = self.served.complete(request, ADAPTERS[number % adapters])
             return "".join([piece.text async for piece in pieces])
 
@@ -74,8 +74,8 @@ class Contest:
         """Largest between the evaluation's logits, each question alone, and those of a mixed batch."""
         wanted = np.concatenate([self.plain.next_logits([one]) for one in asked])
         engine = self.served._engine
-        rows = lora.Rows()
-        lora.mix(engine.module, rows)
+        rows = lora.RowAdapters()
+        lora.install(engine.module, rows)
         rows.use(
             [f"v{one.version}-{one.digest[:16]}" for i in range(len(asked)) for one in [ADAPTERS[i % 3]]]
         )

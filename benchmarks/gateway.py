@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -29,12 +28,12 @@ from benchmarks.servers import ROOT, free_port, process
 from benchmarks.stub_engine import WORK_S, StubEngine
 from gateway.__main__ import run
 from gateway.dev_token import make_token, private_key
-from gateway.engines.base import Completion
+from gateway.engines.base import CompletionRequest
 from gateway.engines.openai import OpenAIEngine
 from gateway.http.app import create_app
 from gateway.logs import log_json
 from pipelines.core.config import Config, load_config
-from pipelines.stores.journal.writer import window
+from tests.support.journal import journal_rows
 
 TARGET = "target: p50 under 3 ms and p99 under 10 ms over the engine, and less than LiteLLM"
 LITELLM_KEY = "sk-benchmark"
@@ -66,7 +65,7 @@ def _embedded(home: Path, rate: int, seconds: float) -> None:
     with _gateway("embedded") as url:
         through = asyncio.run(_load(url, _token(home), rate, seconds))
     _table(f"in the process, {rate}/s", {"direct": direct, "gateway": through})
-    print(f"rows in the journal: {len(window(home, datetime.fromtimestamp(0, UTC)))}\n")
+    print(f"rows in the journal: {len(journal_rows(home))}\n")
 
 
 def _remote(home: Path, rate: int, seconds: float, litellm: Path) -> None:
@@ -110,7 +109,7 @@ async def _load(url: str, token: str, rate: int, seconds: float) -> np.ndarray:
 
 
 async def _inprocess(rate: int, seconds: float) -> np.ndarray:
-    engine, request = StubEngine(), Completion([{"role": "user", "content": "Which department?"}])
+    engine, request = StubEngine(), CompletionRequest([{"role": "user", "content": "Which department?"}])
 
     async def ask(number: int) -> float:
         started = time.perf_counter()

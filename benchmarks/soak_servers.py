@@ -21,7 +21,7 @@ import psutil
 from benchmarks.servers import free_port, ready
 from gateway.__main__ import run
 from gateway.dev_token import make_token, private_key
-from gateway.engines.base import Engine
+from gateway.engines.base import ServingEngine
 from gateway.engines.openai import OpenAIEngine
 from gateway.http.app import create_app
 from gateway.logs import log_json
@@ -31,7 +31,7 @@ from pipelines.models import open_registry
 from pipelines.models.engine import Engine as Evaluation
 from pipelines.sample.questions import questions
 from pipelines.stores import open_ledger
-from pipelines.stores.journal.writer import journal_path
+from pipelines.stores.journal.tables import journal_path
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "config" / "demo.toml"
@@ -241,7 +241,7 @@ def _serve(kind: str, home: Path, port: int, engine: str) -> int:
     config = config_of(kind, home, port)
     if kind == "remote":
         serving = config.serving.model_copy(update={"url": engine, "served_base": "base"})
-        made: Engine = OpenAIEngine(serving)
+        made: ServingEngine = OpenAIEngine(serving)
     else:
         from gateway.engines.embedded import EmbeddedEngine
 

@@ -6,14 +6,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 
 from benchmarks.echo_engine import digest
 from benchmarks.soak_servers import Embedded, Site
-from pipelines.stores.journal.writer import window
+from tests.support.journal import journal_rows
 
 TENANTS = ("north-clinic", "south-clinic", "east-clinic")
 MODEL = "department-router"
@@ -187,7 +186,7 @@ class Users:
 
     def report(self) -> dict[str, str]:
         """Hold the journal against what was answered and acknowledged."""
-        rows = {row["request_id"]: row for row in window(self.site.home, datetime.fromtimestamp(0, UTC))}
+        rows = {row["request_id"]: row for row in journal_rows(self.site.home)}
         for request_id, said in self._said.items():
             row = rows.get(request_id)
             if row is None or (row["rating"], row["correction"]) != said:

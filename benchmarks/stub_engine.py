@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from gateway.engines.base import Completion, Piece
+from gateway.engines.base import CompletionRequest, Piece
 from pipelines.core.traffic_split import Adapter
 
 WORK_S = 0.01
@@ -56,7 +56,7 @@ class StubEngine:
     async def warm(self, adapter: Adapter | None) -> None:
         """Always warm."""
 
-    async def complete(self, request: Completion, adapter: Adapter | None) -> AsyncIterator[Piece]:
+    async def complete(self, request: CompletionRequest, adapter: Adapter | None) -> AsyncIterator[Piece]:
         await asyncio.sleep(WORK_S)
         yield Piece(WORD, "stop", tokens_in=20, tokens_out=1)
 

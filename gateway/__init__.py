@@ -1,1 +1,1 @@
-"""The service that answers users: OpenAI-compatible, routed by the ledger, journalled for the next night."""
+"""The service that answers users over an OpenAI-compatible API, and keeps every answer for the next night."""

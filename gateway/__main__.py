@@ -10,17 +10,17 @@ import socket
 import sys
 from contextlib import suppress
 
-# As in pipelines.__main__: before torch is loaded, its threads must not spin while they wait.
+# As in pipelines.__main__: set before torch is imported, so that its idle threads do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import uvicorn
 from fastapi import FastAPI
 
-from gateway.engines.base import Engine
+from gateway.engines.base import ServingEngine
 from gateway.engines.openai import OpenAIEngine
 from gateway.http.app import create_app
 from gateway.logs import log_json
-from gateway.serving.adapter_files import Folders
+from gateway.serving.adapter_files import AdapterFiles
 from gateway.tracing import tracing
 from pipelines.core.config import Config, Gateway
 from pipelines.core.errors import MachineError, NightshiftError
@@ -30,7 +30,7 @@ log = logging.getLogger("nightshift.gateway")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. Exit status: 0 stopped, 2 an error to act on."""
+    """Serve until SIGTERM or SIGINT. Exit status: 0 stopped by a signal, 2 an error to act on."""
     args = _parser().parse_args(arguments)
     log_json()
     try:
@@ -41,13 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def serve(config: Config) -> int:
-    """The configured engine, the registry's adapters, and the HTTP surface over them."""
+    """Serve with the engine and the registry that the configuration names."""
     with tracing() as tracer:
-        return run(create_app(config, make_engine(config), Folders(config), tracer), config.gateway)
+        app = create_app(config, make_engine(config), AdapterFiles(config).fetch, tracer)
+        return run(app, config.gateway)
 
 
-def make_engine(config: Config) -> Engine:
-    """The engine that `serving.engine` names; torch is loaded for the embedded one only."""
+def make_engine(config: Config) -> ServingEngine:
+    """The engine that `serving.engine` names. Only the embedded one imports torch."""
     if config.serving.engine == "openai":
         return OpenAIEngine(config.serving)
     from gateway.engines.embedded import EmbeddedEngine
@@ -56,14 +57,16 @@ def make_engine(config: Config) -> Engine:
 
 
 def run(app: FastAPI, settings: Gateway) -> int:
-    """Serve an app until told to stop; answers under way end first. Raises MachineError for a taken port."""
+    """Serve an app until a signal stops it; answers under way end first.
+
+    Raises MachineError if the port is taken.
+    """
     try:
         listener = socket.create_server((settings.host, settings.port), backlog=2048)
     except OSError as error:
         raise MachineError(
-            f"a free port {settings.port} on {settings.host}",
-            str(error),
-            "Stop what uses it, or pass --set gateway.port=8001.",
+            f"Port {settings.port} on {settings.host} cannot be used: {error}.",
+            "Stop the program that uses it, or pass --set gateway.port=8001.",
         ) from error
     log.info("listening on http://%s:%d", *listener.getsockname()[:2])
     server = uvicorn.Server(
@@ -71,7 +74,7 @@ def run(app: FastAPI, settings: Gateway) -> int:
             app, log_config=None, access_log=False, timeout_graceful_shutdown=settings.drain_s, lifespan="on"
         )
     )
-    # uvicorn drains on SIGTERM and then sends it to the process again: to have stopped well is exit status 0.
+    # After draining, uvicorn sends SIGTERM to the process again. Ignored, so that the exit status is 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])

@@ -1,8 +1,8 @@
-"""A small issuer for one machine: makes a key pair and its JWKS under the home, prints a token.
+"""A small token issuer for one machine: makes a key pair and its JWKS in the home, and prints a token.
 
     TOKEN=$(.venv/bin/python -m gateway.dev_token --tenant north-clinic)
 
-Real ones come from your identity provider by the OAuth2 client credentials grant.
+In production, your identity provider issues tokens by the OAuth2 client credentials grant.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import argparse
 import base64
 import hashlib
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -21,34 +20,37 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pipelines.core.config import Config
+from pipelines.core.files import write_atomically, write_secret_once
 from pipelines.core.options import load, shared_options
 
 
 def private_key(folder: Path) -> rsa.RSAPrivateKey:
-    """The issuer's key; made, with its JWKS, where there is none."""
-    file = folder / "private.pem"
-    if file.exists():
-        key = serialization.load_pem_private_key(file.read_bytes(), None)
-        assert isinstance(key, rsa.RSAPrivateKey)
-        return key
-    folder.mkdir(parents=True, exist_ok=True)
-    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-        target.write(pem)
-    (folder / "jwks.json").write_text(json.dumps({"keys": [public_jwk(key)]}))
+    """The issuer's key. It and its JWKS are made if there is none."""
+    file, jwks = folder / "private.pem", folder / "jwks.json"
+    if not file.exists():
+        write_secret_once(file, _new_key())
+    key = serialization.load_pem_private_key(file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    if not jwks.exists():
+        write_atomically(jwks, json.dumps({"keys": [public_jwk(key)]}).encode())
     return key
 
 
+def _new_key() -> bytes:
+    key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def public_jwk(key: rsa.RSAPrivateKey) -> dict[str, Any]:
-    """The public half as a JWK; `kid` is its thumbprint (RFC 7638)."""
+    """The public key as a JWK; its `kid` is its thumbprint."""
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
     return {**jwk, "use": "sig", "alg": "RS256", "kid": thumbprint(key)}
 
 
 def thumbprint(key: rsa.RSAPrivateKey) -> str:
+    """The JWK thumbprint of the public key (RFC 7638)."""
     jwk = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
     canonical = json.dumps({name: jwk[name] for name in ("e", "kty", "n")}, separators=(",", ":"))
     return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()

@@ -1,4 +1,4 @@
-"""Answers that are no answers, in OpenAI's shape."""
+"""Refusals: what a client gets when the gateway does not answer, in the shape of OpenAI's errors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """The gateway does not answer: an HTTP status, a code for programs and words for people."""
+    """The client gets no answer, but an HTTP status, a `code` for programs and a `message` for people."""
 
-    def __init__(self, status: int, code: str, words: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(words)
-        self.status, self.code, self.words, self.headers = status, code, words, dict(headers or {})
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
 
     def body(self) -> dict[str, Any]:
+        """The JSON body of the HTTP response."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": self.words, "type": kind, "code": self.code}}
+        return {"error": {"message": self.message, "type": kind, "code": self.code}}
 
 
-def later(status: int, code: str, words: str, seconds: float) -> Refusal:
-    """A refusal that says when to come again."""
-    return Refusal(status, code, words, {"Retry-After": str(max(1, math.ceil(seconds)))})
+def retry_later(status: int, code: str, message: str, seconds: float) -> Refusal:
+    """A refusal that tells the client to try again after `seconds` (header Retry-After)."""
+    return Refusal(status, code, message, {"Retry-After": str(max(1, math.ceil(seconds)))})

@@ -1,4 +1,4 @@
-"""One JSON object a line. Callers put identifiers and numbers into `extra`, never a user's text."""
+"""Logs as one JSON object per line. `extra` takes identifiers and numbers, never a user's text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName",
 
 
 class JsonLines(logging.Formatter):
+    """Formats a record with its `extra` fields."""
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
@@ -25,7 +27,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_json() -> None:
-    """Everything on stderr, as JSON; vendors' chatter from warnings up."""
+    """Log to stderr as JSON: Nightshift and uvicorn from INFO up, other libraries from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

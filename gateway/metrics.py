@@ -1,4 +1,4 @@
-"""Prometheus metrics of one gateway, by adapter and route."""
+"""The gateway's Prometheus metrics, most of them by adapter and route."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 
 
 class Metrics:
-    """Own registry, so that several gateways may live in one process."""
+    """One set of metrics in a registry of its own, so that several gateways can run in one process."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -47,5 +47,5 @@ class Metrics:
         self.journal_lost = Gauge(name("journal_lost"), "rows that found the queue full", registry=registry)
 
     def text(self) -> bytes:
-        """In Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)

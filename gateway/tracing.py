@@ -1,4 +1,4 @@
-"""The gateway's spans: a request, the engine's part of it, a change of the route."""
+"""The tracer of the gateway's spans: requests, the engine's part of them, changes of the route."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ NAME = "nightshift-gateway"
 
 @contextmanager
 def tracing() -> Iterator[trace.Tracer]:
-    """The tracer; on the way out what is waiting is sent. See pipelines.observability.tracing."""
+    """The tracer; its spans are sent before the block ends. See pipelines.observability.tracing."""
     with spans.tracing(NAME) as tracer:
         yield tracer

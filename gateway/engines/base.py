@@ -1,6 +1,6 @@
-"""What the gateway asks of an engine: one base model, adapters beside it, answers in pieces.
+"""The interface between the gateway and an engine: requests, pieces of an answer, errors, the protocol.
 
-Dataclasses, errors and the protocol only; nothing heavy is imported here.
+Nothing heavy is imported here.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ FinishReason = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
-class Completion:
-    """One request. With `choices` the answer is one of them (guided choice), always greedy."""
+class CompletionRequest:
+    """What to answer. With `choices` the answer is one of them (guided choice), chosen greedily."""
 
     messages: Sequence[Mapping[str, str]]
     max_tokens: int = 64
     temperature: float = 0.0  # 0 is greedy
-    seed: int | None = None  # of the sampling; None draws another one each time
+    seed: int | None = None  # of the sampling; None: another one each time
     choices: Sequence[str] | None = None
     stop: Sequence[str] = ()  # the answer ends before the first of these texts
-    background: bool = False  # a shadow's request: worked on only while no user waits for a token
+    background: bool = False  # a shadow's request, worked on only while no user waits
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Piece:
 
     text: str
     finish_reason: FinishReason | None = None
-    tokens_in: int = 0  # set with the finish reason, as is tokens_out
+    tokens_in: int = 0  # set on the last piece, like tokens_out
     tokens_out: int = 0
 
 
 class EngineError(NightshiftError):
-    """The engine could not answer. The request may be sent to another adapter or engine."""
+    """The engine could not answer. Another adapter may be able to."""
 
 
 class AdapterMissing(EngineError):
@@ -52,35 +52,34 @@ class Busy(EngineError):
 
     def __init__(self, waiting: int, retry_after_s: float) -> None:
         super().__init__(
-            "room in the engine's queue",
-            f"{waiting} requests waiting",
+            f"The engine's queue is full: {waiting} requests wait.",
             f"Try again in {retry_after_s:.0f} s, or raise serving.queue.",
         )
         self.waiting, self.retry_after_s = waiting, retry_after_s
 
 
-class Engine(Protocol):
-    """One base model with any number of loaded adapters. `adapter` None means the bare base.
+class ServingEngine(Protocol):
+    """One base model with any number of loaded adapters. `adapter` None is the bare base model.
 
-    All methods may be called at the same time and never block the event loop.
+    Methods may be called concurrently and never block the event loop.
     """
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
-        """Put an adapter's files beside the base. Loading what is loaded changes nothing."""
+        """Load an adapter from its files. Does nothing if it is loaded."""
 
     async def unload(self, adapter: Adapter) -> None:
-        """Refuse new requests for the adapter, let those in flight end, then free it."""
+        """Refuse new requests for the adapter, wait for those under way, then free its memory."""
 
     async def warm(self, adapter: Adapter | None) -> None:
-        """Answer something short, so that the first user's request is not a slow one."""
+        """Answer something short, so that the first user does not wait for a cold start."""
 
-    def complete(self, request: Completion, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
+    def complete(self, request: CompletionRequest, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
         """The answer, piece by piece. Closing the iterator (`aclose`) cancels the request.
 
-        Errors come with the first piece, or later where an answer breaks off: Busy when the queue is full,
-        AdapterMissing, EngineError for anything else that failed.
+        Raises Busy if the queue is full, AdapterMissing if the adapter is not loaded, EngineError for any
+        other failure: before the first piece, or later if the answer breaks off.
         """
         ...
 
     async def close(self) -> None:
-        """Stop: requests in flight end with an EngineError."""
+        """Stop. Requests under way end with an EngineError."""

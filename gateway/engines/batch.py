@@ -1,4 +1,4 @@
-"""Rows that are answered together, a token a step; rows join and leave between any two steps."""
+"""A batch of rows that get one token per step. Rows join and leave between steps."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ import torch
 from torch.nn import functional
 from transformers.cache_utils import DynamicLayer
 
-from gateway.engines.lora import Rows
-from gateway.engines.rows import Row
+from gateway.engines.lora import RowAdapters
+from gateway.engines.rows import BatchRow
 from pipelines.models.engine import Engine
 
 
 class Batch:
-    """The rows in flight with their shared cache, left-padded to the longest. Not thread-safe."""
+    """The rows under way with their shared key-value cache, left-padded to the longest. Not thread-safe."""
 
-    def __init__(self, engine: Engine, adapters: Rows) -> None:
+    def __init__(self, engine: Engine, adapters: RowAdapters) -> None:
         self._engine, self._adapters = engine, adapters
         self.clear()
 
     def clear(self) -> None:
-        self.rows: list[Row] = []
+        self.rows: list[BatchRow] = []
         self._cache: Any = None
         self._mask: Any = None  # (rows, cached tokens)
 
     @property
     def may_grow(self) -> bool:
-        """Rows can join unless some layer's cache is no plain list of tokens (sliding windows)."""
+        """Whether rows can join: not while a layer's cache has a sliding window."""
         return not self.rows or all(type(layer) is DynamicLayer for layer in self._cache.layers)
 
     @torch.inference_mode()
-    def step(self, joining: Sequence[Row]) -> None:
-        """One token for each row, the joining ones included."""
+    def step(self, joining: Sequence[BatchRow]) -> None:
+        """Append one token to each row, including the joining ones."""
         self._keep([not row.gone for row in self.rows])
         if self.rows:
             last = torch.tensor([[row.tokens[-1]] for row in self.rows], device=self._mask.device)
             self._mask = functional.pad(self._mask, (0, 1), value=1)
-            self._take(self.rows, last, self._mask, self._cache)
+            self._forward(self.rows, last, self._mask, self._cache)
         if joining:
             other = Batch(self._engine, self._adapters)
             ids, other._mask = self._engine.pad([row.prompt for row in joining])
-            other._cache, other.rows = self._take(joining, ids, other._mask, None), list(joining)
+            other._cache, other.rows = self._forward(joining, ids, other._mask, None), list(joining)
             other._keep([not row.done for row in other.rows])
             self._keep([not row.done for row in self.rows])
             self._join(other)
         else:
             self._keep([not row.done for row in self.rows])
 
-    def _take(self, rows: Sequence[Row], ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> Any:
+    def _forward(self, rows: Sequence[BatchRow], ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> Any:
         self._adapters.use([row.adapter for row in rows])
         out = self._engine.forward(ids, mask, cache)
         for row, logits in zip(rows, out.logits[:, -1].float().cpu(), strict=True):
-            row.take(logits)
+            row.add_token(logits)
         return out.past_key_values
 
     def _keep(self, kept: list[bool]) -> None:
-        """Drop rows, and the leading columns that then are padding in every row."""
+        """Keep some rows, and cut leading columns that are padding in all of them."""
         if all(kept):
             return
         self.rows = [row for row, keep in zip(self.rows, kept, strict=True) if keep]
@@ -90,6 +90,6 @@ class Batch:
         self._each(lambda states: functional.pad(states, (0, 0, missing, 0)))
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Change the keys and values of every layer, (rows, heads, tokens, width)."""
+        """Change the keys and values of every layer; each has shape (rows, heads, tokens, width)."""
         for layer in self._cache.layers:
             layer.keys, layer.values = change(layer.keys), change(layer.values)

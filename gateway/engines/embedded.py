@@ -1,14 +1,14 @@
 """The engine inside the gateway: transformers on this machine, many adapters in one batch.
 
-The event loop owns all state: who waits, who is in which batch. One worker thread does the model's work,
-a step (a token for every row) at a time, so requests join, leave and are cancelled between steps, and
-adapters are loaded between them too. Prompts become tokens in a second thread. docs/adr/0005 says why.
+The event loop owns all state: which requests wait, and which are in which batch. One thread does the model's
+work, a step (one token for every row) at a time. Between two steps requests join, leave and are cancelled,
+and adapters are loaded. A second thread turns prompts into tokens. docs/adr/0005 gives the reasons.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
@@ -20,65 +20,51 @@ from jinja2 import TemplateError
 from safetensors import SafetensorError
 
 from gateway.engines import lora
-from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError, Piece
+from gateway.engines.base import AdapterMissing, Busy, CompletionRequest, EngineError, Piece
 from gateway.engines.batch import Batch
-from gateway.engines.rows import Row
+from gateway.engines.rows import BatchRow
+from gateway.engines.schedule import QueuedRow, Schedule, queued
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
 
 T = TypeVar("T")
-_HELLO = Completion([{"role": "user", "content": "Hello"}], max_tokens=2)
-
-
-class _Ticket(Row):
-    """A row whose pieces somebody awaits."""
-
-    def __init__(self, request: Completion, adapter: str | None) -> None:
-        super().__init__(request, adapter)
-        self.queue: asyncio.Queue[Piece | EngineError] = asyncio.Queue()
-        self.since = monotonic()
-
-    def deliver(self) -> None:
-        pieces, self.pieces = self.pieces, []
-        for piece in pieces:
-            self.queue.put_nowait(piece)
+_HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=2)
 
 
 class EmbeddedEngine:
-    """See gateway.engines.base.Engine. Reading the base model takes seconds: make it before serving."""
+    """See gateway.engines.base.ServingEngine. Making one reads the base model, which takes seconds."""
 
     def __init__(self, serving: Serving, model: Model, base_path: str) -> None:
         self._settings = serving
         self._engine = evaluated.Engine(model, base_path)
-        self._adapters = lora.Rows()
-        self._users, self._shadows = (Batch(self._engine, self._adapters) for _ in range(2))
-        self._waiting: deque[_Ticket] = deque()
-        self._waiting_shadows: deque[_Ticket] = deque()
+        self._adapters = lora.RowAdapters()
+        users, shadows = (Batch(self._engine, self._adapters) for _ in range(2))
+        self._schedule = Schedule(users, shadows, serving)
         self._loaded: set[str] = set()
-        self._stepping: list[Row] = []  # with the worker now
-        self._entering: Counter[bool] = Counter()  # on their way to a queue; True are shadows
+        self._stepping: list[BatchRow] = []  # the rows that the worker works on now
+        self._tokenizing: Counter[bool] = Counter()  # requests not queued yet; True: of shadows
         self._in_flight: Counter[str | None] = Counter()
         self._ended = asyncio.Event()  # set whenever a request ends
         self._work = asyncio.Event()
         self._changes = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, "engine")
-        self._clerk = ThreadPoolExecutor(1, "tokenizer")
+        self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
         self._seconds = 1.0  # how long a request takes, a moving average
         self._loop: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """Requests of users that wait for their first step."""
-        return len(self._waiting)
+        """How many users' requests wait for their first step."""
+        return len(self._schedule.waiting_users)
 
     @property
     def running(self) -> int:
-        """Requests in the batches."""
-        return len(self._users.rows) + len(self._shadows.rows)
+        """How many requests are in the batches."""
+        return len(self._schedule.users.rows) + len(self._schedule.shadows.rows)
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
-        """Raises EngineError for an adapter that is no plain LoRA, or not finite."""
+        """Raises EngineError unless the adapter is a plain LoRA of this base with finite weights."""
         name = _name(adapter)
         async with self._changes:
             if name not in self._loaded:
@@ -102,9 +88,10 @@ class EmbeddedEngine:
             async for _ in pieces:
                 pass
 
-    async def complete(self, request: Completion, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
-        queue = self._waiting_shadows if request.background else self._waiting
-        waiting = len(queue) + self._entering[request.background]
+    async def complete(
+        self, request: CompletionRequest, adapter: Adapter | None
+    ) -> AsyncGenerator[Piece, None]:
+        waiting = len(self._schedule.queue_of(request)) + self._tokenizing[request.background]
         if waiting >= self._settings.queue:
             raise Busy(waiting, max(1.0, (waiting / self._settings.slots + 1) * self._seconds))
         async with aclosing(self._answer(request, adapter)) as pieces:
@@ -115,17 +102,19 @@ class EmbeddedEngine:
         if self._loop:
             self._loop.cancel()
             await asyncio.wait([self._loop])
-        for pool in (self._worker, self._clerk):
+        for pool in (self._worker, self._tokenizer):
             await asyncio.to_thread(pool.shutdown)
 
-    async def _answer(self, request: Completion, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
+    async def _answer(
+        self, request: CompletionRequest, adapter: Adapter | None
+    ) -> AsyncGenerator[Piece, None]:
         name = _name(adapter) if adapter else None
         if name and name not in self._loaded:
-            raise AdapterMissing(f"adapter {name} loaded", f"{sorted(self._loaded)}", "Load it first.")
-        row = _Ticket(request, name)
+            raise AdapterMissing(f"Adapter {name} is not loaded.", "Load it first.")
+        row = QueuedRow(request, name)
         self._in_flight[name] += 1
         try:
-            await self._enter(row)
+            await self._enqueue(row)
             while True:
                 piece = await row.queue.get()
                 if isinstance(piece, EngineError):
@@ -139,71 +128,47 @@ class EmbeddedEngine:
             self._in_flight[name] -= 1
             self._ended.set()
 
-    async def _enter(self, row: _Ticket) -> None:
-        shadow = row.request.background
-        self._entering[shadow] += 1
+    async def _enqueue(self, row: QueuedRow) -> None:
+        background = row.request.background
+        self._tokenizing[background] += 1
         try:
-            await self._in(self._clerk, lambda: row.prepare(self._engine))
+            await self._in(self._tokenizer, lambda: row.prepare(self._engine))
         except TemplateError as error:
-            raise EngineError("messages that the chat template takes", f"{error}", "Correct them.") from error
+            problem = f"The chat template does not accept these messages: {error}."
+            raise EngineError(problem, "Correct the messages.") from error
         finally:
-            self._entering[shadow] -= 1
-        (self._waiting_shadows if shadow else self._waiting).append(row)
+            self._tokenizing[background] -= 1
+        self._schedule.queue_of(row.request).append(row)
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._serve())
         self._work.set()
 
     async def _serve(self) -> None:
+        """Work step by step until cancelled; then all requests end with an error."""
         try:
             while True:
-                batch, joining = self._next()
+                batch, joining = self._schedule.next()
                 if batch is None:
                     self._work.clear()
                     await self._work.wait()
-                    await asyncio.sleep(self._settings.gather_ms / 1000)  # a burst joins as one
+                    await asyncio.sleep(self._settings.gather_ms / 1000)  # let a burst join as one batch
                 else:
                     await self._step(batch, joining)
         finally:
-            stopped = EngineError("a running engine", "that it stops", "Send the request again.")
-            under_way = [*self._stepping, *self._users.rows, *self._shadows.rows]
-            for row in [*self._waiting, *self._waiting_shadows, *under_way]:
-                _fail(row, stopped)
+            stopped = EngineError("The engine stops.", "Send the request again.")
+            for row in queued([*self._stepping, *self._schedule.rows()]):
+                row.abort(stopped)
 
-    def _next(self) -> tuple[Batch | None, list[_Ticket]]:
-        """What to work on now: the users' batch, and a shadow's only while no user is there."""
-        for waiting in (self._waiting, self._waiting_shadows):
-            for row in [row for row in waiting if row.gone]:
-                waiting.remove(row)
-        if self._waiting or self._users.rows:
-            return self._users, self._admit(self._users, self._waiting, self._settings.slots)
-        if self._waiting_shadows or self._shadows.rows:
-            # One at a time: the longest that a user who comes now can wait for it.
-            return self._shadows, self._admit(self._shadows, self._waiting_shadows, 1)
-        return None, []
-
-    def _admit(self, batch: Batch, waiting: deque[_Ticket], most: int) -> list[_Ticket]:
-        """The next rows to join: as many as there are slots, and as one step's prompt tokens allow."""
-        joining: list[_Ticket] = []
-        room = min(most, self._settings.slots - len(batch.rows)) if batch.may_grow else 0
-        while waiting and len(joining) < room:
-            longest = max(len(row.prompt) for row in [*joining, waiting[0]])
-            if joining and longest * (len(joining) + 1) > self._settings.prefill_tokens:
-                break
-            joining.append(waiting.popleft())
-        return joining
-
-    async def _step(self, batch: Batch, joining: Sequence[_Ticket]) -> None:
+    async def _step(self, batch: Batch, joining: Sequence[QueuedRow]) -> None:
         rows = self._stepping = [*batch.rows, *joining]
         step = asyncio.wrap_future(self._worker.submit(batch.step, joining))
         await asyncio.wait([step])
         if fault := step.exception():
             batch.clear()
-            for row in rows:
-                _fail(
-                    row, EngineError("a step of the model", f"{type(fault).__name__}: {fault}", "Try again.")
-                )
-        for row in rows:
-            assert isinstance(row, _Ticket)
+            error = EngineError(f"A step of the model failed: {type(fault).__name__}: {fault}.", "Try again.")
+            for row in queued(rows):
+                row.abort(error)
+        for row in queued(rows):
             row.deliver()
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -215,27 +180,19 @@ class EmbeddedEngine:
             lora.check(self._engine.module, name)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             self._engine.unload(name)
-            raise EngineError(
-                f"a LoRA adapter of this base in {folder}", str(error), "See `verify`."
-            ) from error
+            problem = f"{folder} holds no LoRA adapter of this base model: {error}."
+            raise EngineError(problem, "Check the run with `verify`.") from error
         except EngineError:
             self._engine.unload(name)
             raise
         finally:
-            lora.mix(self._engine.module, self._adapters)
+            lora.install(self._engine.module, self._adapters)
 
     def _remove(self, name: str) -> None:
         self._engine.unload(name)
-        lora.mix(self._engine.module, self._adapters)
+        lora.install(self._engine.module, self._adapters)
 
 
 def _name(adapter: Adapter) -> str:
-    """The digest is in the name, so that a version registered anew is never served from an old one."""
+    """Holds the digest, so that a version registered again is never served from the older one."""
     return f"v{adapter.version}-{adapter.digest[:16]}"
-
-
-def _fail(row: Row, error: EngineError) -> None:
-    assert isinstance(row, _Ticket)
-    if not row.done:
-        row.fail(error)
-    row.deliver()

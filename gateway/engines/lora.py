@@ -1,8 +1,8 @@
-"""A LoRA adapter for each row of a batch, in two matrix products a layer.
+"""Different LoRA adapters for the rows of one batch, with two matrix products per layer.
 
-PEFT's own mixed batches (`adapter_names=`) pick rows by index, adapter by adapter, in every layer; here the
-adapters of a layer stand side by side in one A and one B, and each row is masked to its own part.
-docs/adr/0005 has the comparison. PEFT still reads, checks and holds the adapters.
+PEFT's mixed batches (`adapter_names=`) pick the rows of each adapter by index, in every layer. Here the
+adapters of a layer lie side by side in one A and one B, and each row is masked to its own part. docs/adr/0005
+compares the two. PEFT still reads, checks and holds the adapters.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from torch.nn import functional
 from gateway.engines.base import EngineError
 
 
-class Rows:
-    """Which adapter each row of the next forward pass uses; None is the bare base."""
+class RowAdapters:
+    """Which adapter each row of the next forward pass uses; None is the bare base model."""
 
     def __init__(self) -> None:
         self.names: list[str | None] = []
         self._masks: dict[tuple[tuple[str, int], ...], torch.Tensor] = {}
 
     def use(self, names: Sequence[str | None]) -> None:
+        """Set the adapters' names, one per row."""
         self.names = list(names)
         self.only = names[0] if len(set(names)) == 1 else None
         self.bare = not any(names)
         self._masks.clear()
 
     def others(self, widths: tuple[tuple[str, int], ...], like: torch.Tensor) -> torch.Tensor:
-        """(rows, 1, sum of widths): True where a column belongs to another adapter than the row's."""
+        """Mask (rows, 1, sum of widths): True where a column belongs to another adapter than the row's."""
         if widths not in self._masks:
             columns = [name for name, width in widths for _ in range(width)]
             mask = [[column != name for column in columns] for name in self.names]
@@ -40,9 +41,9 @@ class Rows:
 
 
 class _Mixed:
-    """The forward pass of one layer, (rows, tokens, in) -> (rows, tokens, out)."""
+    """The forward pass of one LoRA layer, (rows, tokens, in) -> (rows, tokens, out)."""
 
-    def __init__(self, layer: Linear, rows: Rows) -> None:
+    def __init__(self, layer: Linear, rows: RowAdapters) -> None:
         down: Any = layer.lora_A
         up: Any = layer.lora_B
         self._base: Any = layer.get_base_layer()
@@ -62,33 +63,33 @@ class _Mixed:
             return out
         narrow = functional.linear(x, self._a[span])
         if not self._rows.only:
-            # Masked, not multiplied: an adapter that overflows must not reach its neighbours as 0 * inf.
+            # Not a product with 0: an adapter that overflows would reach other rows as 0 * inf = NaN.
             narrow = narrow.masked_fill(self._rows.others(self._widths, x), 0)
         flat = out.view(-1, out.shape[-1])
         return flat.addmm_(narrow.reshape(-1, narrow.shape[-1]), self._b[span]).view(out.shape)
 
 
-def mix(model: torch.nn.Module, rows: Rows) -> None:
-    """Let every LoRA layer follow `rows`; call it again after adapters came or went."""
+def install(model: torch.nn.Module, rows: RowAdapters) -> None:
+    """Make every LoRA layer follow `rows`. Call it again after an adapter was loaded or unloaded."""
     for layer in _layers(model):
         layer.forward = _Mixed(layer, rows) if layer.lora_A else layer.get_base_layer().forward
 
 
 def check(model: torch.nn.Module, name: str) -> None:
-    """Raise EngineError for an adapter that is more than finite low-rank matrices on linear layers."""
+    """Raise EngineError unless the adapter is finite low-rank matrices on linear layers, and nothing else."""
     layers = [layer for layer in _layers(model) if name in layer.lora_A]
     odd = [
         type(layer).__name__ for layer in layers if type(layer) is not Linear or name in layer.lora_variant
     ]
     if odd or not layers or any(layer.lora_bias.get(name) for layer in layers):
+        parts = ", ".join(sorted(set(odd))) or ("biases" if layers else "no LoRA layer")
         raise EngineError(
-            "a plain LoRA adapter on linear layers",
-            f"{sorted(set(odd)) or 'biases, or no LoRA layer'}",
+            f"This engine serves plain LoRA on linear layers; the adapter has {parts}.",
             "Serve this adapter with another engine, or train without DoRA, biases and embeddings.",
         )
     weights = [matrix[name].weight for layer in layers for matrix in (layer.lora_A, layer.lora_B)]
     if not all(weight.isfinite().all() for weight in weights):
-        raise EngineError("finite adapter weights", "NaN or infinity", "Train the adapter again.")
+        raise EngineError("The adapter has weights that are NaN or infinite.", "Train the adapter again.")
 
 
 def _layers(model: torch.nn.Module) -> list[Any]:

@@ -1,1 +1,1 @@
-"""HTTP: routes, schemas, authentication, limits."""
+"""The gateway's HTTP API: routes, schemas, authentication, limits of a request."""

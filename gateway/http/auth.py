@@ -20,21 +20,22 @@ log = logging.getLogger("nightshift.gateway")
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated client of a tenant. Scopes: `model:NAME` or `model:*`, and `feedback`."""
+    """An authenticated client of a tenant. Its scopes are `model:NAME` or `model:*`, and `feedback`."""
 
     tenant: str
     client: str
     scopes: frozenset[str]
 
     def may_use(self, model: str) -> bool:
+        """Whether the scopes cover a model."""
         return not self.scopes.isdisjoint({f"model:{model}", "model:*"})
 
 
-class Keys:
+class IssuerKeys:
     """The issuer's public keys by `kid`, from a JWKS file or URL.
 
-    Read again when old, and when an unknown key is shown, at most once in `retry_s`. Keys that were read stay
-    in use while the issuer does not answer.
+    They are read again when older than `ttl_s` or when a token names an unknown key, at most once per
+    `retry_s`. Known keys stay in use while the issuer does not respond.
     """
 
     def __init__(self, source: str, ttl_s: float, retry_s: float) -> None:
@@ -45,6 +46,7 @@ class Keys:
         self._renewal: asyncio.Task[None] | None = None
 
     async def find(self, kid: str) -> jwt.PyJWK | None:
+        """The key with this id, or None."""
         if kid not in self._keys:
             await self._read()
         elif time.monotonic() - self._read_at > self._ttl_s and not self._reading.locked():
@@ -59,7 +61,7 @@ class Keys:
             try:
                 found = await asyncio.to_thread(_jwk_set, self._source)
             except (OSError, ValueError, jwt.PyJWTError) as error:
-                log.error("the issuer's keys cannot be read, the known ones stay: %s", error)
+                log.error("the issuer's keys cannot be read, so the known ones stay in use: %s", error)
                 return
             rsa = (key for key in found.keys if key.key_type == "RSA" and key.public_key_use in ("sig", None))
             self._keys = {key.key_id: key for key in rsa if key.key_id}
@@ -73,14 +75,14 @@ def _jwk_set(source: str) -> jwt.PyJWKSet:
 
 
 class Verifier:
-    """Tells who a token belongs to."""
+    """Checks access tokens."""
 
     def __init__(self, settings: Gateway, jwks: str) -> None:
         self._settings = settings
-        self._keys = Keys(jwks, settings.jwks_ttl_s, settings.jwks_retry_s)
+        self._keys = IssuerKeys(jwks, settings.jwks_ttl_s, settings.jwks_retry_s)
 
     async def caller(self, authorization: str | None) -> Caller:
-        """The caller that an Authorization header proves. Raises Refusal (401)."""
+        """The caller whose token an Authorization header holds. Raises Refusal (401) for any bad token."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unauthorized("send `Authorization: Bearer TOKEN`")
@@ -94,7 +96,7 @@ class Verifier:
             claims = jwt.decode(
                 token,
                 key.key,
-                algorithms=["RS256"],  # never the token's own word
+                algorithms=["RS256"],  # never what the token itself names
                 issuer=self._settings.issuer,
                 audience=self._settings.audience,
                 leeway=self._settings.clock_skew_s,
@@ -108,5 +110,5 @@ class Verifier:
         return Caller(tenant, claims["sub"], frozenset(scope.split()))
 
 
-def _unauthorized(words: str) -> Refusal:
-    return Refusal(401, "invalid_token", words, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+def _unauthorized(message: str) -> Refusal:
+    return Refusal(401, "invalid_token", message, {"WWW-Authenticate": 'Bearer error="invalid_token"'})

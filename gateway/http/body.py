@@ -1,4 +1,4 @@
-"""ASGI middleware: whole bodies within a limit of size and time; clients that do not read are cut off."""
+"""ASGI middleware that limits the size of bodies and how long a client may take to send or read them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gateway.errors import Refusal
 log = logging.getLogger("nightshift.gateway")
 
 
-class _Slow(Exception):
-    """The client does not read."""
+class _SlowReader(Exception):
+    """The client does not read its answer."""
 
 
-class Clients:
-    """Nobody sends more than `most_bytes`; no read or write lasts longer than `patience_s`."""
+class ClientLimits:
+    """A body has at most `most_bytes`. Reading it, or one write to the client, takes at most `patience_s`."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, patience_s: float) -> None:
         self._app, self._most_bytes, self._patience_s = app, most_bytes, patience_s
@@ -33,7 +33,7 @@ class Clients:
                 async with asyncio.timeout(self._patience_s):
                     await send(message)
             except TimeoutError:
-                raise _Slow from None
+                raise _SlowReader from None
 
         try:
             body = await self._body(scope, receive)
@@ -42,22 +42,22 @@ class Clients:
             return
         if body is None:
             return
-        given = False
+        is_read = False
 
         async def receive_again() -> Message:
-            nonlocal given
-            if given:
+            nonlocal is_read
+            if is_read:
                 return await receive()  # only a disconnect can follow
-            given = True
+            is_read = True
             return {"type": "http.request", "body": body, "more_body": False}
 
         try:
             await self._app(scope, receive_again, send_in_time)
-        except _Slow:
+        except _SlowReader:
             log.warning("a client read too slowly and was cut off")
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None when the client has gone. Raises Refusal (413, 408)."""
+        """The whole body, or None if the client went away. Raises Refusal (413 too large, 408 too slow)."""
         claimed = dict(scope["headers"]).get(b"content-length", b"0")
         if claimed.isdigit() and int(claimed) > self._most_bytes:
             raise self._too_large()

@@ -1,21 +1,22 @@
-"""What clients send and get: OpenAI's shapes, with Nightshift's few fields."""
+"""What clients send and get: OpenAI's schemas with a few fields of Nightshift."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.engines.base import Completion, Piece
-from gateway.serving.calls import Shown
+from gateway.engines.base import CompletionRequest, Piece
+from gateway.serving.calls import AnsweredBy
 
 Short = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)  # an option that would be ignored is refused
+    model_config = ConfigDict(
+        extra="forbid", strict=True
+    )  # options that the gateway would ignore are refused
 
 
 class Message(_Body):
@@ -27,15 +28,15 @@ class StreamOptions(_Body):
     include_usage: bool = False
 
 
-class _Asking(_Body):
-    user: Short | None = None  # the person who asks, as a pseudonym; without it the client is the person
+class _QuestionBody(_Body):
+    user: Short | None = None  # the person as a pseudonym; default: the client itself
     locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)] = "und"
     channel: Annotated[str, Field(min_length=1, max_length=64)] = "api"
-    opt_out: bool = False  # nothing is learned from this call and its text is not kept
+    opt_out: bool = False  # no training on this call, and its text is not stored
 
 
-class ChatRequest(_Asking):
-    """POST /v1/chat/completions. `guided_choice` as in vLLM: the answer is one of these."""
+class ChatRequest(_QuestionBody):
+    """POST /v1/chat/completions. With `guided_choice`, as in vLLM, the answer is one of these texts."""
 
     model: Short
     messages: Annotated[list[Message], Field(min_length=1, max_length=200)]
@@ -49,9 +50,9 @@ class ChatRequest(_Asking):
     guided_choice: Annotated[list[Short], Field(min_length=1, max_length=1000)] | None = None
     n: Literal[1] = 1
 
-    def completion(self, default_tokens: int) -> Completion:
+    def completion(self, default_tokens: int) -> CompletionRequest:
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return Completion(
+        return CompletionRequest(
             messages=[message.model_dump() for message in self.messages],
             max_tokens=self.max_completion_tokens or self.max_tokens or default_tokens,
             temperature=self.temperature,
@@ -61,40 +62,42 @@ class ChatRequest(_Asking):
         )
 
 
-class PredictRequest(_Asking):
-    """POST /predict: a text, answered with one of the task's labels."""
+class PredictRequest(_QuestionBody):
+    """POST /predict: the answer is one of the task's labels."""
 
     text: Annotated[str, Field(min_length=1)]
 
 
 class FeedbackRequest(_Body):
-    """POST /v1/feedback: replaces earlier feedback on the same answer."""
+    """POST /v1/feedback. Newer feedback on an answer replaces older."""
 
     request_id: Short
     rating: Literal[-1, 0, 1] | None = None
     correction: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
 
 
-def about(shown: Shown) -> dict[str, Any]:
-    """Who answered, in the body of an answer."""
+def answered_by(by: AnsweredBy) -> dict[str, Any]:
+    """Which adapter answered, for the body of an answer."""
     return {
-        "adapter": shown.adapter,
-        "route": shown.route,
-        "fallback": shown.fallback,
-        "cached": shown.cached,
+        "adapter": by.adapter,
+        "route": by.route,
+        "fallback": by.fallback,
+        "cached": by.cached,
     }
 
 
-def headers(request_id: str, shown: Shown) -> dict[str, str]:
+def answer_headers(request_id: str, by: AnsweredBy) -> dict[str, str]:
+    """The same for the HTTP headers, with the request's id."""
     return {
         "X-Request-ID": request_id,
-        "X-Nightshift-Adapter": shown.adapter,
-        "X-Nightshift-Fallback": str(shown.fallback).lower(),
-        "X-Nightshift-Cache": "hit" if shown.cached else "miss",
+        "X-Nightshift-Adapter": by.adapter,
+        "X-Nightshift-Fallback": str(by.fallback).lower(),
+        "X-Nightshift-Cache": "hit" if by.cached else "miss",
     }
 
 
 def usage(last: Piece) -> dict[str, int]:
+    """Token counts, from the last piece of an answer."""
     return {
         "prompt_tokens": last.tokens_in,
         "completion_tokens": last.tokens_out,
@@ -103,7 +106,7 @@ def usage(last: Piece) -> dict[str, int]:
 
 
 def chat_answer(
-    request_id: str, model: str, at: int, shown: Shown, pieces: Sequence[Piece]
+    request_id: str, model: str, at: int, by: AnsweredBy, pieces: Sequence[Piece]
 ) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
     message = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
@@ -114,34 +117,5 @@ def chat_answer(
         "model": model,
         "choices": [{"index": 0, "message": message, "finish_reason": pieces[-1].finish_reason}],
         "usage": usage(pieces[-1]),
-        "nightshift": about(shown),
+        "nightshift": answered_by(by),
     }
-
-
-class Chunks:
-    """The server-sent events of one answer."""
-
-    def __init__(self, request_id: str, model: str, at: int, shown: Shown) -> None:
-        self._head = {"id": request_id, "object": "chat.completion.chunk", "created": at, "model": model}
-        self._shown = shown
-        self._is_first = True
-
-    def event(self, piece: Piece) -> bytes:
-        delta = {"content": piece.text}
-        extra: dict[str, Any] = {}
-        if self._is_first:
-            delta = {"role": "assistant", **delta}
-            extra = {"nightshift": about(self._shown)}
-            self._is_first = False
-        choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason}
-        return event({**self._head, "choices": [choice], **extra})
-
-    def usage(self, last: Piece) -> bytes:
-        return event({**self._head, "choices": [], "usage": usage(last)})
-
-
-def event(data: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
-
-
-DONE = b"data: [DONE]\n\n"

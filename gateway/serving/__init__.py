@@ -1,1 +1,1 @@
-"""Who answers a request, and how."""
+"""How a question is answered: route, dispatch, fallbacks, shadows, quotas, cache, journal rows."""

@@ -1,4 +1,4 @@
-"""Where the files of a routed adapter are: the registry's, checked against the digest that was promoted."""
+"""The files of a routed adapter: fetched from the registry and checked against the promoted digest."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from pipelines.models import open_registry
 from pipelines.models.registry import adapter_digest
 
 
-class Folders:
-    """Fetches from the registry of a configuration. Blocks: call it from a thread."""
+class AdapterFiles:
+    """Fetches adapters from the registry of a configuration."""
 
     def __init__(self, config: Config) -> None:
         self._registry = open_registry(config)
 
-    def __call__(self, adapter: Adapter) -> Path:
-        """Raises IntegrityError where the files are not those that were promoted."""
+    def fetch(self, adapter: Adapter) -> Path:
+        """The folder of an adapter's files. Blocks: call it in a thread.
+
+        Raises IntegrityError if the files are not those that were promoted.
+        """
         folder = self._registry.fetch(adapter.version)
         if (found := adapter_digest(folder)) != adapter.digest:
             raise IntegrityError(
-                f"version {adapter.version} with digest {adapter.digest[:12]}, as promoted",
-                found[:12],
-                "The version was replaced after its promotion: promote it anew.",
+                f"Version {adapter.version} was promoted with digest {adapter.digest[:12]}, "
+                f"but its files have digest {found[:12]}.",
+                "The version was replaced after its promotion: promote it again.",
             )
         return folder

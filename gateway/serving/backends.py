@@ -1,4 +1,4 @@
-"""One adapter as the gateway sees it: a bounded queue, a bulkhead, a circuit breaker around the engine."""
+"""One adapter as users meet it: a bounded queue, a limit on parallel answers, a circuit breaker."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from dataclasses import replace
 from opentelemetry import trace
 from purgatory import AsyncCircuitBreakerFactory
 
-from gateway.engines.base import Busy, Completion, Engine, Piece
+from gateway.engines.base import Busy, CompletionRequest, Piece, ServingEngine
 from gateway.metrics import Metrics
 from pipelines.core.config import Gateway
 from pipelines.core.traffic_split import Adapter
+from pipelines.stores.journal.tables import name_and_digest
 
-BASE = "base"
 
-
-class Full(Exception):
-    """No room in an adapter's queue."""
+class QueueFull(Exception):
+    """An adapter's queue has no room. Try again after `retry_after_s` seconds."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("the queue is full")
@@ -27,42 +26,45 @@ class Full(Exception):
 
 
 class Backends:
-    """Makes backends; circuits are kept by content, so that an adapter that returns keeps its own."""
+    """Makes one backend per adapter digest, so an adapter that comes back has its circuit breaker again."""
 
-    def __init__(self, engine: Engine, settings: Gateway, metrics: Metrics) -> None:
+    def __init__(self, engine: ServingEngine, settings: Gateway, metrics: Metrics) -> None:
         self.engine, self.settings, self.metrics = engine, settings, metrics
-        # A client that went away and a full queue say nothing about the adapter.
-        innocent: list = [asyncio.CancelledError, GeneratorExit, Busy]
+        # A client that went away and a full queue are no failures of the adapter.
+        no_failures: list = [asyncio.CancelledError, GeneratorExit, Busy]
         self.breakers = AsyncCircuitBreakerFactory(
-            settings.breaker_failures, settings.breaker_reset_s, exclude=innocent
+            settings.breaker_failures, settings.breaker_reset_s, exclude=no_failures
         )
         self._made: dict[str, Backend] = {}
 
     def of(self, adapter: Adapter | None) -> Backend:
-        digest = adapter.digest if adapter else BASE
+        """The backend of an adapter; None is the bare base model."""
+        digest = name_and_digest(adapter)[1]
         if digest not in self._made:
             self._made[digest] = Backend(adapter, self)
         return self._made[digest]
 
 
 class Backend:
-    """An adapter (None: the bare base) with at most `concurrency` answers under way and `queue` waiting."""
+    """An adapter with at most `concurrency` answers under way and `queue` requests waiting."""
 
     def __init__(self, adapter: Adapter | None, shared: Backends) -> None:
         self.adapter, self._shared = adapter, shared
-        self.name = adapter.version if adapter else BASE
-        self.digest = adapter.digest if adapter else BASE
+        self.name, self.digest = name_and_digest(adapter)
         self._room = asyncio.Semaphore(shared.settings.concurrency)
         self.waiting = 0
-        self._mean_s = 1.0  # of an answer, for Retry-After; exponentially weighted
+        self._mean_s = 1.0  # seconds per answer, exponentially weighted, for Retry-After
 
     @property
     def is_crowded(self) -> bool:
+        """Whether a new request would have to wait."""
         return self._room.locked()
 
-    async def pieces(self, request: Completion, deadline: float, span: trace.Span) -> AsyncIterator[Piece]:
-        """The answer. Raises Full or Busy at once, OpenedState while the circuit is open, TimeoutError at
-        `deadline` (event loop time), or what the engine raised.
+    async def pieces(
+        self, request: CompletionRequest, deadline: float, span: trace.Span
+    ) -> AsyncIterator[Piece]:
+        """The answer. Raises QueueFull or Busy at once, OpenedState while the circuit is open, TimeoutError
+        at `deadline` (event loop time), or what the engine raised.
         """
         metrics = self._shared.metrics
         async with self._slot(deadline):
@@ -83,7 +85,7 @@ class Backend:
     async def _slot(self, deadline: float) -> AsyncIterator[None]:
         settings = self._shared.settings
         if self._room.locked() and self.waiting >= settings.queue:
-            raise Full(self._mean_s * (self.waiting + 1) / settings.concurrency)
+            raise QueueFull(self._mean_s * (self.waiting + 1) / settings.concurrency)
         self.waiting += 1
         self._shared.metrics.queued.labels(self.name).set(self.waiting)
         try:
@@ -98,9 +100,10 @@ class Backend:
             self._room.release()
 
     async def warm(self) -> None:
+        """Let the adapter answer something short before users need it."""
         await self._shared.engine.warm(self.adapter)
 
 
-def as_background(request: Completion) -> Completion:
+def as_background(request: CompletionRequest) -> CompletionRequest:
     """The same request for a shadow: the engine works on it only while no user waits."""
     return replace(request, background=True)

@@ -1,6 +1,7 @@
-"""Answers to deterministic requests, in memory or in Redis. Without Redis there is no cache, never an error.
+"""Caches answers to deterministic requests, in memory or in Redis. While Redis is gone, nothing is cached.
 
-The adapter's digest and the tenant are in the key: a promotion asks anew, no tenant sees another's answer.
+The key holds the adapter's digest and the tenant: a new adapter is asked again, and no tenant gets another
+one's answer.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.engines.base import Completion, Piece
+from gateway.engines.base import CompletionRequest, Piece
 from pipelines.core.config import Gateway
 from pipelines.core.contract import canonical_json
 
-REDIS_TIMEOUT_S = 0.1  # a slower Redis does not help
+REDIS_TIMEOUT_S = 0.1  # waiting longer would slow answers down more than the cache speeds them up
 
 
 class Cache(Protocol):
+    """What both caches offer. `key` comes from `cache_key`."""
+
     async def get(self, key: str) -> Piece | None: ...
 
     async def put(self, key: str, answer: Piece) -> None: ...
@@ -35,11 +38,12 @@ class Cache(Protocol):
 
 
 def make_cache(settings: Gateway) -> Cache:
+    """Redis if `gateway.redis_url` is set, else this process's memory."""
     return RedisCache(settings) if settings.redis_url else MemoryCache(settings)
 
 
-def key_of(base: str, digest: str, tenant: str, request: Completion) -> str | None:
-    """Where the answer belongs; None for a request whose answer is drawn."""
+def cache_key(base: str, digest: str, tenant: str, request: CompletionRequest) -> str | None:
+    """The key of a request's answer; None if the answer is sampled, and so must not be cached."""
     if request.temperature and not request.choices:
         return None
     parts = {**asdict(request), "base": base, "digest": digest, "tenant": tenant}
@@ -47,7 +51,7 @@ def key_of(base: str, digest: str, tenant: str, request: Completion) -> str | No
 
 
 class MemoryCache:
-    """The most recently made answers."""
+    """The most recent answers, at most `gateway.cache_entries`."""
 
     def __init__(self, settings: Gateway) -> None:
         self._answers: TTLCache[str, Piece] = TTLCache(settings.cache_entries, settings.cache_ttl_s)
@@ -64,7 +68,7 @@ class MemoryCache:
 
 
 class RedisCache:
-    """Shared by gateways, behind a circuit breaker: a Redis that is gone is asked rarely."""
+    """Shared by several gateways. A circuit breaker keeps requests from waiting for a Redis that is gone."""
 
     def __init__(self, settings: Gateway) -> None:
         self._redis = Redis.from_url(

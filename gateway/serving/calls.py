@@ -1,4 +1,4 @@
-"""One call of a user, and what became of it."""
+"""One call of a client: what was asked, who answered it, and the answer as it grows."""
 
 from __future__ import annotations
 
@@ -9,24 +9,30 @@ from datetime import datetime
 
 from opentelemetry import trace
 
-from gateway.engines.base import Completion, EngineError, Piece
-from gateway.http.auth import Caller
+from gateway.engines.base import CompletionRequest, EngineError, Piece
 from gateway.serving.backends import Backend
 from pipelines.policy.night.safety import REFUSAL
-from pipelines.stores.journal.writer import Interaction
+from pipelines.stores.journal.tables import Interaction
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a client asks for, and on behalf of whom. `subject` is the person, as a pseudonym."""
+
+    tenant: str
+    subject: str
+    request: CompletionRequest
+    locale: str
+    channel: str
+    opt_out: bool
 
 
 @dataclass(frozen=True)
 class Call:
-    """What was asked, by whom. `started` and `deadline` are event loop times."""
+    """An admitted question. `started` and `deadline` are event loop times in seconds."""
 
+    question: Question
     request_id: str
-    caller: Caller
-    subject: str
-    request: Completion
-    locale: str
-    channel: str
-    opt_out: bool
     at: datetime
     started: float
     deadline: float
@@ -34,8 +40,8 @@ class Call:
 
 
 @dataclass
-class Shown:
-    """What the user is told of who answers; filled before the first piece."""
+class AnsweredBy:
+    """Which adapter answers a call, as the client is told. Filled before the first piece."""
 
     adapter: str = ""
     route: str = "production"
@@ -50,42 +56,48 @@ class Progress:
     backend: Backend
     texts: list[str] = field(default_factory=list)
     first_at: float | None = None
-    last: Piece | None = None  # the one with the finish reason
+    last: Piece | None = None  # the piece with the finish reason
 
-    def take(self, piece: Piece) -> None:
+    def add(self, piece: Piece) -> None:
+        """Append the next piece."""
         if self.first_at is None:
             self.first_at = asyncio.get_running_loop().time()
         self.texts.append(piece.text)
         if piece.finish_reason:
             self.last = piece
 
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self.texts)
+
     def row(self, call: Call, route: str, started: float, request_id: str, **flags: object) -> Interaction:
-        """The interaction row as things stand now; `started` is what the latency counts from."""
-        text = "".join(self.texts)
+        """The journal's row as things stand now. Latencies count from `started`."""
+        question, now = call.question, asyncio.get_running_loop().time()
         return Interaction(
             request_id=request_id,
             ts=call.at,
-            tenant=call.caller.tenant,
-            subject_id=call.subject,
-            messages=call.request.messages,
-            completion=text,
+            tenant=question.tenant,
+            subject_id=question.subject,
+            messages=question.request.messages,
+            completion=self.text,
             adapter=self.backend.name,
             digest=self.backend.digest,
             route=route,
-            locale=call.locale,
-            channel=call.channel,
+            locale=question.locale,
+            channel=question.channel,
             tokens_in=self.last.tokens_in if self.last else 0,
             tokens_out=self.last.tokens_out if self.last else 0,
-            latency_ms=round((asyncio.get_running_loop().time() - started) * 1000, 3),
+            latency_ms=round((now - started) * 1000, 3),
             first_token_ms=round((self.first_at - started) * 1000, 3) if self.first_at else None,
-            opt_out=call.opt_out,
-            refused=not call.request.choices and REFUSAL.search(text) is not None,
+            opt_out=question.opt_out,
+            refused=not question.request.choices and REFUSAL.search(self.text) is not None,
             **flags,  # type: ignore[arg-type]
         )
 
 
 class Stream:
-    """An answer read by a task of its own, so that a slow client holds no place in the engine."""
+    """An answer that a task of its own reads, so that a slow client does not occupy the engine."""
 
     def __init__(self, pieces: AsyncIterator[Piece]) -> None:
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
@@ -100,12 +112,14 @@ class Stream:
             self._pieces.put_nowait(None)
 
     async def next(self) -> Piece | BaseException:
-        """The next piece, or why there is none. Not to be asked after the piece with the finish reason."""
+        """The next piece, or the error that ended the answer. Not for use after the last piece."""
         piece = await self._pieces.get()
         if piece is not None:
             return piece
         await asyncio.wait([self._task])
-        return self._task.exception() or EngineError("a last piece", "none", "Look at the engine's log.")
+        ended = EngineError("The engine's answer ended without a last piece.", "Look at the engine's log.")
+        return self._task.exception() or ended
 
     def cancel(self) -> None:
+        """Stop reading; the engine stops working on the answer."""
         self._task.cancel()

@@ -1,4 +1,4 @@
-"""Answers a call: chooses the side, looks into the cache, asks the adapter, falls back, keeps the row."""
+"""Answers a call: picks the side of the traffic split, tries the cache, the adapter, then its fallbacks."""
 
 from __future__ import annotations
 
@@ -11,181 +11,151 @@ from opentelemetry import trace
 from purgatory.domain.model import OpenedState
 
 from gateway.engines.base import Busy, EngineError, Piece
-from gateway.errors import Refusal, later
-from gateway.http.limits import Quotas
+from gateway.errors import Refusal, retry_later
 from gateway.metrics import Metrics
-from gateway.serving.backends import Backend, Full
-from gateway.serving.cache import Cache, key_of
-from gateway.serving.calls import Call, Progress, Shown, Stream
-from gateway.serving.live_route import Live, Rollout
+from gateway.serving.backends import Backend, QueueFull
+from gateway.serving.cache import Cache, cache_key
+from gateway.serving.calls import AnsweredBy, Call, Progress, Stream
+from gateway.serving.live_route import LiveRoute, LoadedRoute
+from gateway.serving.records import Recorder
 from gateway.serving.shadows import Shadows
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import side
-from pipelines.stores.journal.writer import Journal
 
 log = logging.getLogger("nightshift.gateway")
 
 
-class Desk:
-    """Everything between the HTTP handlers and the engine."""
+class Dispatcher:
+    """Stands between the HTTP handlers and the engine."""
 
     def __init__(
         self,
         config: Config,
-        key: bytes,
-        rollout: Rollout,
+        routing_key: bytes,
+        live_route: LiveRoute,
         cache: Cache,
-        journal: Journal,
-        quotas: Quotas,
+        recorder: Recorder,
+        shadows: Shadows,
         metrics: Metrics,
         tracer: trace.Tracer,
     ) -> None:
-        self._base, self._settings, self._key = config.model.base, config.gateway, key
-        self._rollout, self._cache, self._journal = rollout, cache, journal
-        self._quotas, self._metrics, self._tracer = quotas, metrics, tracer
-        self.shadows = Shadows(config.gateway, rollout, journal, metrics)
+        self._base, self._settings, self._routing_key = config.model.base, config.gateway, routing_key
+        self._live_route, self._cache, self._recorder = live_route, cache, recorder
+        self._shadows, self._metrics, self._tracer = shadows, metrics, tracer
 
-    async def answer(self, call: Call, shown: Shown) -> AsyncIterator[Piece]:
-        """The answer's pieces; `shown` is filled before the first. Raises Refusal.
+    async def answer(self, call: Call, by: AnsweredBy) -> AsyncIterator[Piece]:
+        """The pieces of the answer; `by` is filled before the first one. Raises Refusal.
 
-        The row is queued before the last piece is given out, so feedback on an answer always finds it.
+        The journal's row is queued before the last piece is yielded, so feedback always finds its answer.
         """
-        live = self._rollout.live
-        if live is None:
-            raise later(503, "not_ready", "the adapters are being loaded", 1)
-        with live.lease():
-            chosen = live.production
-            if side(live.route, self._key, call.caller.tenant, call.subject) == "canary":
-                assert live.canary is not None
-                chosen, shown.route = live.canary, "canary"
-            key = key_of(self._base, chosen.digest, call.caller.tenant, call.request)
+        route = self._live_route.current
+        if route is None:
+            raise retry_later(503, "not_ready", "the adapters are being loaded", 1)
+        with route.lease():
+            chosen = self._choose(call, by, route)
+            key = cache_key(self._base, chosen.digest, call.question.tenant, call.question.request)
             cached = await self._cache.get(key) if key else None
             self._metrics.cache.labels("hit" if cached else "miss" if key else "skipped").inc()
             if cached:
-                shown.adapter, shown.cached = chosen.name, True
-                await self._keep(call, shown, _whole(chosen, cached))
+                by.adapter, by.cached = chosen.name, True
+                progress = Progress(chosen)
+                progress.add(cached)
+                await self._recorder.answered(call, by, progress)
                 yield cached
                 return
-            progress, stream, piece = await self._first(call, shown, live, chosen)
+            progress, stream, piece = await self._first_piece(call, by, route, chosen)
             try:
                 while not progress.last:
-                    progress.take(piece)
+                    progress.add(piece)
                     if progress.last:
-                        await self._finish(call, shown, progress, key, live)
+                        await self._finish(call, by, progress, key, route)
                     yield piece
                     if not progress.last:
-                        piece = await self._next(call, shown, progress, stream)
+                        piece = await self._next_piece(call, by, progress, stream)
             except (asyncio.CancelledError, GeneratorExit):
                 if not progress.last:
-                    self._failed(call, progress, shown.route, call.request_id, "aborted")
+                    self._recorder.failed(call, progress, by.route, "aborted")
                 raise
             finally:
                 stream.cancel()
 
-    async def _first(
-        self, call: Call, shown: Shown, live: Live, chosen: Backend
+    def _choose(self, call: Call, by: AnsweredBy, route: LoadedRoute) -> Backend:
+        """The backend of the person's side."""
+        if side(route.route, self._routing_key, call.question.tenant, call.question.subject) != "canary":
+            return route.production
+        assert route.canary is not None
+        by.route = "canary"
+        return route.canary
+
+    async def _first_piece(
+        self, call: Call, by: AnsweredBy, route: LoadedRoute, chosen: Backend
     ) -> tuple[Progress, Stream, Piece]:
-        """The first piece of the first contender that gives one."""
+        """The first piece of the first backend that gives one: the chosen one, then its fallbacks."""
         faults = []
-        for number, backend in enumerate(live.contenders(chosen)):
-            route = "canary" if backend is live.canary else "production"
+        for number, backend in enumerate(route.in_order(chosen)):
+            name = "canary" if backend is route.canary else "production"
             progress = Progress(backend)
-            stream = self._ask(call, backend)
+            stream = self._start(call, backend)
             try:
                 first = await stream.next()
             except asyncio.CancelledError:
                 stream.cancel()
                 raise
             if isinstance(first, Piece):
-                shown.adapter, shown.route, shown.fallback = backend.name, route, backend is not chosen
+                by.adapter, by.route, by.fallback = backend.name, name, backend is not chosen
                 return progress, stream, first
-            if isinstance(first, Full | Busy) and backend is not live.canary:
-                raise later(429, "queue_full", "too many requests wait", first.retry_after_s) from first
-            fault = _fault(first)
-            faults.append(fault)
-            self._failed(call, progress, route, f"{call.request_id}.{number}", fault, call.request_id)
+            if isinstance(first, QueueFull | Busy) and backend is not route.canary:
+                raise retry_later(429, "queue_full", "too many requests wait", first.retry_after_s) from first
+            faults.append(_fault(first))
+            self._recorder.failed(call, progress, name, faults[-1], f".{number}")
             if asyncio.get_running_loop().time() >= call.deadline:
                 break
-        raise self._none(faults)
+        raise self._refusal(faults)
 
-    def _ask(self, call: Call, backend: Backend) -> Stream:
+    def _start(self, call: Call, backend: Backend) -> Stream:
         now = asyncio.get_running_loop().time()
         deadline = min(call.deadline, now + self._settings.attempt_timeout_s)
         parent = trace.set_span_in_context(call.span)
         span = self._tracer.start_span("engine", parent, attributes={"nightshift.adapter": backend.name})
-        return Stream(backend.pieces(call.request, deadline, span))
+        return Stream(backend.pieces(call.question.request, deadline, span))
 
-    async def _next(self, call: Call, shown: Shown, progress: Progress, stream: Stream) -> Piece:
-        """The next piece. Raises Refusal when the answer breaks off."""
+    async def _next_piece(self, call: Call, by: AnsweredBy, progress: Progress, stream: Stream) -> Piece:
+        """The next piece. Raises Refusal if the answer breaks off."""
         piece = await stream.next()
         if isinstance(piece, Piece):
             return piece
         fault = _fault(piece)
-        self._failed(call, progress, shown.route, f"{call.request_id}.late", fault, call.request_id)
-        raise self._none([fault])
+        self._recorder.failed(call, progress, by.route, fault, ".late")
+        raise self._refusal([fault])
 
     async def _finish(
-        self, call: Call, shown: Shown, progress: Progress, key: str | None, live: Live
+        self, call: Call, by: AnsweredBy, progress: Progress, key: str | None, route: LoadedRoute
     ) -> None:
-        await self._keep(call, shown, progress)
-        if shown.fallback:
+        """Record a whole answer, cache it, and let the shadow answer too."""
+        await self._recorder.answered(call, by, progress)
+        if by.fallback:
             return
-        if key and progress.last and not call.opt_out:
-            last, text = progress.last, "".join(progress.texts)
-            await self._cache.put(key, replace(last, text=text))
-        if shown.route == "production":
-            self.shadows.offer(call, live)
+        if key and progress.last and not call.question.opt_out:
+            await self._cache.put(key, replace(progress.last, text=progress.text))
+        if by.route == "production":
+            self._shadows.offer(call, route)
 
-    async def _keep(self, call: Call, shown: Shown, progress: Progress) -> None:
-        """The answer is whole: row, metrics, quota."""
-        row = progress.row(
-            call, shown.route, call.started, call.request_id, cached=shown.cached, fallback=shown.fallback
-        )
-        self._journal.add(row)
-        names, metrics = (row.adapter, row.route), self._metrics
-        metrics.answers.labels(*names).inc()
-        metrics.latency.labels(*names).observe(row.latency_ms / 1000)
-        if row.first_token_ms is not None:
-            metrics.first_token.labels(*names).observe(row.first_token_ms / 1000)
-        if shown.fallback:
-            metrics.fallbacks.labels(*names).inc()
-        if not shown.cached:
-            metrics.tokens_in.labels(*names).inc(row.tokens_in)
-            metrics.tokens_out.labels(*names).inc(row.tokens_out)
-            await self._quotas.spend(call.caller.tenant, row.tokens_in + row.tokens_out)
-
-    def _failed(
-        self, call: Call, progress: Progress, route: str, name: str, fault: str, parent: str | None = None
-    ) -> None:
-        self._metrics.failures.labels(progress.backend.name, route, fault).inc()
-        row = progress.row(call, route, call.started, name, fault=fault, parent=parent)
-        self._journal.add(row)
-        log.warning(
-            "an attempt failed",
-            extra={"request_id": call.request_id, "adapter": row.adapter, "route": route, "fault": fault},
-        )
-
-    def _none(self, faults: list[str]) -> Refusal:
+    def _refusal(self, faults: list[str]) -> Refusal:
         if "timeout" in faults:
             return Refusal(504, "timeout", "no answer in time")
         if set(faults) == {"circuit open"}:
-            return later(503, "circuit_open", "the engine fails", self._settings.breaker_reset_s)
+            return retry_later(503, "circuit_open", "the engine fails", self._settings.breaker_reset_s)
         return Refusal(502, "engine_failed", "the engine could not answer")
 
 
 def _fault(error: BaseException) -> str:
+    """What the journal calls an error."""
     if isinstance(error, TimeoutError):
         return "timeout"
-    if isinstance(error, Full | Busy):
+    if isinstance(error, QueueFull | Busy):
         return "full"
     if isinstance(error, OpenedState):
         return "circuit open"
     if not isinstance(error, EngineError):
-        log.error("the engine broke", exc_info=error)
+        log.error("the engine raised an unexpected error", exc_info=error)
     return "engine"
-
-
-def _whole(backend: Backend, piece: Piece) -> Progress:
-    progress = Progress(backend)
-    progress.take(piece)
-    return progress

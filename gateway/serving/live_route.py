@@ -1,4 +1,4 @@
-"""The route as it is live: follows the ledger, loads and warms before it switches, unloads what is unused."""
+"""Follows the ledger's route: loads and warms adapters, switches to them, unloads those no longer needed."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RETRY_S = 5.0  # after an adapter could not be loaded
 log = logging.getLogger("nightshift.gateway")
 
 
-class Live:
-    """One route with its loaded adapters. Requests lease it; its adapters stay while one does."""
+class LoadedRoute:
+    """A route whose adapters are loaded. They stay loaded while a request holds a lease."""
 
     def __init__(self, promotion: Promotion, backends: Backends, loaded: set[Adapter]) -> None:
         route = promotion.route
@@ -38,12 +38,13 @@ class Live:
         self.unused = asyncio.Event()
         self.unused.set()
 
-    def contenders(self, first: Backend) -> list[Backend]:
-        """Who may answer, in this order: the one chosen, production, the previous one, the bare base."""
+    def in_order(self, first: Backend) -> list[Backend]:
+        """The backends to try: the chosen one, then production, the previous one, the bare base."""
         return list(dict.fromkeys((first, *self.fallbacks)))
 
     @contextmanager
-    def lease(self) -> Iterator[Live]:
+    def lease(self) -> Iterator[LoadedRoute]:
+        """Keep the adapters loaded until the block ends."""
         self._leases += 1
         self.unused.clear()
         try:
@@ -54,15 +55,15 @@ class Live:
                 self.unused.set()
 
 
-class Rollout:
-    """`live` is None until the first route is loaded and warmed; `problem` says why a newer one is not."""
+class LiveRoute:
+    """The route that users are answered by. `problem` says why the ledger's newest route is not live."""
 
     def __init__(
         self, ledger: Ledger, backends: Backends, fetch: Callable[[Adapter], Path], tracer: Tracer
     ) -> None:
         self._ledger, self._backends, self._fetch, self._tracer = ledger, backends, fetch, tracer
         self._loaded: set[Adapter] = set()
-        self._lives: list[Live] = []  # the newest last; older ones while requests lease them
+        self._routes: list[LoadedRoute] = []  # the newest last; older ones stay while they are leased
         self._retry_at = 0.0
         self._failed = -1
         self._retirements: set[asyncio.Task[None]] = set()
@@ -70,23 +71,24 @@ class Rollout:
         self.problem = ""
 
     @property
-    def live(self) -> Live | None:
-        return self._lives[-1] if self._lives else None
+    def current(self) -> LoadedRoute | None:
+        """None until the first route is loaded and warmed."""
+        return self._routes[-1] if self._routes else None
 
     async def follow(self, poll_s: float) -> None:
-        """Keep up with the ledger for ever."""
+        """Update every `poll_s` seconds, until cancelled."""
         while True:
-            await self.look()
+            await self.update()
             await asyncio.sleep(poll_s)
 
-    async def look(self) -> None:
-        """Go live with the ledger's newest route; where that fails the old one stays."""
+    async def update(self) -> None:
+        """Switch to the ledger's newest route. If it cannot be loaded, the current one stays."""
         try:
             promotion = await asyncio.to_thread(self._ledger.promotion)
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
-            self._trouble(f"the ledger cannot be read: {error}")
+            self._report(f"the ledger cannot be read: {error}")
             return
-        if self.live and promotion.number == self.live.number:
+        if self.current and promotion.number == self.current.number:
             self.problem = ""
             return
         if promotion.number == self._failed and time.monotonic() < self._retry_at:
@@ -94,29 +96,28 @@ class Rollout:
         async with self._changing:
             try:
                 await self._switch(promotion)
-            except Exception as error:  # whatever a vendor's loader raises: users keep their answers
+            except Exception as error:  # a loader may raise anything; users keep getting answers
                 log.exception("promotion %d is not live", promotion.number)
                 self._backends.metrics.load_failures.inc()
                 self._failed, self._retry_at = promotion.number, time.monotonic() + RETRY_S
-                self._trouble(f"promotion {promotion.number} is not live: {type(error).__name__}: {error}")
+                self._report(f"promotion {promotion.number} is not live: {type(error).__name__}: {error}")
 
     async def _switch(self, promotion: Promotion) -> None:
-        """Go live with a promotion; its span joins the trace of whoever made the move."""
+        """Make a promotion live, in a span that belongs to the trace of the move."""
         parent = promotion.evidence.get("traceparent", "")
         with span_below(parent, self._tracer, "route change") as span:
             span.set_attributes({"nightshift.promotion": promotion.number, "nightshift.move": promotion.move})
             await self._go_live(promotion)
 
     async def _go_live(self, promotion: Promotion) -> None:
-        route, old = promotion.route, self.live
+        route, old = promotion.route, self.current
         for adapter in filter(None, (route.production, route.canary, route.shadow)):
             await self._load(adapter)
         if route.previous:
             await self._load_previous(route.previous)
         if old is None:
             await self._backends.of(None).warm()
-        live = Live(promotion, self._backends, _adapters(route) & self._loaded)
-        self._lives.append(live)
+        self._routes.append(LoadedRoute(promotion, self._backends, _adapters(route) & self._loaded))
         self.problem, self._failed = "", -1
         self._backends.metrics.promotion.set(promotion.number)
         log.info("promotion %d (%s) is live", promotion.number, promotion.move)
@@ -136,28 +137,28 @@ class Rollout:
         log.info("adapter %s loaded and warmed in %.2f s", adapter.version, time.monotonic() - started)
 
     async def _load_previous(self, adapter: Adapter) -> None:
-        """The way back is wanted, but a move to production does not wait for it."""
+        """Load the adapter that a rollback returns to. A move to production does not wait for it."""
         try:
             await self._load(adapter)
-        except Exception:  # as in look(): the vendor's loader may raise anything
+        except Exception:  # as in update(): a loader may raise anything
             self._backends.metrics.load_failures.inc()
-            log.exception("the previous adapter %s does not load: no way back to it", adapter.version)
+            log.exception("the previous adapter %s cannot be loaded, so a fallback skips it", adapter.version)
 
-    async def _retire(self, old: Live) -> None:
-        """Unload what nothing needs any more, once the last request of `old` has ended."""
+    async def _retire(self, old: LoadedRoute) -> None:
+        """When the last request on `old` has ended, unload the adapters that no route needs."""
         await old.unused.wait()
         async with self._changing:
-            self._lives.remove(old)
-            needed = frozenset().union(*(live.adapters for live in self._lives))
+            self._routes.remove(old)
+            needed = frozenset().union(*(route.adapters for route in self._routes))
             for adapter in self._loaded - needed:
                 await self._backends.engine.unload(adapter)
                 self._loaded.discard(adapter)
                 log.info("adapter %s unloaded", adapter.version)
 
-    def _trouble(self, words: str) -> None:
-        if words != self.problem:
-            log.error(words)
-        self.problem = words
+    def _report(self, problem: str) -> None:
+        if problem != self.problem:
+            log.error(problem)
+        self.problem = problem
 
 
 def _adapters(route: Route) -> set[Adapter]:

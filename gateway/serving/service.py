@@ -1,10 +1,9 @@
-"""The parts of one gateway and what happens to a call between HTTP and the desk."""
+"""Puts the parts of one gateway together, and takes a question through admission, answer, trace and log."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -12,104 +11,92 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import Request
 from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.context import Context
 
-from gateway.engines.base import Completion, Engine, Piece
+from gateway.engines.base import CompletionRequest, Piece, ServingEngine
 from gateway.errors import Refusal
-from gateway.http.auth import Caller, Verifier
-from gateway.http.limits import Quotas
-from gateway.http.schemas import ChatRequest, PredictRequest
 from gateway.metrics import Metrics
 from gateway.serving.backends import Backends
 from gateway.serving.cache import make_cache
-from gateway.serving.calls import Call, Shown
-from gateway.serving.dispatcher import Desk
-from gateway.serving.live_route import Rollout
-from pipelines.core.config import Config
+from gateway.serving.calls import AnsweredBy, Call, Question
+from gateway.serving.dispatcher import Dispatcher
+from gateway.serving.live_route import LiveRoute
+from gateway.serving.quotas import Quotas
+from gateway.serving.records import Recorder
+from gateway.serving.shadows import Shadows
+from pipelines.core.config import Config, Gateway
+from pipelines.core.files import write_secret_once
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores import open_ledger
-from pipelines.stores.journal.writer import Journal, journal_path
+from pipelines.stores import open_journal_writer, open_ledger
 
 log = logging.getLogger("nightshift.gateway")
 
 
 class Service:
-    """The parts of one gateway, made inside its event loop."""
+    """The parts of one gateway. Make it inside the event loop that it runs in."""
 
     def __init__(
-        self, config: Config, engine: Engine, fetch: Callable[[Adapter], Path], tracer: trace.Tracer
+        self, config: Config, engine: ServingEngine, fetch: Callable[[Adapter], Path], tracer: trace.Tracer
     ) -> None:
         settings = config.gateway
         self.config, self.engine, self.tracer = config, engine, tracer
         self.metrics = Metrics()
-        self.verifier = Verifier(settings, config.path(settings.jwks))
         self.quotas = Quotas(settings)
         self.cache = make_cache(settings)
         backends = Backends(engine, settings, self.metrics)
-        self.rollout = Rollout(open_ledger(config), backends, fetch, tracer)
-        path = journal_path(config.home)
-        self.journal = Journal(path, settings.journal_commit_ms, settings.journal_queue)
-        key = routing_key(path.parent)
-        self.desk = Desk(
-            config, key, self.rollout, self.cache, self.journal, self.quotas, self.metrics, tracer
+        self.live_route = LiveRoute(open_ledger(config), backends, fetch, tracer)
+        self.journal = open_journal_writer(config)
+        self.shadows = Shadows(settings, self.live_route, self.journal, self.metrics)
+        self.dispatcher = Dispatcher(
+            config,
+            routing_key(Path(config.home) / "gateway"),
+            self.live_route,
+            self.cache,
+            Recorder(self.journal, self.quotas, self.metrics),
+            self.shadows,
+            self.metrics,
+            tracer,
         )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Follows the ledger; on the way out everything answered is written before it returns."""
-        follower = asyncio.create_task(self.rollout.follow(self.config.gateway.poll_s))
-        self.desk.shadows.start()
+        """Follow the ledger until the block ends, then write everything that was answered."""
+        follower = asyncio.create_task(self.live_route.follow(self.config.gateway.poll_s))
+        self.shadows.start()
         try:
             yield
         finally:
             follower.cancel()
             await asyncio.wait([follower])
-            await self.desk.shadows.stop()
+            await self.shadows.stop()
             await asyncio.to_thread(self.journal.close)
             await self.cache.close()
             await self.engine.close()
 
-    async def caller(self, request: Request) -> Caller:
-        return await self.verifier.caller(request.headers.get("authorization"))
+    async def admit(self, question: Question, name: str, context: Context) -> Call:
+        """Make a question a call; its span `name` belongs to the trace of `context`.
 
-    async def call(
-        self, request: Request, caller: Caller, body: ChatRequest | PredictRequest, completion: Completion
-    ) -> Call:
-        """Hold a request against the limits and make it a call. Raises Refusal."""
+        Raises Refusal if the question is too long or the tenant has used up its quota.
+        """
         settings = self.config.gateway
-        size = sum(len(message["content"].encode()) for message in completion.messages)
-        if size > settings.max_prompt_bytes:
-            words = f"a conversation may have {settings.max_prompt_bytes} bytes"
-            raise Refusal(400, "context_length_exceeded", words)
-        if completion.max_tokens > settings.max_tokens:
-            raise Refusal(400, "max_tokens_exceeded", f"max_tokens may be {settings.max_tokens} at most")
-        await self.quotas.enter(caller.tenant)
-        now, context = (
-            asyncio.get_running_loop().time(),
-            TraceContextTextMapPropagator().extract(request.headers),
-        )
-        span = self.tracer.start_span(request.url.path, context, trace.SpanKind.SERVER)
+        _check_size(question.request, settings)
+        await self.quotas.admit(question.tenant)
+        now = asyncio.get_running_loop().time()
         return Call(
+            question=question,
             request_id=f"chatcmpl-{secrets.token_hex(16)}",
-            caller=caller,
-            subject=body.user or caller.client,
-            request=completion,
-            locale=body.locale,
-            channel=body.channel,
-            opt_out=body.opt_out or request.headers.get("x-opt-out", "").lower() in ("1", "true"),
             at=datetime.now(UTC),
             started=now,
             deadline=now + settings.timeout_s,
-            span=span,
+            span=self.tracer.start_span(name, context, trace.SpanKind.SERVER),
         )
 
-    async def answer(self, call: Call, shown: Shown) -> AsyncIterator[Piece]:
-        """The desk's answer with its span and its line in the log."""
+    async def answer(self, call: Call, by: AnsweredBy) -> AsyncIterator[Piece]:
+        """The pieces of the answer, see `Dispatcher.answer`. Ends the call's span and logs one line."""
         status, tokens = "aborted", 0
         try:
-            async with aclosing(self.desk.answer(call, shown)) as pieces:  # type: ignore[type-var]
+            async with aclosing(self.dispatcher.answer(call, by)) as pieces:  # type: ignore[type-var]
                 async for piece in pieces:
                     tokens += piece.tokens_out
                     if piece.finish_reason:
@@ -119,30 +106,42 @@ class Service:
             status = refusal.code
             raise
         finally:
-            call.span.set_attributes({"nightshift.adapter": shown.adapter, "nightshift.route": shown.route})
+            call.span.set_attributes({"nightshift.adapter": by.adapter, "nightshift.route": by.route})
             call.span.end()
-            log.info("call", extra=self._line(call, shown, status, tokens))
+            log.info("call", extra=_log_fields(call, by, status, tokens))
 
-    def _line(self, call: Call, shown: Shown, status: str, tokens: int) -> dict[str, Any]:
-        took = asyncio.get_running_loop().time() - call.started
-        return {
-            "request_id": call.request_id,
-            "trace_id": trace.format_trace_id(call.span.get_span_context().trace_id),
-            "tenant": call.caller.tenant,
-            "status": status,
-            "adapter": shown.adapter,
-            "route": shown.route,
-            "fallback": shown.fallback,
-            "cached": shown.cached,
-            "tokens_out": tokens,
-            "latency_ms": round(took * 1000, 1),
-        }
+
+def _check_size(request: CompletionRequest, settings: Gateway) -> None:
+    size = sum(len(message["content"].encode()) for message in request.messages)
+    if size > settings.max_prompt_bytes:
+        message = f"a conversation may have {settings.max_prompt_bytes} bytes, this one has {size}"
+        raise Refusal(400, "context_length_exceeded", message)
+    if request.max_tokens > settings.max_tokens:
+        raise Refusal(400, "max_tokens_exceeded", f"max_tokens may be {settings.max_tokens} at most")
+
+
+def _log_fields(call: Call, by: AnsweredBy, status: str, tokens: int) -> dict[str, Any]:
+    seconds = asyncio.get_running_loop().time() - call.started
+    return {
+        "request_id": call.request_id,
+        "trace_id": trace.format_trace_id(call.span.get_span_context().trace_id),
+        "tenant": call.question.tenant,
+        "status": status,
+        "adapter": by.adapter,
+        "route": by.route,
+        "fallback": by.fallback,
+        "cached": by.cached,
+        "tokens_out": tokens,
+        "latency_ms": round(seconds * 1000, 1),
+    }
 
 
 def routing_key(folder: Path) -> bytes:
-    """The secret that places people; made where there is none. All gateways of one route need the same."""
+    """The secret that decides each person's side of the traffic split; made if there is none.
+
+    All gateways of one route need the same key.
+    """
     file = folder / "routing.key"
     if not file.exists():
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as target:
-            target.write(secrets.token_bytes(32))
+        write_secret_once(file, secrets.token_bytes(32))
     return file.read_bytes()

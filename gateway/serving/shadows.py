@@ -1,4 +1,4 @@
-"""Copies of users' requests for the shadow adapter: in the background, bounded, dropped first."""
+"""Lets the shadow adapter answer copies of users' requests in the background, unseen by users."""
 
 from __future__ import annotations
 
@@ -12,69 +12,74 @@ from purgatory.domain.model import OpenedState
 
 from gateway.engines.base import Busy, EngineError
 from gateway.metrics import Metrics
-from gateway.serving.backends import Full, as_background
+from gateway.serving.backends import QueueFull, as_background
 from gateway.serving.calls import Call, Progress
-from gateway.serving.live_route import Live, Rollout
+from gateway.serving.live_route import LiveRoute, LoadedRoute
 from pipelines.core.config import Gateway
-from pipelines.stores.journal.writer import Journal
+from pipelines.stores.journal.writer import JournalWriter
 
 log = logging.getLogger("nightshift.gateway")
 
 
 class Shadows:
-    """A few workers on a bounded queue. Nothing here can reach a user."""
+    """A few workers on a bounded queue. Copies are dropped while users wait."""
 
-    def __init__(self, settings: Gateway, rollout: Rollout, journal: Journal, metrics: Metrics) -> None:
-        self._settings, self._rollout, self._journal, self._metrics = settings, rollout, journal, metrics
-        self._waiting: asyncio.Queue[tuple[Call, Live, ExitStack]] = asyncio.Queue()
+    def __init__(
+        self, settings: Gateway, live_route: LiveRoute, journal: JournalWriter, metrics: Metrics
+    ) -> None:
+        self._settings, self._live_route = settings, live_route
+        self._journal, self._metrics = journal, metrics
+        self._waiting: asyncio.Queue[tuple[Call, LoadedRoute, ExitStack]] = asyncio.Queue()
         self._workers: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
+        """Start the workers. Needs a running event loop."""
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._settings.shadow_concurrency)]
 
     async def stop(self) -> None:
-        """Copies that wait are dropped: they are nobody's answer."""
+        """Stop the workers. Copies that wait are dropped, as no user waits for them."""
         for worker in self._workers:
             worker.cancel()
         for worker in self._workers:
             with suppress(asyncio.CancelledError):
                 await worker
 
-    def offer(self, call: Call, live: Live) -> None:
-        """Let the shadow answer it too, unless users wait already or enough copies do."""
-        if live.shadow is None:
+    def offer(self, call: Call, route: LoadedRoute) -> None:
+        """Queue a copy for the shadow, unless users wait or the queue is full."""
+        if route.shadow is None:
             return
-        if live.production.is_crowded or self._waiting.qsize() >= self._settings.shadow_queue:
+        if route.production.is_crowded or self._waiting.qsize() >= self._settings.shadow_queue:
             self._metrics.shadows.labels("dropped").inc()
             return
         lease = ExitStack()
-        lease.enter_context(live.lease())
-        self._waiting.put_nowait((call, live, lease))
+        lease.enter_context(route.lease())
+        self._waiting.put_nowait((call, route, lease))
 
     async def _work(self) -> None:
         while True:
-            call, live, lease = await self._waiting.get()
+            call, route, lease = await self._waiting.get()
             with lease:
-                if live is self._rollout.live:
-                    await self._answer(call, live)
+                if route is self._live_route.current:
+                    await self._answer(call, route)
                 else:
                     self._metrics.shadows.labels("dropped").inc()
 
-    async def _answer(self, call: Call, live: Live) -> None:
-        assert live.shadow is not None
+    async def _answer(self, call: Call, route: LoadedRoute) -> None:
+        assert route.shadow is not None
         started = asyncio.get_running_loop().time()
-        progress, fault = Progress(live.shadow), ""
-        request, deadline = as_background(call.request), started + self._settings.attempt_timeout_s
+        progress, fault = Progress(route.shadow), ""
+        request, deadline = as_background(call.question.request), started + self._settings.attempt_timeout_s
         try:
-            async for piece in live.shadow.pieces(request, deadline, trace.INVALID_SPAN):
-                progress.take(piece)
-        except (Full, Busy, TimeoutError, OpenedState):  # it waits for idle time: no fault of the adapter
+            async for piece in route.shadow.pieces(request, deadline, trace.INVALID_SPAN):
+                progress.add(piece)
+        # Without room or time: the shadow gets what users leave over, so this is no failure of the adapter.
+        except (QueueFull, Busy, TimeoutError, OpenedState):
             self._metrics.shadows.labels("dropped").inc()
             return
         except EngineError:
             fault = "engine"
-        except Exception:  # whatever an engine raises: the worker goes on
-            log.exception("the shadow's engine broke")
+        except Exception:  # an engine may raise anything; the worker goes on
+            log.exception("the engine raised an unexpected error for the shadow")
             fault = "engine"
         self._metrics.shadows.labels("failed" if fault else "answered").inc()
         name = f"{call.request_id}.shadow"

@@ -70,9 +70,9 @@ def span_below(traceparent: str, tracer: trace.Tracer, name: str) -> Iterator[tr
             raise
 
 
-def context_of(traceparent: str) -> Context:
-    """What a W3C traceparent names; nothing where it is empty or broken."""
-    return _W3C.extract({"traceparent": traceparent})
+def context_of(traceparent: str, tracestate: str = "") -> Context:
+    """The trace context that W3C headers name; an empty one if `traceparent` is empty or malformed."""
+    return _W3C.extract({"traceparent": traceparent, "tracestate": tracestate})
 
 
 def traceparent_of(span: trace.Span) -> str:

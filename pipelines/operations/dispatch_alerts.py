@@ -19,7 +19,7 @@ from pipelines.operations.alert_notices import SUBJECTS, notice_of, short_list
 from pipelines.policy.alerts.arbitration import AlertState, horizon, rule_on
 from pipelines.stores import open_ledger
 from pipelines.stores.inbox import Inbox
-from pipelines.stores.journal.writer import awaits_delivery
+from pipelines.stores.journal.deliveries import awaits_delivery
 from pipelines.stores.ledger import Ledger, Promotion
 from pipelines.stores.ledger.tables import TASK_EVENTS
 

@@ -8,6 +8,8 @@ from pipelines.core.config import Config
 
 if TYPE_CHECKING:
     from pipelines.stores.inbox import Inbox
+    from pipelines.stores.journal.reader import JournalReader
+    from pipelines.stores.journal.writer import JournalWriter
     from pipelines.stores.ledger import Ledger
     from pipelines.stores.runs import Run
 
@@ -31,6 +33,22 @@ def open_inbox(config: Config, wait_s: float = 30.0) -> Inbox:
     from pipelines.stores.inbox import Inbox
 
     return Inbox(open_ledger(config, wait_s))
+
+
+def open_journal(config: Config) -> JournalReader:
+    """The gateway's journal, to read from; it may not exist yet."""
+    from pipelines.stores.journal.reader import JournalReader
+
+    return JournalReader(config.home)
+
+
+def open_journal_writer(config: Config) -> JournalWriter:
+    """The gateway's journal, to write to; created where there is none. For one gateway at a time."""
+    from pipelines.stores.journal.tables import journal_path
+    from pipelines.stores.journal.writer import JournalWriter
+
+    settings = config.gateway
+    return JournalWriter(journal_path(config.home), settings.journal_commit_ms, settings.journal_queue)
 
 
 def open_run(config: Config, run_id: str) -> Run:

@@ -1,5 +1,4 @@
 import logging
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -9,11 +8,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from gateway.logs import JsonLines
-from pipelines.stores.journal.writer import window
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import ONE, chat, events, gateway, make_config, until
+from tests.support.journal import journal_rows
 
-EVER = datetime(2026, 1, 1, tzinfo=UTC)
 SPANS = InMemorySpanExporter()
 
 
@@ -41,7 +39,7 @@ def row_of(running, request_id):
     rows = []
 
     def found():
-        rows[:] = [row for row in window(running.config.home, EVER) if row["request_id"] == request_id]
+        rows[:] = [row for row in journal_rows(running.config.home) if row["request_id"] == request_id]
         return rows
 
     until(found)
@@ -172,7 +170,7 @@ def test_the_cache_keeps_tenants_and_parameters_apart(running, client, engine):
     streamed = events(client.post("/v1/chat/completions", json=chat("cache me", stream=True)).text)
     assert streamed[0]["choices"][0]["delta"]["content"] == "base cache me"
     assert len(engine.asked) == before
-    cached = [row for row in window(running.config.home, EVER) if row["cached"]]
+    cached = [row for row in journal_rows(running.config.home) if row["cached"]]
     assert cached
     assert running.metric('cache_total{result="hit"}') >= 3
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from gateway.engines import lora
-from gateway.engines.base import AdapterMissing, Busy, Completion, EngineError
+from gateway.engines.base import AdapterMissing, Busy, CompletionRequest, EngineError
 from gateway.engines.embedded import EmbeddedEngine
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
@@ -72,11 +72,11 @@ async def text_of(engine, request, adapter=None):
 
 
 def choice(messages):
-    return Completion(messages, choices=LABELS)
+    return CompletionRequest(messages, choices=LABELS)
 
 
 def free(messages, max_tokens=8, **more):
-    return Completion(messages, max_tokens=max_tokens, **more)
+    return CompletionRequest(messages, max_tokens=max_tokens, **more)
 
 
 async def load_all(engine, adapters):
@@ -113,8 +113,8 @@ def test_logits_equal_the_evaluated_ones_beside_mixed_and_merged(base, adapters,
     evaluated.load_tokenizer(base).save_pretrained(tmp_path)
     far = np.abs(evaluated.Engine(SETTINGS, str(tmp_path)).next_logits(ASKED) - wanted[ONE]).max()
     assert far < 1e-4
-    rows = lora.Rows()
-    lora.mix(engine.module, rows)
+    rows = lora.RowAdapters()
+    lora.install(engine.module, rows)
     ids, mask = engine.pad(engine.prompts(ASKED))
     for names in ([ONE] * 4, [None] * 4, [ONE, TWO, None, ONE], [TWO, None, ONE, TWO]):
         rows.use([name and name.version for name in names])
@@ -259,7 +259,7 @@ def test_a_fault_fails_its_own_batch_and_the_next_is_answered(base, expected):
         # Weights of another width make the next step a real fault of torch.
         head = engine._engine.module.lm_head
         good, head.weight = head.weight, torch.nn.Parameter(torch.zeros(8, 8))
-        with pytest.raises(EngineError, match="a step of the model"):
+        with pytest.raises(EngineError, match="step of the model failed"):
             await text_of(engine, free(ASKED[0]))
         head.weight = good
         return await text_of(engine, free(ASKED[0]))

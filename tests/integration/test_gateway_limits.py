@@ -3,16 +3,13 @@ import json
 import socket
 import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 
 from pipelines.core.traffic_split import Route
-from pipelines.stores.journal.writer import window
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import ONE, TWO, chat, events, gateway, make_config, until
-
-EVER = datetime(2026, 1, 1, tzinfo=UTC)
+from tests.support.journal import journal_rows
 
 
 def ask(client, text="hello", **fields):
@@ -96,7 +93,7 @@ def test_a_client_that_does_not_read_holds_no_place(home):
             until(lambda: engine.asked)
             assert ask(client).status_code == 200
             until(lambda: running.metric('in_flight{adapter="base"}') == 0)
-            until(lambda: len(window(running.config.home, EVER)) >= 2)
+            until(lambda: len(journal_rows(running.config.home)) >= 2)
 
 
 def test_too_slow_is_a_timeout(home):
@@ -106,8 +103,8 @@ def test_too_slow_is_a_timeout(home):
         started = time.monotonic()
         assert code(ask(client)) == (504, "timeout")
         assert time.monotonic() - started < 2
-        until(lambda: [row for row in window(running.config.home, EVER) if row["error"]])
-        (row,) = window(running.config.home, EVER)
+        until(lambda: [row for row in journal_rows(running.config.home) if row["error"]])
+        (row,) = journal_rows(running.config.home)
         assert (row["fault"], row["adapter"], row["completion"]) == ("timeout", "base", "")
 
 
@@ -121,8 +118,8 @@ def test_a_broken_canary_falls_back_and_the_fault_is_the_canarys(home):
         assert {answer["adapter"] for answer in answers} == {"1"}
         assert all(answer["fallback"] and answer["route"] == "production" for answer in answers)
         assert len([who for who, _ in engine.asked if who == "2"]) == 3  # then the circuit is open
-        until(lambda: len(window(running.config.home, EVER)) == 12)
-        rows = window(running.config.home, EVER)
+        until(lambda: len(journal_rows(running.config.home)) == 12)
+        rows = journal_rows(running.config.home)
         faults = [row["fault"] for row in rows if row["adapter"] == "2"]
         assert faults == ["engine"] * 3 + ["circuit open"] * 3
         assert all(row["error"] and row["route"] == "canary" for row in rows if row["adapter"] == "2")
@@ -166,8 +163,8 @@ def test_a_slow_canary_takes_no_room_from_production(home):
         told = [answer.json()["nightshift"] for answer in answers if answer.status_code == 200]
         assert len([one for one in told if one["adapter"] == "1" and not one["fallback"]]) >= 5
         assert [one for one in told if one["fallback"]]  # a canary's full queue is not its people's trouble
-        until(lambda: [row for row in window(running.config.home, EVER) if row["adapter"] == "1"])
-        rows = window(running.config.home, EVER)
+        until(lambda: [row for row in journal_rows(running.config.home) if row["adapter"] == "1"])
+        rows = journal_rows(running.config.home)
         assert max(row["latency_ms"] for row in rows if row["adapter"] == "1") < 900
 
 
@@ -179,8 +176,8 @@ def test_an_answer_that_breaks_off_says_so_in_the_stream(home):
         assert chunks
         assert last["error"]["code"] == "engine_failed"
         assert code(ask(client, "one two")) == (502, "engine_failed")
-        until(lambda: len(window(running.config.home, EVER)) == 2)
-        assert all(row["error"] for row in window(running.config.home, EVER))
+        until(lambda: len(journal_rows(running.config.home)) == 2)
+        assert all(row["error"] for row in journal_rows(running.config.home))
 
 
 @pytest.fixture

@@ -2,23 +2,21 @@
 
 import http.server
 import threading
-from datetime import UTC, datetime
 
 import pytest
 
 from gateway.engines.embedded import EmbeddedEngine
-from gateway.serving.adapter_files import Folders
+from gateway.serving.adapter_files import AdapterFiles
 from gateway.tracing import tracing
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Adapter, Route, to_canary, to_production, to_shadow
 from pipelines.models import engine as evaluated
 from pipelines.models import open_registry, open_tracker
-from pipelines.stores.journal.writer import window
 from tests.support import tiny
 from tests.support.gateways import chat, gateway, make_config, until
+from tests.support.journal import journal_rows
 from tests.support.nights import Night
 
-EVER = datetime(2026, 1, 1, tzinfo=UTC)
 QUESTIONS = [f"Where does case {number} go?" for number in range(8)]
 FROM_GATEWAY = {"ingest.kind": "gateway", "ingest.source": "", "validate.min_rows": 1}
 
@@ -57,11 +55,11 @@ def evaluated_answers(config, folder=None):
 
 @pytest.mark.slow
 def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(config, candidate, home):
-    folders = Folders(config)
-    by_base, by_candidate = evaluated_answers(config), evaluated_answers(config, folders(candidate))
+    fetch = AdapterFiles(config).fetch
+    by_base, by_candidate = evaluated_answers(config), evaluated_answers(config, fetch(candidate))
     assert by_base != by_candidate
     engine = EmbeddedEngine(config.serving, config.model, config.model.base)
-    with gateway(config, engine, folders) as running, running.client() as client:
+    with gateway(config, engine, fetch) as running, running.client() as client:
 
         def answers(user):
             bodies = [{"text": question, "user": user} for question in QUESTIONS]
@@ -73,7 +71,7 @@ def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(co
         assert [answer["label"] for answer in answers("p-cached")] == by_base
         fresh = client.post("/v1/chat/completions", json=chat("Where does the femur go?", max_tokens=4))
         assert fresh.json()["nightshift"]["adapter"] == "base"
-        until(lambda: [row for row in window(home, EVER) if row["route"] == "shadow"], 30)
+        until(lambda: [row for row in journal_rows(home) if row["route"] == "shadow"], 30)
         route = to_canary(to_shadow(Route(), candidate), candidate, 1.0)
         running.promote(route)
         assert [answer["label"] for answer in answers("p-canary")] == by_candidate
@@ -83,7 +81,7 @@ def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(co
         for answer in after:
             opinion = {"request_id": answer["request_id"], "rating": -1, "correction": "Dental"}
             assert client.post("/v1/feedback", json=opinion).status_code == 200
-    day = window(home, EVER)[0]["ts"].date()
+    day = journal_rows(home)[0]["ts"].date()
     night = Night(home, day, FROM_GATEWAY)
     manifest = night.run("ingest")
     assert manifest.facts["kept"] == manifest.facts["read"] == 4 * len(QUESTIONS) + 1
@@ -100,7 +98,7 @@ def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(co
 
 def test_files_that_were_replaced_after_their_promotion_are_refused(config, candidate):
     with pytest.raises(IntegrityError, match="as promoted"):
-        Folders(config)(Adapter(candidate.version, "another"))
+        AdapterFiles(config).fetch(Adapter(candidate.version, "another"))
 
 
 def test_spans_reach_a_collector(monkeypatch):

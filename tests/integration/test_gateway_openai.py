@@ -17,8 +17,9 @@ import pytest
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from gateway.engines.base import Completion, EngineError
-from gateway.engines.openai import OpenAIEngine, served_name
+from gateway.engines.base import CompletionRequest, EngineError
+from gateway.engines.openai import OpenAIEngine
+from gateway.engines.openai_wire import served_name
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
@@ -95,7 +96,7 @@ def test_served_answers_are_evaluated_answers_base_and_merged(models, url):
 
     async def story(remote):
         await remote.load(ONE, models / "adapter")  # no such route there: asked for by name
-        requests = [Completion(messages, max_tokens=8) for messages in ASKED]
+        requests = [CompletionRequest(messages, max_tokens=8) for messages in ASKED]
         return [await pieces_of(remote, one, name) for name in (None, ONE) for one in requests]
 
     answers = with_engine(url, story)
@@ -110,7 +111,7 @@ def test_served_answers_are_evaluated_answers_base_and_merged(models, url):
 def test_a_server_without_guided_choices_is_an_error_never_an_answer(url):
     async def story(remote):
         with pytest.raises(EngineError, match="structured_outputs"):
-            await pieces_of(remote, Completion(ASKED[0], choices=["Anatomy", "Surgery"]))
+            await pieces_of(remote, CompletionRequest(ASKED[0], choices=["Anatomy", "Surgery"]))
 
     with_engine(url, story)
 
@@ -120,17 +121,17 @@ def test_a_model_that_the_server_lacks_does_not_load(models, url):
         with pytest.raises(EngineError):
             await remote.load(MISSING, models / "adapter")
         await remote.unload(MISSING)
-        return await pieces_of(remote, Completion(ASKED[0], max_tokens=2))
+        return await pieces_of(remote, CompletionRequest(ASKED[0], max_tokens=2))
 
     assert with_engine(url, story)[-1].finish_reason == "length"
 
 
 def test_a_client_that_leaves_ends_its_stream(url):
     async def story(remote):
-        leaving = remote.complete(Completion(ASKED[0], max_tokens=5_000), None)
+        leaving = remote.complete(CompletionRequest(ASKED[0], max_tokens=5_000), None)
         await anext(leaving)
         await leaving.aclose()
-        return await pieces_of(remote, Completion(ASKED[1], max_tokens=2))
+        return await pieces_of(remote, CompletionRequest(ASKED[1], max_tokens=2))
 
     assert with_engine(url, story)
 

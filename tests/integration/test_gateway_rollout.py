@@ -2,16 +2,13 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Route, rolled_back, to_canary, to_production, to_shadow
-from pipelines.stores.journal.writer import window
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import ONE, THREE, TWO, chat, gateway, make_config, until
-
-EVER = datetime(2026, 1, 1, tzinfo=UTC)
+from tests.support.journal import journal_rows
 
 
 def adapter_of(answer):
@@ -24,7 +21,7 @@ def ask(client, text="hello", **fields):
 
 
 def rows(running):
-    return window(running.config.home, EVER)
+    return journal_rows(running.config.home)
 
 
 @contextmanager

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.engines.base import AdapterMissing, Completion, EngineError
-from gateway.engines.openai import OpenAIEngine, served_name
+from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError
+from gateway.engines.openai import OpenAIEngine
+from gateway.engines.openai_wire import served_name
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
@@ -146,8 +147,8 @@ async def answer(engine, request, adapter=None):
 
 async def answers(engine, asked, adapter):
     """All choices at once, then all free answers: vLLM batches them."""
-    choices = [answer(engine, Completion(messages, choices=LABELS), adapter) for messages in asked]
-    free = [answer(engine, Completion(messages, max_tokens=16), adapter) for messages in asked[:4]]
+    choices = [answer(engine, CompletionRequest(messages, choices=LABELS), adapter) for messages in asked]
+    free = [answer(engine, CompletionRequest(messages, max_tokens=16), adapter) for messages in asked[:4]]
     return list(await asyncio.gather(*choices)), list(await asyncio.gather(*free))
 
 
@@ -191,7 +192,7 @@ def test_a_killed_server_is_an_error_and_after_its_restart_the_adapter_is_back(
 ):
     async def story(remote):
         await remote.load(ONE, folder / "adapter")
-        under_way = asyncio.create_task(answer(remote, Completion(asked[0], max_tokens=200), None))
+        under_way = asyncio.create_task(answer(remote, CompletionRequest(asked[0], max_tokens=200), None))
         await asyncio.sleep(0.5)
         end(process)
         with pytest.raises(EngineError):
@@ -201,7 +202,9 @@ def test_a_killed_server_is_an_error_and_after_its_restart_the_adapter_is_back(
         with server(folder, port):  # it knows the base only
             with pytest.raises(AdapterMissing):
                 await remote.warm(MISSING)
-            again = [answer(remote, Completion(messages, choices=LABELS), ONE) for messages in asked[:4]]
+            again = [
+                answer(remote, CompletionRequest(messages, choices=LABELS), ONE) for messages in asked[:4]
+            ]
             return list(await asyncio.gather(*again))
 
     assert with_engine(port, story) == wanted["one"][0][:4]

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pipelines.core.traffic_split import Adapter
-from pipelines.operations.rollout_evidence import seen
+from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.observations import Observations
-from pipelines.stores.journal.writer import Journal, journal_path
+from pipelines.stores.journal.reader import JournalReader
+from pipelines.stores.journal.tables import journal_path
+from pipelines.stores.journal.writer import JournalWriter
 from tests.support.rollouts import row
 
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
@@ -16,13 +18,13 @@ SINCE = datetime.now(UTC) - timedelta(hours=1)
 
 @pytest.fixture
 def journal(home):
-    journal = Journal(journal_path(home), 1, 1000)
+    journal = JournalWriter(journal_path(home), 1, 1000)
     yield journal
     journal.close()
 
 
 def look(home, per_person=0, production=None):
-    return seen(home, SINCE, 5.0, ONE, production, per_person)
+    return collect(JournalReader(home), SINCE, 5.0, ONE, production, per_person)
 
 
 def rate(journal, *ratings):

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from gateway.engines.base import AdapterMissing, Completion, EngineError, Piece
+from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece
 from pipelines.core.traffic_split import Adapter
 
 
@@ -19,7 +19,7 @@ class DoubleEngine:
     def __init__(self) -> None:
         self.loaded: set[Adapter] = set()
         self.warmed: list[str] = []
-        self.asked: list[tuple[str, Completion]] = []
+        self.asked: list[tuple[str, CompletionRequest]] = []
         self.faults: dict[str, str] = {}  # name -> "error" | "late" (breaks off after the first piece)
         self.unloadable: set[str] = set()
         self.delays: dict[str, float] = {}  # seconds before the first piece
@@ -38,7 +38,7 @@ class DoubleEngine:
     async def warm(self, adapter: Adapter | None) -> None:
         self.warmed.append(name(adapter))
 
-    async def complete(self, request: Completion, adapter: Adapter | None) -> AsyncIterator[Piece]:
+    async def complete(self, request: CompletionRequest, adapter: Adapter | None) -> AsyncIterator[Piece]:
         who = name(adapter)
         if adapter and adapter not in self.loaded:
             raise AdapterMissing(f"adapter {who} loaded", "it is not", "Load it.")
@@ -62,5 +62,5 @@ def name(adapter: Adapter | None) -> str:
     return adapter.version if adapter else "base"
 
 
-def _last(request: Completion) -> str:
+def _last(request: CompletionRequest) -> str:
     return request.messages[-1]["content"]

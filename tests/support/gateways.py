@@ -17,7 +17,7 @@ import uvicorn
 from opentelemetry import trace
 
 from gateway.dev_token import make_token, private_key
-from gateway.engines.base import Engine
+from gateway.engines.base import ServingEngine
 from gateway.http.app import create_app
 from pipelines.core.config import Config, load_config
 from pipelines.core.traffic_split import Adapter, Route
@@ -78,7 +78,7 @@ class Running:
 @contextmanager
 def gateway(
     config: Config,
-    engine: Engine,
+    engine: ServingEngine,
     fetch: Callable[[Adapter], Path] = lambda adapter: Path(),
     tracer: trace.Tracer = NO_TRACER,
     wait_ready: bool = True,

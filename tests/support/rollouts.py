@@ -11,7 +11,8 @@ from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.registry import Registry
-from pipelines.stores.journal.writer import Interaction, Journal, journal_path
+from pipelines.stores.journal.tables import Interaction, journal_path
+from pipelines.stores.journal.writer import JournalWriter
 
 STAGE = {"bake_s": 0, "min_answers": 30}
 STAGES = [
@@ -65,7 +66,7 @@ def send(
     `liked`: shares of production and the candidate. `fault`: share of the candidate's answers that fail.
     """
     rng = np.random.default_rng(seed)
-    journal = Journal(journal_path(config.home), 1, 100_000)
+    journal = JournalWriter(journal_path(config.home), 1, 100_000)
     stored = []
     for number in range(count):
         name = f"{seed}-{datetime.now(UTC).isoformat()}-{number}"

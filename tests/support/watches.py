@@ -12,7 +12,8 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.data.lake import Lake
 from pipelines.models.registry import Registry
 from pipelines.models.tracker import Tracker
-from pipelines.stores.journal.writer import Interaction, Journal, journal_path
+from pipelines.stores.journal.tables import Interaction, journal_path
+from pipelines.stores.journal.writer import JournalWriter
 from tests.support.gateways import TINY
 from tests.support.interactions import LABELS
 from tests.support.questions import night_of_questions
@@ -64,7 +65,7 @@ def send(
     config: Config, rows: Sequence[Mapping[str, Any]], since: datetime, until: datetime, **changes: Any
 ) -> None:
     """Spread rows evenly over a time, in the journal; `changes` are fields of all of them."""
-    journal, step = Journal(journal_path(config.home), 1, 100_000), (until - since) / (len(rows) + 1)
+    journal, step = JournalWriter(journal_path(config.home), 1, 100_000), (until - since) / (len(rows) + 1)
     kept = []
     for number, row in enumerate(rows, start=1):
         at = since + number * step

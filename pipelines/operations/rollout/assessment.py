@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import stage_of
-from pipelines.operations.rollout_evidence import seen
+from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, analyse
-from pipelines.stores import open_ledger
+from pipelines.stores import open_journal, open_ledger
 from pipelines.stores.ledger import Promotion
 
 
@@ -47,8 +47,8 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> A
     candidate, production = now.route.in_rollout, now.route.production
     assert candidate is not None
     seconds_in_stage = (datetime.now(UTC) - datetime.fromisoformat(now.at)).total_seconds()
-    traffic = seen(
-        config.home,
+    traffic = collect(
+        open_journal(config),
         _first_met(moves, stage),
         seconds_in_stage,
         candidate,

@@ -13,7 +13,9 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.data.reference import reference_of, sample
 from pipelines.policy.alerts.watch_tests import rated
 from pipelines.policy.night.drift import ANSWER, INPUT
-from pipelines.stores.journal.traffic import Totals, Traffic, who
+from pipelines.stores import open_journal
+from pipelines.stores.journal.reader import Totals
+from pipelines.stores.journal.tables import name_and_digest
 
 Rows = list[dict[str, Any]]
 
@@ -44,20 +46,24 @@ class Window:
 
 def read_window(config: Config, production: Adapter | None, start: datetime, end: datetime) -> Window:
     """Read the window and its references, at most `watch.max_rows` rows a side."""
-    settings, traffic, live = config.watch, Traffic(config.home), who(production)
+    settings, traffic, live = config.watch, open_journal(config), name_and_digest(production)
     reference, seed = reference_of(config, start.date()), seed_of(end)
     nights = [date.fromisoformat(night) for night in reference["nights"]]
     questions, _ = sample(config, nights, start.date(), seed, settings.max_rows)
     answers = [row for row in questions if row["adapter"] == live[0]]
     if len(answers) < settings.min_rows:  # another model answered the reference
-        answers = traffic.first(start, settings.max_rows, live)
+        answers = traffic.first_answers(start, settings.max_rows, live)
     rng, per_person = np.random.default_rng([config.seed, seed]), config.promote.answers_per_person
+
+    def draw(count: int) -> list[int]:
+        return rng.permutation(count)[: settings.max_rows].tolist()
+
     return Window(
         start=start,
         end=end,
         totals=traffic.totals(start, end),
-        questions=traffic.sample(start, end, settings.max_rows, rng),
-        answers=traffic.sample(start, end, settings.max_rows, rng, live),
+        questions=traffic.sample(start, end, draw),
+        answers=traffic.sample(start, end, draw, live),
         earlier_questions=questions,
         earlier_answers=answers,
         ratings=rated(traffic.ratings(start, end, live), per_person),

@@ -1,1 +1,1 @@
-"""The gateway's journal: every answer and every feedback."""
+"""The gateway's journal: every answer and all feedback, in SQLite. Needs the standard library and core."""

@@ -20,7 +20,7 @@ from nightshift.page.model import Read
 from nightshift.page.rollout import Answered
 from nightshift.settings import Settings
 from pipelines.core.config import Config
-from pipelines.stores.journal.writer import ERRORS, journal_path
+from pipelines.stores.journal.tables import ERRORS, journal_path
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -1,0 +1,167 @@
+"""The routes: OpenAI's API, /predict, feedback, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from gateway.engines.base import CompletionRequest
+from gateway.errors import Refusal, retry_later
+from gateway.http.auth import Caller
+from gateway.http.schemas import (
+    ChatRequest,
+    FeedbackRequest,
+    PredictRequest,
+    answer_headers,
+    answered_by,
+    chat_answer,
+)
+from gateway.http.streams import Chunks, EventStream, events
+from gateway.serving.calls import AnsweredBy, Call, Question
+from gateway.serving.service import Service
+from pipelines.core.config import Config
+from pipelines.observability.tracing import context_of
+
+FEEDBACK_PATIENCE_S = 10.0
+router = APIRouter()
+
+
+@router.post("/v1/chat/completions")
+async def chat(request: Request) -> Response:
+    """OpenAI's chat completions, whole or streamed."""
+    service, caller = _service(request), await _caller(request)
+    body = ChatRequest.model_validate_json(await request.body())
+    _check_model(caller, body.model, service.config.register_.name)
+    completion = body.completion(service.config.model.max_new_tokens)
+    call, by = await _admit(request, caller, body, completion), AnsweredBy()
+    pieces = service.answer(call, by)
+    first = await anext(pieces)
+    at = int(call.at.timestamp())
+    if body.stream:
+        wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+        chunks = Chunks(call.request_id, body.model, at, by)
+        return EventStream(
+            events(chunks, first, pieces, wants_usage),
+            headers=answer_headers(call.request_id, by) | {"Cache-Control": "no-cache"},
+            media_type="text/event-stream",
+        )
+    whole = [first, *[piece async for piece in pieces]]
+    answer = chat_answer(call.request_id, body.model, at, by, whole)
+    return JSONResponse(answer, headers=answer_headers(call.request_id, by))
+
+
+@router.post("/predict")
+async def predict(request: Request) -> Response:
+    """One of the task's labels for a text."""
+    service, caller = _service(request), await _caller(request)
+    body = PredictRequest.model_validate_json(await request.body())
+    model = service.config.register_.name
+    _check_model(caller, model, model)
+    call = await _admit(request, caller, body, _prediction(service.config, body.text))
+    by = AnsweredBy()
+    label = "".join([piece.text async for piece in service.answer(call, by)])
+    answer = {"request_id": call.request_id, "label": label, **answered_by(by)}
+    return JSONResponse(answer, headers=answer_headers(call.request_id, by))
+
+
+@router.post("/v1/feedback")
+async def feedback(request: Request) -> dict[str, str]:
+    """A rating or a correction of an earlier answer. Responds once it is on disk."""
+    service, caller = _service(request), await _caller(request)
+    if "feedback" not in caller.scopes:
+        raise Refusal(403, "insufficient_scope", "the token lacks the scope `feedback`")
+    body = FeedbackRequest.model_validate_json(await request.body())
+    await service.quotas.check_rate(caller.tenant)
+    try:
+        stored = service.journal.feedback(body.request_id, caller.tenant, body.rating, body.correction)
+        result = await asyncio.wait_for(asyncio.wrap_future(stored), FEEDBACK_PATIENCE_S)
+    except (queue.Full, TimeoutError):
+        raise retry_later(503, "not_stored", "the feedback is not stored: send it again", 1) from None
+    service.metrics.feedback.labels(result).inc()
+    if result == "unknown":
+        raise Refusal(404, "unknown_request", "this tenant got no answer with that id")
+    return {"request_id": body.request_id, "result": result}
+
+
+@router.get("/v1/models")
+async def models(request: Request) -> dict[str, Any]:
+    """The one model, if the token covers it."""
+    caller, model = await _caller(request), _service(request).config.register_.name
+    found = [{"id": model, "object": "model", "created": 0, "owned_by": "nightshift"}]
+    return {"object": "list", "data": found if caller.may_use(model) else []}
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Whether the process responds."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> Response:
+    """Whether the gateway can answer users, and with which adapters: 200 or 503."""
+    service = _service(request)
+    route = service.live_route.current
+    ready = route is not None and service.journal.is_alive
+    body = {
+        "ready": ready,
+        "promotion": route.number if route else None,
+        "production": route.production.name if route else None,
+        "canary": route.canary.name if route and route.canary else None,
+        "shadow": route.shadow.name if route and route.shadow else None,
+        "problem": service.live_route.problem,
+    }
+    return JSONResponse(body, 200 if ready else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Prometheus metrics."""
+    service = _service(request)
+    service.metrics.journal_waiting.set(service.journal.waiting)
+    service.metrics.journal_lost.set(service.journal.lost)
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = await request.app.state.verifier.caller(request.headers.get("authorization"))
+    return caller
+
+
+async def _admit(
+    request: Request, caller: Caller, body: ChatRequest | PredictRequest, completion: CompletionRequest
+) -> Call:
+    headers = request.headers
+    question = Question(
+        tenant=caller.tenant,
+        subject=body.user or caller.client,
+        request=completion,
+        locale=body.locale,
+        channel=body.channel,
+        opt_out=body.opt_out or headers.get("x-opt-out", "").lower() in ("1", "true"),
+    )
+    context = context_of(headers.get("traceparent", ""), headers.get("tracestate", ""))
+    return await _service(request).admit(question, request.url.path, context)
+
+
+def _check_model(caller: Caller, asked: str, known: str) -> None:
+    if asked != known or not caller.may_use(asked):
+        raise Refusal(404, "model_not_found", "no such model, or the token's scopes do not cover it")
+
+
+def _prediction(config: Config, text: str) -> CompletionRequest:
+    """The task as it is trained and evaluated: system prompt, text, one of the labels."""
+    if not config.task.labels:
+        raise Refusal(404, "no_labels", "the task has no labels: use /v1/chat/completions")
+    system = config.task.system_prompt
+    messages = [{"role": "system", "content": system}] if system else []
+    return CompletionRequest([*messages, {"role": "user", "content": text}], choices=config.task.labels)

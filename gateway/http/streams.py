@@ -1,0 +1,72 @@
+"""Streams an answer as server-sent events, in OpenAI's shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+from starlette.types import Send
+
+from gateway.engines.base import Piece
+from gateway.errors import Refusal
+from gateway.http.schemas import answered_by, usage
+from gateway.serving.calls import AnsweredBy
+
+DONE = b"data: [DONE]\n\n"
+
+
+class EventStream(StreamingResponse):
+    """Closes its generator as soon as the client goes away, so that the journal's row is written then."""
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            await super().stream_response(send)
+
+
+class Chunks:
+    """The server-sent events of one answer."""
+
+    def __init__(self, request_id: str, model: str, at: int, by: AnsweredBy) -> None:
+        self._head = {"id": request_id, "object": "chat.completion.chunk", "created": at, "model": model}
+        self._by = by
+        self._is_first = True
+
+    def of(self, piece: Piece) -> bytes:
+        """The event of one piece. The first one also tells which adapter answers."""
+        delta = {"content": piece.text}
+        extra: dict[str, Any] = {}
+        if self._is_first:
+            delta = {"role": "assistant", **delta}
+            extra = {"nightshift": answered_by(self._by)}
+            self._is_first = False
+        choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason}
+        return _event({**self._head, "choices": [choice], **extra})
+
+    def usage(self, last: Piece) -> bytes:
+        """The event with the token counts."""
+        return _event({**self._head, "choices": [], "usage": usage(last)})
+
+
+async def events(
+    chunks: Chunks, first: Piece, pieces: AsyncIterator[Piece], wants_usage: bool
+) -> AsyncIterator[bytes]:
+    """All events of an answer. If it breaks off, the last event is an error."""
+    async with aclosing(pieces) as rest:  # type: ignore[type-var]
+        last = first
+        yield chunks.of(first)
+        try:
+            async for last in rest:
+                yield chunks.of(last)
+        except Refusal as refusal:  # too late for an HTTP status
+            yield _event(refusal.body())
+            return
+        if wants_usage:
+            yield chunks.usage(last)
+        yield DONE
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, ensure_ascii=False).encode() + b"\n\n"
