@@ -23,8 +23,8 @@ from gateway.logs import log_json
 from gateway.serving.adapter_files import AdapterFiles
 from gateway.tracing import tracing
 from pipelines.core.config import Config, Gateway
+from pipelines.core.config.options import load, shared_options
 from pipelines.core.errors import MachineError, NightshiftError
-from pipelines.core.options import load, shared_options
 
 log = logging.getLogger("nightshift.gateway")
 

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pipelines.core.config import Config
+from pipelines.core.config.options import load, shared_options
 from pipelines.core.files import write_atomically, write_secret_once
-from pipelines.core.options import load, shared_options
 
 
 def private_key(folder: Path) -> rsa.RSAPrivateKey:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipelines.core.config import Config
-from pipelines.core.options import shared_options
+from pipelines.core.config.options import shared_options
 
 Run = Callable[[argparse.Namespace, Config], int]  # returns the exit status
 

@@ -11,8 +11,8 @@ import warnings
 from typing import Any
 
 from pipelines.cli import admin, alerts, backtest, completion, rollout, steps, watch
+from pipelines.core.config.options import load
 from pipelines.core.errors import NightshiftError
-from pipelines.core.options import load
 
 ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrains when that is worth it,
 checks the result, and promotes it in stages."""

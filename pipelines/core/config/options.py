@@ -6,7 +6,8 @@ import argparse
 import os
 from pathlib import Path
 
-from pipelines.core.config import Config, load_config, parse_override
+from pipelines.core.config.loading import load_config, parse_override
+from pipelines.core.config.profile import Config
 
 
 def shared_options() -> argparse.ArgumentParser:
