@@ -39,7 +39,9 @@ def deliver(config: Config, night: date) -> Path:
         return target
     path = journal_path(config.home)
     if not path.exists():
-        raise InputError(f"The gateway's journal {path} does not exist.", "Start the gateway once: make serve.")
+        raise InputError(
+            f"The gateway's journal {path} does not exist.", "Start the gateway once: make serve."
+        )
     with closing(connect(path)) as journal:
         deliveries.choose(journal, night, config.ingest.late_days)
         rows = [_as_interaction(row) for row in deliveries.chosen_rows(journal, night)]

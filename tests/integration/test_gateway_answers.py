@@ -131,7 +131,7 @@ def test_the_text_of_who_opts_out_is_not_kept(running, client, way):
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
 
 
-def test_feedback_the_last_one_wins_and_the_same_one_changes_nothing(running, client):
+def test_the_last_feedback_counts_and_the_same_changes_nothing(running, client):
     request_id = client.post("/predict", json={"text": "feedback"}).json()["request_id"]
     said = [(1, None), (1, None), (-1, "Dental"), (-1, "Dental"), (0, "Surgery")]
     results = [
@@ -145,7 +145,7 @@ def test_feedback_the_last_one_wins_and_the_same_one_changes_nothing(running, cl
     assert (row["rating"], row["correction"]) == (0, "Surgery")
 
 
-def test_only_the_tenant_that_asked_may_judge(running, client):
+def test_only_the_tenant_that_asked_may_give_feedback(running, client):
     request_id = client.post("/predict", json={"text": "mine"}).json()["request_id"]
     with running.client(tenant="south-clinic") as other:
         theirs = other.post("/v1/feedback", json={"request_id": request_id, "rating": -1})
@@ -175,7 +175,7 @@ def test_the_cache_keeps_tenants_and_parameters_apart(running, client, engine):
     assert running.metric('cache_total{result="hit"}') >= 3
 
 
-def test_a_client_that_goes_away_frees_its_place_and_leaves_a_row(running, engine):
+def test_a_client_that_leaves_frees_its_place_and_has_a_row(running, engine):
     engine.delays["base"] = 0.0
     with running.client() as client:
         body = chat("go away " + "word " * 2000, stream=True)

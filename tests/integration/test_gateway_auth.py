@@ -155,7 +155,7 @@ def issuer():
     server.server_close()
 
 
-def test_keys_from_a_url_rotate_and_outlive_an_issuer_that_is_down(issuer, home):
+def test_keys_from_a_url_rotate_and_survive_a_dead_issuer(issuer, home):
     url = f"http://127.0.0.1:{issuer.server_port}/jwks"
     old, new = (rsa.generate_private_key(public_exponent=65_537, key_size=2048) for _ in range(2))
     issuer.keys = [public_jwk(old)]

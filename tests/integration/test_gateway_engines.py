@@ -83,7 +83,7 @@ async def load_all(engine, adapters):
     await asyncio.gather(*(engine.load(adapter, folder) for adapter, folder in adapters.items()))
 
 
-def test_served_answers_are_evaluated_answers_in_one_mixed_batch(base, adapters, expected):
+def test_a_mixed_batch_serves_the_evaluated_answers(base, adapters, expected):
     async def story(engine):
         await load_all(engine, adapters)
         asked = [
@@ -102,7 +102,7 @@ def test_served_answers_are_evaluated_answers_in_one_mixed_batch(base, adapters,
     assert len({str(answer) for answer in expected.values()}) == 3
 
 
-def test_logits_equal_the_evaluated_ones_beside_mixed_and_merged(base, adapters, tmp_path):
+def test_logits_are_the_evaluated_ones_mixed_and_merged(base, adapters, tmp_path):
     engine = evaluated.Engine(SETTINGS, str(base))
     wanted = {None: engine.next_logits(ASKED)}
     for adapter, folder in adapters.items():
@@ -124,7 +124,7 @@ def test_logits_equal_the_evaluated_ones_beside_mixed_and_merged(base, adapters,
             assert np.abs(found[row] - wanted[name][row]).max() < 1e-4
 
 
-def test_an_answer_streams_token_by_token_and_stops_where_it_is_told(base, expected):
+def test_an_answer_streams_by_token_and_stops_where_told(base, expected):
     async def story(engine):
         whole = await pieces_of(engine, free(ASKED[0]))
         stop = "".join(piece.text for piece in whole)[3:6]
@@ -169,7 +169,7 @@ def test_a_full_queue_says_when_to_come_back(base):
     assert all(answers)
 
 
-def test_a_burst_larger_than_the_queue_is_refused_in_part_and_answered_in_part(base):
+def test_a_burst_beyond_the_queue_is_answered_in_part(base):
     async def story(engine):
         asked = [text_of(engine, free(ASKED[i % 4], 2)) for i in range(12)]
         return await asyncio.gather(*asked, return_exceptions=True)
@@ -193,7 +193,7 @@ def test_messages_that_the_template_refuses_fail_alone(base, expected):
     assert answer == expected[None][1][0]
 
 
-def test_a_client_that_leaves_frees_its_place_and_disturbs_nobody(base, expected):
+def test_a_client_that_leaves_disturbs_nobody(base, expected):
     async def story(engine):
         leaving = engine.complete(free(ASKED[1], 100_000), None)
         await anext(leaving)

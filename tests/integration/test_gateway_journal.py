@@ -53,8 +53,8 @@ def process(home):
         started.wait()
 
 
-def ask_on(running, got, judged):
-    """Ask and judge until nobody answers; notes what was answered, and when."""
+def ask_on(running, got, rated):
+    """Ask and rate until the gateway is gone. Notes each answer with its time, and each stored rating."""
     with running.client() as client:
         for number in range(100_000):
             try:
@@ -63,16 +63,16 @@ def ask_on(running, got, judged):
                     got.append((time.time(), answer.json()["id"]))
                     said = client.post("/v1/feedback", json={"request_id": answer.json()["id"], "rating": 1})
                     if said.status_code == 200:
-                        judged.append(answer.json()["id"])
+                        rated.append(answer.json()["id"])
             except httpx.TransportError:
                 return
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_gateway_that_ends_leaves_behind(home, how):
-    got, judged = [], []
+    got, rated = [], []
     with process(home) as (started, running):
-        threads = [threading.Thread(target=ask_on, args=(running, got, judged)) for _ in range(3)]
+        threads = [threading.Thread(target=ask_on, args=(running, got, rated)) for _ in range(3)]
         for thread in threads:
             thread.start()
         time.sleep(1.0)
@@ -81,9 +81,9 @@ def test_what_a_gateway_that_ends_leaves_behind(home, how):
         status = started.wait(20)
         for thread in threads:
             thread.join(20)
-    assert len(judged) > 20
+    assert len(rated) > 20
     rows = {row["request_id"]: row for row in journal_rows(home)}
-    assert all(rows[request_id]["rating"] == 1 for request_id in judged)  # feedback is never lost
+    assert all(rows[request_id]["rating"] == 1 for request_id in rated)  # feedback is never lost
     if how == signal.SIGTERM:
         assert status == 0
         assert {request_id for _, request_id in got} <= rows.keys()

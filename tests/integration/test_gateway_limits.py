@@ -108,7 +108,7 @@ def test_too_slow_is_a_timeout(home):
         assert (row["fault"], row["adapter"], row["completion"]) == ("timeout", "base", "")
 
 
-def test_a_broken_canary_falls_back_and_the_fault_is_the_canarys(home):
+def test_a_broken_canary_falls_back_and_keeps_its_fault(home):
     engine = DoubleEngine()
     engine.faults["2"] = "error"
     config = make_config(home, breaker_failures=3, breaker_reset_s=0.5)
@@ -129,7 +129,7 @@ def test_a_broken_canary_falls_back_and_the_fault_is_the_canarys(home):
         assert ask(client, "again").json()["nightshift"]["adapter"] == "2"  # half-open, then closed
 
 
-def test_production_falls_back_to_the_previous_one_then_to_the_base(home):
+def test_production_falls_back_to_the_previous_and_the_base(home):
     engine = DoubleEngine()
     with gateway(make_config(home), engine) as running, running.client() as client:
         running.promote(Route(production=TWO, previous=ONE, has_previous=True))

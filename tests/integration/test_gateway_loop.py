@@ -54,7 +54,7 @@ def evaluated_answers(config, folder=None):
 
 
 @pytest.mark.slow
-def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(config, candidate, home):
+def test_served_is_evaluated_and_read_by_the_next_night(config, candidate, home):
     fetch = AdapterFiles(config).fetch
     by_base, by_candidate = evaluated_answers(config), evaluated_answers(config, fetch(candidate))
     assert by_base != by_candidate
@@ -96,8 +96,8 @@ def test_what_is_answered_is_what_was_evaluated_and_what_the_next_night_reads(co
     }
 
 
-def test_files_that_were_replaced_after_their_promotion_are_refused(config, candidate):
-    with pytest.raises(IntegrityError, match="as promoted"):
+def test_files_replaced_after_their_promotion_are_refused(config, candidate):
+    with pytest.raises(IntegrityError, match="promote it again"):
         AdapterFiles(config).fetch(Adapter(candidate.version, "another"))
 
 

@@ -108,7 +108,7 @@ def test_served_answers_are_evaluated_answers_base_and_merged(models, url):
     assert all(answer[-1].tokens_out == 8 for answer in answers)
 
 
-def test_a_server_without_guided_choices_is_an_error_never_an_answer(url):
+def test_a_server_without_guided_choices_is_an_error(url):
     async def story(remote):
         with pytest.raises(EngineError, match="structured_outputs"):
             await pieces_of(remote, CompletionRequest(ASKED[0], choices=["Anatomy", "Surgery"]))

@@ -148,13 +148,13 @@ def test_a_previous_one_that_does_not_load_stops_nothing(home):
 def test_files_that_are_not_those_promoted_are_not_served(home):
     def fetch(adapter):
         if adapter == TWO:
-            raise IntegrityError("digest-2", "another", "Promote it anew.")
+            raise IntegrityError("Version 2 has other files than were promoted.", "Promote it again.")
         return Path()
 
     with gateway(make_config(home), DoubleEngine(), fetch) as running, running.client() as client:
         ledger = running.ledger
         ledger.add_promotion(ledger.promotion(), "test", Route(production=TWO), "a test", "pytest")
-        until(lambda: "Promote it anew" in running.ready()["problem"])
+        until(lambda: "Promote it again" in running.ready()["problem"])
         assert adapter_of(ask(client)) == "base"
 
 
@@ -218,7 +218,7 @@ def test_a_promotion_asks_anew_what_was_cached(home):
         )
 
 
-def test_a_ledger_that_is_locked_or_cannot_be_read_changes_nothing(home):
+def test_a_locked_or_unreadable_ledger_changes_nothing(home):
     with gateway(make_config(home), DoubleEngine()) as running, running.client() as client:
         running.promote(Route(production=ONE))
         other = sqlite3.connect(home / "ledger.db", isolation_level=None)

@@ -170,7 +170,7 @@ def test_a_loaded_adapter_answers_as_evaluated(process, port, folder, asked, wan
     print(f"the bare base: {same} of {len(asked)} choices as evaluated")  # see docs/adr/0005
 
 
-def test_an_adapter_that_is_not_loaded_is_missing_and_users_do_not_get_the_base(process, port, folder):
+def test_a_missing_adapter_is_never_answered_by_the_base(process, port, folder):
     async def story(remote):
         with pytest.raises(AdapterMissing):
             await remote.warm(MISSING)
@@ -187,9 +187,7 @@ def test_an_adapter_that_is_not_loaded_is_missing_and_users_do_not_get_the_base(
     with_engine(port, story)
 
 
-def test_a_killed_server_is_an_error_and_after_its_restart_the_adapter_is_back(
-    process, port, folder, asked, wanted
-):
+def test_after_a_killed_servers_restart_the_adapter_is_back(process, port, folder, asked, wanted):
     async def story(remote):
         await remote.load(ONE, folder / "adapter")
         under_way = asyncio.create_task(answer(remote, CompletionRequest(asked[0], max_tokens=200), None))

@@ -1,6 +1,6 @@
-"""A test double of the gateway's engine: answers at once, and can be slow, broken or stuck on demand.
+"""A test double of the gateway's engine: answers at once, and can be slow or broken on demand.
 
-The real engines have tests of their own; faults and delays are what they cannot give on demand.
+The real engines have tests of their own. They cannot produce faults and delays on demand.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class DoubleEngine:
     async def complete(self, request: CompletionRequest, adapter: Adapter | None) -> AsyncIterator[Piece]:
         who = name(adapter)
         if adapter and adapter not in self.loaded:
-            raise AdapterMissing(f"adapter {who} loaded", "it is not", "Load it.")
+            raise AdapterMissing(f"Adapter {who} is not loaded.", "Load it.")
         self.asked.append((who, request))
         await asyncio.sleep(self.delays.get(who, 0))
         if self.faults.get(who) == "error":
-            raise EngineError("an answer", "a fault on demand", "None.")
+            raise EngineError("The test wants a fault.", "Nothing to do.")
         words = [request.choices[0]] if request.choices else [who, *_last(request).split()]
         for word in words[:-1]:
             yield Piece(word + " ")
             await asyncio.sleep(0)
         if self.faults.get(who) == "late":
-            raise EngineError("the rest", "a fault on demand", "None.")
+            raise EngineError("The test wants the answer to break off.", "Nothing to do.")
         yield Piece(words[-1], "stop", tokens_in=len(_last(request).split()), tokens_out=len(words))
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A gateway over the double engine as a process of its own, to be stopped and killed: `... HOME`."""
+"""A gateway over the double engine as a process of its own, for tests that stop or kill it. Takes HOME."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A real gateway (uvicorn, JWTs, SQLite) in a thread of the test, and a client for it."""
+"""A real gateway (uvicorn, JWTs, SQLite) in a thread of the test, and clients for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ONE, TWO, THREE = (Adapter(str(i), f"digest-{i}") for i in (1, 2, 3))
 
 
 def make_config(home: Path, **settings: Any) -> Config:
-    """The tiny profile; settings are those of [gateway], or dotted."""
+    """The tiny profile. `settings` are keys of [gateway]; other sections' keys are dotted."""
     quick = {"gateway.port": 0, "gateway.poll_s": 0.02, "gateway.journal_commit_ms": 5}
     quick |= {"gateway.limits": {"requests_per_minute": 1_000_000, "tokens_per_day": 100_000_000}}
     given = {name if "." in name else f"gateway.{name}": value for name, value in settings.items()}
@@ -83,7 +83,7 @@ def gateway(
     tracer: trace.Tracer = NO_TRACER,
     wait_ready: bool = True,
 ) -> Iterator[Running]:
-    """Serve until the block ends; then SIGTERM's path: drain, write the journal, close the engine."""
+    """Serve until the block ends, then stop as after SIGTERM: drain, write the journal, close the engine."""
     private_key(Path(config.home) / "gateway" / "dev")
     app = create_app(config, engine, fetch, tracer)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5))
@@ -102,10 +102,10 @@ def gateway(
 
 
 def until(holds: Callable[[], Any], seconds: float = 10.0) -> None:
-    """Wait until something is so."""
+    """Wait until `holds` returns something true. Fails after `seconds`."""
     end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, "it did not come about in time"
+        assert time.monotonic() < end, "the condition did not become true in time"
         time.sleep(0.01)
 
 

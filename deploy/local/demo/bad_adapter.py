@@ -1,4 +1,4 @@
-"""A deliberately bad adapter: the production adapter's own update, pointing the other way."""
+"""A deliberately bad adapter: the production adapter's update with the opposite sign."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from safetensors.torch import load_file, save_file
 
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
+from pipelines.models import open_registry, open_tracker
 from pipelines.models.aliases import in_production
-from pipelines.models.registry import Registry
-from pipelines.models.tracker import Tracker
 
 WEIGHTS = "adapter_model.safetensors"
 
 
 def register_bad(config: Config) -> Adapter:
-    """Register it as the newest candidate, as somebody would who goes round the gate."""
-    uri = config.path(config.tracking_uri)
-    registry, tracker = Registry(uri, config.register_.name), Tracker(uri, config.path(config.artifact_root))
+    """Register it as the newest candidate, as a person would who bypasses the gate."""
+    registry, tracker = open_registry(config), open_tracker(config)
     good = in_production(config)
     assert good is not None
     with tempfile.TemporaryDirectory() as folder:

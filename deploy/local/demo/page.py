@@ -1,4 +1,4 @@
-"""The demo's page: the timeline beside two plots of what users met."""
+"""The demo's page: the timeline and two plots of what users got."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sample traffic for a running gateway: people ask, read the answer, and most of them say what they think."""
+"""Sample traffic for a running gateway: simulated users ask, and most of them rate the answer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pipelines.core.config import Config
 from pipelines.sample.people import CHANNELS, feedback_on, person
 from pipelines.sample.questions import plan, questions
 
-AT_ONCE = 6  # people who wait for an answer at the same time
+AT_ONCE = 6  # users who wait for an answer at the same time
 
 
 @dataclass(frozen=True)
 class Answered:
-    """One answer as its user saw it."""
+    """One answer, as its user saw it."""
 
     at: datetime
     adapter: str
@@ -30,7 +30,7 @@ class Answered:
 
 
 class Traffic:
-    """The sample's questions one after the other, each from a person who has not asked before."""
+    """The sample's questions in order, each from a user who has not asked before."""
 
     def __init__(self, config: Config, url: str, first: int = 0) -> None:
         self._config, self._url = config, url
@@ -42,17 +42,17 @@ class Traffic:
             for tenant in config.sample.tenants
         }
         self.answered: list[Answered] = []
-        self._asked = first  # the place of the next question
+        self._next = first  # the index of the next question
 
     def send(self, count: int) -> list[Answered]:
         """Ask the next `count` questions; returns what came back, in order of the answers."""
         return asyncio.run(self._send(count))
 
     async def _send(self, count: int) -> list[Answered]:
-        before, places = len(self.answered), iter(range(self._asked, self._asked + count))
-        self._asked += count
+        before, places = len(self.answered), iter(range(self._next, self._next + count))
+        self._next += count
         async with httpx.AsyncClient(base_url=self._url, timeout=60, trust_env=False) as client:
-            await asyncio.gather(*(self._people(client, places) for _ in range(AT_ONCE)))
+            await asyncio.gather(*(self._user(client, places) for _ in range(AT_ONCE)))
         return self.answered[before:]
 
     async def _people(self, client: httpx.AsyncClient, places: Iterator[int]) -> None:
@@ -61,7 +61,9 @@ class Traffic:
 
     async def _ask(self, client: httpx.AsyncClient, place: int) -> None:
         item, who = self._items[place % len(self._items)], person(place, self._config.sample)
-        rng = np.random.default_rng([self._config.sample.seed, place])  # whoever is answered first
+        rng = np.random.default_rng(
+            [self._config.sample.seed, place]
+        )  # the same draws in whatever order answers come
         headers = {"Authorization": f"Bearer {self._tokens[str(who['tenant'])]}"}
         body = {
             "text": item.question,
@@ -77,5 +79,5 @@ class Traffic:
         share = self._config.sample.feedback_share
         rating, correction = feedback_on(right, item.label, share, rng)
         if rating is not None:
-            told = {"request_id": answer["request_id"], "rating": rating, "correction": correction}
-            (await client.post("/v1/feedback", json=told, headers=headers)).raise_for_status()
+            feedback = {"request_id": answer["request_id"], "rating": rating, "correction": correction}
+            (await client.post("/v1/feedback", json=feedback, headers=headers)).raise_for_status()
