@@ -1,4 +1,4 @@
-"""An OpenAI server whose answers tell whose they are: a digest of the conversation and a number used once.
+"""An OpenAI server whose answers identify their conversation: its digest, and a number used only once.
 
 python -m benchmarks.echo_engine PORT
 

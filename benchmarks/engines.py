@@ -3,10 +3,10 @@
     .venv/bin/python -m benchmarks.engines [--home .nightshift] [--rounds 2]
 
 Needs a home with a registered adapter (`make nightly`). Plain is PEFT's model, one request after the other;
-static is one padded batch of all, which no server can wait for. They take turns in one run, so the ratios
-hold on a busy machine. Free answers have 64 tokens (no end token); choices are over the demo's labels, the
-workload's own path. In the mixed column three adapters share the batch. Also prints how many answers are
-equal and the largest difference of logits.
+static is one padded batch of all requests, which a server cannot wait for. They take turns in one run, so the
+ratios hold on a busy machine too. Free answers have 64 tokens (no end token); choices are over the demo's
+labels, the workload's own path. In the mixed column three adapters share the batch. Also prints how many
+answers are equal and the largest difference of logits.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Ask = Callable[[list[Messages]], list[str]]
 
 
 class Contest:
-    """The same model and adapter in the evaluation's engine and in the gateway's."""
+    """The same model and adapter in evaluation's engine and in the gateway's."""
 
     def __init__(self, config: Config, adapter: Path, loop: asyncio.AbstractEventLoop) -> None:
         base = config.path(config.model.base)
@@ -71,7 +71,7 @@ class Contest:
         return self._loop.run_until_complete(together())
 
     def logit_difference(self, asked: list[Messages]) -> float:
-        """Largest between the evaluation's logits, each question alone, and those of a mixed batch."""
+        """The largest difference between evaluation's logits, one question at a time, and a mixed batch's."""
         wanted = np.concatenate([self.plain.next_logits([one]) for one in asked])
         engine = self.served._engine
         rows = lora.RowAdapters()

@@ -1,9 +1,9 @@
-"""What the gateway adds to its engine, beside LiteLLM proxy on the same stub. Prints tables; asserts nothing.
+"""The latency that the gateway adds to its engine, beside LiteLLM's proxy on the same stub. Prints tables.
 
 python -m benchmarks.gateway [--rates 20 100] [--seconds 20] [--litellm FOLDER]
 
-The same client asks at a fixed rate, whether answers come or not. FOLDER is LiteLLM's own environment
-(.venv-litellm); it is made with uv where it is absent.
+The client sends requests at a fixed rate, however slow the answers are. FOLDER is an environment for LiteLLM
+(.venv-litellm); it is made with uv if it does not exist.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _embedded(home: Path, rate: int, seconds: float) -> None:
 
 
 def _remote(home: Path, rate: int, seconds: float, litellm: Path) -> None:
-    """The engine behind HTTP, as vLLM is: the gateway beside LiteLLM."""
+    """The engine behind HTTP, as vLLM is: through the gateway and through LiteLLM."""
     stub_port = free_port()
     with process([sys.executable, "-m", "benchmarks.stub_engine", str(stub_port)], stub_port) as stub:
         results = {"direct": asyncio.run(_load(stub, "", rate, seconds))}
@@ -183,7 +183,7 @@ def _litellm(folder: Path, stub: str, home: Path, workers: int) -> Iterator[str]
 
 
 def _litellm_there(folder: Path) -> bool:
-    """LiteLLM's environment, made where it is absent; False, and why, where it cannot be had."""
+    """Whether LiteLLM's environment exists or could be made; if not, the reason is printed."""
     if (folder / "bin" / "litellm").exists():
         return True
     uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")

@@ -1,4 +1,4 @@
-"""Seconds from a move in the ledger to answers by it, with the real model, while users ask. Prints a table.
+"""Seconds from a move in the ledger until answers follow it, with the real model under load.
 
     .venv/bin/python -m benchmarks.moves [--home .nightshift] [--rounds 5] [--rate 5]
 
@@ -70,7 +70,7 @@ async def _measure(site: Embedded, rounds: int, rate: float) -> None:
 
 
 async def _move(site: Embedded, session: aiohttp.ClientSession, route: Route, answers: str | None) -> float:
-    """Seconds from the append until the route is live and, where named, an adapter's answer was read."""
+    """Seconds from the append until the route is live and, if `answers` names an adapter, it has answered."""
     ledger = open_ledger(site.config)
     started = time.monotonic()
     moved = await asyncio.to_thread(
@@ -94,7 +94,7 @@ async def _live(session: aiohttp.ClientSession) -> int | None:
 async def _users(
     site: Embedded, session: aiohttp.ClientSession, rate: float, statuses: dict[int, int]
 ) -> None:
-    """Asks at fixed times and counts the statuses; waits for the last answers when it is cancelled."""
+    """Send requests at a fixed rate and count the statuses. When cancelled, wait for the last answers."""
 
     async def one(number: int) -> None:
         body = {"text": site.questions[number % len(site.questions)], "user": f"p-{number % 50}"}

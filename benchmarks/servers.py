@@ -21,7 +21,7 @@ START_S = 120.0
 
 @contextmanager
 def process(command: list[str], port: int, more: dict[str, str] | None = None) -> Iterator[str]:
-    """A server of its own; its address once it is ready."""
+    """A server in its own process; yields its address once it is ready."""
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryFile() as output:
         environment = os.environ | (more or {})

@@ -1,12 +1,12 @@
-"""Half an hour of mixed load with faults against two real gateways. Prints what was wrong, lost or grew.
+"""Half an hour of mixed load and faults for two real gateways. Prints wrong answers, losses and memory growth.
 
     .venv/bin/python -m benchmarks.soak [--home .nightshift] [--minutes 30] [--fault-every 30]
 
-`behind HTTP` asks a server whose answers tell whose they are (echo_engine.py); `embedded` asks the real model
-with a registered adapter, whose answers must be those that evaluation gives. Needs such an adapter (`make
-nightly`) and Debian's redis-server; without Redis its fault is left out. The faults take turns: the engine is
-killed (for `embedded`: the whole gateway, by kill -9), Redis is gone, ledger and journal are locked, clients
-are slow, bodies are too large, the route moves. Exit status 1 when an answer was wrong or feedback was lost.
+`behind HTTP` has a server whose answers identify their conversation (echo_engine.py). `embedded` has the real
+model with a registered adapter, and must answer as evaluation does. Needs such an adapter (`make nightly`)
+and Debian's redis-server; without it the fault `Redis gone` is left out. The faults take turns: the engine is
+killed (for `embedded` the whole gateway, by kill -9), Redis is gone, ledger and journal are locked, clients
+are slow, bodies are too large, the route moves. Exit status 1 if an answer was wrong or feedback was lost.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ async def _soak(folder: Path, args: argparse.Namespace) -> int:
 
 
 async def _faults(site: Site, users: Users, end: float, every_s: float) -> None:
-    """One after the other, from the beginning again, with quiet between them."""
+    """All faults in turn, again and again, one every `every_s` seconds."""
     begun, turn = time.monotonic(), 0
     faults = [*site.faults(), ("slow clients", users.slow_clients), ("bodies too large", users.too_large)]
     while time.monotonic() + every_s < end:

@@ -1,4 +1,4 @@
-"""The gateways of `benchmarks.soak`, what stands behind them, and how each of it is broken.
+"""The gateways of `benchmarks.soak`, the servers behind them, and the faults that hit them.
 
 python -m benchmarks.soak_servers remote|embedded HOME PORT ENGINE
 """
@@ -46,7 +46,7 @@ Fault = tuple[str, Callable[[], Awaitable[None]]]
 
 
 class Site:
-    """A gateway as a process of its own. `weights_mib`: its private memory, every ten seconds."""
+    """A gateway as a process of its own. `weights_mib` is its private memory, taken every ten seconds."""
 
     name, engine, down_s = "", "", 5.0
 
@@ -99,10 +99,9 @@ class Site:
         await asyncio.to_thread(self.move_now)
 
     async def lock(self) -> None:
-        """Another writer holds both databases."""
-        ledger = self.config.path(self.config.ledger_url).removeprefix("sqlite:///")
+        """Another process locks the ledger and the journal."""
         with (
-            closing(sqlite3.connect(ledger)) as one,
+            closing(sqlite3.connect(self.home / "ledger.db")) as one,
             closing(sqlite3.connect(journal_path(self.home))) as two,
         ):
             for connection in (one, two):
@@ -160,7 +159,7 @@ class Remote(Site):
 
 
 class Embedded(Site):
-    """The gateway with the model in its process. `expected`: evaluation's answers by adapter and question."""
+    """The gateway with the model in its process. `expected`: evaluation's answer by (adapter, question)."""
 
     name, engine = "embedded", "embedded"
 

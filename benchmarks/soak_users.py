@@ -1,4 +1,4 @@
-"""The users of `benchmarks.soak`: what they ask, what they were promised, and whether it was kept."""
+"""The users of `benchmarks.soak`: what they ask, and whether answers are right and feedback is kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXPECTED = {200, 429, 502, 503, 504}  # a fault may be seen; a wrong answer may 
 
 
 class Users:
-    """People of three tenants. Where answers are text, every tenth streams and leaves in the middle."""
+    """Users of three tenants. Of free text answers, every tenth is streamed and left in the middle."""
 
     def __init__(self, site: Site) -> None:
         self.site, self._dice = site, random.Random(1)
@@ -34,7 +34,7 @@ class Users:
         self._latencies_ms: list[float] = []
 
     async def ask(self, rate: float, end: float) -> None:
-        """Requests at fixed times, whether answers come or not."""
+        """Send requests at a fixed rate, however slow the answers are."""
         begun, tasks = time.monotonic(), set[asyncio.Task[None]]()
         connector = aiohttp.TCPConnector(limit=0)
         patience = aiohttp.ClientTimeout(total=60)
@@ -77,7 +77,7 @@ class Users:
         return answer["request_id"]
 
     async def _chat(self, tenant: str, number: int) -> str | None:
-        """Every tenant asks the same hundred questions again and again, so that the cache has work."""
+        """Every tenant repeats the same hundred questions, so that the cache is used."""
         messages = [{"role": "user", "content": f"question {self._dice.randrange(100)}"}]
         if self._dice.random() < 0.5:
             messages[0]["content"] += f" of {tenant} number {number}"
@@ -120,7 +120,7 @@ class Users:
             response.close()
 
     async def _rate(self, tenant: str, request_id: str, number: int) -> None:
-        """Sent again until it is acknowledged, as a client does; then it must be in the journal."""
+        """Send feedback until it is acknowledged, as a client does. Then it must be in the journal."""
         body = {
             "request_id": request_id,
             "rating": self._dice.choice((-1, 1)),
@@ -152,7 +152,7 @@ class Users:
             self.counts["strangers refused"] += response.status == 404
 
     async def slow_clients(self) -> None:
-        """Twenty that send a byte a second: the gateway cuts them off."""
+        """Twenty clients that send one byte per second. The gateway cuts them off."""
         host, port = "127.0.0.1", self.site.port
         head = (
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: 200\r\n"
@@ -175,7 +175,7 @@ class Users:
         await asyncio.gather(*(one() for _ in range(20)), return_exceptions=True)
 
     async def too_large(self) -> None:
-        """Fifty bodies of a megabyte, refused while they are read."""
+        """Fifty bodies of one megabyte. The gateway refuses them while it reads."""
         for _ in range(50):
             try:
                 post = self.session.post("/predict", data=b"x" * 2**20, headers=self._headers[TENANTS[0]])
@@ -185,7 +185,7 @@ class Users:
                 self.counts["large bodies refused"] += 1  # closed while we still wrote
 
     def report(self) -> dict[str, str]:
-        """Hold the journal against what was answered and acknowledged."""
+        """Compare the journal with what was answered and acknowledged."""
         rows = {row["request_id"]: row for row in journal_rows(self.site.home)}
         for request_id, said in self._said.items():
             row = rows.get(request_id)
@@ -229,7 +229,7 @@ class Users:
         return f"{ordered[len(ordered) // 2]:.0f}, {ordered[len(ordered) * 99 // 100]:.0f}"
 
     def _memory(self) -> str:
-        """Means of the second tenth of the time (warm by then) and of the last."""
+        """Mean memory in the second tenth of the time, when the gateway is warm, and in the last tenth."""
         weights = self.site.weights_mib
         tenth = max(1, len(weights) // 10)
         early, late = weights[tenth : 2 * tenth], weights[-tenth:]

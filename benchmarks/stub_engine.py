@@ -1,4 +1,4 @@
-"""An engine that waits a fixed time and says one word: in the process, and as an OpenAI server.
+"""An engine that waits a fixed time and answers one word, in the process or as an OpenAI server.
 
 python -m benchmarks.stub_engine PORT
 """
@@ -65,7 +65,7 @@ class StubEngine:
 
 
 async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The server: as little as ASGI allows."""
+    """The server, as small as ASGI allows."""
     asked = b""
     while True:
         message = await receive()

@@ -2,10 +2,10 @@
 
     make demo
 
-Gateway, training, rollout analysis, ledger and registry are the real ones. Only the users are simulated:
-they ask the sample's questions, and their feedback follows from the known answers. At the end a bad adapter is
-forced past the shadow stage, and the rollout analysis takes it out of the canary stage. Prints a timeline and
-writes a page with plots.
+Gateway, training, rollout analysis, ledger and registry are the real ones. Only the users are simulated: they
+ask the sample's questions, and their feedback follows from the known answers. At the end a bad adapter skips
+the shadow stage, and the rollout analysis takes it out of the canary stage. Prints a timeline and writes a
+page with plots.
 """
 
 from __future__ import annotations
