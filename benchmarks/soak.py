@@ -1,4 +1,4 @@
-"""Half an hour of mixed load and faults for two real gateways. Prints wrong answers, losses and memory growth.
+"""Half an hour of mixed load and faults for two gateways. Prints wrong answers, losses and memory growth.
 
     .venv/bin/python -m benchmarks.soak [--home .nightshift] [--minutes 30] [--fault-every 30]
 
