@@ -14,9 +14,8 @@ Short = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", strict=True
-    )  # options that the gateway would ignore are refused
+    # Forbid, so that a client learns which of its options the gateway does not support.
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Message(_Body):
