@@ -55,7 +55,7 @@ class Traffic:
             await asyncio.gather(*(self._user(client, places) for _ in range(AT_ONCE)))
         return self.answered[before:]
 
-    async def _people(self, client: httpx.AsyncClient, places: Iterator[int]) -> None:
+    async def _user(self, client: httpx.AsyncClient, places: Iterator[int]) -> None:
         for place in places:
             await self._ask(client, place)
 
