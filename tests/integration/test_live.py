@@ -1,4 +1,4 @@
-"""What the judge sees of a journal: an earlier look is never changed by a later one."""
+"""What the rollout analysis reads from the journal: later traffic never changes an earlier look."""
 
 from datetime import UTC, datetime, timedelta
 
