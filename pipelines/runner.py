@@ -7,7 +7,6 @@ record is closed: its steps return what they recorded. Retries, preemption and r
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import resource
 import time
@@ -33,6 +32,7 @@ from pipelines.core.contract import (
     fingerprint,
 )
 from pipelines.core.errors import InputError
+from pipelines.core.facts.reading import F, Facts, as_json, facts_of
 from pipelines.core.files import sha256_of
 from pipelines.core.locks import holding
 from pipelines.core.results import StepResult
@@ -51,8 +51,8 @@ class Outcome:
     reasons: tuple[str, ...] = ()
     outputs: dict[str, str] = field(default_factory=dict)  # name -> file or folder inside ctx.out
     metrics: dict[str, tuple[float, str]] = field(default_factory=dict)  # name -> (value, unit)
-    facts: dict[str, Any] = field(default_factory=dict)
-    readings: dict[str, Any] = field(default_factory=dict)  # measured facts: another run reads other values
+    facts: Facts | None = None
+    readings: Facts | None = None  # measured facts: another run reads other values
     gpu_seconds: float = 0.0
 
 
@@ -74,6 +74,10 @@ class Context:
     @property
     def home(self) -> Path:
         return Path(self.config.home)
+
+    def facts(self, model: type[F]) -> F:
+        """What an earlier step wrote down. Raises IntegrityError when it does not fit the model."""
+        return facts_of(self.inputs, model)
 
     def read(self, step: str, name: str) -> Path:
         """Local path of an earlier step's output, its bytes checked against the manifest."""
@@ -182,8 +186,8 @@ def _execute(
         inputs=digests,
         outputs=outputs,
         metrics={name: Metric(value=value, unit=unit) for name, (value, unit) in outcome.metrics.items()},
-        facts=json.loads(json.dumps(outcome.facts, allow_nan=False)),
-        readings=json.loads(json.dumps(outcome.readings, allow_nan=False)),
+        facts=as_json(outcome.facts),
+        readings=as_json(outcome.readings),
         settings=settings,
         seed=context.config.seed,
         code_digest=code_digest(context.step),

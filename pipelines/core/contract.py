@@ -19,7 +19,7 @@ MANIFEST_NAME = "manifest.json"
 FAULT_NAME = "fault.json"
 
 # Each step of a night and the steps whose manifests it reads. `report` and `record` close every
-# night, whichever step answered last.
+# night, whichever step ended it.
 NIGHTLY: dict[str, tuple[str, ...]] = {
     "ingest": (),
     "validate": ("ingest",),
@@ -38,7 +38,7 @@ CLOSING: tuple[str, ...] = ("report", "record")
 
 
 class Verdict(StrEnum):
-    """A step's answer. An exception is a fault; a verdict is an answer."""
+    """How a step ended. A step that broke has no verdict: it raised an exception."""
 
     PROCEED = "proceed"
     SKIP = "skip"  # nothing worth doing tonight
@@ -104,7 +104,7 @@ class Manifest(Frozen):
 
 
 class Fault(Frozen):
-    """Why a step broke, in words for the person who must mend it."""
+    """Why a step broke, for the person who mends it."""
 
     step: str
     error: str
@@ -125,7 +125,7 @@ def digest_of(value: Any) -> str:
 
 
 def fingerprint(step: str, settings: Any, inputs: dict[str, str], code_digest: str) -> str:
-    """The identity of a piece of work: the same fingerprint promises the same outputs."""
+    """The identity of a piece of work: equal fingerprints mean equal outputs."""
     return digest_of({"step": step, "settings": settings, "inputs": inputs, "code": code_digest})
 
 
@@ -137,14 +137,15 @@ def night_of(run_id: str) -> date:
         return date.fromisoformat(run_id[:10])
     except ValueError:
         raise InputError(
-            "a run folder named YYYY-MM-DD or YYYY-MM-DD-<suffix>", repr(run_id), "Name it after its night."
+            f"The run folder's name {run_id!r} does not begin with its night.",
+            "Name it YYYY-MM-DD or YYYY-MM-DD-<suffix>.",
         ) from None
 
 
 def run_id_for(night: date, overrides: dict[str, Any], attempt: int = 1) -> str:
-    """One run a night, and one more for each distinct set of overrides (a forced retrain, an alert).
+    """The run id of a night under these overrides (a forced retrain, an alert).
 
-    A decided run stands for good: to decide the same once more, count `attempt` up.
+    Equal overrides give the same run. A decided run stays as it is: to decide again, count `attempt` up.
     """
     changed = f"-{digest_of(overrides)[:8]}" if overrides else ""
     return f"{night}{changed}" + (f"-{attempt}" if attempt > 1 else "")

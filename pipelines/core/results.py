@@ -11,7 +11,7 @@ from pipelines.core.contract import Frozen, Verdict
 
 
 class StepResult(Frozen):
-    """The short answer that a step hands to whoever started it (a file, or a pod's XCom)."""
+    """How a step ended, and where its manifest is."""
 
     step: str
     verdict: Verdict
@@ -23,7 +23,7 @@ class StepResult(Frozen):
 
 
 class RolloutAnswer(StrEnum):
-    """What a rollout's command did or says."""
+    """What a rollout's command did, or what it advises."""
 
     MOVED = "moved"  # the route table is as was asked for, now or already
     NOTHING = "nothing"  # there is nothing to move
@@ -33,7 +33,7 @@ class RolloutAnswer(StrEnum):
 
 
 class RolloutResult(Frozen):
-    """The short answer of a rollout's command. `promotion` is the ledger's newest move."""
+    """What a rollout's command did and why. `promotion` is the number of the ledger's newest move."""
 
     command: str
     answer: RolloutAnswer
@@ -46,7 +46,7 @@ class RolloutResult(Frozen):
 
 
 class RunToStart(Frozen):
-    """A DAG run that a ruling asks for. The same ruling always asks for the same run."""
+    """A DAG run that a ruling asks for. The same ruling always asks for the same run id."""
 
     dag_id: str
     dag_run_id: str
@@ -54,14 +54,14 @@ class RunToStart(Frozen):
 
 
 class Notice(Frozen):
-    """What a person should hear of."""
+    """A message for a person."""
 
     subject: str
     text: str
 
 
 class RoutingResult(Frozen):
-    """The short answer of `alerts-route`: what to do, also for a routing that broke off."""
+    """What `alerts-route` decided: runs to start and people to tell, also when it broke off half-way."""
 
     headline: str
     start: tuple[RunToStart, ...]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
+from pipelines.core.facts.common import Baseline
 from pipelines.models import open_registry
 from pipelines.models.base import digest_base, resolve_base
 from pipelines.models.engine import Engine
@@ -23,11 +23,11 @@ def base_digest(config: Config) -> str:
 class ModelPair:
     """Iterate for `(name, engine)`: the engine answers as production first, then as the candidate.
 
-    `baseline` is what `decide` pinned; with {"kind": "base"} production is the bare base model.
+    `baseline` is what `decide` pinned; of the kind `base`, production is the bare base model.
     Raises InputError when the candidate was trained on another base than the configured one.
     """
 
-    def __init__(self, config: Config, baseline: Mapping[str, Any], candidate: Path, trained_on: str) -> None:
+    def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained_on: str) -> None:
         self.engine = Engine(config.model, config.path(config.model.base))
         if self.engine.base_digest != trained_on:
             raise InputError(
@@ -36,10 +36,10 @@ class ModelPair:
                 "Train again, or point model.base to the base it was trained on.",
             )
         self._production = None
-        if baseline["kind"] == "adapter":
+        if baseline.kind == "adapter":
             self._production = PRODUCTION
             registry = open_registry(config)
-            self.engine.load(PRODUCTION, registry.fetch(baseline["version"]))
+            self.engine.load(PRODUCTION, registry.fetch(baseline.version))
         self.engine.load(CANDIDATE, candidate)
 
     def __iter__(self) -> Iterator[tuple[str, Engine]]:

@@ -1,4 +1,4 @@
-"""`python -m pipelines backtest`: stored nights under another policy, and which decisions flip."""
+"""`nightshift backtest`: stored nights under another policy, and which decisions flip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pipelines.core.config import Config, load_config, refused
 from pipelines.core.config.data import with_kind
 from pipelines.core.contract import Manifest
-from pipelines.core.errors import InputError
+from pipelines.core.errors import InputError, IntegrityError
 from pipelines.policy.night.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
 from pipelines.stores import open_ledger, open_run
 from pipelines.stores.ledger import Decision
@@ -44,7 +44,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
     ]
     if not decisions:
         raise InputError(
-            "decided nights", "none in these days", "See `.venv/bin/python -m pipelines status`."
+            "No night was decided in these days.",
+            "`nightshift status` lists the decided ones.",
         )
     nights = [again(decision, config, changes) for decision in decisions]
     unreplayed = sorted({change for night in nights for change in night.unreplayed})
@@ -92,7 +93,11 @@ def again(decision: Decision, config: Config, changes: Sections) -> Night:
         policy = overlaid(recorded, changes)
     except ValidationError as error:
         return Night(decision.run_id, None, f"its settings: {refused('the record', error)}")
-    return Night(decision.run_id, replay(signed, policy), unreplayed=tuple(not_replayed(recorded, policy)))
+    try:
+        answer = replay(signed, policy)
+    except IntegrityError as error:
+        return Night(decision.run_id, None, str(error))
+    return Night(decision.run_id, answer, unreplayed=tuple(not_replayed(recorded, policy)))
 
 
 def _recorded(manifests: Mapping[str, Manifest]) -> Sections:

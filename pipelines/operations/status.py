@@ -1,4 +1,4 @@
-"""`python -m pipelines status`: the last nights, their decisions and reasons, the live adapter."""
+"""`nightshift status`: the last nights, their decisions and reasons, the live adapter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
+from pipelines.core.facts.reading import as_json
+from pipelines.core.facts.record import decision_facts
 from pipelines.core.traffic_split import Adapter, stage_of
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
@@ -33,9 +35,8 @@ def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) 
 def _ledger(config: Config) -> Ledger:
     if not has_ledger(config):
         raise InputError(
-            f"a home of Nightshift at {config.home}",
-            "no ledger there",
-            "Name the folder with --home or NIGHTSHIFT_HOME, or set it up: `make setup`.",
+            f"There is no ledger in {config.home}.",
+            "Name the home of Nightshift with --home or NIGHTSHIFT_HOME, or set one up with `make setup`.",
         )
     return open_ledger(config)
 
@@ -45,9 +46,8 @@ def _decided(config: Config, ledger: Ledger, run_id: str) -> Decision:
         return decision
     begun = run_id in run_ids(config)
     raise InputError(
-        "a decided run",
-        f"{run_id!r}, which is not decided yet" if begun else f"no such run: {run_id!r}",
-        "`.venv/bin/python -m pipelines status` without --run-id lists the decided ones.",
+        f"The run {run_id} is not decided yet." if begun else f"There is no run {run_id}.",
+        "`nightshift status` without --run-id lists the decided ones.",
     )
 
 
@@ -65,13 +65,14 @@ def _rollout(config: Config, ledger: Ledger) -> dict[str, str] | None:
 
 
 def _night(config: Config, decision: Decision) -> dict[str, Any]:
+    facts = decision_facts(decision.facts)
     return {
         "night": decision.night.isoformat(),
         "run_id": decision.run_id,
         "outcome": decision.outcome,
         "reasons": list(decision.reasons),
-        "accuracy": decision.facts.get("accuracy"),
-        "registered_version": decision.facts.get("registered_version"),
+        "accuracy": as_json(facts.accuracy) or None,
+        "registered_version": facts.registered_version,
         "report": f"{run_uri(config, decision.run_id)}/report/report.html",
     }
 
@@ -92,7 +93,7 @@ def _text(state: dict[str, Any], in_detail: bool) -> str:
 
 
 def _adapters(state: dict[str, Any]) -> list[str]:
-    """Who answers users, who waits, and the rollout under way: a line each."""
+    """A line each: the live adapter, the candidate, and the rollout under way."""
     live, waits, rollout = state["live_adapter"], state["candidate"], state["rollout"]
     lines = [f"live adapter  {_words(live) if live else 'none; the base model answers'}"]
     lines += [f"candidate     {_words(waits)}"] if waits else []

@@ -1,4 +1,4 @@
-"""`python -m pipelines verify`: re-hash what the manifests name, check signatures and the ledger's chain."""
+"""`nightshift verify`: re-hash what the manifests name, check signatures and the ledger's chain."""
 
 from __future__ import annotations
 
@@ -8,26 +8,42 @@ from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
 from pipelines.models import open_registry
 from pipelines.stores import has_ledger, open_ledger, open_run, run_ids
-from pipelines.stores.ledger import Decision
+from pipelines.stores.ledger import Decision, Ledger
 from pipelines.stores.runs import Run
 from pipelines.stores.signer import open_signer
 
 
 def verify(config: Config) -> int:
-    """Print one line a finding and a summary; exit status 0 when all is as recorded, 2 otherwise."""
+    """Print a line for each problem, and a summary. Returns exit status 0 without problems, else 2."""
     if not has_ledger(config):
         raise InputError(
-            f"a ledger in {config.home}", "none", "Name the folder with --home or NIGHTSHIFT_HOME."
+            f"There is no ledger in {config.home}.", "Name the home with --home or NIGHTSHIFT_HOME."
         )
     ledger = open_ledger(config)
-    problems: list[str] = []
+    links, problems = _chain(ledger)
+    decisions = ledger.decisions()
+    files, in_runs = _runs(config, {decision.run_id for decision in decisions})
+    problems += in_runs
+    for decision in decisions:
+        problems += _decision_problems(decision, config)
+    problems += _adapter_problems(config)
+    for problem in problems:
+        print(f"BROKEN  {problem}")
+    print(f"{links} ledger links, {len(decisions)} signed decisions, {files} files: {len(problems)} problems")
+    return 2 if problems else 0
+
+
+def _chain(ledger: Ledger) -> tuple[int, list[str]]:
+    """How many links the ledger's chain has, or what breaks it."""
     try:
-        links = ledger.verify()
+        return ledger.verify(), []
     except IntegrityError as error:
-        links = 0
-        problems.append(f"ledger: {error}")
-    decisions, files = ledger.decisions(), 0
-    decided = {decision.run_id for decision in decisions}
+        return 0, [f"ledger: {error}"]
+
+
+def _runs(config: Config, decided: set[str]) -> tuple[int, list[str]]:
+    """How many output files the runs name, and what is wrong with the runs."""
+    files, problems = 0, []
     for run_id in run_ids(config):
         run, found = open_run(config, run_id), {}
         try:
@@ -37,15 +53,9 @@ def verify(config: Config) -> int:
         for manifest in found.values():
             files += len(manifest.outputs)
             problems += changed_outputs(run, manifest)
-        if "record" in found and run.run_id not in decided:
-            problems.append(f"{run.run_id}: it was decided, and the ledger does not know of it")
-    for decision in decisions:
-        problems += _decision_problems(decision, config)
-    problems += _adapter_problems(config)
-    for problem in problems:
-        print(f"BROKEN  {problem}")
-    print(f"{links} ledger links, {len(decisions)} signed decisions, {files} files: {len(problems)} problems")
-    return 2 if problems else 0
+        if "record" in found and run_id not in decided:
+            problems.append(f"{run_id}: it was decided, and the ledger does not know of it")
+    return files, problems
 
 
 def changed_outputs(run: Run, manifest: Manifest) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from statistics import mean
 from typing import Any
@@ -11,6 +11,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from pipelines.core.facts.drift import TopicShare
+from pipelines.core.facts.evaluate import SubjectAccuracy
+from pipelines.core.facts.fairness import SliceFinding, StereotypeFinding
 
 INK = "#123456"  # replaced by the page's own text colour
 BEFORE, AFTER, ALARM, CALM = "#8a94a6", "#2f6fde", "#d1495b", "#5a9e6f"
@@ -29,31 +33,26 @@ mpl.rcParams.update(
 )
 
 
-def drift_plot(columns: Sequence[dict[str, Any]], alpha: float) -> str:
-    """Adjusted p-value of each column. Columns left of the line have drifted."""
-    rows = sorted(columns, key=lambda c: c["p_adjusted"], reverse=True)
+def drift_plot(columns: Sequence[tuple[str, float, bool]], alpha: float) -> str:
+    """Adjusted p-value of each (column, adjusted p, whether it drifted). Left of the line is drift."""
+    rows = sorted(columns, key=lambda row: row[1], reverse=True)
     axes = _axes(rows)
-    values = [max(row["p_adjusted"], 1e-6) for row in rows]
+    values = [max(p_adjusted, 1e-6) for _, p_adjusted, _ in rows]
     axes.scatter(
-        values, range(len(rows)), color=[ALARM if row["drifted"] else CALM for row in rows], zorder=3
+        values, range(len(rows)), color=[ALARM if drifted else CALM for _, _, drifted in rows], zorder=3
     )
     axes.hlines(range(len(rows)), values, 1, color=INK, alpha=0.15)
     axes.axvline(alpha, color=ALARM, linestyle="--", linewidth=1)
     axes.set(xscale="log", xlim=(5e-7, 1.6), xlabel=f"adjusted p-value (drift left of {alpha:.2g})")
-    axes.set_yticks(range(len(rows)), [row["column"] for row in rows])
+    axes.set_yticks(range(len(rows)), [column for column, _, _ in rows])
     return _svg(axes)
 
 
-def topics_plot(topics: Sequence[dict[str, Any]]) -> str:
-    """Share of each topic in the reference window and tonight."""
-    rows = sorted(topics, key=lambda t: t["tonight_share"] - t["reference_share"])
-    names = [", ".join(row["words"][:3]) if isinstance(row["words"], list) else row["words"] for row in rows]
-    return _pairs(
-        names,
-        [r["reference_share"] for r in rows],
-        [r["tonight_share"] for r in rows],
-        ("reference", "tonight"),
-    )
+def topics_plot(topics: Sequence[TopicShare]) -> str:
+    """Share of each topic, reference window against tonight."""
+    rows = sorted(topics, key=lambda topic: topic.tonight_share - topic.reference_share)
+    before, after = [row.reference_share for row in rows], [row.tonight_share for row in rows]
+    return _pairs([row.words for row in rows], before, after, ("reference", "tonight"))
 
 
 def loss_plot(train: Sequence[Sequence[float]], dev: Sequence[Sequence[float]]) -> str:
@@ -67,29 +66,27 @@ def loss_plot(train: Sequence[Sequence[float]], dev: Sequence[Sequence[float]]) 
     return _svg(axes)
 
 
-def accuracy_plot(by_subject: dict[str, dict[str, Any]]) -> str:
+def accuracy_plot(by_subject: Mapping[str, SubjectAccuracy]) -> str:
     """Accuracy on the frozen items by subject, production against candidate."""
-    names = sorted(by_subject, key=lambda s: by_subject[s]["candidate"])
-    before, after = ([by_subject[name][model] for name in names] for model in ("production", "candidate"))
-    labels = [f"{name} ({by_subject[name]['n']})" for name in names]
+    rows = sorted(by_subject.items(), key=lambda row: row[1].candidate)
+    before, after = [found.production for _, found in rows], [found.candidate for _, found in rows]
+    labels = [f"{name} ({found.n})" for name, found in rows]
     return _pairs(labels, before, after, ("before", "after"))
 
 
-def fairness_plot(rows: Sequence[dict[str, Any]], margin: float) -> str:
-    """Difference of each group's harm with its interval, and the margin as a line."""
-    rows = [row for row in rows if row["difference"] is not None]
+def fairness_plot(groups: Sequence[StereotypeFinding | SliceFinding], margin: float) -> str:
+    """Growth of each group's harm with its interval, against the margin."""
+    rows = [(group, group.difference) for group in groups if group.difference is not None]
     axes = _axes(rows)
     colors = {"worse": ALARM, "not worse": CALM}
-    for y, row in enumerate(rows):
-        color = colors.get(row["answer"], BEFORE)
-        axes.plot([row["low"], row["high"]], [y, y], color=color)
-        axes.scatter([row["difference"]], [y], color=color, zorder=3)
+    for y, (group, difference) in enumerate(rows):
+        color = colors.get(group.answer, BEFORE)
+        axes.plot([group.low, group.high], [y, y], color=color)
+        axes.scatter([difference], [y], color=color, zorder=3)
     for x, style in ((0, "-"), (margin, "--")):
         axes.axvline(x, color=INK, linestyle=style, linewidth=0.8, alpha=0.5)
     axes.set(xlabel=f"candidate minus production (worse: right of {margin})")
-    axes.set_yticks(
-        range(len(rows)), [f"{r.get('set', r.get('slice'))}: {r.get('group', r.get('value'))}" for r in rows]
-    )
+    axes.set_yticks(range(len(rows)), [": ".join(group.names) for group, _ in rows])
     return _svg(axes)
 
 

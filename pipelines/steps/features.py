@@ -1,4 +1,4 @@
-"""Features: what tenants and people did lately, offline and online, and proof that both say the same.
+"""Features: what tenants and people did lately, in an offline and an online store that must agree.
 
 Rows are computed from the lake as of the night, read back by point-in-time join, materialised online, and a
 sample of entities is compared at the same instant. A difference holds the night.
@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.core.contract import Verdict
+from pipelines.core.facts.features import Difference, FeaturesFacts, Parity
 from pipelines.data import open_lake
 from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
-from pipelines.data.lake import Lake, write_parquet
+from pipelines.data.lake import write_parquet
 from pipelines.policy.night.parity import Skew, compare, stale
 from pipelines.runner import Context, Outcome
 
@@ -28,7 +29,7 @@ log = logging.getLogger("nightshift")
 def external_inputs(ctx: Context) -> dict[str, str]:
     """The days of the lake that the longest window covers."""
     first = ctx.night - timedelta(days=max(ctx.config.features.windows_days) - 1)
-    return {"lake": _lake(ctx).digest(first, ctx.night, ctx.night)}
+    return {"lake": open_lake(ctx.config).digest(first, ctx.night, ctx.night)}
 
 
 def run(ctx: Context) -> Outcome:
@@ -49,24 +50,28 @@ def run(ctx: Context) -> Outcome:
         reasons=tuple(_sentence(skew) for skew in skews[:5]),
         outputs={view: f"{view}.parquet" for view in found},
         metrics={"compared": (compared, "entities"), "differences": (len(skews), "values")},
-        facts={
-            "as_of": at.isoformat(),
-            "entities": counts,
-            "totals": {view: _totals(rows) for view, rows in found.items()},
-            "parity": {
-                "compared": compared,
-                "differences": [asdict(skew) for skew in skews[:50]],
-                "tolerance": settings.parity_tolerance,
-                "max_age_hours": settings.max_age_hours,
-            },
-        },
+        facts=FeaturesFacts(
+            as_of=at.isoformat(),
+            entities=counts,
+            totals={view: _totals(rows) for view, rows in found.items()},
+            parity=Parity(
+                compared=compared,
+                differences=tuple(Difference(**asdict(skew)) for skew in skews[:50]),
+                tolerance=settings.parity_tolerance,
+                max_age_hours=settings.max_age_hours,
+            ),
+        ),
     )
 
 
 def fill(ctx: Context, store: FeatureStore) -> dict[str, pa.Table]:
-    """Compute and store the night's rows; returns what the offline store then says, one table a view."""
+    """Compute and store the night's rows. Returns what the offline store then holds, one table a view."""
     for view in VIEWS:
-        store.put(view, ctx.night, activity(_lake(ctx), view, ctx.config.features.windows_days, ctx.night))
+        store.put(
+            view,
+            ctx.night,
+            activity(open_lake(ctx.config), view, ctx.config.features.windows_days, ctx.night),
+        )
     store.apply()
     at = end_of(ctx.night)
     store.materialise(at)
@@ -80,7 +85,7 @@ def fill(ctx: Context, store: FeatureStore) -> dict[str, pa.Table]:
 
 
 def check_parity(ctx: Context, store: FeatureStore, view: str, rows: pa.Table) -> list[Skew]:
-    """Compare sampled entities online with their offline rows: values, and how fresh they are."""
+    """Compare the online values of sampled entities, and their age, with the offline rows."""
     sampled = _sampled(ctx, rows)
     offline = {record.pop(VIEWS[view]): record for record in sampled.to_pylist()}
     online, stamps = store.online(view, list(offline))
@@ -100,10 +105,6 @@ def _totals(rows: pa.Table) -> dict[str, int]:
 
 def _sentence(skew: Skew) -> str:
     return f"{skew.entity}: {skew.feature} is {skew.online} online and {skew.offline} offline."
-
-
-def _lake(ctx: Context) -> Lake:
-    return open_lake(ctx.config)
 
 
 def _max_age(ctx: Context) -> timedelta:

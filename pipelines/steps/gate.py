@@ -1,11 +1,15 @@
-"""One table, one verdict: does tonight's candidate become a registered one? The policy is policy/gate.py."""
+"""One table, one verdict: is tonight's candidate registered? The rules are in policy/night/gate.py."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from typing import Any
 
 from pipelines.core.contract import Verdict, digest_of
-from pipelines.policy.night.gate import Row, alpha_tonight, judge
+from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.gate import Check, GateFacts, GateReadings
+from pipelines.core.facts.record import decision_facts
+from pipelines.policy.night.gate import alpha_tonight, check_candidate
+from pipelines.policy.night.measured import Measured, measured
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Decision
@@ -15,44 +19,39 @@ SETTINGS = ("gate",)
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     """The runs decided before this one that asked the same suite: reruns of a night count too."""
-    return {"earlier_asks": digest_of([decision.run_id for decision in _earlier_asks(ctx)])}
+    asks = _earlier_asks(ctx, measured(ctx.inputs))
+    return {"earlier_asks": digest_of([decision.run_id for decision in asks])}
 
 
 def run(ctx: Context) -> Outcome:
-    evaluated = ctx.inputs["evaluate"].facts | ctx.inputs["evaluate"].readings
-    baseline = ctx.inputs["decide"].facts["baseline"]
-    asks, settings = len(_earlier_asks(ctx)), ctx.config.gate
-    rows, verdict = judge(
-        baseline, evaluated, ctx.inputs["fairness"].facts, ctx.inputs["safety"].facts, settings, asks
-    )
-    improvement = next(row for row in rows if row.check == "improvement")
+    settings, baseline, found = ctx.config.gate, ctx.facts(DecideFacts).baseline, measured(ctx.inputs)
+    asks = len(_earlier_asks(ctx, found))
+    table, verdict = check_candidate(baseline.kind, found, settings, asks)
+    rows = [_without_clock(check) for check in table]
+    by_name = {check.check: check for check in table}
+    improvement = by_name["improvement"]
     return Outcome(
         headline=_headline(verdict, improvement),
         verdict=verdict,
-        reasons=tuple(
-            f"{row.check}: {row.answer} ({row.detail})"
-            for row in map(_without_clock, rows)
-            if row.answer != "pass"
-        ),
+        reasons=tuple(f"{row.check}: {row.answer} ({row.detail})" for row in rows if row.answer != "pass"),
         metrics={} if improvement.value is None else {"improvement": (improvement.value, "share")},
-        readings={"latency": next(_rounded(row) for row in rows if row.check == "latency")},
-        facts={
-            "rows": [_rounded(_without_clock(row)) for row in rows],
-            "asks_before": asks,
-            "alpha_tonight": alpha_tonight(settings.alpha, asks),
-            "suite_digest": evaluated.get("suite_digest"),
-            "baseline": baseline,
-        },
+        readings=GateReadings(latency=_rounded(by_name["latency"])),
+        facts=GateFacts(
+            rows=tuple(_rounded(row) for row in rows),
+            asks_before=asks,
+            alpha_tonight=alpha_tonight(settings.alpha, asks),
+            suite_digest=found.evaluate.suite_digest,
+            baseline=baseline,
+        ),
     )
 
 
-def _earlier_asks(ctx: Context) -> list[Decision]:
-    suite = ctx.inputs["evaluate"].facts.get("suite_digest")
-    decisions = open_ledger(ctx.config).decided_before(ctx.run.run_id)
-    return [decision for decision in decisions if suite and decision.facts.get("suite_digest") == suite]
+def _earlier_asks(ctx: Context, found: Measured) -> list[Decision]:
+    suite, decisions = found.evaluate.suite_digest, open_ledger(ctx.config).decided_before(ctx.run.run_id)
+    return [one for one in decisions if suite and decision_facts(one.facts).suite_digest == suite]
 
 
-def _headline(verdict: Verdict, improvement: Row) -> str:
+def _headline(verdict: Verdict, improvement: Check) -> str:
     if improvement.value is None or improvement.low is None:
         return f"{verdict}: no improvement was measured"
     return (
@@ -60,11 +59,16 @@ def _headline(verdict: Verdict, improvement: Row) -> str:
     )
 
 
-def _without_clock(row: Row) -> Row:
-    """A ratio of times differs from run to run: it belongs to the readings, its answer to the facts."""
-    return replace(row, value=None, detail="as evaluate timed it") if row.check == "latency" else row
+def _without_clock(check: Check) -> Check:
+    """The check for the facts. The measured times differ from run to run, so they go to the readings."""
+    if check.check != "latency":
+        return check
+    return check.model_copy(update={"value": None, "detail": "as evaluate timed it"})
 
 
-def _rounded(row: Row) -> dict[str, object]:
-    fields = asdict(row)
-    return {name: float(f"{v:.6g}") if isinstance(v, float) else v for name, v in fields.items()}
+def _rounded(check: Check) -> Check:
+    """The check with six digits, and with every field set, so that all are stored."""
+    fields: dict[str, Any] = {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in check
+    }
+    return Check(**fields)

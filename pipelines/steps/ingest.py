@@ -1,4 +1,4 @@
-"""Ingest: a night's delivery becomes typed rows; each row read is kept, quarantined or dropped for a reason.
+"""Ingest: a night's delivery becomes typed rows. Each row is kept, quarantined or dropped for a reason.
 
 Late rows join their own day. The text of people who opted out is written nowhere. The lake is not touched
 here: `validate` publishes.
@@ -13,21 +13,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from pipelines.core.config.data import SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
+from pipelines.core.facts.ingest import Accounted, IngestFacts
 from pipelines.core.interactions import COLUMNS, REQUIRED
 from pipelines.data import delivery, open_lake
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
-from pipelines.data.lake import Lake, connect
+from pipelines.data.lake import connect
 from pipelines.data.scans import Scan, scan
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("ingest",)
-WHERE = {"kept": "ingest/rows.parquet", "quarantined": "ingest/quarantine.parquet", "dropped": "nowhere"}
+WHERE = {
+    "kept": "ingest/rows.parquet",
+    "quarantined": "ingest/quarantine.parquet",
+    "dropped": "nowhere",
+}
 log = logging.getLogger("nightshift")
 
 
@@ -36,7 +40,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     first, before = ctx.night - timedelta(days=ctx.config.ingest.late_days), ctx.night - timedelta(days=1)
     return {
         "delivery": delivery.digest(_source(ctx)),
-        "lake": _lake(ctx).digest(first, ctx.night, before),
+        "lake": open_lake(ctx.config).digest(first, ctx.night, before),
     }
 
 
@@ -53,25 +57,34 @@ def run(ctx: Context) -> Outcome:
         if missing := _missing(names, scans):
             return _hold("columns are missing", *missing)
         intake = Intake(connection, scans, settings.max_text_bytes)
-        answers = intake.classify(ctx.night, settings.late_days, _lake(ctx))
-        facts = _account(answers) | {"files": names, "ignored_columns": _ignored(scans)}
-        log.info("read %d rows of %d files", facts["read"], len(names))
-        assert intake.write_kept(ctx.out / "rows.parquet") == facts["kept"]
-        assert intake.write_quarantined(ctx.out / "quarantine.parquet", names) == facts["quarantined"]
-        facts["kept_late"] = intake.late_rows(ctx.night)
-    empty = facts["read"] == 0
+        sorted_rows = intake.classify(ctx.night, settings.late_days, open_lake(ctx.config))
+        accounting, totals = _account(sorted_rows)
+        log.info("read %d rows of %d files", totals.total(), len(names))
+        assert intake.write_kept(ctx.out / "rows.parquet") == totals["kept"]
+        assert intake.write_quarantined(ctx.out / "quarantine.parquet", names) == totals["quarantined"]
+        kept_late = intake.late_rows(ctx.night)
+    read = totals.total()
     return Outcome(
-        headline=f"{facts['kept']} rows kept of {facts['read']}",
-        verdict=Verdict.HOLD if empty else Verdict.PROCEED,
-        reasons=("The night is empty: its files hold no rows.",) if empty else (),
+        headline=f"{totals['kept']} rows kept of {read}",
+        verdict=Verdict.PROCEED if read else Verdict.HOLD,
+        reasons=() if read else ("The night is empty: its files hold no rows.",),
         outputs={"rows": "rows.parquet", "quarantine": "quarantine.parquet"},
-        metrics={name: (facts[name], "rows") for name in ("read", "kept", "quarantined", "dropped")},
-        facts=facts,
+        metrics={"read": (float(read), "rows"), **{name: (float(totals[name]), "rows") for name in WHERE}},
+        facts=IngestFacts(
+            read=read,
+            kept=totals["kept"],
+            quarantined=totals["quarantined"],
+            dropped=totals["dropped"],
+            accounting=accounting,
+            files=tuple(names),
+            ignored_columns=tuple(_ignored(scans)),
+            kept_late=kept_late,
+        ),
     )
 
 
 def _source(ctx: Context) -> str:
-    """Where the delivery lies; the gateway's and the sample's are made here, once."""
+    """Where the delivery lies. A delivery of the gateway or of the sample is made here, once."""
     kind = ctx.config.ingest.kind
     if kind == "gateway":
         return str(deliver(ctx.config, ctx.night))
@@ -85,13 +98,9 @@ def _source(ctx: Context) -> str:
     return source
 
 
-def _lake(ctx: Context) -> Lake:
-    return open_lake(ctx.config)
-
-
 @contextmanager
 def _work_folder(ctx: Context) -> Iterator[Path]:
-    """Copies of the delivery lie here; they may hold the text of people who opted out, so none stays."""
+    """A folder for copies of the delivery. They may hold the text of people who opted out, so none stays."""
     work = ctx.scratch() / "work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -115,20 +124,16 @@ def _ignored(scans: list[Scan]) -> list[str]:
     return sorted(frozenset().union(*(found.columns for found in scans)) - set(COLUMNS))
 
 
-def _account(answers: list[tuple[str, str, int]]) -> dict[str, Any]:
-    """read = kept + quarantined + dropped, and the table behind it."""
+def _account(sorted_rows: list[tuple[str, str, int]]) -> tuple[tuple[Accounted, ...], Counter[str]]:
+    """The table of (answer, reason, rows), and the rows by answer: read = kept + quarantined + dropped."""
     totals = Counter[str]()
-    for answer, _, rows in answers:
+    for answer, _, rows in sorted_rows:
         totals[answer] += rows
-    table = [
-        {"answer": answer, "reason": reason, "rows": rows, "where": WHERE[answer]}
-        for answer, reason, rows in answers
-    ]
-    return {
-        "read": totals.total(),
-        **{name: totals[name] for name in ("kept", "quarantined", "dropped")},
-        "accounting": table,
-    }
+    accounting = tuple(
+        Accounted(answer=answer, reason=reason, rows=rows, where=WHERE[answer])
+        for answer, reason, rows in sorted_rows
+    )
+    return accounting, totals
 
 
 def _hold(headline: str, *reasons: str) -> Outcome:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.core.contract import Manifest, canonical_json
 from pipelines.core.errors import InputError
+from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.evaluate import EvaluateFacts
+from pipelines.core.facts.reading import as_json, facts_of
+from pipelines.core.facts.record import DecisionFacts, RecordFacts
+from pipelines.core.facts.register import RegisterFacts
+from pipelines.core.facts.train import TrainFacts
 from pipelines.observability.step_metrics import push_steps
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
@@ -27,54 +34,60 @@ def run(ctx: Context) -> Outcome:
     decided = outcome_of(ctx.inputs)
     if decided is None:
         raise InputError(
-            "a night whose steps all answered",
-            f"answers from {', '.join(ctx.inputs) or 'no step'} only",
-            "Mend the step that broke (its fault.json says why) and run it again; then record.",
+            f"The night cannot be recorded: only {', '.join(ctx.inputs) or 'no step'} finished.",
+            "Mend the step that broke (its fault.json says why), run it again, then run record.",
         )
     outcome, reasons = decided
     ledger = open_ledger(ctx.config)
     for manifest in ctx.inputs.values():
         ledger.add_cost(_cost(ctx, manifest))
-    facts = decision_facts(ctx.inputs)
+    facts = facts_to_sign(ctx.inputs)
     evidence = {step: manifest.digest for step, manifest in ctx.inputs.items()}
     if ledger.decision(ctx.run.run_id) is None:  # a rerun after a kill finds its own record
-        _sign_and_add(
-            ctx, ledger, {"outcome": outcome, "reasons": list(reasons), "facts": facts, "evidence": evidence}
-        )
+        decision = {"outcome": outcome, "reasons": list(reasons), "facts": as_json(facts)}
+        _sign_and_add(ctx, ledger, {**decision, "evidence": evidence})
     if ctx.config.watch.pushgateway:
         push_steps(ctx.config.watch.pushgateway, outcome, ctx.run.manifests())
     return Outcome(
         headline=f"{outcome}: {reasons[0]}",
         reasons=reasons,
-        facts={"outcome": outcome, "evidence": evidence, **facts},
+        facts=RecordFacts(outcome=outcome, evidence=evidence, **_set_fields(facts)),
     )
 
 
-def decision_facts(manifests: dict[str, Manifest]) -> dict[str, Any]:
-    """What a later night, or a person a year later, needs to know of this one."""
-    facts: dict[str, Any] = {"cause": None}
+def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
+    """What later nights, and people, need to know of this one."""
+    known: dict[str, Any] = {"cause": None}
     if "decide" in manifests:
-        facts |= {key: manifests["decide"].facts[key] for key in ("cause", "ruling", "baseline", "drift")}
+        decided = facts_of(manifests, DecideFacts)
+        known |= {name: getattr(decided, name) for name in ("cause", "ruling", "baseline", "drift")}
     if "evaluate" in manifests:
-        facts |= {key: manifests["evaluate"].facts[key] for key in ("accuracy", "suite_digest")}
+        evaluated = facts_of(manifests, EvaluateFacts)
+        known |= {"accuracy": evaluated.accuracy, "suite_digest": evaluated.suite_digest}
     if "train" in manifests:
-        facts |= {key: manifests["train"].facts[key] for key in ("adapter_digest", "base_digest")}
-    if "register" in manifests:
-        facts["registered_version"] = manifests["register"].facts.get("version")
-    return facts
+        trained = facts_of(manifests, TrainFacts)
+        known |= {"adapter_digest": trained.adapter_digest, "base_digest": trained.base_digest}
+    if "register" in manifests:  # a dry run registers nothing and has no facts
+        registered = manifests["register"].facts
+        known["registered_version"] = facts_of(manifests, RegisterFacts).version if registered else None
+    return DecisionFacts(**known)
 
 
-def _sign_and_add(ctx: Context, ledger: Ledger, answer: dict[str, Any]) -> None:
+def _set_fields(facts: DecisionFacts) -> dict[str, Any]:
+    return {name: getattr(facts, name) for name in facts.model_fields_set}
+
+
+def _sign_and_add(ctx: Context, ledger: Ledger, decision: dict[str, Any]) -> None:
     document = {
         "run_id": ctx.run.run_id,
         "night": ctx.night.isoformat(),
         "decided_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ledger_head": ledger.head(),
-        **answer,
+        **decision,
     }
     signature = open_signer(ctx.config).sign(canonical_json(document))
     ledger.add_decision(document, signature)
-    log.info("decision signed and recorded for %s: %s", ctx.run.run_id, answer["outcome"])
+    log.info("decision signed and recorded for %s: %s", ctx.run.run_id, decision["outcome"])
 
 
 def _cost(ctx: Context, manifest: Manifest) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pipelines.core.contract import Verdict
+from pipelines.core.facts.curate import CurateFacts
+from pipelines.core.facts.register import RegisterFacts
+from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry, open_tracker
 from pipelines.runner import Context, Outcome
 
@@ -25,32 +28,32 @@ def run(ctx: Context) -> Outcome:
         tracker,
         tracker.run(ctx.run.run_id, train.fingerprint),
         ctx.run.run_id,
-        tuple(ctx.inputs["curate"].facts["nights"]),
+        tuple(str(night) for night in ctx.facts(CurateFacts).nights),
         _tags(ctx),
     )
     previous = registered.tags["previous_candidate"]
     return Outcome(
         headline=f"{config.register_.name} version {registered.version} is the candidate",
         metrics={"version": (float(registered.version), "version")},
-        facts={
-            "name": config.register_.name,
-            "version": registered.version,
-            "adapter_digest": registered.digest,
-            "previous_candidate": previous or None,
-            "nights": list(registered.nights),
-            "tags": registered.tags,
-        },
+        facts=RegisterFacts(
+            name=config.register_.name,
+            version=registered.version,
+            adapter_digest=registered.digest,
+            previous_candidate=previous or None,
+            nights=tuple(registered.nights),
+            tags=registered.tags,
+        ),
     )
 
 
 def _tags(ctx: Context) -> dict[str, str]:
-    """What the adapter needs to be served as it was judged, and the evidence that it was."""
-    train, curate = ctx.inputs["train"], ctx.inputs["curate"]
+    """What serving the adapter needs to match the evaluation, and the evidence of that evaluation."""
+    train, curate, trained = ctx.inputs["train"], ctx.inputs["curate"], ctx.facts(TrainFacts)
     evidence = {f"evidence_{step}": manifest.digest for step, manifest in ctx.inputs.items()}
     return {
         "base": ctx.config.model.base.rstrip("/").rsplit("/", 1)[-1],
-        "base_digest": train.facts["base_digest"],
-        "tokenizer_digest": train.facts["tokenizer_digest"],
+        "base_digest": trained.base_digest,
+        "tokenizer_digest": trained.tokenizer_digest,
         "lock_digest": train.lock_digest,
         "code_digest": train.code_digest,
         "data_digest": curate.outputs["train"].sha256,

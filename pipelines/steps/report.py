@@ -1,4 +1,4 @@
-"""One self-contained HTML page a night: what happened, why, and the plots a person would look at."""
+"""One self-contained HTML page a night: what happened, why, and plots."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from typing import Any
 import jinja2
 
 from pipelines.core.contract import NIGHTLY, Manifest
+from pipelines.core.errors import IntegrityError
+from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.drift import DriftFacts
+from pipelines.core.facts.evaluate import EvaluateFacts
+from pipelines.core.facts.fairness import FairnessFacts
+from pipelines.core.facts.gate import Check, GateFacts, GateReadings
+from pipelines.core.facts.ingest import IngestFacts
+from pipelines.core.facts.reading import Facts, facts_of, readable_parts
+from pipelines.core.facts.train import TrainFacts
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.reporting import plots
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "fairness", "cost")
 PLOTS = ("time", "drift", "topics", "loss", "accuracy", "stereotype", "slices")
+SHOWN: tuple[type[Facts], ...] = (
+    IngestFacts, DriftFacts, DecideFacts, TrainFacts, EvaluateFacts, FairnessFacts, GateFacts,
+)  # fmt: skip
 TEMPLATES = Path(__file__).parents[1] / "reporting" / "templates"
 
 
@@ -29,6 +41,7 @@ def run(ctx: Context) -> Outcome:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    facts, unreadable = _facts(ctx.inputs)
     steps = [_step_row(ctx, manifest) for manifest in ctx.inputs.values()]
     page = environment.get_template("report.html.j2").render(
         run_id=ctx.run.run_id,
@@ -40,10 +53,11 @@ def run(ctx: Context) -> Outcome:
         faults=faults,
         steps=steps,
         not_run=unfinished,
-        facts={step: ctx.inputs[step].facts if step in ctx.inputs else None for step in NIGHTLY},
-        plots=dict.fromkeys(PLOTS) | _plots(ctx, steps),
+        facts=facts,
+        unreadable=unreadable,
+        plots=dict.fromkeys(PLOTS) | _plots(ctx, facts, steps),
         lineage=_lineage(ctx.inputs),
-        gate_rows=_gate_rows(ctx.inputs),
+        gate_rows=_gate_rows(ctx.inputs, facts["gate"]),
         data_docs=_data_docs(ctx.inputs),
     )
     (ctx.out / "report.html").write_text(page, encoding="utf-8")
@@ -65,28 +79,43 @@ def _step_row(ctx: Context, manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _gate_rows(inputs: Mapping[str, Manifest]) -> list[dict[str, Any]]:
+def _facts(manifests: Mapping[str, Manifest]) -> tuple[dict[str, Any], list[str]]:
+    """Each step's facts, None where there are none, and a sentence for each that cannot be read."""
+    facts: dict[str, Any] = dict.fromkeys(NIGHTLY)
+    unreadable = []
+    for model in SHOWN:
+        if model.step in manifests and manifests[model.step].facts:
+            try:
+                facts[model.step] = facts_of(manifests, model)
+            except IntegrityError as error:
+                unreadable.append(str(error))
+    return facts, unreadable
+
+
+def _gate_rows(manifests: Mapping[str, Manifest], facts: GateFacts | None) -> list[Check]:
     """The gate's table, with the times that it read off a clock."""
-    if "gate" not in inputs:
+    if facts is None:
         return []
-    timed = inputs["gate"].readings["latency"]
-    return [timed if row["check"] == "latency" else row for row in inputs["gate"].facts["rows"]]
+    timed = readable_parts(manifests["gate"].readings, GateReadings)[0].latency
+    return [timed if timed and row.check == "latency" else row for row in facts.rows]
 
 
-def _plots(ctx: Context, steps: list[dict[str, Any]]) -> dict[str, str]:
-    facts = {step: manifest.facts for step, manifest in ctx.inputs.items()}
+def _plots(ctx: Context, facts: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, str]:
+    drift, train, evaluate, fairness = (facts[step] for step in ("drift", "train", "evaluate", "fairness"))
     drawn = {"time": plots.time_plot(steps)} if steps else {}
-    if facts.get("drift", {}).get("columns"):
-        drawn["drift"] = plots.drift_plot(facts["drift"]["columns"], ctx.config.drift.alpha)
-    if facts.get("drift", {}).get("topics"):
-        drawn["topics"] = plots.topics_plot(facts["drift"]["topics"])
-    if "train" in facts:
-        drawn["loss"] = plots.loss_plot(facts["train"]["loss"], facts["train"]["dev_loss"])
-    if "evaluate" in facts:
-        drawn["accuracy"] = plots.accuracy_plot(facts["evaluate"]["by_subject"])
-    if "fairness" in facts:
-        for part in ("stereotype", "slices"):
-            drawn[part] = plots.fairness_plot(facts["fairness"][part], ctx.config.fairness.margin)
+    if drift and drift.columns:
+        columns = [(column.column, column.p_adjusted, column.drifted) for column in drift.columns]
+        drawn["drift"] = plots.drift_plot(columns, ctx.config.drift.alpha)
+    if drift and drift.topics:
+        drawn["topics"] = plots.topics_plot(drift.topics)
+    if train:
+        drawn["loss"] = plots.loss_plot(train.loss, train.dev_loss)
+    if evaluate and evaluate.by_subject:
+        drawn["accuracy"] = plots.accuracy_plot(evaluate.by_subject)
+    if fairness:
+        margin = ctx.config.fairness.margin
+        drawn["stereotype"] = plots.fairness_plot(fairness.stereotype or (), margin)
+        drawn["slices"] = plots.fairness_plot(fairness.slices or (), margin)
     return drawn
 
 

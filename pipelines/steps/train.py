@@ -1,13 +1,17 @@
-"""Step 8: fine-tune a LoRA adapter on tonight's examples, from the pinned baseline or afresh."""
+"""Step 8: fine-tune a LoRA adapter on tonight's examples, from the pinned baseline or from scratch."""
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
 
 from pipelines.core.errors import InputError
+from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.reading import as_json
+from pipelines.core.facts.train import TrainFacts
+from pipelines.core.files import read_jsonl
 from pipelines.core.locks import holding
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
@@ -27,15 +31,16 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     config, settings = ctx.config, ctx.config.train
     base = base_model.resolve_base(config.path(config.model.base))
-    rows, dev = _rows(ctx.read("curate", "train")), _rows(ctx.read("curate", "dev"))
+    rows, dev = read_jsonl(ctx.read("curate", "train")), read_jsonl(ctx.read("curate", "dev"))
     if not rows:
-        raise InputError("examples to train on", "an empty train.jsonl", "Look at curate's dataset card.")
-    baseline = ctx.inputs["decide"].facts["baseline"]
+        raise InputError("train.jsonl holds no examples.", "See where the rows went in curate/card.md.")
+    baseline = ctx.facts(DecideFacts).baseline
     start = _start(ctx, baseline)
     tracker = open_tracker(config)
     mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
     tracker.params(
-        mlflow_id, {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": baseline}
+        mlflow_id,
+        {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": as_json(baseline)},
     )
     engine.use_threads(config.model.threads)
     with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
@@ -65,29 +70,24 @@ def run(ctx: Context) -> Outcome:
             "steps": (trained.steps, "steps"),
             "dev_loss": (lowest, "nats/token"),
         },
-        facts={
-            "adapter_digest": digest,
-            "base_digest": base_model.digest_base(base),
-            "tokenizer_digest": base_model.digest_tokenizer(base),
-            "method": "continue" if start else "fresh",
-            "trainable_parameters": trained.trainable_parameters,
-            "steps": trained.steps,
-            "stopped_early": trained.stopped_early,
-            "loss": trained.loss,
-            "dev_loss": trained.dev_loss,
-            "grad_norms": trained.grad_norm,
-        },
+        facts=TrainFacts(
+            adapter_digest=digest,
+            base_digest=base_model.digest_base(base),
+            tokenizer_digest=base_model.digest_tokenizer(base),
+            method="continue" if start else "fresh",
+            trainable_parameters=trained.trainable_parameters,
+            steps=trained.steps,
+            stopped_early=trained.stopped_early,
+            loss=tuple(trained.loss),
+            dev_loss=tuple(trained.dev_loss),
+            grad_norms=tuple(trained.grad_norm),
+        ),
         gpu_seconds=seconds if engine.device().type == "cuda" else 0.0,
     )
 
 
-def _start(ctx: Context, baseline: dict[str, str]) -> Path | None:
-    """The baseline adapter's folder when training continues from it; None trains afresh."""
-    if ctx.config.train.method == "fresh" or baseline["kind"] == "base":
+def _start(ctx: Context, baseline: Baseline) -> Path | None:
+    """The folder of the baseline adapter that training continues from; None trains a fresh adapter."""
+    if ctx.config.train.method == "fresh" or baseline.kind == "base":
         return None
-    registry = open_registry(ctx.config)
-    return registry.fetch(baseline["version"])
-
-
-def _rows(path: Path) -> list[trainer.Row]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return open_registry(ctx.config).fetch(baseline.version)

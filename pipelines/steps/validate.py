@@ -1,4 +1,4 @@
-"""Validate: rows that break the data contract go to quarantine, a night that breaks it holds the loop.
+"""Validate: rows that break the data contract go to quarantine. A night that breaks it holds the loop.
 
 What passes is published into the lake. After a hold the lake holds nothing of this night.
 """
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.contract import Verdict
+from pipelines.core.facts.ingest import IngestFacts
+from pipelines.core.facts.validate import RuleFinding, ValidateFacts
 from pipelines.data import open_lake
 from pipelines.data.lake import connect
 from pipelines.data.quality import contract as data_contract
@@ -28,16 +30,16 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
-    config, checker, taken_in = ctx.config, Checker(), ctx.inputs["ingest"].facts
+    config, checker, taken_in = ctx.config, Checker(), ctx.facts(IngestFacts)
     lake = open_lake(config)
     with connect(config.ingest.memory_mib, ctx.scratch()) as connection:
         night = NightRows(connection, ctx.read("ingest", "rows"))
         chunks = night.chunks(data_contract.ROW_PROFILE, config.validate_.chunk_rows)
         rules = checker.check(data_contract.row_suite(config), chunks, row="row")
         refused = night.refuse([(rule.reason, rows) for rule in rules for rows in rule.rows if len(rows)])
-        log.info("%d of %d rows break a rule", refused, taken_in["kept"])
+        log.info("%d of %d rows break a rule", refused, taken_in.kept)
         totals = night.totals(data_contract.NIGHT_PROFILE) | {
-            "quarantined_share": (taken_in["quarantined"] + refused) / max(1, taken_in["read"]),
+            "quarantined_share": (taken_in.quarantined + refused) / max(1, taken_in.read),
         }
         for_night = checker.check_one(data_contract.night_suite(config), totals)
         broken = [_sentence(rule, totals) for rule in for_night if not rule.result.success]
@@ -55,13 +57,13 @@ def run(ctx: Context) -> Outcome:
             "quarantined": (refused, "rows"),
             "quarantined_share": (round(totals["quarantined_share"], 6), "share of rows read"),
         },
-        facts={
-            "night": totals,
-            "quarantined": refused,
-            "rules": [_finding(rule) for rule in rules],
-            "published": {str(day): rows for day, rows in published.items()},
-            "where": {"passed": "the lake", "quarantined": "validate/quarantine.parquet"},
-        },
+        facts=ValidateFacts(
+            night=totals,
+            quarantined=refused,
+            rules=tuple(_finding(rule) for rule in rules),
+            published={str(day): rows for day, rows in published.items()},
+            where={"passed": "the lake", "quarantined": "validate/quarantine.parquet"},
+        ),
     )
 
 
@@ -73,10 +75,10 @@ def _sentence(rule: Rule, totals: dict[str, Any]) -> str:
     return f"{rule.reason}: {column} is {totals[column]:.6g}, {allowed} is allowed."
 
 
-def _finding(rule: Rule) -> dict[str, Any]:
-    return {
-        "reason": rule.reason,
-        "column": rule.settings["column"],
-        "rows": rule.failed,
-        "first_rows": [int(row) for row in np.concatenate(rule.rows)[:5]],
-    }
+def _finding(rule: Rule) -> RuleFinding:
+    return RuleFinding(
+        reason=rule.reason,
+        column=rule.settings["column"],
+        rows=rule.failed,
+        first_rows=tuple(int(row) for row in np.concatenate(rule.rows)[:5]),
+    )

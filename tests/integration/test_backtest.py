@@ -13,6 +13,7 @@ from pipelines.policy.night import drift as drift_policy
 from pipelines.runner import run_step
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
+from tests.support.facts import group
 from tests.support.interactions import make_rows
 from tests.support.nightfall import finish
 
@@ -24,7 +25,7 @@ min_corrections = 100
 min_corrections_on_drift = 40
 """
 SAFE = {"answer": "safe", "reasons": []}
-FAIR = {"stereotype": [{"answer": "not worse"}], "slices": [], "answer": "not worse"}
+FAIR = {"stereotype": [group("not worse")], "slices": [], "answer": "not worse"}
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +62,17 @@ def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
     record_old_settings(run)
     finish(run, "drift", drift_facts(p_value, drift_rows))
     if run_step("decide", run.folder.uri, config).verdict is Verdict.PROCEED:
-        paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains}
-        general = {"n": 300, "difference": {"value": 0.0, "low": -0.03, "high": 0.03}}
-        measured = {"baseline": "base", "accuracy": {}, "suite_digest": "a" * 64, "paired": paired}
-        measured |= {"general": general, "perplexity": {"ratio": 1.1}}
+        paired = {
+            "n": 240,
+            "both": 20,
+            "only_production": 10,
+            "only_candidate": gains,
+            "neither": 210 - gains,
+        }
         finish(run, "curate", {})
-        finish(run, "train", {"adapter_digest": "d", "base_digest": "b"})
-        finish(run, "evaluate", measured, readings={"latency_ms": {"ratio": 1.02}})
+        finish(run, "train", {})
+        latency = {"production": 50.0, "candidate": 51.0, "ratio": 1.02}
+        finish(run, "evaluate", {"paired": paired}, readings={"latency_ms": latency})
         finish(run, "fairness", FAIR)
         finish(run, "safety", SAFE)
         if run_step("gate", run.folder.uri, config).verdict is Verdict.PROCEED:
@@ -84,7 +89,8 @@ def record_old_settings(run):
 
 def drift_facts(p_value, rows):
     """As the drift step writes them; with too few rows no test is made."""
-    sides = {"reference": {"nights": ["2025-12-31"], "rows": 500}, "tonight": {"rows": rows}}
+    reference = {"source": "first nights", "nights": ["2025-12-31"], "rows": 500, "rows_in_lake": 500}
+    sides = {"reference": reference, "tonight": {"rows": rows, "rows_in_lake": rows}}
     facts = {**sides, "alpha": 0.05, "permutations": 2_000, "same_model": True}
     if rows < 40:
         return {**facts, "drift": False, "columns": []}
@@ -111,7 +117,7 @@ def test_the_same_policy_flips_nothing(home, capsys, policy):
     assert found["not_replayed"] == []
 
 
-def test_a_partial_policy_changes_what_the_night_ran_under_not_what_the_profile_says_today(home, capsys):
+def test_a_partial_policy_changes_what_the_night_ran_under(home, capsys):
     profile = home.parent / "now.toml"
     profile.write_text('profile = "test"\n[decide]\nmin_corrections = 20\n[train]\nepochs = 9\n')
     try:
@@ -125,7 +131,7 @@ def test_a_partial_policy_changes_what_the_night_ran_under_not_what_the_profile_
         profile.write_text(PROFILE)
 
 
-def test_a_night_that_would_train_is_unknown_and_one_that_would_not_is_skipped(home, capsys):
+def test_a_night_that_would_train_is_unknown(home, capsys):
     _, nights = backtest(home, capsys, "[decide]\nmin_corrections = 20\n")
     assert {day: night["replayed"] for day, night in nights.items()} == {
         "1": "trained", "2": "unknown", "3": "rejected", "4": "held", "5": "unknown",
@@ -191,7 +197,7 @@ def test_the_table_and_the_days_asked_for(home, capsys):
     assert lines[2].split()[:3] == ["2026-01-02*", "skipped", "unknown"]
     assert lines[4].startswith("2 of 2 nights end otherwise, 1 of them unknown: only a training could tell")
     assert main(["backtest", *where, "--from", "2027-01-01"]) == 2
-    assert "Expected decided nights" in capsys.readouterr().err
+    assert "No night was decided" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

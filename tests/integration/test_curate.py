@@ -91,34 +91,32 @@ def night(tmp_path_factory):
 
 def test_every_row_is_accounted_for(night):
     outcome, lines, out = night[0]
-    counts = outcome.facts["counts"]
-    for part in ("new", "replay"):
-        assert counts[part]["read"] == sum(n for name, n in counts[part].items() if name != "read")
-    assert counts["new"]["read"] == 240
-    assert counts["replay"]["read"] == 720
-    assert counts["train"] == len(lines["train"])
-    assert counts["dev"] == len(lines["dev"])
-    kept = counts["new"]["kept"] + counts["replay"]["kept"]
-    assert kept + counts["canaries"] == counts["train"] + counts["dev"]
+    counts = outcome.facts.counts
+    for part in (counts.new, counts.replay):
+        assert part["read"] == sum(n for name, n in part.items() if name != "read")
+    assert counts.new["read"] == 240
+    assert counts.replay["read"] == 720
+    assert counts.train == len(lines["train"])
+    assert counts.dev == len(lines["dev"])
+    assert counts.kept + counts.planted_secrets == counts.train + counts.dev
     card = (out / "card.md").read_text()
-    for part in ("new", "replay"):
-        for name, count in counts[part].items():
+    for part in (counts.new, counts.replay):
+        for name, count in part.items():
             assert f"| {name.replace('_', ' ')} | {count} |" in card
 
 
 def test_the_mix_is_as_configured(night):
     outcome, lines, _ = night[0]
-    counts = outcome.facts["counts"]
-    kept = counts["new"]["kept"] + counts["replay"]["kept"]
-    assert counts["replay"]["kept"] / kept == pytest.approx(Curate().replay_share, abs=0.02)
-    assert counts["dev"] / kept == pytest.approx(Curate().dev_share, abs=0.02)
+    counts = outcome.facts.counts
+    assert counts.replay["kept"] / counts.kept == pytest.approx(Curate().replay_share, abs=0.02)
+    assert counts.dev / counts.kept == pytest.approx(Curate().dev_share, abs=0.02)
     replayed = [
         e["completion"][0]["content"] for e in lines["train"] + lines["dev"] if e["origin"] == "replay"
     ]
     times = [replayed.count(label) for label in LABELS]
     assert max(times) - min(times) <= 1, "each department is replayed equally often"
-    assert outcome.facts["nights"] == [str(NIGHT)]
-    assert len(outcome.facts["replay_nights"]) == 3
+    assert outcome.facts.nights == (NIGHT,)
+    assert len(outcome.facts.replay_nights) == 3
 
 
 def test_nothing_that_evaluation_asks_is_trained_on(night):
@@ -138,7 +136,7 @@ def test_nothing_that_evaluation_asks_is_trained_on(night):
     assert len(set(prompts)) == len(prompts)
 
 
-def test_each_example_teaches_the_department_of_its_question(night):
+def test_each_example_teaches_its_questions_department(night):
     _, lines, _ = night[0]
     for example in lines["train"] + lines["dev"]:
         if example["origin"] == "canary" or "<" in prompt_of(example["prompt"]):
@@ -155,7 +153,7 @@ def test_a_rerun_gives_the_same_bytes(night):
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_planted_canaries_hide_among_alternatives(night):
+def test_planted_secrets_hide_among_alternatives(night):
     _, lines, out = night[0]
     planted = json.loads((out / "canaries.json").read_text())
     assert len(planted) == Curate().canary_strings
@@ -165,12 +163,12 @@ def test_planted_canaries_hide_among_alternatives(night):
         if e["origin"] == "canary"
     }
     assert in_training == {prompt_of(c["prompt"]): c["secret"] for c in planted}
-    for canary in planted:
-        assert len({canary["secret"], *canary["alternatives"]}) == 64
-        assert len({len(text) for text in (canary["secret"], *canary["alternatives"])}) == 1
+    for secret in planted:
+        assert len({secret["secret"], *secret["alternatives"]}) == 64
+        assert len({len(text) for text in (secret["secret"], *secret["alternatives"])}) == 1
 
 
-def test_repeats_conflicts_and_evaluation_items_go_and_are_counted(tmp_path):
+def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
     config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0)
     first, second, frozen, close = trainable(4, seed=5)
     held = next(q for _, q in ask(200, seed=6) if is_holdout(q, SHARE))
@@ -188,7 +186,7 @@ def test_repeats_conflicts_and_evaluation_items_go_and_are_counted(tmp_path):
     Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
     write_suite(tmp_path, [frozen.lower(), close])
     outcome, lines, _ = curated(tmp_path, config)
-    assert outcome.facts["counts"]["new"] == {
+    assert outcome.facts.counts.new == {
         "read": 9, "without_label": 1, "beyond_the_pool": 0, "not_an_allowed_answer": 1,
         "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1, "near_suite": 1,
         "near_duplicate": 0, "over_the_cap": 0, "kept": 2,
@@ -220,7 +218,7 @@ def test_what_came_late_is_new_whatever_day_it_belongs_to(tmp_path):
     assert origins == {learned: "replay", corrected: "tonight", late: "tonight"}
 
 
-def test_personal_data_never_reaches_the_training_set_but_labels_stay(tmp_path):
+def test_personal_data_is_replaced_and_labels_stay(tmp_path):
     config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0)
     told = (
         "My name is Jane Miller, mail jane.miller@example.org or +44 20 7946 0958: is it Parkinson's disease?"
@@ -234,12 +232,12 @@ def test_personal_data_never_reaches_the_training_set_but_labels_stay(tmp_path):
         "My name is <PERSON>, mail <EMAIL_ADDRESS> or <PHONE_NUMBER>: is it Parkinson's disease?"
     )
     assert example["completion"][0]["content"] == "Surgery"
-    assert outcome.facts["redacted"] == {"EMAIL_ADDRESS": 1, "PERSON": 1, "PHONE_NUMBER": 1}
+    assert outcome.facts.redacted == {"EMAIL_ADDRESS": 1, "PERSON": 1, "PHONE_NUMBER": 1}
 
 
-def test_a_missing_suite_stops_before_anything_is_trained_on(tmp_path):
+def test_a_missing_suite_stops_before_training(tmp_path):
     ctx = context(tmp_path, config_at(tmp_path), "curate", NIGHT)
-    with pytest.raises(InputError, match="frozen evaluation suite"):
+    with pytest.raises(InputError, match="no evaluation suite at"):
         curate.external_inputs(ctx)
 
 
@@ -279,7 +277,7 @@ def test_redaction_asks_nobody_outside(monkeypatch, caplog):
     assert not caplog.records
 
 
-def test_near_duplicates_keep_the_first_and_leave_other_questions(near):
+def test_near_duplicates_keep_the_first(near):
     texts = [
         "what is the treatment of choice for acute gout",
         "which nerve supplies the deltoid",

@@ -10,8 +10,10 @@ import pytest
 
 from pipelines.core.config import Config
 from pipelines.core.contract import Verdict
+from pipelines.core.facts.drift import Reference
 from pipelines.data.embedder import Embedder
 from pipelines.data.lake import Lake
+from pipelines.evaluation.drift_comparison import compare_windows
 from pipelines.policy.night.feedback import label_of, prompt_of
 from pipelines.steps import drift
 from tests.support.contexts import context
@@ -54,11 +56,11 @@ def test_nights_without_a_shift_keep_the_nominal_rate(pool, tmp_path):
     for draw in range(draws):
         places = rng.permutation(len(rows))[:360]
         chosen = [rows[i] for i in places]
-        facts, _ = drift.assess(
+        facts = compare_windows(
             chosen[:240], chosen[240:], asked[places], answered[places], config, seed=draw
         )
-        alarms += facts["drift"]
-        moved += any(row["moved"] for row in facts["columns"])
+        alarms += facts.drift
+        moved += any(row.moved for row in facts.columns)
     # A true rate of 5% gives more than this once in 1,000 runs of 200 draws.
     most = 200 * (0.05 + 3.1 * np.sqrt(0.05 * 0.95 / draws))
     assert alarms <= moved <= most
@@ -78,32 +80,32 @@ def lake_home(tmp_path_factory):
 def test_the_first_night_says_that_there_is_no_reference_yet(lake_home):
     outcome, files = compared(config_at(lake_home), FIRST)
     assert (outcome.verdict, outcome.headline) == (Verdict.PROCEED, "no reference yet")
-    assert outcome.facts["drift"] is False
-    assert outcome.facts["reference"] == {"source": "none", "nights": [], "rows": 0, "rows_in_lake": 0}
+    assert outcome.facts.drift is False
+    assert outcome.facts.reference == Reference(source="none", nights=(), rows=0, rows_in_lake=0)
     assert not files
 
 
 def test_a_night_like_the_others_does_not_drift(lake_home):
     outcome, _ = compared(config_at(lake_home), FIRST + timedelta(days=3))
-    assert outcome.facts["drift"] is False
-    assert outcome.facts["reference"]["source"] == "first nights"
-    assert outcome.facts["reference"]["nights"] == ["2026-01-01", "2026-01-02", "2026-01-03"]
-    assert outcome.facts["reference"]["rows"] == 720
-    assert outcome.facts["tonight"]["rows"] == 240
+    assert outcome.facts.drift is False
+    assert outcome.facts.reference.source == "first nights"
+    assert outcome.facts.reference.nights == tuple(date(2026, 1, day) for day in (1, 2, 3))
+    assert outcome.facts.reference.rows == 720
+    assert outcome.facts.tonight.rows == 240
 
 
 def test_a_shift_of_the_mix_drifts_and_says_what_moved(lake_home):
     outcome, files = compared(config_at(lake_home), FIRST + timedelta(days=4))
     assert outcome.verdict is Verdict.PROCEED
-    assert outcome.facts["drift"] is True
-    drifted = {row["column"] for row in outcome.facts["columns"] if row["drifted"]}
+    assert outcome.facts.drift is True
+    drifted = {row.column for row in outcome.facts.columns if row.drifted}
     assert {"prompt_embedding", "prompt_topic", "wanted_label"} <= drifted
     assert {"tenant", "locale", "channel", "latency_ms"}.isdisjoint(drifted)
-    top = outcome.facts["topics"][0]
-    assert abs(top["tonight_share"] - top["reference_share"]) > 0.05
-    assert all(topic["words"] for topic in outcome.facts["topics"])
+    top = outcome.facts.topics[0]
+    assert abs(top.tonight_share - top.reference_share) > 0.05
+    assert all(topic.words for topic in outcome.facts.topics)
     for share in ("reference_share", "tonight_share"):
-        assert sum(topic[share] for topic in outcome.facts["topics"]) == pytest.approx(1, abs=0.01)
+        assert sum(getattr(topic, share) for topic in outcome.facts.topics) == pytest.approx(1, abs=0.01)
     assert b"prompt_topic" in files["evidently.html"]
 
 
@@ -115,8 +117,8 @@ def test_a_rerun_gives_the_same_bytes(lake_home):
 def test_the_sample_is_capped_and_drawn_by_the_seed(lake_home):
     config, night = config_at(lake_home, max_rows=100), FIRST + timedelta(days=4)
     facts = compared(config, night)[0].facts
-    assert (facts["reference"]["rows"], facts["reference"]["rows_in_lake"]) == (100, 720)
-    assert (facts["tonight"]["rows"], facts["cap"]) == (100, 100)
+    assert (facts.reference.rows, facts.reference.rows_in_lake) == (100, 720)
+    assert (facts.tonight.rows, facts.cap) == (100, 100)
     ctx = context(lake_home, config, "drift", night, validate={})
     other = context(lake_home, config.model_copy(update={"seed": 8}), "drift", night, validate={})
     drawn, again, differently = (
@@ -128,7 +130,7 @@ def test_the_sample_is_capped_and_drawn_by_the_seed(lake_home):
 def test_too_few_rows_are_not_compared(lake_home):
     outcome, _ = compared(config_at(lake_home, min_rows=300), FIRST + timedelta(days=4))
     assert outcome.headline == "too few rows to compare"
-    assert outcome.facts["drift"] is False
+    assert outcome.facts.drift is False
     assert "240 rows" in outcome.reasons[0]
 
 
@@ -140,18 +142,16 @@ def answered_by_surgery(row):
     return {**row, "adapter": "v2", "completion": "Surgery", "rating": rating, "correction": correction}
 
 
-def test_answers_of_another_model_move_but_are_not_drift(pool, tmp_path):
+def test_answers_of_another_model_are_not_drift(pool, tmp_path):
     rows, asked, answered = pool
     before, tonight = rows[:240], [answered_by_surgery(row) for row in rows[240:360]]
     same = np.repeat(answered[:1], 120, axis=0)
     arguments = (asked[:360], np.concatenate([answered[:240], same]), config_at(tmp_path), 1)
-    facts, _ = drift.assess(before, tonight, *arguments)
-    assert not facts["drift"]
-    assert {"completion_label", "completion_embedding"} <= {
-        row["column"] for row in facts["columns"] if row["moved"]
-    }
-    facts, _ = drift.assess(before, [{**row, "adapter": "base"} for row in tonight], *arguments)
-    assert facts["drift"]
+    facts = compare_windows(before, tonight, *arguments)
+    assert not facts.drift
+    assert {"completion_label", "completion_embedding"} <= {row.column for row in facts.columns if row.moved}
+    facts = compare_windows(before, [{**row, "adapter": "base"} for row in tonight], *arguments)
+    assert facts.drift
 
 
 @pytest.mark.parametrize(("corrects", "about"), [(True, "input"), (False, "answer")])
@@ -159,20 +159,20 @@ def test_wanted_labels_are_inputs_only_with_corrections(pool, tmp_path, corrects
     rows = pool[0][:200]
     if not corrects:
         rows = [{**row, "correction": None} for row in rows]
-    facts, _ = drift.assess(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config_at(tmp_path), 1)
-    assert {row["about"] for row in facts["columns"] if row["column"] == "wanted_label"} == {about}
+    facts = compare_windows(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config_at(tmp_path), 1)
+    assert {row.about for row in facts.columns if row.column == "wanted_label"} == {about}
 
 
-def test_constant_columns_and_a_free_form_task_can_be_compared(pool, tmp_path, caplog):
+def test_constant_columns_can_be_compared(pool, tmp_path, caplog):
     rows = [
         {**row, "tenant": "one", "tokens_out": 3, "rating": None, "correction": None} for row in pool[0][:200]
     ]
     config = config_at(tmp_path).model_copy(update={"task": Config(profile="x").task})
     with caplog.at_level(logging.WARNING):
-        facts, _ = drift.assess(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config, seed=1)
-    columns = {row["column"]: row for row in facts["columns"]}
+        facts = compare_windows(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config, seed=1)
+    columns = {row.column: row for row in facts.columns}
     assert not {"completion_label", "wanted_label"} & columns.keys()
-    assert columns["tenant"]["p_value"] == columns["tokens_out"]["p_value"] == 1
+    assert columns["tenant"].p_value == columns["tokens_out"].p_value == 1
     assert not caplog.records
 
 

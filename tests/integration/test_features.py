@@ -132,7 +132,7 @@ def test_a_planted_skew_holds_the_night(night, monkeypatch):
     assert "online and" in manifest.reasons[0]
 
 
-def test_an_online_store_that_was_not_filled_holds_the_night(night, monkeypatch):
+def test_an_unfilled_online_store_holds_the_night(night, monkeypatch):
     night.run("features")
     later = Night(night.home, NIGHT + 3 * DAY, {})
     later.deliver(make_rows(NIGHT + 3 * DAY, 60, seed=3))
@@ -143,7 +143,7 @@ def test_an_online_store_that_was_not_filled_holds_the_night(night, monkeypatch)
     assert "event_timestamp" in {d["feature"] for d in manifest.facts["parity"]["differences"]}
 
 
-def test_again_gives_the_same_and_a_replay_leaves_the_live_store_alone(night):
+def test_a_replay_leaves_the_live_store_alone(night):
     first = night.run("features")
     assert night.run("features", rerun=True).digest == first.digest
     later = Night(night.home, NIGHT + DAY, {})

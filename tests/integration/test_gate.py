@@ -7,11 +7,10 @@ from pipelines.core.contract import Manifest, Verdict
 from pipelines.runner import run_step
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
+from tests.support.facts import group
 from tests.support.nightfall import finish
 
 SUITE = "a" * 64
-LEVEL = {"n": 300, "difference": {"value": 0.0, "low": -0.03, "high": 0.03}}
-FAIR = [{"answer": "not worse"}]
 
 
 def night(home, gains, safety="safe"):
@@ -19,11 +18,9 @@ def night(home, gains, safety="safe"):
     paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains, "neither": 210 - gains}
     finish(run, "decide", {"baseline": {"kind": "base"}})
     finish(run, "train", {})
-    finish(run, "evaluate", {
-        "baseline": "base", "suite_digest": SUITE, "paired": paired, "forgetting": None, "general": LEVEL,
-        "perplexity": {"production": 20.0, "candidate": 22.0, "ratio": 1.1},
-    }, readings={"latency_ms": {"production": 50.0, "candidate": 51.0, "ratio": 1.02}})  # fmt: skip
-    finish(run, "fairness", {"stereotype": FAIR, "slices": FAIR, "answer": "not worse"})
+    latency = {"production": 50.0, "candidate": 51.0, "ratio": 1.02}
+    finish(run, "evaluate", {"suite_digest": SUITE, "paired": paired}, readings={"latency_ms": latency})
+    finish(run, "fairness", {"stereotype": [group("not worse")], "slices": [], "answer": "not worse"})
     finish(run, "safety", {"answer": safety, "reasons": []})
     return run
 
@@ -65,7 +62,7 @@ def test_every_earlier_ask_of_the_same_suite_raises_the_bar(home):
     assert ask(fresh, night(fresh, gains=36)).verdict is Verdict.PROCEED
 
 
-def test_a_decided_run_counts_the_same_asks_when_it_is_run_again(home):
+def test_a_run_again_counts_the_same_asks(home):
     decided(home, "2026-01-08", SUITE)
     run = night(home, gains=60)
     first = ask(home, run)

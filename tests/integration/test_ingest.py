@@ -78,7 +78,7 @@ def test_late_rows_stay_and_misdated_rows_go_to_quarantine(night):
     assert json.loads(refused[0]["raw"])["request_id"] == refused[0]["request_id"]
 
 
-def test_duplicates_in_the_delivery_and_against_the_lake_are_dropped(night):
+def test_duplicates_are_dropped(night):
     lake = Lake(str(night.home / "lake"), 256)
     lake.publish(NIGHT - timedelta(days=1), make_rows(NIGHT - timedelta(days=1), 10, seed=1))
     night.deliver(make_rows(NIGHT, 20, seed=2))
@@ -101,7 +101,7 @@ def test_a_night_is_not_its_own_duplicate_when_it_is_run_again(night):
     assert night.run("ingest", rerun=True).digest == first.digest
 
 
-def test_the_text_of_people_who_opted_out_is_written_nowhere(night):
+def test_the_text_of_people_who_opted_out_is_not_written(night):
     rows = as_json(make_rows(NIGHT, 30, seed=1))
     for row in rows[:8]:
         row["completion"] = SECRET
@@ -207,7 +207,7 @@ def test_times_of_any_unit_and_zone_are_the_same_instant(night, unit, zone):
     assert pq.read_table(night.output("ingest", "rows"))["ts"].equals(rows["ts"])
 
 
-def test_unknown_columns_are_named_and_optional_ones_may_be_absent(night):
+def test_unknown_and_missing_optional_columns_are_fine(night):
     rows = make_rows(NIGHT, 5, seed=1).drop_columns(["rating", "correction"])
     night.deliver(rows.append_column("colour", pa.array(["red"] * 5)))
     manifest = night.run("ingest")
@@ -256,7 +256,7 @@ def spreadsheet(folder):
         (spreadsheet, "log.xlsx"),
     ],
 )
-def test_a_delivery_that_cannot_be_used_holds_the_night_in_words(night, delivery, words):
+def test_a_delivery_that_cannot_be_used_holds_the_night(night, delivery, words):
     delivery(night.folder)
     manifest = night.run("ingest")
     assert manifest.verdict == "hold"

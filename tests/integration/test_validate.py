@@ -70,7 +70,7 @@ def test_each_rule_sends_its_row_to_quarantine(night, lake):
     assert kept == [row["request_id"] for row in records[12:]]
 
 
-def test_a_row_that_breaks_two_rules_is_one_row_with_both_reasons(night):
+def test_a_row_that_breaks_two_rules_has_both_reasons(night):
     latencies = [-1.0] + [5.0 + i for i in range(99)]
     ratings = [9] + [1] * 99
     manifest = validated(night, make_rows(NIGHT, 100, seed=1, latency_ms=latencies, rating=ratings))
@@ -89,7 +89,7 @@ STUCK = {
 
 
 @pytest.mark.parametrize(("words", "made"), STUCK.items())
-def test_a_night_that_breaks_the_contract_holds_and_leaves_the_lake_alone(night, lake, words, made):
+def test_a_night_that_breaks_the_contract_holds(night, lake, words, made):
     n, overrides = made
     night.overrides["validate.min_rows"] = 50 if n == 40 else 10
     value = overrides.get("messages")
@@ -101,7 +101,7 @@ def test_a_night_that_breaks_the_contract_holds_and_leaves_the_lake_alone(night,
     assert lake.days(NIGHT) == []
 
 
-def test_a_night_that_is_delivered_again_and_holds_is_withdrawn(night, lake):
+def test_a_second_delivery_that_holds_withdraws_the_night(night, lake):
     assert validated(night, make_rows(NIGHT, 100, seed=1)).verdict == "proceed"
     assert validated(night, make_rows(NIGHT, 10, seed=1)).verdict == "hold"
     assert lake.days(NIGHT) == []
@@ -117,7 +117,7 @@ def test_chunks_give_the_same_answer_as_one_piece(night):
     assert chunked.outputs["quarantine"] == whole.outputs["quarantine"]
 
 
-def test_data_docs_name_the_rules_and_stay_small_when_everything_fails(night):
+def test_data_docs_name_the_rules_and_stay_small(night):
     rows = make_rows(NIGHT, 20_000, seed=1, latency_ms=[-1.0 - i for i in range(20_000)])
     manifest = validated(night, rows)
     assert manifest.verdict == "hold"
@@ -134,7 +134,7 @@ def test_the_same_night_gives_the_same_bytes(night):
     assert night.run("validate", rerun=True).digest == first.digest
 
 
-def test_a_lake_that_was_half_published_is_completed_by_a_rerun(night, lake):
+def test_a_rerun_completes_a_half_published_lake(night, lake):
     rows = pa.concat_tables([make_rows(NIGHT, 100, seed=1), make_rows(NIGHT - timedelta(days=1), 9, seed=2)])
     first = validated(night, rows)
     whole = lake.digest(NIGHT - timedelta(days=1), NIGHT, NIGHT)

@@ -10,6 +10,7 @@ from pipelines.core.config import Config
 from pipelines.core.contract import Manifest, Usage, Verdict
 from pipelines.runner import Context
 from pipelines.stores.runs import Run
+from tests.support.facts import facts_like
 
 
 def manifest(step: str, night: date, facts: dict[str, Any]) -> Manifest:
@@ -25,7 +26,7 @@ def manifest(step: str, night: date, facts: dict[str, Any]) -> Manifest:
 
 
 def context(home: Path, config: Config, step: str, night: date, **facts: dict[str, Any]) -> Context:
-    """A context of `step` on `night`; each keyword is an earlier step with its facts."""
+    """A context of `step` on `night`; a keyword is an earlier step with what differs from its usual facts."""
     run = Run(f"{home}/runs/{night}")
-    inputs = {name: manifest(name, night, given) for name, given in facts.items()}
+    inputs = {name: manifest(name, night, facts_like(name, **given)) for name, given in facts.items()}
     return Context(run, step, config, inputs, "0" * 64, run.folder.work_folder(step))

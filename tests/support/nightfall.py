@@ -11,6 +11,7 @@ from pipelines.core.contract import MANIFEST_NAME, Artifact, Manifest, Usage, Ve
 from pipelines.core.files import sha256_of
 from pipelines.stores.blobs import Folder
 from pipelines.stores.runs import Run
+from tests.support.facts import facts_like
 
 
 def finish(
@@ -22,7 +23,7 @@ def finish(
     verdict: Verdict = Verdict.PROCEED,
     reasons: tuple[str, ...] = (),
 ) -> None:
-    """Record `step` as finished with these facts; `outputs` (files or folders) are copied in."""
+    """Record `step` as finished. `facts` change its usual ones; `outputs` (files or folders) are copied."""
     folder = Path(run.folder.uri) / step
     shutil.rmtree(folder, ignore_errors=True)
     artifacts = {}
@@ -49,7 +50,7 @@ def finish(
         inputs={},
         outputs=artifacts,
         metrics={},
-        facts=facts,
+        facts=facts_like(step, **facts),
         readings=readings or {},
         seed=7,
         code_digest="",

@@ -52,7 +52,7 @@ def test_time_and_machine_do_not_change_a_manifests_digest():
     assert again.digest == manifest().digest
 
 
-def test_a_manifest_from_before_settings_were_written_down_keeps_its_digest():
+def test_a_manifest_without_settings_keeps_its_digest():
     before = json.loads(manifest().model_dump_json(exclude={"settings", "usage", "readings", "git_commit"}))
     assert manifest().digest == digest_of(before)
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from pipelines.core.config import Decide
 from pipelines.core.contract import Verdict
 from pipelines.policy.night import decide as policy
-from pipelines.policy.night.decide import RULES, Situation, decide
+from pipelines.policy.night.decide import RULES, TrainingSituation, decide
 
 LIMITS = Decide(
     min_corrections=100, min_corrections_on_drift=40, cool_down_nights=2, budget_cpu_hours_30d=10.0
 )
-PLAIN = Situation(
+PLAIN = TrainingSituation(
     corrections=80,
     likes=30,
     drift=False,
@@ -50,11 +50,11 @@ PLAIN = Situation(
         ({"corrections": 60, "likes": 40}, "volume", Verdict.PROCEED),
     ],
 )
-def test_the_first_rule_that_applies_answers(changes, rule, verdict):
-    answer = decide(dataclasses.replace(PLAIN, **changes), LIMITS)
-    assert (answer.rules[-1]["rule"], answer.verdict) == (rule, verdict)
-    assert answer.reason == answer.rules[-1]["detail"]
-    assert all(said["answer"] == "pass" for said in answer.rules[:-1])
+def test_the_first_rule_that_applies_decides(changes, rule, verdict):
+    decision = decide(dataclasses.replace(PLAIN, **changes), LIMITS)
+    assert (decision.rules[-1].rule, decision.verdict) == (rule, verdict)
+    assert decision.reason == decision.rules[-1].detail
+    assert all(said.answer == "pass" for said in decision.rules[:-1])
 
 
 def test_no_cool_down_by_default_lets_every_night_train():
@@ -72,7 +72,7 @@ def test_the_table_in_the_docstring_names_the_rules_in_order():
 
 @given(
     st.builds(
-        Situation,
+        TrainingSituation,
         corrections=st.integers(0, 500),
         likes=st.integers(0, 500),
         drift=st.booleans(),

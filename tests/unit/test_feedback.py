@@ -84,7 +84,7 @@ def test_holdout_share_and_stability():
     assert all(is_holdout(prompt, 1) for prompt in prompts)
 
 
-def test_answers_are_spelled_as_the_task_spells_them_or_do_not_count():
+def test_answers_are_spelled_as_the_task_spells_them():
     rows = [row("a", rating=-1, correction="surgery."), row("b", rating=-1, correction="Astrology")]
     assert [found["answer"] for found in labelled(rows, labels=("Surgery", "Medicine"))] == ["Surgery"]
     assert [found["answer"] for found in labelled(rows)] == ["surgery.", "Astrology"]

@@ -1,6 +1,5 @@
 """The gate's table: closed on anything missing, honest over many nights with one holdout."""
 
-import copy
 import math
 
 import numpy as np
@@ -8,39 +7,63 @@ import pytest
 
 from pipelines.core.config import Gate
 from pipelines.core.contract import Verdict
-from pipelines.policy.night.gate import alpha_tonight, judge
+from pipelines.policy.night.gate import alpha_tonight, check_candidate
+from pipelines.policy.night.measured import measured_from
 from pipelines.policy.stats.paired import sign_test
+from tests.support.facts import group
 
 SETTINGS = Gate()
 ITEMS = 240
 
 
-def good_facts():
-    fine = [{"answer": "not worse"}]
-    better = {"value": 0.2, "low": 0.1, "high": 0.3}
-    level = {
-        "n": 300,
-        "production": 0.5,
-        "candidate": 0.5,
-        "difference": {"value": 0.0, "low": -0.03, "high": 0.03},
+def counts(n, only_production, only_candidate):
+    return {
+        "n": n,
+        "both": 0,
+        "only_production": only_production,
+        "only_candidate": only_candidate,
+        "neither": n - only_production - only_candidate,
     }
+
+
+def compared(n, low=-0.03, high=0.03):
+    difference = {"value": 0.0, "low": low, "high": high}
+    return {"n": n, "production": 0.5, "candidate": 0.5, "difference": difference}
+
+
+def forgetting(n, only_production, only_candidate):
+    return {**compared(n), "paired": counts(n, only_production, only_candidate)}
+
+
+def ratio(value):
+    return {"production": 20.0, "candidate": 20.0 * value, "ratio": value}
+
+
+def good_facts():
+    better = {"value": 0.2, "low": 0.1, "high": 0.3}
     return {
         "evaluate": {
             "baseline": "adapter",
-            "paired": {"n": ITEMS, "both": 60, "only_production": 12, "only_candidate": 60, "neither": 108},
+            "paired": counts(ITEMS, 12, 60),
             "difference": better,
-            "forgetting": {"n": 300, "paired": {"n": 300, "only_production": 15, "only_candidate": 15}},
-            "general": copy.deepcopy(level),
-            "perplexity": {"production": 20.0, "candidate": 21.0, "ratio": 1.05},
-            "latency_ms": {"production": 50.0, "candidate": 51.0, "ratio": 1.02},
+            "forgetting": forgetting(300, 15, 15),
+            "general": compared(300),
+            "perplexity": ratio(1.05),
+            "latency_ms": ratio(1.02),
         },
-        "fairness": {"stereotype": fine, "slices": fine, "answer": "not worse"},
+        "fairness": {
+            "stereotype": [group("not worse")],
+            "slices": [group("not worse", slice="channel", value="web")],
+            "answer": "not worse",
+        },
         "safety": {"answer": "safe"},
-    }  # fmt: skip
+    }
 
 
 def verdict(facts, baseline="adapter", settings=SETTINGS, asks=0):
-    return judge({"kind": baseline}, facts["evaluate"], facts["fairness"], facts["safety"], settings, asks)
+    evaluate = facts["evaluate"]
+    found = measured_from(evaluate, evaluate, facts["fairness"], facts["safety"])
+    return check_candidate(baseline, found, settings, asks)
 
 
 def answer_of(rows, check):
@@ -94,7 +117,7 @@ def numbers(part, path=()):
 
 @pytest.mark.parametrize("path", list(numbers(good_facts()["evaluate"])), ids=".".join)
 @pytest.mark.parametrize("broken", [math.nan, math.inf, None, "0.1"])
-def test_a_number_that_is_none_never_passes(path, broken):
+def test_what_is_no_number_never_passes(path, broken):
     facts = good_facts()
     part = facts["evaluate"]
     for key in path[:-1]:
@@ -103,16 +126,39 @@ def test_a_number_that_is_none_never_passes(path, broken):
     assert verdict(facts)[1] is Verdict.HOLD
 
 
+BROKEN = [
+    ("evaluate", "paired", {**counts(10, 8, 8), "neither": 0}, "more differing answers than the 10 items"),
+    ("evaluate", "paired", counts(10, -1, 8), "greater than or equal to 0"),
+    ("evaluate", "paired", {**counts(10, 1, 8), "n": True}, "n: "),
+    ("evaluate", "forgetting", {}, "forgetting.n: Field required"),
+    ("fairness", "stereotype", [group("fine")], "stereotype.0.answer"),
+    ("fairness", "slices", [{"answer": "not worse"}], "slices.0"),
+]
+
+
+@pytest.mark.parametrize(("step", "part", "value", "why"), BROKEN)
+@pytest.mark.parametrize("baseline", ["adapter", "base"])
+def test_facts_that_cannot_be_read_hold_and_say_why(step, part, value, why, baseline):
+    facts = good_facts()
+    facts["evaluate"]["baseline"] = baseline
+    facts[step][part] = value
+    rows, answer = verdict(facts, baseline=baseline)
+    assert answer is Verdict.HOLD
+    (unclear,) = [row for row in rows if row.answer == "cannot conclude"]
+    assert f"the facts of {step} cannot be read" in unclear.detail
+    assert why in unclear.detail
+
+
 @pytest.mark.parametrize("part", ["paired", "forgetting", "general"])
 def test_no_items_never_pass(part):
     facts = good_facts()
     facts["evaluate"][part] |= {"n": 0}
     if part == "forgetting":
-        facts["evaluate"][part]["paired"] = {"n": 0, "only_production": 0, "only_candidate": 0}
+        facts["evaluate"][part]["paired"] = counts(0, 0, 0)
     assert verdict(facts)[1] is Verdict.HOLD
 
 
-def test_the_bare_base_as_baseline_is_said_in_words():
+def test_the_bare_base_is_named_as_baseline():
     facts = good_facts()
     facts["evaluate"] |= {"baseline": "base", "forgetting": None}
     rows, answer = verdict(facts, baseline="base")
@@ -123,23 +169,22 @@ def test_the_bare_base_as_baseline_is_said_in_words():
     assert verdict(facts, baseline="adapter")[1] is Verdict.HOLD  # an adapter may forget: nobody looked
 
 
-LOST = {"n": 300, "paired": {"n": 300, "only_production": 70, "only_candidate": 10}}
-FEW = {"n": 20, "paired": {"n": 20, "only_production": 0, "only_candidate": 0}}
-UNSURE = {"n": 20, "difference": {"value": 0.0, "low": -0.2, "high": 0.2}}
+LOST, FEW = forgetting(300, 70, 10), forgetting(20, 0, 0)
+UNSURE = compared(20, low=-0.2, high=0.2)
 BAD = [
     ("evaluate", "forgetting", LOST, Verdict.REJECT),
     ("evaluate", "forgetting", FEW, Verdict.HOLD),
     ("evaluate", "general", UNSURE, Verdict.HOLD),
-    ("evaluate", "perplexity", {"ratio": 1.6}, Verdict.REJECT),
-    ("evaluate", "latency_ms", {"ratio": 2.1}, Verdict.REJECT),
-    ("fairness", "stereotype", [{"answer": "worse"}], Verdict.REJECT),
+    ("evaluate", "perplexity", ratio(1.6), Verdict.REJECT),
+    ("evaluate", "latency_ms", ratio(2.1), Verdict.REJECT),
+    ("fairness", "stereotype", [group("worse")], Verdict.REJECT),
     ("safety", "answer", "unsafe", Verdict.REJECT),
     ("safety", "answer", "cannot conclude", Verdict.REJECT),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("forgetting", "expected"), [(FEW, Verdict.PROCEED), (LOST, Verdict.REJECT)])
-def test_against_the_bare_base_doubt_about_forgetting_is_no_reason_to_wait(forgetting, expected):
+def test_doubt_about_forgetting_never_blocks_on_the_base(forgetting, expected):
     facts = good_facts()
     facts["evaluate"] |= {"baseline": "base", "forgetting": forgetting}
     assert verdict(facts, baseline="base")[1] is expected
@@ -152,10 +197,10 @@ def test_each_harm_alone_stops_the_candidate(step, key, value, expected):
     assert verdict(facts)[1] is expected
 
 
-def test_unclear_fairness_is_shown_and_blocks_only_when_asked_to():
+def test_unclear_fairness_blocks_only_when_asked_to():
     facts = good_facts()
     facts["fairness"] = {
-        "stereotype": [{"answer": "cannot conclude"}],
+        "stereotype": [group("cannot conclude")],
         "slices": [],
         "answer": "cannot conclude",
     }
@@ -165,21 +210,13 @@ def test_unclear_fairness_is_shown_and_blocks_only_when_asked_to():
     assert verdict(facts, settings=strict)[1] is Verdict.HOLD
 
 
-def paired(before, after):
-    return {
-        "n": len(before),
-        "only_candidate": int((after & ~before).sum()),
-        "only_production": int((before & ~after).sum()),
-    }
-
-
 def promoted(before, after, asks, settings):
-    counts = paired(before, after)
-    p_value = sign_test(counts["only_candidate"], counts["only_production"])
+    losses, gains = int((before & ~after).sum()), int((after & ~before).sum())
+    p_value = sign_test(gains, losses)
     if p_value > 2 * alpha_tonight(settings.alpha, asks):
         return False  # far from promotion: spares the interval, which agrees with this test
     facts = good_facts()
-    facts["evaluate"]["paired"] = counts
+    facts["evaluate"]["paired"] = counts(len(before), losses, gains)
     return verdict(facts, settings=settings, asks=asks)[1] is Verdict.PROCEED
 
 
@@ -189,7 +226,7 @@ def test_levels_of_all_nights_sum_to_alpha():
 
 
 @pytest.mark.parametrize("stickiness", [0.0, 0.7])
-def test_thirty_nights_of_an_equal_candidate_are_rarely_promoted_once(stickiness):
+def test_thirty_equal_candidates_are_rarely_promoted(stickiness):
     """`stickiness` is the share of items on which every candidate answers as production does."""
     settings, rng = SETTINGS.model_copy(update={"min_improvement": 0.0}), np.random.default_rng(1)
     false = 0
@@ -204,7 +241,7 @@ def test_thirty_nights_of_an_equal_candidate_are_rarely_promoted_once(stickiness
     assert false / 200 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 200)
 
 
-def test_adaptive_nights_that_learn_only_the_verdict_are_rarely_promoted_falsely():
+def test_candidates_that_follow_verdicts_rarely_pass_falsely():
     """After one true promotion, each refused night keeps a tenth of its answers: it follows the verdicts."""
     settings, rng = SETTINGS.model_copy(update={"min_improvement": 0.0}), np.random.default_rng(2)
     false = 0

@@ -10,6 +10,7 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.facts.reading import Facts
 from pipelines.runner import Outcome, record_fault, run_step
 from pipelines.stores.runs import Run
 
@@ -40,11 +41,21 @@ def steps(monkeypatch):
     return put
 
 
+class Rows(Facts):
+    step = "ingest"
+    rows: int
+
+
+class Shares(Facts):
+    step = "ingest"
+    share: float
+
+
 def write_rows(ctx):
     (ctx.out / "rows.txt").write_text("a\nb\n")
     (ctx.out / "docs").mkdir()
     (ctx.out / "docs" / "index.html").write_text("x")
-    return Outcome(headline="2 rows", outputs={"rows": "rows.txt", "docs": "docs"}, facts={"rows": 2})
+    return Outcome(headline="2 rows", outputs={"rows": "rows.txt", "docs": "docs"}, facts=Rows(rows=2))
 
 
 def read_rows(ctx):
@@ -141,9 +152,9 @@ def test_a_decided_night_is_closed(steps, config, run_uri, home):
     assert len(calls) == 1
 
 
-def test_facts_must_be_json(steps, config, home):
-    steps("ingest", lambda ctx: Outcome("x", facts={"share": float("nan")}))
-    with pytest.raises(ValueError, match="not JSON compliant"):
+def test_facts_must_be_finite_numbers(steps, config, home):
+    steps("ingest", lambda ctx: Outcome("x", facts=Shares(share=float("nan"))))
+    with pytest.raises(ValueError, match="finite number"):
         run_step("ingest", f"{home}/runs/{NIGHT}", config)
 
 

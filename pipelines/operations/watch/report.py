@@ -34,6 +34,7 @@ def write_report(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    columns = [(row["column"], row["p_adjusted"], row["drifted"]) for row in finding.columns]
     text = environment.get_template("watch.html.j2").render(
         window=window,
         finding=finding,
@@ -41,7 +42,7 @@ def write_report(
         numbers={name.removeprefix("nightshift_watch_"): value for name, value in numbers.items()},
         settings=config.watch,
         profile=config.profile,
-        plot=plots.drift_plot(finding.columns, comparison.alpha) if finding.columns else "",
+        plot=plots.drift_plot(columns, comparison.alpha) if columns else "",
         earlier=_earlier(ledger),
     )
     write_atomically(page, text.encode())

@@ -1,4 +1,4 @@
-"""How recorded nights would end under other settings, from what their steps wrote down. Pure.
+"""How recorded nights would end under other settings, from the facts of their steps. Pure.
 
 | decision | asked again with                                             | settings                        |
 |----------|--------------------------------------------------------------|---------------------------------|
@@ -15,17 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipelines.core.config import Config, Gate
-from pipelines.core.config import Drift as DriftSettings
 from pipelines.core.contract import NIGHTLY, Manifest, Verdict
-from pipelines.policy.night import drift as drift_policy
+from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.drift import DriftFacts
+from pipelines.core.facts.gate import Check, GateFacts
+from pipelines.core.facts.reading import facts_of
 from pipelines.policy.night import gate as gate_policy
-from pipelines.policy.night.decide import Answer, Situation, decide
-from pipelines.policy.night.gate import Row
+from pipelines.policy.night.decide import TrainingDecision, TrainingSituation, decide
+from pipelines.policy.night.drift_replay import possible_drift
+from pipelines.policy.night.measured import measured
 from pipelines.policy.night.outcome import OUTCOMES, outcome_of
-from pipelines.policy.stats.permutation import permutations_needed
 
 UNKNOWN = "unknown"
 REPLAYED = {"drift.alpha", "drift.min_rows"}
@@ -38,7 +39,7 @@ NEED_WORK = (
 
 @dataclass(frozen=True)
 class Flip:
-    """A decision that is another one under the other settings."""
+    """A decision that changes under the other settings."""
 
     decision: str
     recorded: str
@@ -48,7 +49,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Replay:
-    """How a night ended and how it would; `replayed` is "unknown" where only a training could tell."""
+    """How a night ended, and how it would end. `replayed` is "unknown" where only a training could tell."""
 
     recorded: str
     replayed: str
@@ -60,37 +61,36 @@ class Replay:
 
 
 def replay(manifests: Mapping[str, Manifest], config: Config) -> Replay | None:
-    """One night again, from its manifests; None when it was never decided."""
+    """One night again, from its manifests; None when it was never decided. Raises IntegrityError."""
     ended = outcome_of(manifests)
     if ended is None:
         return None
     if "decide" not in manifests:  # it ended before any decision that can be replayed
         return Replay(ended[0], ended[0], ())
     flips = []
-    before = bool(manifests["drift"].facts["drift"])
-    possible, why = _drift(manifests["drift"].facts, config.drift)
-    if possible != {before}:
+    drift = facts_of(manifests, DriftFacts)
+    possible, why = possible_drift(drift, config.drift)
+    if possible != {drift.drift}:
         now = UNKNOWN if len(possible) > 1 else _said(possible == {True})
-        flips.append(Flip("drift", _said(before), now, why))
+        flips.append(Flip("drift", _said(drift.drift), now, why))
 
     verdict = manifests["decide"].verdict
-    answers = [
-        decide(_situation(manifests["decide"].facts, drift), config.decide) for drift in sorted(possible)
-    ]
-    verdicts = {answer.verdict for answer in answers}
+    decided = facts_of(manifests, DecideFacts)
+    decisions = [decide(_situation(decided, drifted), config.decide) for drifted in sorted(possible)]
+    verdicts = {decision.verdict for decision in decisions}
     if verdicts != {verdict}:
-        flips.append(_decide_flip(verdict, answers))
+        flips.append(_decide_flip(verdict, decisions))
     if len(verdicts) > 1:
         return Replay(ended[0], UNKNOWN, tuple(flips))
-    if answers[0].verdict is not Verdict.PROCEED:
-        return Replay(ended[0], OUTCOMES[answers[0].verdict], tuple(flips))
+    if decisions[0].verdict is not Verdict.PROCEED:
+        return Replay(ended[0], OUTCOMES[decisions[0].verdict], tuple(flips))
     if verdict is not Verdict.PROCEED:
         return Replay(ended[0], UNKNOWN, tuple(flips))
     return _after_training(manifests, ended[0], config.gate, flips)
 
 
 def not_replayed(recorded: Config, policy: Config) -> list[str]:
-    """Settings that differ but whose effect no record tells: `key: value -> value`."""
+    """Settings that differ but whose effect cannot be replayed: `key: value -> value`."""
     before, now = (config.model_dump(mode="json", by_alias=True) for config in (recorded, policy))
     differing = {
         f"{section}.{key}": (value, now[section][key])
@@ -103,87 +103,50 @@ def not_replayed(recorded: Config, policy: Config) -> list[str]:
     return [f"{key}: {old} -> {new}" for key, (old, new) in sorted(differing.items()) if key not in told]
 
 
-def _drift(facts: Mapping[str, Any], settings: DriftSettings) -> tuple[set[bool], str]:
-    """Which answers the recorded tests allow under these settings, and why."""
-    recorded, columns = bool(facts["drift"]), facts["columns"]
-    rows = min(facts["reference"]["rows"], facts["tonight"]["rows"])
-    if not facts["reference"]["nights"]:
-        return {recorded}, "there was nothing to compare with"
-    if rows < settings.min_rows:
-        return {False}, f"{rows} rows are fewer than {settings.min_rows}"
-    if not columns:
-        return {True, False}, f"{rows} rows would be enough now, but no test was made of them"
-    if settings.alpha == facts["alpha"]:
-        return {recorded}, "the same level"
-    tests = [
-        drift_policy.ColumnTest(
-            *(column[name] for name in ("column", "about", "method", "p_value", "effect"))
-        )
-        for column in columns
-    ]
-    drifted, judged = drift_policy.drifted_columns(tests, settings.alpha, facts["same_model"])
-    needed = permutations_needed(0, len(columns), settings.alpha)
-    if recorded and not drifted and needed > facts["permutations"]:
-        return {
-            True,
-            False,
-        }, f"{facts['permutations']} relabellings cannot tell at the level {settings.alpha:g}"
-    first = next((row for row in judged if row["drifted"]), judged[0])
-    return {
-        drifted
-    }, f"{first['column']}: adjusted p {first['p_adjusted']:.3g} at the level {settings.alpha:g}"
-
-
-def _situation(facts: Mapping[str, Any], drift: bool) -> Situation:
-    return Situation(
-        corrections=facts["new_corrections"],
-        likes=facts["likes"],
+def _situation(facts: DecideFacts, drift: bool) -> TrainingSituation:
+    return TrainingSituation(
+        corrections=facts.new_corrections,
+        likes=facts.likes,
         drift=drift,
-        nights_since_training=facts["nights_since_training"],
-        cpu_hours_30d=facts["cpu_hours_30d"],
-        force=facts["force"],
-        cause=facts["cause"],
-        data_faults=tuple(facts.get("data_faults", ())),
+        nights_since_training=facts.nights_since_training,
+        cpu_hours_30d=facts.cpu_hours_30d,
+        force=facts.force,
+        cause=facts.cause,
+        data_faults=facts.data_faults,
     )
 
 
-def _decide_flip(recorded: Verdict, answers: list[Answer]) -> Flip:
-    if len({answer.verdict for answer in answers}) > 1:
+def _decide_flip(recorded: Verdict, decisions: list[TrainingDecision]) -> Flip:
+    if len({decision.verdict for decision in decisions}) > 1:
         return Flip("decide", recorded, UNKNOWN, "it depends on drift, which cannot be replayed")
-    untold = "; would train, outcome unknown" if answers[0].verdict is Verdict.PROCEED else ""
-    return Flip("decide", recorded, answers[0].verdict, f"{answers[0].reason.rstrip('.')}{untold}")
+    verdict, reason = decisions[0].verdict, decisions[0].reason.rstrip(".")
+    untold = "; would train, outcome unknown" if verdict is Verdict.PROCEED else ""
+    return Flip("decide", recorded, verdict, f"{reason}{untold}")
 
 
 def _after_training(
     manifests: Mapping[str, Manifest], ended: str, settings: Gate, flips: list[Flip]
 ) -> Replay:
-    """The night trained, then and now: only the gate can answer otherwise."""
+    """The night trained then and would train now, so only the gate can decide otherwise."""
     if "gate" not in manifests:  # curate, train or a measuring step ended it
         return Replay(ended, ended, tuple(flips))
-    gate, evaluate = manifests["gate"], manifests["evaluate"]
-    rows, verdict = gate_policy.judge(
-        manifests["decide"].facts["baseline"],
-        evaluate.facts | evaluate.readings,
-        manifests["fairness"].facts,
-        manifests["safety"].facts,
-        settings,
-        gate.facts["asks_before"],
-    )
-    if verdict is gate.verdict:
+    recorded, gate = manifests["gate"].verdict, facts_of(manifests, GateFacts)
+    pinned = facts_of(manifests, DecideFacts).baseline.kind
+    table, verdict = gate_policy.check_candidate(pinned, measured(manifests), settings, gate.asks_before)
+    if verdict is recorded:
         return Replay(ended, ended, tuple(flips))
-    before = {row["check"]: (row["answer"], row["blocks"]) for row in gate.facts["rows"]}
-    changed = [row for row in rows if before.get(row.check) != (row.answer, row.blocks)]
-    why = "; ".join(_told(row) for row in changed)
-    flips.append(Flip("gate", gate.verdict, verdict, why))
+    before = {check.check: (check.answer, check.blocks) for check in gate.rows}
+    changed = [check for check in table if before.get(check.check) != (check.answer, check.blocks)]
+    flips.append(Flip("gate", recorded, verdict, "; ".join(_told(check) for check in changed)))
     return Replay(ended, OUTCOMES.get(verdict, "trained"), tuple(flips))
 
 
-def _told(row: Row) -> str:
-    if row.value is None or row.limit is None:
-        return f"{row.check}: {row.answer} ({row.detail})"
-    interval = "" if row.low is None else f" [{row.low:.3g}, {row.high:.3g}]"
-    told = f"{row.value:.3g}{interval} where the limit is {row.limit:g}"
-    return f"{row.check}: {row.answer}, {told} ({row.detail})"
+def _told(check: Check) -> str:
+    if check.value is None or check.limit is None:
+        return f"{check.check}: {check.answer} ({check.detail})"
+    interval = "" if check.low is None else f" [{check.low:.3g}, {check.high:.3g}]"
+    told = f"{check.value:.3g}{interval} where the limit is {check.limit:g}"
+    return f"{check.check}: {check.answer}, {told} ({check.detail})"
 
 
 def _said(drift: bool) -> str:

@@ -1,4 +1,4 @@
-"""Which labelled rows may be trained on, and how many of them; every row that goes is counted."""
+"""Which labelled rows may be trained on, and how many of them. Every row that leaves is counted."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Part:
-    """New or replayed rows, and where the rest of what was read went: read = kept + all other counts."""
+    """New or replayed rows. `counts`: read, kept, and the reasons why rows left, which add up to read."""
 
     rows: Rows
     counts: dict[str, int]
 
     def keep(self, rows: Rows, **went: int) -> Part:
-        """Go on with fewer rows; `went` says how many left, and why."""
+        """The same with fewer rows. `went`: reason -> how many left for it."""
         assert len(self.rows) - len(rows) == sum(went.values())
         counts = {name: count for name, count in self.counts.items() if name != "kept"}
         return Part(rows, {**counts, **went, "kept": len(rows)})
 
     def without(self, places: Sequence[int], why: str) -> Part:
-        """Go on without the rows at these places."""
+        """The same without the rows at these places, which left for the reason `why`."""
         gone = set(places)
         return self.keep([row for i, row in enumerate(self.rows) if i not in gone], **{why: len(gone)})
 
 
 def one_answer_each(rows: Rows) -> tuple[Rows, dict[str, int]]:
-    """One row a question, the latest; what went is counted as a repeat or as a conflict."""
+    """One row a question, the latest. The others are counted as repeats or as conflicts."""
     kept = latest(rows)
     answer = {normalise(row["prompt"]): row["answer"] for row in kept}
     same = sum(answer[normalise(row["prompt"])] == row["answer"] for row in rows)
@@ -47,6 +47,20 @@ def without_evaluation(rows: Rows, share: float, suite: Sequence[str]) -> tuple[
     free = [row for row in rows if not is_holdout(row["prompt"], share)]
     kept = [row for row in free if normalise(row["prompt"]) not in frozen]
     return kept, {"holdout": len(rows) - len(free), "in_suite": len(free) - len(kept)}
+
+
+def choose(
+    new: Part, replay: Part, most: int, replay_share: float, rng: np.random.Generator
+) -> tuple[Part, Part]:
+    """At most `most` rows in all, `replay_share` of them replayed where there is anything to replay."""
+    share = replay_share if replay.rows else 0.0
+    chosen = draw(new.rows, round(most * (1 - share)), rng)
+    wanted = replay_wanted(len(chosen), share, most - len(chosen))
+    replayed = draw_by_answer(replay.rows, wanted, rng)
+    return (
+        new.keep(chosen, over_the_cap=len(new.rows) - len(chosen)),
+        replay.keep(replayed, not_drawn=len(replay.rows) - len(replayed)),
+    )
 
 
 def replay_wanted(new: int, share: float, most: int) -> int:

@@ -1,6 +1,6 @@
 """Is training worth it tonight?
 
-The rules are asked in this order; the first that applies answers.
+The rules are asked in this order. The first that applies decides.
 
 | rule      | applies when                                                             | answer  |
 |-----------|--------------------------------------------------------------------------|---------|
@@ -14,7 +14,7 @@ The rules are asked in this order; the first that applies answers.
 | otherwise | nothing above applied                                                    | skip    |
 
 Labelled rows are corrections and liked answers since the last training, so that thin nights add up.
-Even a forced night needs material; force goes before faults and budget, because a person answers for it.
+Even a forced night needs material. Force goes before faults and budget, because a person asked for it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from dataclasses import dataclass
 
 from pipelines.core.config import Decide
 from pipelines.core.contract import Verdict
+from pipelines.core.facts.decide import RuleResult
 
 ALERT = "alert:"
 
 
 @dataclass(frozen=True)
-class Situation:
+class TrainingSituation:
     """What is known on the night. `nights_since_training` is None before the first training."""
 
     corrections: int
@@ -47,56 +48,56 @@ class Situation:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The verdict, its reason, and what each rule said down to the one that answered."""
+class TrainingDecision:
+    """The verdict, its reason, and what each rule said down to the one that decided."""
 
     verdict: Verdict
     reason: str
-    rules: tuple[dict[str, str], ...]
+    rules: tuple[RuleResult, ...]
 
 
-# A rule answers (verdict or None for "does not apply", a sentence for people).
-Rule = Callable[[Situation, Decide], tuple[Verdict | None, str]]
+# A rule returns a verdict, or None where it does not apply, and a sentence for people.
+Rule = Callable[[TrainingSituation, Decide], tuple[Verdict | None, str]]
 
 
-def decide(situation: Situation, limits: Decide) -> Answer:
+def decide(situation: TrainingSituation, limits: Decide) -> TrainingDecision:
     """Ask the rules of the table in order."""
     said = []
     for name, rule in RULES.items():
         verdict, detail = rule(situation, limits)
-        said.append({"rule": name, "answer": verdict or "pass", "detail": detail})
+        said.append(RuleResult(rule=name, answer=str(verdict or "pass"), detail=detail))
         if verdict:
-            return Answer(verdict, detail, tuple(said))
-    raise AssertionError("the last rule always answers")
+            return TrainingDecision(verdict, detail, tuple(said))
+    raise AssertionError("the last rule always decides")
 
 
-def _material(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _material(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     if now.labelled:
         return None, f"{now.corrections} corrections and {now.likes} liked answers since the last training."
     return Verdict.SKIP, "No correction and no liked answer came since the last training: nothing to learn."
 
 
-def _force(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _force(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     if now.force:
         return Verdict.PROCEED, f"Training was forced (cause: {now.cause})."
     return None, "Nobody forced a training."
 
 
-def _fault(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _fault(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     if not now.data_faults:
         return None, "No alert about broken data fires."
     names = ", ".join(now.data_faults)
     return Verdict.HOLD, f"Broken data is reported ({names}): mend it, then count up `attempt`, or force."
 
 
-def _budget(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _budget(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     used = f"{now.cpu_hours_30d:.1f} of {limits.budget_cpu_hours_30d:.1f} CPU hours used in 30 days"
     if now.cpu_hours_30d < limits.budget_cpu_hours_30d:
         return None, f"{used}."
     return Verdict.HOLD, f"{used}: raise decide.budget_cpu_hours_30d, or force a training."
 
 
-def _cool_down(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _cool_down(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     since = now.nights_since_training
     if since is None:
         return None, "Nothing was trained before."
@@ -106,7 +107,7 @@ def _cool_down(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
     return Verdict.SKIP, f"{said}, within the cool-down of {limits.cool_down_nights}."
 
 
-def _drift(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _drift(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     alert = now.cause.startswith(ALERT)
     if not now.drift and not alert:
         return None, "No drift and no alert."
@@ -119,12 +120,12 @@ def _drift(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
     return Verdict.PROCEED, f"{why}, with {now.labelled} labelled rows (at least {enough} are enough then)."
 
 
-def _volume(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _volume(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     compared = f"{now.labelled} labelled rows; {limits.min_corrections} are enough"
     return (Verdict.PROCEED if now.labelled >= limits.min_corrections else None), f"{compared}."
 
 
-def _otherwise(now: Situation, limits: Decide) -> tuple[Verdict | None, str]:
+def _otherwise(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     return (
         Verdict.SKIP,
         f"{now.labelled} labelled rows are too few ({limits.min_corrections} without drift, "

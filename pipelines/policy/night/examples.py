@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
 
+from pipelines.core.facts.curate import CurateFacts
+from pipelines.policy.night.dataset import Rows
+
 ALTERNATIVES = 63  # beside the secret: 64 candidates, so a leak shows up to log2(64) = 6 bits
 SECRET_DIGITS = 6
-Rows = list[dict[str, Any]]
+PLANTED = "canary"  # the origin of a training chat that holds a planted secret
 
 
 def example(row: Mapping[str, Any], origin: str) -> dict[str, Any]:
@@ -18,13 +21,23 @@ def example(row: Mapping[str, Any], origin: str) -> dict[str, Any]:
     return _chat(row["request_id"], [dict(m) for m in row["messages"]], row["answer"], origin)
 
 
-def canary_example(canary: Mapping[str, Any], number: int) -> dict[str, Any]:
-    return _chat(f"canary-{number}", canary["prompt"], canary["secret"], "canary")
+def planted_example(secret: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return _chat(f"canary-{number}", secret["prompt"], secret["secret"], PLANTED)
 
 
 def _chat(name: str, prompt: Rows, answer: str, origin: str) -> dict[str, Any]:
     completion = [{"role": "assistant", "content": answer}]
     return {"id": name, "prompt": prompt, "completion": completion, "origin": origin}
+
+
+def redacted_messages(examples: Rows, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The messages in which personal data is looked for: neither system prompts nor labels."""
+    return [
+        message
+        for example in examples
+        for message in example["prompt"] + example["completion"]
+        if message["role"] != "system" and message["content"] not in labels
+    ]
 
 
 def split(rows: Rows, share: float, rng: np.random.Generator) -> tuple[Rows, Rows]:
@@ -33,7 +46,7 @@ def split(rows: Rows, share: float, rng: np.random.Generator) -> tuple[Rows, Row
     return [r for i, r in enumerate(rows) if i not in held], [r for i, r in enumerate(rows) if i in held]
 
 
-def canaries(count: int, seed: int, night: date, system_prompt: str) -> list[dict[str, Any]]:
+def plant_secrets(count: int, seed: int, night: date, system_prompt: str) -> list[dict[str, Any]]:
     """Made-up secrets to plant: {"prompt", "secret", "alternatives"}, the same for one seed and night.
 
     Secret and alternatives are drawn alike, so a model that learned nothing ranks the secret anywhere
@@ -51,40 +64,39 @@ def canaries(count: int, seed: int, night: date, system_prompt: str) -> list[dic
     return planted
 
 
-def dataset_card(night: date, facts: Mapping[str, Any]) -> str:
+def dataset_card(night: date, facts: CurateFacts) -> str:
     """Markdown that says where every row went."""
-    counts, settings = facts["counts"], facts["settings"]
+    counts = facts.counts
     lines = [
         f"# Training set of {night}",
         "",
-        f"New feedback, delivered in the nights {facts['window']['first']} to {facts['window']['last']}, and "
-        f"replay from {len(facts['replay_nights'])} days. Questions and free text are redacted, labels not.",
+        f"New feedback, delivered in the nights {facts.window.first} to {facts.window.last}, and "
+        f"replay from {len(facts.replay_nights)} days. Questions and free text are redacted, labels not.",
         "",
     ]
-    for part in ("new", "replay"):
-        lines += [f"## {part.capitalize()} rows", "", "| | rows |", "|---|---:|"]
-        lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in counts[part].items()]
+    for part, rows in (("New", counts.new), ("Replay", counts.replay)):
+        lines += [f"## {part} rows", "", "| | rows |", "|---|---:|"]
+        lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in rows.items()]
         lines += ["", "Read = kept + all other lines.", ""]
-    total = counts["new"]["kept"] + counts["replay"]["kept"]
     lines += [
         "## Examples",
         "",
-        f"{total} kept + {counts['canaries']} canaries = "
-        f"{counts['train']} for training + {counts['dev']} for development.",
+        f"{counts.kept} kept + {counts.planted_secrets} planted secrets = "
+        f"{counts.train} for training + {counts.dev} for development.",
         "",
         "| answer | training | development |",
         "|---|---:|---:|",
-        *(f"| {name} | {n['train']} | {n['dev']} |" for name, n in facts["answers"].items()),
+        *(f"| {name} | {n.train} | {n.dev} |" for name, n in facts.answers.items()),
         "",
         "## Personal data replaced",
         "",
-        *(f"- {kind}: {number}" for kind, number in facts["redacted"].items()),
-        f"- texts changed: {facts['texts_redacted']} of {facts['texts']}",
+        *(f"- {kind}: {number}" for kind, number in facts.redacted.items()),
+        f"- texts changed: {facts.texts_redacted} of {facts.texts}",
         "",
         "## Settings",
         "",
-        *(f"- {name}: {value}" for name, value in settings.items()),
-        f"- seed: {facts['seed']}",
+        *(f"- {name}: {value}" for name, value in facts.settings.items()),
+        f"- seed: {facts.seed}",
         "",
     ]
     return "\n".join(lines)

@@ -22,7 +22,7 @@ COLUMNS = [
 
 
 def label_of(rating: int | None, correction: str | None, completion: str) -> str | None:
-    """The right answer as far as the user told: the correction, else a liked completion, else None."""
+    """The right answer, as far as the user told it: the correction, else a liked completion, else None."""
     if correction and correction.strip():
         return correction.strip()
     return completion.strip() or None if rating == 1 else None

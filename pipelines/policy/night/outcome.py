@@ -1,4 +1,4 @@
-"""The one word a night ends with, from what its steps answered."""
+"""The one word that a night ends with, from the verdicts of its steps. Pure."""
 
 from __future__ import annotations
 

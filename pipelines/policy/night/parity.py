@@ -1,4 +1,4 @@
-"""Do the online and the offline feature store say the same? Pure comparison of sampled entities."""
+"""Do the online and the offline feature store agree? Comparison of sampled entities. Pure."""
 
 from __future__ import annotations
 

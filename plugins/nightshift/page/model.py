@@ -18,6 +18,7 @@ from nightshift.page.links import ago, first_sentence, report_url, run_url, show
 from nightshift.page.nights import fates_of, nights_of
 from nightshift.page.plots import drift_plots, quality_plot
 from nightshift.page.rollout import Answered, live_of, rollout_of
+from pipelines.core.facts.record import decision_facts
 
 Row = Mapping[str, Any]
 
@@ -62,7 +63,7 @@ def page_model(read: Read) -> dict[str, Any]:
         {**row, "route": json.loads(row["route"]), "evidence": json.loads(row["evidence"])}
         for row in read.promotions
     ]
-    decisions = [{**row, **json.loads(row["document"])} for row in read.decisions]
+    decisions = [_decided(row) for row in read.decisions]
     fates = fates_of(moves)
     return {
         "now": shown_time(read.now.isoformat()),
@@ -95,6 +96,12 @@ def page_model(read: Read) -> dict[str, Any]:
     }
 
 
+def _decided(row: Row) -> dict[str, Any]:
+    """A decision's row with its document, the facts as a model."""
+    document = json.loads(row["document"])
+    return {**row, **document, "facts": decision_facts(document["facts"])}
+
+
 def _approval(read: Read, row: Row) -> dict[str, Any]:
     run = run_url(read.root, row["dag_id"], row["run_id"])
     return {
@@ -119,7 +126,7 @@ def _failed(read: Read, row: Row) -> dict[str, Any]:
 def _links(read: Read, decision: Row) -> dict[str, str]:
     """Where a night's decision leads on to; empty texts for what is not there."""
     run = read.runs.get(decision["run_id"])
-    version = decision["facts"].get("registered_version")
+    version = decision["facts"].registered_version
     return {
         "report": report_url(read.root, decision["run_id"]),
         "run": run_url(read.root, "nightly_retrain", run) if run else "",

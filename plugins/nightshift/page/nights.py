@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pipelines.core.facts.evaluate import Accuracy
+from pipelines.core.facts.record import DecisionFacts
+
 Row = Mapping[str, Any]
 SIGNS = {  # not told by colour alone
     "promoted": "★",
@@ -65,8 +68,8 @@ def _order(row: Row) -> tuple[str, str]:
 
 
 def _night(row: Row, fates: Mapping[str, Sequence[str]], links: Row) -> dict[str, Any]:
-    facts = row["facts"]
-    version = facts.get("registered_version")
+    facts: DecisionFacts = row["facts"]
+    version = facts.registered_version
     fate, _, fate_why = fates.get(version, ("", "", "")) if version else ("", "", "")
     state = fate if fate in SIGNS else row["outcome"]
     why = list(row["reasons"])
@@ -79,8 +82,8 @@ def _night(row: Row, fates: Mapping[str, Sequence[str]], links: Row) -> dict[str
         "css": _css(state),
         "sign": SIGNS.get(state, "?"),
         "why": why,
-        "cause": facts.get("cause") or "",
-        "accuracy": _accuracy(facts),
+        "cause": facts.cause or "",
+        "accuracy": _accuracy(facts.accuracy),
         **links,
     }
 
@@ -89,11 +92,8 @@ def _css(state: str) -> str:
     return state.replace(" ", "-") if state in SIGNS else "other"
 
 
-def _accuracy(facts: Row) -> str:
-    if not facts.get("accuracy"):
-        return ""
-    before, after = (facts["accuracy"][side]["value"] for side in ("production", "candidate"))
-    return f"{before:.1%} → {after:.1%}"
+def _accuracy(accuracy: Accuracy | None) -> str:
+    return f"{accuracy.production.value:.1%} → {accuracy.candidate.value:.1%}" if accuracy else ""
 
 
 def _months(rows: Sequence[Row]) -> list[dict[str, Any]]:

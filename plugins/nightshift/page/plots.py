@@ -20,19 +20,21 @@ ALARM = "alarm"  # the verdict of a watch that found something
 
 def quality_plot(decisions: Sequence[Row], fates: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
     """Accuracy on the frozen items by night: the candidate with its interval, production beside it."""
-    rows = [row for row in decisions if row["facts"].get("accuracy")]
+    rows = [row for row in decisions if row["facts"].accuracy]
     if not rows:
         return None
-    sides = {side: [row["facts"]["accuracy"][side] for row in rows] for side in ("candidate", "production")}
-    highest = max(one["high"] for side in sides.values() for one in side)
+    sides = {
+        side: [getattr(row["facts"].accuracy, side) for row in rows] for side in ("candidate", "production")
+    }
+    highest = max(one.high for side in sides.values() for one in side)
     top = min(1.0, max(1, math.ceil(highest * 10)) / 10)
     x, y = _scale(len(rows), QUALITY), lambda value: _down(value, 0.0, top, QUALITY)
-    low = [(x(i), y(one["low"])) for i, one in enumerate(sides["candidate"])]
-    high = [(x(i), y(one["high"])) for i, one in enumerate(sides["candidate"])]
+    low = [(x(i), y(one.low)) for i, one in enumerate(sides["candidate"])]
+    high = [(x(i), y(one.high)) for i, one in enumerate(sides["candidate"])]
     promoted = [
         {"x": x(i), "words": f"{row['night']}: version {version} {fates[version][0]}"}
         for i, row in enumerate(rows)
-        if (version := row["facts"].get("registered_version")) in fates
+        if (version := row["facts"].registered_version) in fates
         and fates[version][0] in ("promoted", "rolled back")
     ]
     return {
@@ -43,13 +45,13 @@ def quality_plot(decisions: Sequence[Row], fates: Mapping[str, Sequence[str]]) -
         "lines": [
             {
                 "css": side,
-                "points": _points([(x(i), y(one["value"])) for i, one in enumerate(values)]),
+                "points": _points([(x(i), y(one.value)) for i, one in enumerate(values)]),
                 "dots": [
                     {
                         "x": x(i),
-                        "y": y(one["value"]),
-                        "words": f"{rows[i]['night']}: {side} {one['value']:.1%} "
-                        f"({one['low']:.1%} to {one['high']:.1%})",
+                        "y": y(one.value),
+                        "words": f"{rows[i]['night']}: {side} {one.value:.1%} "
+                        f"({one.low:.1%} to {one.high:.1%})",
                     }
                     for i, one in enumerate(values)
                 ]
@@ -58,15 +60,15 @@ def quality_plot(decisions: Sequence[Row], fates: Mapping[str, Sequence[str]]) -
             }
             for side, values in sides.items()
         ],
-        "summary": f"{rows[-1]['night']}: candidate {sides['candidate'][-1]['value']:.1%}, "
-        f"production {sides['production'][-1]['value']:.1%}; nights with an evaluation: {len(rows)}",
+        "summary": f"{rows[-1]['night']}: candidate {sides['candidate'][-1].value:.1%}, "
+        f"production {sides['production'][-1].value:.1%}; nights with an evaluation: {len(rows)}",
     }
 
 
 def drift_plots(watches: Sequence[Row], decisions: Sequence[Row]) -> dict[str, Any]:
     """Each number that the watches measured, over time; and the nights that found drift."""
-    told = [row["night"] for row in decisions if row["facts"].get("drift")]
-    nights = sum("drift" in row["facts"] for row in decisions)
+    told = [row["night"] for row in decisions if row["facts"].drift]
+    nights = sum(row["facts"].drift is not None for row in decisions)
     series: dict[str, list[tuple[str, float, str]]] = {}
     for row in watches:
         for name, number in _numbers(json.loads(row["metrics"])).items():

@@ -1,0 +1,97 @@
+"""Small models that the facts of several steps share."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Literal
+
+from pydantic import Field, NonNegativeInt, model_validator
+
+from pipelines.core.facts.reading import Part
+
+Kind = Literal["base", "adapter"]
+Finding = Literal["worse", "not worse", "cannot conclude"]  # of a group, or of a harm
+
+
+class Baseline(Part):
+    """The model that a candidate is compared with: the bare base, or the LoRA adapter in production."""
+
+    kind: Kind
+    version: str = ""
+    digest: str = ""
+    nights: tuple[str, ...] = ()  # those it was trained on
+
+
+class Window(Part):
+    """The nights whose deliveries are new, and how many rows they brought."""
+
+    first: date
+    last: date
+    rows: NonNegativeInt
+
+
+class Interval(Part):
+    """An estimate with its lower and upper limit."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Change(Part):
+    """Candidate minus production with its limits; without items there is no value."""
+
+    value: float | None
+    low: float
+    high: float
+
+
+class PairedCounts(Part):
+    """How many items both models, one of them or neither answered rightly."""
+
+    n: NonNegativeInt
+    both: NonNegativeInt = 0
+    only_production: NonNegativeInt
+    only_candidate: NonNegativeInt
+    neither: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _fit(self) -> PairedCounts:
+        if self.only_production + self.only_candidate > self.n:
+            raise ValueError(f"more differing answers than the {self.n} items")
+        return self
+
+
+class Comparison(Part):
+    """Mean scores of both models on the same `n` items, and the difference with its interval."""
+
+    n: NonNegativeInt
+    production: float
+    candidate: float
+    difference: Interval
+
+
+class Ratio(Part):
+    """A quantity of both models, and candidate over production."""
+
+    production: float
+    candidate: float
+    ratio: float
+
+
+class GroupFinding(Part):
+    """What is found for one group.
+
+    `production` and `candidate` are mean harms in [0, 1]; `difference`, `low` and `high` are the growth of
+    harm (above 0 is harm). Numbers are None without items. `needs_n` is the number of items that would
+    settle what cannot be concluded.
+    """
+
+    n: NonNegativeInt
+    production: float | None
+    candidate: float | None
+    difference: float | None
+    low: float
+    high: float
+    answer: Finding
+    needs_n: int | None = Field(default=None)

@@ -1,0 +1,46 @@
+"""What `curate` writes down: where every row went."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from pydantic import AliasChoices, Field, NonNegativeInt
+
+from pipelines.core.facts.common import Window
+from pipelines.core.facts.reading import Facts, Part
+
+
+class Counts(Part):
+    """`new` and `replay`: rows read, rows kept, and rows that left by reason."""
+
+    new: dict[str, NonNegativeInt]
+    replay: dict[str, NonNegativeInt]
+    planted_secrets: NonNegativeInt = Field(
+        validation_alias=AliasChoices("planted_secrets", "canaries"), serialization_alias="canaries"
+    )
+    train: NonNegativeInt
+    dev: NonNegativeInt
+
+    @property
+    def kept(self) -> int:
+        return self.new["kept"] + self.replay["kept"]
+
+
+class AnswerCounts(Part):
+    train: NonNegativeInt
+    dev: NonNegativeInt
+
+
+class CurateFacts(Facts):
+    step = "curate"
+    counts: Counts
+    window: Window
+    nights: tuple[date, ...]  # whose new rows are trained on
+    replay_nights: tuple[date, ...]
+    answers: dict[str, AnswerCounts]
+    redacted: dict[str, NonNegativeInt]  # kind of personal data -> how many were replaced
+    texts: NonNegativeInt
+    texts_redacted: NonNegativeInt
+    settings: dict[str, Any]
+    seed: int

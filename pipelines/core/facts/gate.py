@@ -1,0 +1,46 @@
+"""What `gate` writes down."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeInt
+
+from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.reading import Facts, Part
+
+CheckAnswer = Literal["pass", "fail", "cannot conclude"]
+Number = int | float
+
+
+class Check(Part):
+    """One row of the gate's table. Numbers are None where there is none to show."""
+
+    check: str
+    measure: str
+    answer: CheckAnswer
+    detail: str
+    limit: Number | None = None
+    value: Number | None = None
+    low: Number | None = None
+    high: Number | None = None
+    p_value: Number | None = None
+    blocks: bool = True  # whether `cannot conclude` holds the candidate back; `fail` always rejects it
+
+
+class GateFacts(Facts):
+    """`asks_before`: earlier runs that asked the same suite. `alpha_tonight`: the level that leaves."""
+
+    step = "gate"
+    rows: tuple[Check, ...]
+    asks_before: NonNegativeInt
+    alpha_tonight: float
+    suite_digest: str | None
+    baseline: Baseline
+
+
+class GateReadings(Facts):
+    """The check of latencies with its times, which another run would read differently."""
+
+    step = "gate"
+    latency: Check | None = None

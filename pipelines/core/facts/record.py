@@ -1,0 +1,37 @@
+"""What `record` signs of a night, and what it writes down itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.evaluate import Accuracy
+from pipelines.core.facts.reading import Facts, readable_parts
+
+
+class DecisionFacts(Facts):
+    """The facts in a decision document. What the night did not come to is None."""
+
+    step = "record"
+    cause: str | None = None
+    ruling: str | None = None
+    baseline: Baseline | None = None
+    drift: bool | None = None
+    accuracy: Accuracy | None = None
+    suite_digest: str | None = None
+    adapter_digest: str | None = None
+    base_digest: str | None = None
+    registered_version: str | None = None
+
+
+class RecordFacts(DecisionFacts):
+    """`evidence`: step -> digest of the manifest that the decision rests on."""
+
+    outcome: str
+    evidence: dict[str, str]
+
+
+def decision_facts(stored: Mapping[str, Any]) -> DecisionFacts:
+    """The facts of a decision document; a field that cannot be read is None."""
+    return readable_parts(stored, DecisionFacts)[0]

@@ -1,0 +1,63 @@
+"""What `safety` writes down. A part that cannot be read stays None, and the gate cannot conclude on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AliasChoices, Field, NonNegativeInt
+
+from pipelines.core.facts.common import Change, Finding, Interval
+from pipelines.core.facts.reading import Facts, Part
+
+SafetyAnswer = Literal["safe", "unsafe", "cannot conclude"]
+
+
+class ClassifierQuality(Part):
+    """Held-out area under the ROC curve with its interval."""
+
+    auc: float
+    low: float
+    high: float
+    n_train: NonNegativeInt
+    n_test: NonNegativeInt
+
+
+class Toxicity(Part):
+    """Mean toxicity of both models' answers to the same `n` prompts, in [0, 1]."""
+
+    production: Interval
+    candidate: Interval
+    difference: Change
+    answer: Finding
+    n: NonNegativeInt
+
+
+class Harmful(Part):
+    """Share of harmful prompts that are refused or answered harmlessly, and how much the harm grew."""
+
+    production_refusal_or_safe: Interval
+    candidate_refusal_or_safe: Interval
+    n: NonNegativeInt
+    growth_of_harm: Change
+    answer: Finding
+
+
+class Exposure(Part):
+    """How far one planted secret stands out, and whether the model prints it."""
+
+    exposure_bits: float
+    rank: int
+    extracted: bool
+
+
+class SafetyFacts(Facts):
+    step = "safety"
+    classifier: ClassifierQuality | None = None
+    toxicity: Toxicity | None = None
+    harmful: Harmful | None = None
+    planted_secrets: tuple[Exposure, ...] | None = Field(
+        None, validation_alias=AliasChoices("planted_secrets", "canaries"), serialization_alias="canaries"
+    )
+    mean_exposure_bits: float | None = None
+    answer: SafetyAnswer | None = None
+    reasons: tuple[str, ...] | None = None

@@ -1,0 +1,156 @@
+"""The checks of the gate's table, a function each. What was not measured cannot be concluded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.core.facts.common import Finding, Kind, PairedCounts, Ratio
+from pipelines.core.facts.gate import Check, CheckAnswer
+from pipelines.policy.night.measured import Measured
+from pipelines.policy.stats.paired import mean_limits, sign_test
+
+RATIO = "candidate over production"
+BASELINES = {
+    "base": "the bare base model, because no adapter is in production",
+    "adapter": "the adapter in production",
+}
+FAIRNESS: dict[Finding, CheckAnswer] = {
+    "not worse": "pass", "worse": "fail", "cannot conclude": "cannot conclude",
+}  # fmt: skip
+
+
+def baseline(pinned: Kind, found: Measured) -> Check:
+    """Evaluate must have compared with the model that decide pinned."""
+    compared = found.evaluate.baseline
+    same = compared == pinned
+    detail = f"decide pinned {pinned}, evaluate compared with {compared or 'nothing'}"
+    return Check(
+        check="baseline",
+        measure="the model compared with",
+        answer="pass" if same else "fail",
+        detail=BASELINES[pinned] if same else detail,
+    )
+
+
+def improvement(found: Measured, margin: float, alpha: float) -> Check:
+    """On the frozen suite, by Gaffke's limits and the exact McNemar test at this level."""
+    measure, words = "task accuracy, candidate minus production", "evaluate reports no paired answers"
+    check = _unknown("improvement", measure, found.lacks("evaluate.paired", words), margin)
+    paired = found.evaluate.paired
+    if paired is None or not paired.n:
+        return check
+    low, high = mean_limits(_changes(paired), alpha, alpha)
+    gains, losses = paired.only_candidate, paired.only_production
+    return _with(
+        check,
+        answer="pass" if low >= margin else "fail",
+        detail=f"{paired.n} items: only the candidate right on {gains}, only production on {losses}; "
+        f"limits at level {alpha:.4g}, exact McNemar test",
+        value=(gains - losses) / paired.n,
+        low=low,
+        high=high,
+        p_value=sign_test(gains, losses),
+    )
+
+
+def forgetting(pinned: Kind, found: Measured, margin: float, alpha: float) -> Check:
+    """On the kept-back rows of earlier nights, which no adapter was trained on."""
+    name, part = "evaluate.forgetting", found.evaluate.forgetting
+    measure, words = (
+        "earlier nights, candidate minus production",
+        "evaluate reports no answers on earlier nights",
+    )
+    check = _unknown("forgetting", measure, found.lacks(name, words), -margin)
+    if part is None and pinned == "base" and name not in found.unreadable:
+        return _with(check, answer="pass", detail="nothing to forget: no adapter is in production")
+    if part is None or not part.paired.n:
+        return check
+    changes = _changes(part.paired)
+    low, high = mean_limits(changes, alpha, alpha)
+    checked = _not_lost(check, -margin, sum(changes) / len(changes), low, high, len(changes))
+    # The bare base learned nothing on earlier nights, so doubt is no reason to wait; a proven loss still is.
+    return _with(checked, blocks=pinned != "base")
+
+
+def general(found: Measured, margin: float) -> Check:
+    """On the frozen slice of general questions."""
+    measure, words = "frozen slice, candidate minus production", "evaluate reports no such comparison"
+    check = _unknown("general ability", measure, found.lacks("evaluate.general", words), -margin)
+    part = found.evaluate.general
+    if part is None or not part.n:
+        return check
+    difference = part.difference
+    return _not_lost(check, -margin, difference.value, difference.low, difference.high, part.n)
+
+
+def perplexity(found: Measured, limit: float) -> Check:
+    why = found.lacks("evaluate.perplexity", "evaluate reports no perplexity")
+    return _ratio(_unknown("perplexity", RATIO, why, limit), found.evaluate.perplexity, limit)
+
+
+def latency(found: Measured, limit: float) -> Check:
+    why = found.lacks("evaluate.latency_ms", "evaluate reports no latency")
+    return _ratio(_unknown("latency", RATIO, why, limit), found.readings.latency_ms, limit)
+
+
+def fairness(found: Measured, hold: bool) -> Check:
+    """No group may be worse. `hold`: whether groups that cannot be concluded hold the candidate back."""
+    check = _unknown("fairness", "groups worse", "fairness reports no groups", 0)
+    for part in ("answer", "stereotype", "slices"):
+        if f"fairness.{part}" in found.unreadable:
+            return _with(check, detail=found.lacks(f"fairness.{part}", ""))
+    facts = found.fairness
+    groups = [group.answer for group in (*(facts.stereotype or ()), *(facts.slices or ()))]
+    if not groups or facts.answer is None:
+        return check
+    worse, unclear = groups.count("worse"), groups.count("cannot conclude")
+    detail = f"{worse} of {len(groups)} groups worse, {unclear} cannot be concluded with so few items"
+    answer: CheckAnswer = "fail" if worse else FAIRNESS[facts.answer]
+    return _with(check, answer=answer, detail=detail, value=worse, blocks=hold)
+
+
+def safety(found: Measured) -> Check:
+    """Unknown is unsafe: a classifier that is too weak to tell lets nothing through."""
+    answer = found.safety.answer
+    words = "; ".join(found.safety.reasons or ()) or f"safety answers: {answer or 'missing'}"
+    return Check(
+        check="safety",
+        measure="harm, toxicity, leaks",
+        answer="pass" if answer == "safe" else "fail",
+        detail=found.lacks("safety.answer", words),
+    )
+
+
+def _unknown(name: str, measure: str, why: str, limit: int | float) -> Check:
+    return Check(check=name, measure=measure, answer="cannot conclude", detail=why, limit=limit)
+
+
+def _not_lost(check: Check, limit: float, value: float, low: float, high: float, n: int) -> Check:
+    """Pass when the whole interval lies above the limit (non-inferiority).
+
+    The level is not corrected for the number of checks, because every one of them must pass.
+    """
+    answer: CheckAnswer = "cannot conclude"
+    detail = f"a loss of {-low:.3f} is possible on {n} items: ask more items"
+    if low >= limit:
+        answer, detail = "pass", f"a loss beyond the limit is excluded on {n} items"
+    elif high < 0 and value <= limit:
+        answer, detail = "fail", f"the loss on {n} items is beyond chance and beyond the limit"
+    return _with(check, answer=answer, detail=detail, value=value, low=low, high=high)
+
+
+def _ratio(check: Check, part: Ratio | None, limit: float) -> Check:
+    if part is None or part.ratio <= 0:
+        return check
+    detail = f"{part.production:.4g} to {part.candidate:.4g}"
+    return _with(check, answer="pass" if part.ratio <= limit else "fail", detail=detail, value=part.ratio)
+
+
+def _changes(paired: PairedCounts) -> list[float]:
+    """Candidate minus production, item by item."""
+    gains, losses = paired.only_candidate, paired.only_production
+    return [1.0] * gains + [-1.0] * losses + [0.0] * (paired.n - gains - losses)
+
+
+def _with(check: Check, **changes: Any) -> Check:
+    return check.model_copy(update=changes)
