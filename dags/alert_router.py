@@ -1,31 +1,38 @@
 """
 # Alert router
 
-Rules on the alerts that came in, and starts what they call for: at most one run per cause.
+Decides what the alerts that came in call for, and starts it: at most one run per cause.
 
 **Runs** when a delivery waits in the ledger's inbox (a watcher looks every `alerts.poll_s` seconds), and
-every `alerts.recheck_s` while alerts may still fire, for what waits. By hand it is safe at any time.
+every `alerts.recheck_s` seconds while an alert may still fire. Starting it by hand is safe at any time.
 
-**Each cause** is ruled on as a whole, however many alerts came: a data fault calls a person and holds
-training; drift and falling quality start `nightly_retrain`; a serving regression shortly after a promotion
-starts `rollback`; overload asks for capacity; anything else calls a person. Silences, k-of-n windows and
-cool-downs are the section `[alerts]`; `.venv/bin/python -m pipelines alerts-list` shows what fires and what
-was ruled.
+**One decision per cause**, however many alerts came:
 
-**Reading the grid.** `route` writes the rulings, with reasons, into the ledger, then tells people (section
-`[notify]`). `start` is one task a run; it is skipped where nothing is to be started, or where the run exists.
-A ruling comes before its run, whose id is made from it: killed between the two, nothing is lost, and nothing
-runs twice.
+| cause | what happens |
+|---|---|
+| `data_fault` | people are told, and training is held |
+| `drift`, `quality` | `nightly_retrain` starts |
+| `serving` | `rollback` starts, if the alert began shortly after a promotion; otherwise people are told |
+| `overload` | people are asked for more capacity |
+| any other | people are told |
+
+Silences, k-of-n windows and cool-downs are in the section `[alerts]`. `nightshift alerts-list` shows what fires
+and what was decided.
+
+**Reading the grid.** `route` writes each decision with its reason into the ledger, then tells people (section
+`[notify]`). `start` has one mapped task per run to start. It is skipped where nothing starts, or where the run
+exists already.
+
+**After a kill** nothing is lost and nothing runs twice: a decision is in the ledger before its run starts, and
+the run's id is made from the decision.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
 
-from nightshift.notify import tell_failed
+from nightshift.dag import common
 from nightshift.operators.alerts import RouteOperator, inbox_asset
 from nightshift.settings import Settings
 
@@ -36,17 +43,8 @@ with DAG(
     doc_md=__doc__,
     description="From alerts to at most one run per cause",
     schedule=[inbox_asset(SETTINGS)],
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
-    max_active_runs=1,
-    on_failure_callback=tell_failed,
     tags=["nightshift", "alerts"],
-    default_args={
-        "owner": "nightshift",
-        "retries": 1,
-        "retry_delay": timedelta(seconds=2),
-        "execution_timeout": timedelta(seconds=SETTINGS.config.step_timeout_s),
-    },
+    **common(SETTINGS, retry_delay_s=2),
 ):
     route = RouteOperator(task_id="route", settings=SETTINGS)
     TriggerDagRunOperator.partial(

@@ -1,80 +1,52 @@
 """
 # Nightly retrain
 
-Reads what users did with the model on one night, decides whether training is worth it, fine-tunes a LoRA
-adapter, proves that it is better and not unfair or unsafe, and registers it as a candidate.
+Reads one night's interactions, decides whether to train, fine-tunes a LoRA adapter, tests whether it is better,
+fair and safe, and registers it as a candidate.
 
-**Runs** on the schedule of the configuration (`schedule`, cron in UTC; empty for none), when an alert arrives
-(asset `nightshift_alert`), or by hand with the form. One night at a time.
+**Runs** on `schedule` of the configuration (cron in UTC; empty for none), when `alert_router` starts it, or by
+hand with the form. One night at a time.
 
-**Each task** is a command, `python -m pipelines STEP`, that runs the same by hand. Its work is kept under its
-fingerprint: clearing any task and running it again is safe.
+**Each task** runs one command, `nightshift STEP`, which you can run by hand too. A task that is cleared and run
+again does the same work once: its result is kept under a fingerprint of its inputs and settings.
 
-**Reading the grid.** `skip` (nothing worth doing), `hold` (a person should look first) and `reject` (the
-candidate is not good enough) are answers: the steps after it are skipped, the run succeeds, and the last
-rows show which it was: `trained`, `skipped`, `held` or `rejected`. The task and the run carry the reasons
-as a note. A fault fails the run; its note says what was expected, what was found and what to do next.
+**Reading the grid.** A step may answer `skip` (nothing worth doing), `hold` (a person should look first) or
+`reject` (the candidate is not good enough). The run succeeds, the later steps are skipped, and one of the last
+rows shows the outcome: `trained`, `skipped`, `held` or `rejected`. The notes of the task and of the run give the
+reasons. A fault fails the run; its note says what is wrong and what to do.
 
-**People are told**, as the section `[notify]` says, when a night fails, is held, is late
-(`notify.night_late_s`), or when nights before it never ran; each time with the command that catches up.
+**People are told**, as the section `[notify]` says, when a night fails, is held, or is late
+(`notify.night_late_s`), and when nights before it never ran. Each notice has the command that catches up.
 
-**What follows.** `trained` wakes `promote` through the asset `nightshift_candidate`.
+**Next.** `trained` updates the asset `nightshift_candidate`, which starts `promote`.
 
-**Pools.** `gpu` (one slot) holds training; `model` holds the steps that run the model, one a core.
+**Pools.** `gpu` (one slot) runs training. `model` (one slot per core) runs the steps that evaluate the model.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import (
-    DAG,
-    Asset,
-    AssetOrTimeSchedule,
-    CronTriggerTimetable,
-    DeadlineAlert,
-    DeadlineReference,
-    SyncCallback,
-    TriggerRule,
-)
+from airflow.sdk import DAG, TriggerRule
 
-from nightshift.notify import tell_failed, tell_late
-from nightshift.operators.command import RecordOperator, StepOperator
+from nightshift.dag import common, cron, late_after
 from nightshift.operators.rollout import CANDIDATE
+from nightshift.operators.step import RecordOperator, StepOperator
 from nightshift.params import params
 from nightshift.settings import Settings
 from pipelines.core.contract import NIGHTLY, Verdict
 
 SETTINGS = Settings.from_environment()
-ALERT = Asset("nightshift_alert", uri="nightshift://alert")
-CRON = SETTINGS.config.schedule
 POOLS = {"train": "gpu", "evaluate": "model", "fairness": "model", "safety": "model"}
 
 with DAG(
     "nightly_retrain",
     doc_md=__doc__,
     description="From a night's interactions to a proven candidate adapter",
-    schedule=AssetOrTimeSchedule(timetable=CronTriggerTimetable(CRON, timezone="UTC"), assets=[ALERT])
-    if CRON
-    else [ALERT],
-    start_date=datetime(2026, 1, 1),
-    catchup=False,
-    max_active_runs=1,
+    schedule=cron(SETTINGS.config.schedule),
     params=params(SETTINGS.config),
-    on_failure_callback=tell_failed,
-    deadline=DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(seconds=SETTINGS.config.notify.night_late_s),
-        callback=SyncCallback(tell_late),
-    ),
+    deadline=late_after(SETTINGS.config.notify.night_late_s),
     tags=["nightshift", "training"],
-    default_args={
-        "owner": "nightshift",
-        "retries": 1,  # for faults of the machine; an error to act on is not retried
-        "retry_delay": timedelta(seconds=10),
-        "execution_timeout": timedelta(seconds=SETTINGS.config.step_timeout_s),
-    },
+    **common(SETTINGS),
 ):
     steps = {
         step: StepOperator(task_id=step, settings=SETTINGS, pool=POOLS.get(step, "default_pool"))

@@ -1,6 +1,7 @@
-"""Task history into the ledger, and each night's answer as notes that the grid shows.
+"""Writes the history of our tasks and runs into the ledger, and their answers as notes into Airflow's grid.
 
-Task listeners run in the task's own process; run listeners run in the scheduler, inside its transaction.
+Airflow calls the task listeners in the task's own process, and the run listeners in the scheduler, inside its
+transaction.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from nightshift.operators.command import ANSWER, FAULT, StepOperator
+from nightshift.operators import alerts, approval, rollout, step, watch  # noqa: F401 (they fill FOLLOWED)
+from nightshift.operators.command import ANSWER, FAULT, FOLLOWED, Followed
 from nightshift.settings import Settings
 from pipelines.core.contract import CLOSING, Verdict
+from pipelines.stores import open_ledger
 
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun, DagRunNote
@@ -19,17 +22,8 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     from sqlalchemy.orm import Session
 
-    from pipelines.stores import open_ledger
     from pipelines.stores.ledger import Ledger
 
-OPERATORS = (
-    "StepOperator",
-    "RecordOperator",
-    "WatchOperator",
-    "RolloutOperator",
-    "AbortOperator",
-    "Approval",
-)
 NOTE_LIMIT = 1000  # characters that Airflow's database holds
 
 
@@ -59,52 +53,51 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 
 
 def _ledger() -> Ledger:
-
-    config = Settings.from_environment().config
-    return open_ledger(config)
+    return open_ledger(Settings.from_environment().config)
 
 
 def _record(ti: RuntimeTaskInstance | TaskInstance, state: str, message: str) -> None:
-    if isinstance(getattr(ti, "task", None), StepOperator):
+    if isinstance(getattr(ti, "task", None), Followed):
         _ledger().add_task_event(
             ti.dag_id, ti.run_id, ti.task_id, ti.try_number, state, ti.start_date, ti.end_date, message
         )
 
 
 def _close(dag_run: DagRun) -> None:
-    """Note on the run and its tasks what was answered; write what never started into the ledger."""
+    """Write the answers as notes on the run and its tasks, and the run's end into the ledger."""
     from sqlalchemy.orm import object_session
 
     session = object_session(dag_run)
-    tasks = dag_run.get_task_instances(session=session)
-    ours = [ti for ti in tasks if ti.operator in OPERATORS]
+    assert session, "Airflow calls a run's listeners inside its transaction"
+    ours = [ti for ti in dag_run.get_task_instances(session=session) if ti.operator in FOLLOWED]
     if not ours:
         return
-    said = _said(dag_run, ours, session)
+    answers = _answers(dag_run, ours, session)
     for ti in ours:
-        if _is_free(ti.task_instance_note):
+        if _is_ours(ti.task_instance_note):
             ti.task_instance_note = None
             session.flush()
-            if ti.task_id in said:
-                ti.note = said[ti.task_id]
-    if _is_free(dag_run.dag_run_note):
-        dag_run.note = _note(said)
+            if ti.task_id in answers:
+                ti.note = answers[ti.task_id]
+    if _is_ours(dag_run.dag_run_note):
+        dag_run.note = _note(answers)
     _record_run(dag_run, ours)
 
 
-def _note(said: dict[str, str]) -> str:
-    """The night's decision first, then who said what."""
-    decision = [said[CLOSING[-1]]] if CLOSING[-1] in said else []
-    others = [f"{task}: {words}" for task, words in said.items() if task != CLOSING[-1]]
+def _note(answers: dict[str, str]) -> str:
+    """The night's decision first, then the answers of the other tasks."""
+    decision = [answers[CLOSING[-1]]] if CLOSING[-1] in answers else []
+    others = [f"{task}: {text}" for task, text in answers.items() if task != CLOSING[-1]]
     return "\n".join([*decision, *others])[:NOTE_LIMIT]
 
 
-def _is_free(note: TaskInstanceNote | DagRunNote | None) -> bool:
-    """A note that a person wrote stays as it is."""
+def _is_ours(note: TaskInstanceNote | DagRunNote | None) -> bool:
+    """Whether the note may be replaced: one that a person wrote stays."""
     return note is None or note.user_id is None
 
 
 def _record_run(dag_run: DagRun, tasks: list[TaskInstance]) -> None:
+    """The end of the run, as a task event without a task, and its tasks that never started."""
     ledger, run = _ledger(), (dag_run.dag_id, dag_run.run_id)
     for ti in tasks:
         if ti.start_date is None:
@@ -113,31 +106,32 @@ def _record_run(dag_run: DagRun, tasks: list[TaskInstance]) -> None:
     ledger.add_task_event(*run, "", 1, str(dag_run.state), *times, dag_run.note or "")
 
 
-def _said(dag_run: DagRun, tasks: list[TaskInstance], session: Session) -> dict[str, str]:
-    """task id -> what a person should see: an answer other than proceed, a fault, the night's decision."""
+def _answers(dag_run: DagRun, tasks: list[TaskInstance], session: Session) -> dict[str, str]:
+    """task id -> text for a person. Steps that proceed have none, except the one that closes the night."""
     from airflow.models.xcom import XComModel
 
     states = {ti.task_id: ti.state for ti in tasks}
-    query = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id)
-    said = {}
-    for row in session.scalars(query):
+    rows = session.scalars(XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id))
+    texts: dict[str, str] = {}
+    for row in rows:
+        text = ""
         if (row.key, states.get(row.task_id)) == (FAULT, "failed"):
-            said[row.task_id] = f"fault: {XComModel.deserialize_value(row)}"[:NOTE_LIMIT]
+            text = f"fault: {XComModel.deserialize_value(row)}"
         elif (row.key, states.get(row.task_id)) == (ANSWER, "success"):
-            answer = XComModel.deserialize_value(row)
-            if "verdict" not in answer:
-                said[row.task_id] = _of_rollout(answer)[:NOTE_LIMIT]
-            elif answer["verdict"] != Verdict.PROCEED:
-                reasons = "; ".join(answer["reasons"]) or answer["headline"]
-                said[row.task_id] = f"{answer['verdict']}: {reasons}"[:NOTE_LIMIT]
-            elif row.task_id == CLOSING[-1]:
-                said[row.task_id] = answer["headline"][:NOTE_LIMIT]
-    return said
+            text = _text_of(row.task_id, XComModel.deserialize_value(row))
+        if text:
+            texts[row.task_id] = text[:NOTE_LIMIT]
+    return texts
 
 
-def _of_rollout(answer: dict[str, Any]) -> str:
-    """What a rollout's command answered, or a person."""
+def _text_of(task_id: str, answer: dict[str, Any]) -> str:
+    """The answer of a person, of a step, or of another command, as text; empty for a step that proceeds."""
     if "person" in answer:
         by = f"by {answer['person']}" if answer["person"] else "in time"
         return f"{'approved' if answer['approved'] else 'not approved'} {by}"
-    return "; ".join([answer["headline"], *answer["reasons"]])
+    reasons = answer.get("reasons", ())
+    if "verdict" not in answer:
+        return "; ".join([answer["headline"], *reasons])
+    if answer["verdict"] != Verdict.PROCEED:
+        return f"{answer['verdict']}: {'; '.join(reasons) or answer['headline']}"
+    return answer["headline"] if task_id == CLOSING[-1] else ""

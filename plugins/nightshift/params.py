@@ -1,8 +1,8 @@
-"""What a trigger asks for: the form's fields, and how they become a night and its overrides."""
+"""The trigger form of `nightly_retrain`, and how a filled-in form becomes a night and its overrides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from airflow.sdk import Param
 from pipelines.core.config import Config
 from pipelines.core.contract import run_id_for
 
-# The form's field -> the setting it overrides, when it was filled in.
+# The form's field -> the setting that it overrides.
 OVERRIDES = {
     "force": "decide.force",
     "epochs": "train.epochs",
@@ -24,16 +24,16 @@ OVERRIDES = {
 
 
 def params(config: Config) -> dict[str, Param]:
-    """The trigger form of `nightly_retrain`; a value of another type or range is refused."""
+    """The fields of the form. Airflow refuses a value of another type or range."""
     sample = config.sample if config.ingest.kind == "sample" else None
-    days = f" The sample's are {sample.first_night} to {sample.last_night}." if sample else ""
+    days = f" The sample has {sample.first_night} to {sample.last_night}." if sample else ""
     return {
         "night": Param(
             None,
             type=["null", "string"],
             format="date",
             title="Night",
-            description=f"Whose interactions are read. Empty: the last day that has ended (UTC).{days}",
+            description=f"The day whose interactions are read. Empty: the last that has ended (UTC).{days}",
         ),
         "force": Param(
             False, type="boolean", title="Force", description="Train even if nothing calls for it."
@@ -60,7 +60,7 @@ def params(config: Config) -> dict[str, Param]:
             minimum=1,
             maximum=99,
             title="Attempt",
-            description="A decided night stays as it was decided. To run it once more, count up.",
+            description="A decided night is never decided again. To run it once more, raise this number.",
         ),
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Do everything but register the candidate."
@@ -70,21 +70,21 @@ def params(config: Config) -> dict[str, Param]:
             type=["null", "string"],
             pattern="^alert:.{1,250}$",
             title="Cause",
-            description="Set by `alert_router`: the alerts that asked for this night.",
+            description="Set by `alert_router`: the alerts that started this night.",
         ),
         "ruling": Param(
             None,
             type=["null", "string"],
             pattern="^[0-9a-f]{32}$",
             title="Ruling",
-            description="Set by `alert_router`: the ruling in the ledger.",
+            description="Set by `alert_router`: the id of its decision in the ledger.",
         ),
     }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: which night, with which settings changed (dotted keys)."""
+    """A run to do: its night, and the settings that it overrides (dotted keys)."""
 
     night: date
     overrides: dict[str, Any]
@@ -95,12 +95,9 @@ class Plan:
         return run_id_for(self.night, self.overrides, self.attempt)
 
 
-def plan(params: Mapping[str, Any], run_after: datetime, alerts: Iterable[Mapping[str, Any]] = ()) -> Plan:
-    """Turn a trigger into a plan. `alerts` are the payloads of the alert events behind the run."""
+def plan(params: Mapping[str, Any], run_after: datetime) -> Plan:
+    """The plan of a filled-in form; an empty night is the last day that ended before `run_after`."""
     overrides = {key: params[field] for field, key in OVERRIDES.items() if params.get(field)}
-    names = sorted({str(alert.get("alert", "unnamed")) for alert in alerts})
-    if names:
-        overrides["decide.cause"] = "alert:" + ",".join(names)
     night = params.get("night")
     last_ended = (run_after - timedelta(days=1)).date()
     return Plan(date.fromisoformat(night) if night else last_ended, overrides, params.get("attempt") or 1)

@@ -20,7 +20,7 @@ async def page(scope: Any, receive: Any, send: Any) -> None:
 
 @functools.cache
 def _endpoint() -> Any:
-    from nightshift.endpoint import create_app
+    from nightshift.endpoint.app import create_app
 
     return create_app(Settings.from_environment())
 

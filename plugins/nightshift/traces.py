@@ -12,24 +12,25 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 TRACEPARENT = "traceparent"  # in a run's conf, and as an XCom of the task that ends a night
-_W3C = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+# Version 00; neither id may be all zeros (W3C Trace Context, section 3.2).
+W3C = re.compile("00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def traceparent(context: Context) -> str:
-    """What the run was given, or what the night that woke it was given, or one made from the run's name.
+    """The traceparent in the run's conf, or that of the night that started it, or one made from the run's id.
 
-    A made one is the same for all tasks of the run, so their spans lie in one trace.
+    All tasks of a run get the same one, so their spans are in one trace.
     """
     run = context["dag_run"]
     given = (run.conf or {}).get(TRACEPARENT) or _of_the_night(context)
-    if isinstance(given, str) and _W3C.fullmatch(given):
+    if isinstance(given, str) and W3C.fullmatch(given):
         return given
     made = hashlib.sha256(f"{run.dag_id}|{run.run_id}".encode()).hexdigest()
     return f"00-{made[:32]}-{made[32:48]}-01"
 
 
 def _of_the_night(context: Context) -> str | None:
-    """The trace of the run whose event woke this one."""
+    """The traceparent of the run whose asset event started this one."""
     for events in context["triggering_asset_events"].values():
         for event in events:
             if event.source_run_id:

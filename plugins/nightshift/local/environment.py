@@ -1,4 +1,4 @@
-"""Airflow's settings for one machine, all through the environment: no airflow.cfg to keep in step."""
+"""Airflow's settings for one machine. All are environment variables, so there is no airflow.cfg."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from nightshift.settings import PROJECT, Settings
+from pipelines.core.files import write_secret_once
 
 HOST = "127.0.0.1"
 USER = "admin"
@@ -24,15 +25,15 @@ def password(settings: Settings) -> str:
 
 
 def create_secrets(settings: Settings) -> bool:
-    """Make keys and the UI's password where they are missing; True when they were made now. Mode 0600."""
-    airflow_home(settings).mkdir(parents=True, exist_ok=True)
+    """Make the keys and the UI's password where they are missing, mode 0600. Returns whether the password is new."""
     keys = {
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(64),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
     }
-    _write_private(_keys_file(settings), keys)
-    return _write_private(_passwords_file(settings), {USER: secrets.token_urlsafe(15)})
+    write_secret_once(_keys_file(settings), json.dumps(keys).encode())
+    passwords = {USER: secrets.token_urlsafe(15)}
+    return write_secret_once(_passwords_file(settings), json.dumps(passwords).encode())
 
 
 def airflow_environment(settings: Settings, port: int) -> dict[str, str]:
@@ -97,11 +98,3 @@ def _keys_file(settings: Settings) -> Path:
 
 def _passwords_file(settings: Settings) -> Path:
     return airflow_home(settings) / "passwords.json"
-
-
-def _write_private(path: Path, content: dict[str, str]) -> bool:
-    if path.exists():
-        return False
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file)
-    return True

@@ -1,4 +1,4 @@
-"""Start a night through Airflow's REST API and show its steps as they finish."""
+"""Starts a night through Airflow's REST API and shows its steps as they finish."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 
 
 class Api:
-    """The few calls that are needed, as the generated user."""
+    """Airflow's REST API as the generated user."""
 
     def __init__(self, url: str, password: str) -> None:
         self._url = url
@@ -32,6 +32,7 @@ class Api:
         self._token = self.call("/auth/token", {"username": USER, "password": password})["access_token"]
 
     def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON answer to a GET, or to a POST of `body`; None for 404. Raises MachineError for a refusal."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, headers)
@@ -43,13 +44,13 @@ class Api:
                 return None
             detail = json.load(error).get("detail", error.reason)
             raise MachineError(
-                f"Airflow to accept {path}", f"{error.code}: {detail}", "See its log under airflow/."
+                f"Airflow refused {path} with {error.code}: {detail}.", "Read its logs under airflow/ of the home."
             ) from error
 
     def run(self, run_id: str, rest: str = "") -> Any:
         return self.call(f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}{rest}")
 
-    def said(self, run_id: str, task_id: str, key: str) -> Any:
+    def xcom(self, run_id: str, task_id: str, key: str) -> Any:
         """What a task pushed under a key, or None."""
         entry = self.run(run_id, f"/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")
         return entry and entry["value"]
@@ -57,34 +58,37 @@ class Api:
 
 @dataclass(frozen=True)
 class Night:
-    """How a followed run ended. `idle_s`: time of the run in which no step's command ran."""
+    """How a run ended, in seconds. In `idle_s` of them no step's command ran."""
 
     succeeded: bool
     seconds: float
     idle_s: float
 
 
-def begin(api: Api, conf: dict[str, Any]) -> str:
-    """Trigger a run, or find the unfinished one for the same night; returns Airflow's run id."""
+def start_night(api: Api, conf: dict[str, Any]) -> str:
+    """Trigger a run, or find the unfinished one with the same conf; returns Airflow's run id.
+
+    Raises MachineError where Airflow does not know the DAG.
+    """
     deadline = time.monotonic() + PARSE_LIMIT_S
     while not api.call(f"/api/v2/dags/{DAG_ID}"):
         errors = api.call("/api/v2/importErrors")["import_errors"]
         if errors or time.monotonic() > deadline:
-            found = errors[0]["stack_trace"].strip().splitlines()[-1] if errors else "nothing"
-            raise MachineError(f"the DAG {DAG_ID}", found, "Correct dags/ or the configuration.")
+            why = errors[0]["stack_trace"].strip().splitlines()[-1] if errors else "it was not parsed in time"
+            raise MachineError(f"Airflow has no DAG {DAG_ID}: {why}.", "Correct dags/ or the configuration.")
         time.sleep(0.3)
     unfinished = api.call(f"/api/v2/dags/{DAG_ID}/dagRuns?state=running&state=queued&order_by=id")["dag_runs"]
     for run in unfinished:
         if run["conf"] == conf:
-            print(f"going on with the unfinished run {run['dag_run_id']}", flush=True)
+            print(f"continuing the unfinished run {run['dag_run_id']}", flush=True)
             return run["dag_run_id"]
-        print(f"the run {run['dag_run_id']} is not finished and goes first", flush=True)
+        print(f"waiting for the unfinished run {run['dag_run_id']}", flush=True)
     body = {"logical_date": None, "conf": conf}
     return api.call(f"/api/v2/dags/{DAG_ID}/dagRuns", body)["dag_run_id"]
 
 
 def follow(api: Api, run_id: str) -> Night:
-    """Print one line a step until the run ends. A run that goes on is timed from here."""
+    """Print one line per step until the run ends. A run that had started before is timed from now."""
     since = time.time()
     shown: dict[tuple[str, int], str] = {}
     while True:
@@ -97,7 +101,7 @@ def follow(api: Api, run_id: str) -> Night:
                 shown[key] = task["state"]
                 _show(api, run_id, task)
         if run["state"] in ("success", "failed"):
-            return _close(api, run, tasks, since)
+            return _ended(api, run, tasks, since)
         _show_running(tasks)
         time.sleep(POLL_S)
 
@@ -107,14 +111,14 @@ def _show(api: Api, run_id: str, task: dict[str, Any]) -> None:
     if name not in (*NIGHTLY, *CLOSING) or state in ("skipped", "upstream_failed", "removed"):
         return
     if state == "success":
-        answer = api.said(run_id, name, ANSWER)
+        answer = api.xcom(run_id, name, ANSWER)
         _line(progress_line(result_of(answer)))
         for reason in answer["reasons"] if answer["verdict"] != Verdict.PROCEED else ():
             _line(f"          {reason}")
     else:
-        again = ", once more" if state == "up_for_retry" else ""
-        sentence = api.said(run_id, name, FAULT) or f"see its log: {name} was ended from outside"
-        _line(f"{name:<9} fault{again}: {sentence}")
+        retried = ", retried" if state == "up_for_retry" else ""
+        sentence = api.xcom(run_id, name, FAULT) or f"{name} was ended from outside. Read its log."
+        _line(f"{name:<9} fault{retried}: {sentence}")
 
 
 def result_of(answer: dict[str, Any]) -> StepResult:
@@ -134,9 +138,9 @@ def _line(text: str) -> None:
     print(f"\r\x1b[K{text}" if sys.stdout.isatty() else text, flush=True)
 
 
-def _close(api: Api, run: dict[str, Any], tasks: list[dict[str, Any]], began: float) -> Night:
+def _ended(api: Api, run: dict[str, Any], tasks: list[dict[str, Any]], began: float) -> Night:
     ended = max(_seconds(run["end_date"]), began)
-    answers = [api.said(run["dag_run_id"], t["task_id"], ANSWER) for t in tasks if t["state"] == "success"]
+    answers = [api.xcom(run["dag_run_id"], t["task_id"], ANSWER) for t in tasks if t["state"] == "success"]
     spans = sorted((answer["started"], answer["ended"]) for answer in answers if answer)
     seconds = ended - began
     return Night(run["state"] == "success", seconds, seconds - covered(spans, began))

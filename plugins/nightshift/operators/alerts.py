@@ -1,23 +1,23 @@
-"""Alert routing under Airflow: what wakes it, and the task that rules and says what to start."""
+"""Alert routing under Airflow: the trigger that starts it when alerts wait, and its task."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import tempfile
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetWatcher
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from nightshift.notify import notify, run_link
-from nightshift.operators.command import FAULT, USER_ERROR, StepOperator, sentence
+from nightshift.channels import notify
+from nightshift.notify import run_link
+from nightshift.operators.command import CommandOperator
 from nightshift.settings import Settings
+from pipelines.core.config import Config
 from pipelines.core.results import RoutingResult
+from pipelines.stores import open_inbox
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,10 +28,10 @@ AGAIN_S = 30.0  # an event that started no routing is sent again
 
 
 class InboxTrigger(BaseEventTrigger):
-    """Wakes the router when deliveries wait, and every `recheck_s` while one may still fire.
+    """Starts the router when deliveries wait, and every `recheck_s` seconds while an alert may still fire.
 
-    An event says only "look": what waits is read from the ledger. So an event too many does nothing, and one
-    that was lost is sent again while the same deliveries wait.
+    An event carries no alert: the router reads the ledger. A repeated event therefore does nothing, and a lost
+    one is sent again while the same deliveries wait.
     """
 
     def __init__(self, *, ledger_url: str, poll_s: float, recheck_s: float, expires_s: float) -> None:
@@ -50,8 +50,8 @@ class InboxTrigger(BaseEventTrigger):
         told, told_at, head, waiting, newest = "", -math.inf, "", 0, ""
         while True:
             try:
-                inbox = inbox or await asyncio.to_thread(self._open)
-                head, waiting, newest = await asyncio.to_thread(self._look, inbox, head, waiting)
+                inbox = opened = inbox or await asyncio.to_thread(self._open)
+                head, waiting, newest = await asyncio.to_thread(self._look, opened, head, waiting)
             except OperationalError as error:
                 self.log.warning("The ledger cannot be read now: %s", error.orig)
             since = time.monotonic() - told_at
@@ -64,22 +64,19 @@ class InboxTrigger(BaseEventTrigger):
             await asyncio.sleep(self.poll_s)
 
     def _open(self) -> Inbox:
-        from pipelines.stores.inbox import Inbox
-        from pipelines.stores.ledger import Ledger
-
-        return Inbox(Ledger(self.ledger_url))
+        return open_inbox(Config(profile="trigger", ledger_url=self.ledger_url))
 
     def _look(self, inbox: Inbox, head: str, waiting: int) -> tuple[str, int, str]:
         """The ledger's head, how many deliveries wait, and the newest delivery that may still fire.
 
-        `head` and `waiting` are what the look before found: while the head stays, so does what waits.
+        `head` and `waiting` are those of the last look. While the head is the same, so is the count.
         """
         now = inbox.head()
         return now, waiting if now == head else inbox.waiting(), inbox.newest(self.expires_s)
 
 
 def inbox_asset(settings: Settings) -> Asset:
-    """The asset that the watcher updates when alerts wait."""
+    """The asset that is updated when alerts wait."""
     rules = settings.config.alerts
     trigger = InboxTrigger(
         ledger_url=settings.config.path(settings.config.ledger_url),
@@ -91,25 +88,19 @@ def inbox_asset(settings: Settings) -> Asset:
     return Asset("nightshift_inbox", uri="nightshift://inbox", watchers=[watcher])
 
 
-class RouteOperator(StepOperator):
-    """Runs `python -m pipelines alerts-route`; returns the runs to start, as arguments of their operators.
+class RouteOperator(CommandOperator):
+    """Runs `alerts-route`. Returns the DAG runs to start, as arguments of a TriggerDagRunOperator each.
 
-    People are told before the task succeeds: a routing that broke off tells them when it is tried again.
+    People are told before the task succeeds, so a routing that was interrupted tells them when it is retried.
     """
 
+    RESULT = RoutingResult
     ui_color = "#f6ecd9"
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
-        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-            file = Path(folder) / "result.json"
-            where = ["--home", str(self.settings.home), "--config", str(self.settings.config_path)]
-            command = [str(self.settings.python), "-m", "pipelines", "alerts-route", *where]
-            status, last = self._run([*command, "--result", str(file)])
-            if status or not file.exists():
-                fault = sentence("alerts-route", status, last)
-                context["ti"].xcom_push(FAULT, fault)
-                raise AirflowFailException(fault) if status == USER_ERROR else AirflowException(fault)
-            result = RoutingResult.model_validate_json(file.read_bytes())
+    def words(self, context: Context) -> list[str]:
+        return ["alerts-route"]
+
+    def act(self, context: Context, result: RoutingResult) -> list[dict[str, Any]]:
         for notice in result.tell:
             notify(self.settings, notice.subject, notice.text, run_link(context["dag_run"]))
         return [

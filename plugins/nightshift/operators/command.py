@@ -1,155 +1,108 @@
-"""One step of a night as an Airflow task: start the command, stream its log, act on its answer."""
+"""A command of the work plane as an Airflow task: run it, keep its result, fail with its own sentence."""
 
 from __future__ import annotations
 
-import json
-import os
 import signal
-import subprocess
-import tempfile
-import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.bases.skipmixin import SkipMixin
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from pydantic import BaseModel
 
-from nightshift.notify import tell_held, tell_missed
-from nightshift.params import Plan, plan
-from nightshift.processes import dies_with_parent, stop
-from nightshift.settings import PROJECT, Settings
-from nightshift.traces import TRACEPARENT, traceparent
-from pipelines.core.contract import NIGHTLY, Verdict
-from pipelines.core.results import StepResult
+from nightshift.launchers import FAULT_PREFIX, Command, Ended, Launcher
+from nightshift.launchers.process import ProcessLauncher
+from nightshift.settings import Settings
+from nightshift.traces import traceparent
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ANSWER = "answer"  # XCom: the step's StepResult, and when its command ran
-FAULT = "fault"  # XCom: the sentence that says why it broke
-SAID_FAULT = "fault: "  # how the command begins the line that says why it broke
-USER_ERROR = 2  # exit status of the command for something that a retry cannot mend
-KILL_GRACE_S = 3.0  # Airflow itself kills the task 5 s after it asked it to stop
+ANSWER = "answer"  # XCom: the command's result, and when it ran
+FAULT = "fault"  # XCom: the sentence that says why it failed
+USER_ERROR = 2  # exit status for an error that a person has to mend, so that a retry is no use
+FOLLOWED: set[str] = set()  # class names of the operators whose tasks the ledger keeps
 
 
-class StepOperator(BaseOperator, SkipMixin):
-    """Runs `python -m pipelines STEP` in the work environment.
+class Followed:
+    """Base of every operator whose tasks the ledger keeps.
 
-    A verdict other than proceed skips the steps that follow; the task itself succeeds. A non-zero exit fails
-    the task with the sentence that the command printed as its fault.
+    Its subclasses enter their names into `FOLLOWED`: of a task's operator, the scheduler knows the name only.
     """
 
-    ui_color = "#e8edf7"
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        FOLLOWED.add(cls.__name__)
 
-    def __init__(self, *, settings: Settings, step: str | None = None, **kwargs: Any) -> None:
+
+class CommandOperator(Followed, BaseOperator, SkipMixin):
+    """Runs one command of the work plane and acts on its result.
+
+    A subclass gives the command's words, the model of its result, and what follows from it. The task pushes
+    two XComs: `answer`, the result, and `fault`, the sentence with which the command failed. A command that
+    ends with status 2 is not retried.
+    """
+
+    RESULT: ClassVar[type[BaseModel]]
+
+    def __init__(self, *, settings: Settings, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.settings = settings
-        self.step = step or self.task_id
-        self._process: subprocess.Popen[str] | None = None
+        self._launcher: Launcher | None = None
 
-    def execute(self, context: Context) -> None:
-        result = self.answer(context)
-        if result.verdict is not Verdict.PROCEED:
-            self.log.warning("%s: %s. What follows is skipped.", result.verdict, "; ".join(result.reasons))
-            following = [task for task in self.downstream_list if task.task_id in NIGHTLY]
-            self.skip(context["ti"], following)
+    def words(self, context: Context) -> list[str]:
+        """The command's name and options, as a person would type them."""
+        raise NotImplementedError
 
-    def answer(self, context: Context) -> StepResult:
-        """Run the command; raises AirflowException with the fault's sentence."""
-        started = time.time()
-        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
-            result_file = Path(folder) / "result.json"
-            command = self.command(_plan(context), result_file)
-            status, last_line = self._run(command, traceparent(context))
-            if status == 0 and result_file.exists():
-                result = StepResult.model_validate_json(result_file.read_bytes())
-                answer = result.model_dump(mode="json")
-                context["ti"].xcom_push(ANSWER, {**answer, "started": started, "ended": time.time()})
-                return result
-        fault = sentence(self.step, status, last_line)
+    def act(self, context: Context, result: Any) -> Any:
+        """What follows from the result, an instance of `RESULT`. By default nothing."""
+
+    def execute(self, context: Context) -> Any:
+        """Run the command. Raises AirflowException with its fault, AirflowFailException where it is final."""
+        run = context["dag_run"]
+        command = Command(self.words(context), run.dag_id, run.run_id, traceparent(context))
+        self._launcher = ProcessLauncher(self.settings)
+        ended = self._launcher.run(command, self.log)
+        return self.complete(context, command, ended)
+
+    def complete(self, context: Context, command: Command, ended: Ended) -> Any:
+        """Push the result of a command that has ended, and act on it; or push its fault, and fail."""
+        if ended.status == 0 and ended.result is not None:
+            result = self.RESULT.model_validate_json(ended.result)
+            times = {"started": ended.started, "ended": ended.ended}
+            context["ti"].xcom_push(ANSWER, {**result.model_dump(mode="json"), **times})
+            return self.act(context, result)
+        fault = fault_of(command, ended)
         context["ti"].xcom_push(FAULT, fault)
-        raise AirflowFailException(fault) if status == USER_ERROR else AirflowException(fault)
-
-    def command(self, run: Plan, result_file: Path) -> list[str]:
-        """The command line, the same that a person would type."""
-        overrides = [
-            part for key, value in run.overrides.items() for part in ("--set", f"{key}={json.dumps(value)}")
-        ]
-        where = ["--home", str(self.settings.home), "--config", str(self.settings.config_path)]
-        run_dir = f"{self.settings.home}/runs/{run.run_id}"
-        python = [str(self.settings.python), "-m", "pipelines", self.step]
-        return [*python, "--run-dir", run_dir, *where, *overrides, "--result", str(result_file)]
+        raise AirflowFailException(fault) if ended.status == USER_ERROR else AirflowException(fault)
 
     def on_kill(self) -> None:
-        if self._process:
-            stop(self._process, KILL_GRACE_S)
-
-    def _run(self, command: Sequence[str], trace: str = "") -> tuple[int, str]:
-        self.log.info("%s", " ".join(command))
-        # Airflow's own settings hold secrets that a step has no business with.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
-        environment |= {"TRACEPARENT": trace} if trace else {}
-        self._process = process = subprocess.Popen(
-            command,
-            cwd=PROJECT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            preexec_fn=dies_with_parent(signal.SIGKILL),  # safe: a step survives kill -9
-        )
-        last_line = ""
-        try:
-            for line in process.stdout or ():
-                self.log.info("%s", line.rstrip())
-                if not last_line.startswith(SAID_FAULT):  # a library may still speak at exit
-                    last_line = line.strip() or last_line
-            return process.wait(), last_line
-        finally:
-            stop(process, KILL_GRACE_S)  # a timeout arrives here as an exception
+        if self._launcher:
+            self._launcher.stop()
 
 
-class RecordOperator(StepOperator):
-    """The step that closes a night. Of its downstream tasks only the one named after the outcome goes on."""
-
-    OUTCOMES: Mapping[str, str] = {
-        Verdict.PROCEED: "trained",
-        Verdict.SKIP: "skipped",
-        Verdict.HOLD: "held",
-        Verdict.REJECT: "rejected",
-    }
-
-    def execute(self, context: Context) -> None:
-        result, run = self.answer(context), _plan(context)
-        context["ti"].xcom_push(TRACEPARENT, traceparent(context))  # for the rollout that the night may wake
-        answers = context["ti"].xcom_pull(task_ids=list(NIGHTLY), key=ANSWER)
-        verdicts = (answer["verdict"] for answer in answers if answer)
-        last = next((verdict for verdict in verdicts if verdict != Verdict.PROCEED), Verdict.PROCEED)
-        if last == Verdict.HOLD:
-            tell_held(self.settings, context, run, result.reasons)
-        tell_missed(self.settings, context, run)
-        self.skip_all_except(context["ti"], self.OUTCOMES[last])
+def options(values: Mapping[str, Any]) -> list[str]:
+    """`--name=value` for each."""
+    return [f"--{name}={value}" for name, value in values.items()]
 
 
-def _plan(context: Context) -> Plan:
-    run = context["dag_run"]
-    events = context["triggering_asset_events"]
-    alerts = [event.extra for received in events.values() for event in received]
-    return plan(context["params"], run.run_after, alerts)
+def answer_of(context: Context, task_id: str) -> dict[str, Any] | None:
+    """What another task of this run pushed as its answer; None if it has not answered."""
+    return context["ti"].xcom_pull(task_ids=task_id, key=ANSWER)
 
 
-def sentence(step: str, status: int, last_line: str) -> str:
-    """What a person should read: the command's own words, or what its end tells."""
-    if last_line.startswith(SAID_FAULT):
-        return last_line.removeprefix(SAID_FAULT)
-    how = f"exit status {status}"
+def fault_of(command: Command, ended: Ended) -> str:
+    """Why a command failed: its own sentence where it printed one, otherwise how it ended."""
+    if ended.last_line.startswith(FAULT_PREFIX):
+        return ended.last_line.removeprefix(FAULT_PREFIX)
+    return f"{command.words[0]} ended {_how(ended.status)}. Its last line was: {ended.last_line or '(none)'}"
+
+
+def _how(status: int) -> str:
     if status == 0:
-        how = "no answer"
-    if status < 0:
-        name = signal.Signals(-status).name
-        how = f"{name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
-    return f"{step} ended with {how}; it last said: {last_line or 'nothing'}"
+        return "without a result"
+    if status > 0:
+        return f"with exit status {status}"
+    name = signal.Signals(-status).name
+    return f"with {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"

@@ -1,0 +1,1 @@
+"""The HTTP endpoint that alerts are sent to."""

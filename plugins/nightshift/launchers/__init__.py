@@ -1,0 +1,49 @@
+"""How a command of the work plane runs. Operators know this file only; each launcher is a module beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from logging import Logger
+from typing import Protocol
+
+FAULT_PREFIX = "fault: "  # begins the line by which a command says why it failed
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the work plane, and who it runs for.
+
+    `words` are the command's name and options, as after `python -m pipelines`. The launcher adds where the
+    home, the configuration and the result lie, because that depends on how it runs the command.
+    """
+
+    words: Sequence[str]
+    dag_id: str
+    run_id: str
+    traceparent: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended. `started` and `ended` are Unix seconds.
+
+    `status` is its exit status; a negative one is the signal that killed it. `last_line` is the line that says
+    why it failed, or the last that it printed. `result` is the JSON document that it wrote, or None.
+    """
+
+    status: int
+    last_line: str
+    result: bytes | None
+    started: float
+    ended: float
+
+
+class Launcher(Protocol):
+    """Runs one command."""
+
+    def run(self, command: Command, log: Logger) -> Ended:
+        """Run the command to its end; what it prints goes to `log` while it runs."""
+
+    def stop(self) -> None:
+        """End the command now, from another thread. Without one, does nothing."""

@@ -1,0 +1,56 @@
+"""Airflow's database, pools and secrets for one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from nightshift.endpoint import senders as alerts
+from nightshift.local import instance as machine
+from nightshift.local.environment import airflow_environment, airflow_home, create_secrets
+from nightshift.settings import Settings
+from pipelines.core.errors import MachineError
+
+
+def setup(settings: Settings) -> None:
+    """Create or upgrade Airflow's database, its pools and keys. Safe to run again."""
+    machine.check_machine(settings)
+    create_secrets(settings)
+    alerts.create_secrets(settings)
+    pools = {
+        "gpu": {"slots": 1, "description": "training"},
+        "model": {"slots": os.cpu_count() or 1, "description": "steps that run the model"},
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(pools, file)
+        file.flush()
+        _airflow(settings, "db", "migrate")
+        _airflow(settings, "pools", "import", file.name)
+    ready_file(settings).touch()
+
+
+def ensure_ready(settings: Settings) -> None:
+    """Set up what is missing. Raises MachineError where the machine cannot run a night."""
+    machine.check_machine(settings)
+    alerts.create_secrets(settings)  # a home of an earlier version has none
+    if not ready_file(settings).exists():
+        print("preparing Airflow's database ...", flush=True)
+        setup(settings)
+
+
+def ready_file(settings: Settings) -> Path:
+    return airflow_home(settings) / "ready"
+
+
+def _airflow(settings: Settings, *words: str) -> None:
+    command = [str(Path(sys.executable).parent / "airflow"), *words]
+    done = subprocess.run(
+        command, env=airflow_environment(settings, 0), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-1]
+        raise MachineError(f"`airflow {' '.join(words[:2])}` failed: {last}", "Run `make setup` again.")
