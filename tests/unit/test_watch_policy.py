@@ -1,4 +1,4 @@
-"""The tests behind a look at live traffic: quiet without a change, over columns and looks; loud on one."""
+"""The tests of a watch of live traffic: quiet without a change, and an alarm on one."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def _one_thread():
 
 
 def look(before, now, errors, alpha, seed):
-    asking = WatchTests(permutations_needed(0, MOST_TESTS, alpha), seed)
-    tests = asking.input(before, now, LABELS, 20) + asking.answer(before, now, LABELS)
+    watch_tests = WatchTests(permutations_needed(0, MOST_TESTS, alpha), seed)
+    tests = watch_tests.questions(before, now, LABELS, 20) + watch_tests.answers(before, now, LABELS)
     tests += [feedback(rated(before.rows, 1), rated(now.rows, 1)), binomial_test("errors", errors, 500, 0.01)]
     return conclude(tests, alpha, {})
 
 
 def test_a_day_of_watches_keeps_its_false_alarm_rate():
-    """No change, overlapping windows: a look is the last 40 rows, and 10 new ones come between two looks."""
+    """No change, overlapping windows: a watch sees the last 40 rows, and 10 new ones come between two watches."""
     looks, alpha_day, days, false = 4, 0.2, 100, 0
     rng = np.random.default_rng(3)
     for day in range(days):
@@ -153,8 +153,8 @@ def test_a_persons_ratings_and_wanted_labels_are_counted():
     rows = [{**row, "rating": -1}] * 5 + [{**row, "rating": None}, {**row, "subject_id": "q", "rating": 1}]
     assert rated(rows, 1) == (1, 2)
     assert rated(rows, 0) == (5, 6)
-    rng, asking = np.random.default_rng(8), WatchTests(99, 1)
+    rng, watch_tests = np.random.default_rng(8), WatchTests(99, 1)
     before, now = traffic(rng, 50), traffic(rng, 50)
-    assert "wanted_label" in {test.column for test in asking.input(before, now, LABELS, 20)}
+    assert "wanted_label" in {test.column for test in watch_tests.questions(before, now, LABELS, 20)}
     now.rows[0]["correction"], now.rows[0]["rating"] = None, -1
-    assert "wanted_label" not in {test.column for test in asking.input(before, now, LABELS, 20)}
+    assert "wanted_label" not in {test.column for test in watch_tests.questions(before, now, LABELS, 20)}

@@ -79,11 +79,11 @@ def _compare_texts(
     embedder = Embedder(config.model.embedder, config.model.threads)
     if INPUT not in unclear:
         before, now = (_questions(embedder, rows) for rows in window.sides[INPUT])
-        tests += permutation_tests.input(before, now, labels, config.watch.min_rated)
+        tests += permutation_tests.questions(before, now, labels, config.watch.min_rated)
     if ANSWER not in unclear:
         head = load_head(config, embedder)
         before, now = (_answers(embedder, head, rows) for rows in window.sides[ANSWER])
-        tests += permutation_tests.answer(before, now, labels)
+        tests += permutation_tests.answers(before, now, labels)
         if now.toxicity is None:
             unclear["toxicity"] = "the toxicity classifier is not accurate enough"
         else:

@@ -38,10 +38,10 @@ class WatchTests:
     def __init__(self, permutations: int, seed: int) -> None:
         self._permutations, self._rng = permutations, np.random.default_rng(seed)
 
-    def input(
+    def questions(
         self, before: WatchSide, now: WatchSide, labels: Sequence[str], min_rated: int
     ) -> list[ColumnTest]:
-        """Who asks, and what they ask; also the answer they want, where enough of them say so."""
+        """Who asks what, before and now; also which answer they want, where enough of them say so."""
         tests = [
             self._categories(name, INPUT, [row[name] for row in before.rows], [row[name] for row in now.rows])
             for name in ("tenant", "locale", "channel")
@@ -60,16 +60,16 @@ class WatchTests:
         tests.append(self._embeddings("prompt_embedding", INPUT, before, now))
         return tests
 
-    def answer(self, before: WatchSide, now: WatchSide, labels: Sequence[str]) -> list[ColumnTest]:
+    def answers(self, before: WatchSide, now: WatchSide, labels: Sequence[str]) -> list[ColumnTest]:
         """What the same model answers, before and now."""
-        said = [[str(row["completion"]) for row in side.rows] for side in (before, now)]
+        texts = [[str(row["completion"]) for row in side.rows] for side in (before, now)]
         tests = []
         if labels:
             tests.append(
-                self._categories("completion_label", ANSWER, *(_labels_or_other(s, labels) for s in said))
+                self._categories("completion_label", ANSWER, *(_labels_or_other(s, labels) for s in texts))
             )
-        tests.append(self._categories("refused", ANSWER, *([refuses(t) for t in s] for s in said)))
-        tests.append(self._numbers("completion_length", ANSWER, *([len(t) for t in s] for s in said)))
+        tests.append(self._categories("refused", ANSWER, *([refuses(t) for t in s] for s in texts)))
+        tests.append(self._numbers("completion_length", ANSWER, *([len(t) for t in s] for s in texts)))
         if before.toxicity is not None and now.toxicity is not None:
             tests.append(self._numbers("toxicity", ANSWER, before.toxicity, now.toxicity))
         tests.append(self._embeddings("completion_embedding", ANSWER, before, now))
