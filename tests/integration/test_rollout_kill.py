@@ -11,7 +11,7 @@ from tests.support.rollouts import make_config, register, registry_of, send
 
 pytestmark = pytest.mark.slow
 WRITES = 12  # more than any move makes
-# In order, from version 1 in production. Traffic is sent before a move that the rollout analysis has to allow.
+# In order, from version 1 in production. Traffic is sent before a move that the analysis has to allow.
 STORY = (
     ("start_shadow", 2),
     ("canary_05", 2),

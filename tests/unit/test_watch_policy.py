@@ -57,7 +57,7 @@ def look(before, now, errors, alpha, seed):
 
 
 def test_a_day_of_watches_keeps_its_false_alarm_rate():
-    """No change, overlapping windows: a watch sees the last 40 rows, and 10 new ones come between two watches."""
+    """No change, overlapping windows: a watch sees the last 40 rows, and the next one 10 new ones."""
     looks, alpha_day, days, false = 4, 0.2, 100, 0
     rng = np.random.default_rng(3)
     for day in range(days):
