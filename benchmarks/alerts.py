@@ -20,7 +20,8 @@ import uvicorn
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
-from nightshift.endpoint import create_app, create_secrets  # noqa: E402
+from nightshift.endpoint.app import create_app  # noqa: E402
+from nightshift.endpoint.senders import create_secrets  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from benchmarks.machine import describe  # noqa: E402

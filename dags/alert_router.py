@@ -16,15 +16,15 @@ every `alerts.recheck_s` seconds while an alert may still fire. Starting it by h
 | `overload` | people are asked for more capacity |
 | any other | people are told |
 
-Silences, k-of-n windows and cool-downs are in the section `[alerts]`. `nightshift alerts-list` shows what fires
-and what was decided.
+Silences, k-of-n windows and cool-downs are in the section `[alerts]`. `nightshift alerts-list` shows what
+fires and what was decided.
 
 **Reading the grid.** `route` writes each decision with its reason into the ledger, then tells people (section
-`[notify]`). `start` has one mapped task per run to start. It is skipped where nothing starts, or where the run
-exists already.
+`[notify]`). `start` has one mapped task per run to start. It is skipped where nothing starts, or where the
+run exists already.
 
-**After a kill** nothing is lost and nothing runs twice: a decision is in the ledger before its run starts, and
-the run's id is made from the decision.
+**After a kill** nothing is lost and nothing runs twice: a decision is in the ledger before its run starts,
+and the run's id is made from the decision.
 """
 
 from __future__ import annotations

@@ -8,16 +8,16 @@ change? Do people dislike more answers? Are there errors, slow answers, stale fe
 questions with the traffic that the production adapter was trained on, and answers with the first answers of
 the same adapter.
 
-**Error rate.** A day without any change has a false alarm with probability `watch.alpha_day` at most: each run
-gets its share of it, and corrects for the number of columns (Holm). With too few rows a run cannot conclude,
-and raises no alarm.
+**Error rate.** A day without any change has a false alarm with probability `watch.alpha_day` at most: each
+run gets its share of it, and corrects for the number of columns (Holm). With too few rows a run cannot
+conclude, and raises no alarm.
 
 **Reading the grid.** The task succeeds whatever it found. Its note says what moved, or what it could not
 conclude.
 
 **What it leaves.** A row in the ledger (`watches`), a report under `watch/` of the home, and metrics at
-`watch.pushgateway` where that is set. It starts no other DAG: Prometheus' rules raise alerts on the metrics, and
-`alert_router` decides on them.
+`watch.pushgateway` where that is set. It starts no other DAG: Prometheus' rules raise alerts on the metrics,
+and `alert_router` decides on them.
 """
 
 from __future__ import annotations

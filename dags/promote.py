@@ -6,23 +6,23 @@ production. A stage is passed on live traffic only.
 
 **Paused** until you switch it on: a rollout needs a gateway that answers users.
 
-**Runs** when a night has registered a candidate (asset `nightshift_candidate`), or by hand with a version. One
-rollout at a time. Without a version it takes the one that has the alias `candidate` in the registry.
+**Runs** when a night has registered a candidate (asset `nightshift_candidate`), or by hand with a version.
+One rollout at a time. Without a version it takes the one that has the alias `candidate` in the registry.
 
 **Stages** and their rules (weight, bake time, least number of answers, error rates) are in the section
-`[promote]`. A task `judge_STAGE` analyses the stage with `nightshift rollout-judge` every `interval_s` seconds and
-holds no worker in between. The stated error rates hold however often it looks.
+`[promote]`. A task `judge_STAGE` analyses the stage with `nightshift rollout-judge` every `interval_s`
+seconds and holds no worker in between. The stated error rates hold however often it looks.
 
 **Approval** waits under *Required Actions*. It holds for the adapter's digest: if the files of the version
-change, the next move is refused. With `promote.second_person` another person has to agree too. No answer in time
-is a refusal.
+change, the next move is refused. With `promote.second_person` another person has to agree too. No answer in
+time is a refusal.
 
-**Reading the grid.** A rollout ends in `promoted`, or in `abort` and `aborted`: the candidate was worse, the stage
-ran out of time, or a person refused. An abort is an answer, so the run succeeds, and its note says why. A fault
-fails the run, and ends the rollout too. Without a candidate every task is skipped.
+**Reading the grid.** A rollout ends in `promoted`, or in `abort` and `aborted`: the candidate was worse, the
+stage ran out of time, or a person refused. An abort is an answer, so the run succeeds, and its note says why.
+A fault fails the run, and ends the rollout too. Without a candidate every task is skipped.
 
-**People are told**, as the section `[notify]` says, when a run fails, or when it takes longer than its stages and
-approvals may take together.
+**People are told**, as the section `[notify]` says, when a run fails, or when it takes longer than its stages
+and approvals may take together.
 
 **Each move** is one row in the ledger; the registry's aliases follow it. Every task can be run again.
 """

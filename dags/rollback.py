@@ -7,7 +7,8 @@ Puts back the adapter that answered users before the last promotion.
 the run.
 
 **Before it moves anything** it checks that the files of the earlier adapter, and of the base model below it,
-are those that were registered. The gateway follows the ledger within a second. A rollout under way ends as well.
+are those that were registered. The gateway follows the ledger within a second. A rollout under way ends as
+well.
 
 **Running it twice is safe.** With nothing to go back to, nothing changes, and the run's note says so.
 

@@ -1,7 +1,7 @@
 """Where notices go: a file, a Slack-compatible webhook, e-mail, as the section `[notify]` says.
 
-It uses the standard library only. Airflow's SMTP notifier would need a connection in Airflow's database, and its
-Slack provider two more packages.
+It uses the standard library only. Airflow's SMTP notifier would need a connection in Airflow's database, and
+its Slack provider two more packages.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ log = logging.getLogger("nightshift.notify")
 def notify(settings: Settings, subject: str, text: str, link: str = "") -> list[str]:
     """Send a notice; returns the channels that took it, of `file`, `webhook`, `email`.
 
-    A channel that fails is logged and the others are still tried. Each gives up after `notify.timeout_s` seconds
-    without an answer.
+    A channel that fails is logged and the others are still tried. Each gives up after `notify.timeout_s`
+    seconds without an answer.
     """
     rules, told = settings.config.notify, []
     channels = {

@@ -111,9 +111,9 @@ def _answers(dag_run: DagRun, tasks: list[TaskInstance], session: Session) -> di
     from airflow.models.xcom import XComModel
 
     states = {ti.task_id: ti.state for ti in tasks}
-    rows = session.scalars(XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id))
+    query: Any = XComModel.get_many(run_id=dag_run.run_id, dag_ids=dag_run.dag_id)
     texts: dict[str, str] = {}
-    for row in rows:
+    for row in session.scalars(query):
         text = ""
         if (row.key, states.get(row.task_id)) == (FAULT, "failed"):
             text = f"fault: {XComModel.deserialize_value(row)}"

@@ -1,7 +1,7 @@
 """What people are told about runs: held, missed, failed, late. `channels` sends it.
 
-A notice gives the reasons of a decision, which are in the ledger, and never the last words of a fault: those may
-quote a user's text. They stay behind the link.
+A notice gives the reasons of a decision, which are in the ledger, and never the last words of a fault: those
+may quote a user's text. They stay behind the link.
 """
 
 from __future__ import annotations
@@ -74,8 +74,9 @@ def tell_late(context: Mapping[str, Any]) -> None:
         return
     night = _night(run["conf"], datetime.fromisoformat(run["run_after"]))
     text = (
-        f"It was due by {due} UTC, and later nights wait for it. The run's page shows which task runs or waits. "
-        f"To give the run up, mark it as failed, then run the night by hand: {nights(settings, night, night)}"
+        f"It was due by {due} UTC, and later nights wait for it. The run's page shows which task runs or "
+        "waits. To give the run up, mark it as failed, then run the night by hand: "
+        f"{nights(settings, night, night)}"
     )
     notify(settings, f"Night {night} is late", text, link)
 

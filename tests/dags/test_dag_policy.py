@@ -94,17 +94,20 @@ def test_the_form_takes_what_does(dag, values):
         assert dag.params.get_param(name).resolve(value) == value
 
 
-def test_the_schedule_is_cron_or_alert(tmp_path):
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("30 3 * * *", "CronTriggerTimetable 30 3 * * *"), ("", "NullTimetable None")],
+)
+def test_the_nightly_schedule_is_the_configurations(tmp_path, schedule, expected):
     profile = tmp_path / "nightly.toml"
-    profile.write_text('profile = "nightly"\nschedule = "30 3 * * *"\n')
+    profile.write_text(f'profile = "nightly"\nschedule = "{schedule}"\n')
     program = (
         "from airflow.dag_processing.dagbag import DagBag; import sys;"
-        "dag = DagBag(sys.argv[1]).dags['nightly_retrain'];"
-        "print(type(dag.timetable).__name__, dag.timetable.timetable.expression,"
-        " [asset.name for asset in dag.timetable.asset_condition.objects])"
+        "timetable = DagBag(sys.argv[1]).dags['nightly_retrain'].timetable;"
+        "print(type(timetable).__name__, getattr(timetable, 'expression', None))"
     )
     out = _python(program, str(PROJECT / "dags"), NIGHTSHIFT_CONFIG=str(profile))
-    assert out.splitlines()[-1] == "AssetOrTimeSchedule 30 3 * * * ['nightshift_alert']"
+    assert out.splitlines()[-1] == expected
 
 
 @pytest.mark.parametrize("dag", ["alert_router", "drift_watch", "nightly_retrain", "promote", "rollback"])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
-from nightshift.operators.command import StepOperator
+from nightshift.operators.step import StepOperator
 from nightshift.traces import TRACEPARENT, traceparent
 
 GIVEN = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from nightshift.local import instance
-from nightshift.local import main as local
+from nightshift.local import instance, nightly
 from nightshift.local.environment import airflow_environment, create_secrets, password
 from nightshift.local.follow import covered
+from nightshift.local.setup import ensure_ready, ready_file
 from nightshift.settings import Settings
 
 from pipelines.core.errors import MachineError
@@ -21,20 +21,20 @@ def test_covered_counts_overlapping_commands_once():
 
 def test_a_full_disk_gets_one_sentence(settings, monkeypatch):
     monkeypatch.setattr(instance, "MIN_FREE_GIB", 10**9)
-    with pytest.raises(MachineError, match=r"GiB of free disk at .* Free some space"):
+    with pytest.raises(MachineError, match=r"GiB of disk is free at .* Free some space"):
         instance.check_machine(settings)
 
 
 def test_a_missing_work_environment_gets_one_sentence(settings):
     broken = Settings(settings.home, settings.config_path, Path("/nowhere/python"), settings.config)
-    with pytest.raises(MachineError, match=r"nothing at /nowhere/python. Run `make setup`"):
+    with pytest.raises(MachineError, match=r"no /nowhere/python\. Run `make setup`"):
         instance.check_machine(broken)
 
 
 def test_a_sample_that_breaks_gets_its_own_sentence(settings):
-    settings.python.write_text('#!/bin/sh\necho "fault: Expected a model. Found none." >&2\nexit 2\n')
-    with pytest.raises(SystemExit, match=r"fault: Expected a model\. Found none\."):
-        local._next_night(local._begin_sample(settings))
+    settings.python.write_text('#!/bin/sh\necho "fault: There is no model. Get one." >&2\nexit 2\n')
+    with pytest.raises(SystemExit, match=r"fault: There is no model\. Get one\."):
+        nightly._next_night(nightly._start_sample(settings))
 
 
 def test_nothing_runs_in_an_empty_home(settings):
@@ -51,13 +51,13 @@ def test_secrets_are_made_once_and_never_taken_from_the_callers_environment(sett
 
 
 def test_a_home_of_an_earlier_version_gets_the_secrets_of_alerts(settings):
-    local._ready_file(settings).parent.mkdir(parents=True, exist_ok=True)
-    local._ready_file(settings).touch()
-    local._ensure_ready(settings)
+    ready_file(settings).parent.mkdir(parents=True, exist_ok=True)
+    ready_file(settings).touch()
+    ensure_ready(settings)
     made = [settings.home / "alerts" / name for name in ("token", "hmac.key")]
     assert all(path.read_text() and path.stat().st_mode & 0o777 == 0o600 for path in made)
     before = [path.read_text() for path in made]
-    local._ensure_ready(settings)
+    ensure_ready(settings)
     assert [path.read_text() for path in made] == before
 
 

@@ -19,8 +19,9 @@ from aiosmtpd.smtp import AuthResult
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import DownstreamTasksSkipped
-from nightshift.notify import missed, notify, tell_failed, tell_late, tell_missed
-from nightshift.operators.command import RecordOperator
+from nightshift.channels import notify
+from nightshift.notify import missed, tell_failed, tell_late, tell_missed
+from nightshift.operators.step import RecordOperator
 from nightshift.params import plan
 
 from pipelines.cli.main import build_parser
@@ -108,8 +109,8 @@ def test_a_channel_that_fails_is_logged_and_costs_no_other(settings, caplog):
         assert notify(broken, "Night held", "why") == ["file"]
         assert time.monotonic() - began < 5
     assert len(bodies) == 1
-    assert "not told by webhook: HTTPError" in caplog.text
-    assert "not told by email: SMTPServerDisconnected" in caplog.text
+    assert "not sent by webhook: HTTPError" in caplog.text
+    assert "not sent by email: SMTPServerDisconnected" in caplog.text
     assert "secret" not in caplog.text
     assert notify(told_as(settings, "no url at all", file=""), "Night held", "why") == []
     assert notify(told_as(settings, file="/dev/null/nowhere", webhook_url_file="/nowhere"), "s", "t") == []
@@ -222,9 +223,9 @@ def context_of(ti=None, params=None, reason="", **run):
 
 def command_in(text):
     """The command that a notice ends with, parsed as the work plane parses it."""
-    words = shlex.split(text.rsplit(": ", 1)[1])
-    assert words[1:3] == ["-m", "pipelines"]
-    return build_parser().parse_args(words[3:])
+    program, *words = shlex.split(text.rsplit(": ", 1)[1])
+    assert program.endswith("/nightshift")
+    return build_parser().parse_args(words)
 
 
 def decide(settings, day):

@@ -8,11 +8,16 @@ import pytest
 import sqlalchemy as sa
 from nightshift.page.alerts import alerts_of
 from nightshift.page.links import ago, first_sentence
-from nightshift.page.model import Read, page_model
+from nightshift.page.model import page_model
 from nightshift.page.nights import fates_of
-from nightshift.page.rollout import Answered, comparison_of
+from nightshift.page.rollout import comparison_of
+from nightshift.page.snapshot import Snapshot
 from sqlalchemy.orm import Session
 
+from pipelines.core.alerts import Silence
+from pipelines.core.config import Config
+from pipelines.stores.inbox import delivery_from
+from pipelines.stores.journal.comparison import Outcome
 from tests.support.browser_nights import alert, decision, delivery, many_nights, rows_of, ruling, watches
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
@@ -36,7 +41,7 @@ def moved(number, move, reason="", **route):
 
 
 def model(**given):
-    return page_model(Read(now=NOW, name="router", stages=STAGES, **given))
+    return page_model(Snapshot(now=NOW, name="router", stages=STAGES, **given))
 
 
 STORY = [
@@ -122,9 +127,9 @@ def test_a_thousand_nights_are_all_there():
 
 
 def test_the_two_sides_are_counted_apart():
-    answered = [Answered(True, False, False, 30.0, 1), Answered(True, True, False, None, None)]
-    answered += [Answered(False, False, False, 10.0, rating) for rating in (1, -1, None)]
-    rows = {row["what"]: row["sides"] for row in comparison_of(answered)}
+    outcomes = [Outcome(True, False, False, 30.0, 1), Outcome(True, True, False, None, None)]
+    outcomes += [Outcome(False, False, False, 10.0, rating) for rating in (1, -1, None)]
+    rows = {row["what"]: row["sides"] for row in comparison_of(outcomes)}
     assert rows["answers"] == ["3", "2"]
     assert rows["liked, of those rated"] == ["50.0% (1 of 2)", "100.0% (1 of 1)"]
     assert rows["errors"] == ["0.0% (0 of 3)", "50.0% (1 of 2)"]
@@ -133,8 +138,10 @@ def test_the_two_sides_are_counted_apart():
 
 
 def open_alerts(*rows, rulings=(), silences=(), expires_s=86_400, states=None):
-    now = datetime.now(UTC)
-    found = alerts_of(rows, rulings, silences, now, expires_s, lambda dag, run: f"/{dag}/{run}", states or {})
+    now, deliveries = datetime.now(UTC), [delivery_from(row) for row in rows]
+    found = alerts_of(
+        deliveries, rulings, silences, now, expires_s, lambda dag, run: f"/{dag}/{run}", states or {}
+    )
     return {row["name"]: row for row in found["open"]}
 
 
@@ -152,8 +159,7 @@ def test_an_alert_shows_its_ruling_and_its_silence():
     states = {("nightly_retrain", "run-1"): "failed"}
     shown = open_alerts(delivery(1, alert("A")), rulings=ruled, states=states)["A"]
     assert shown["ruling"]["state"] == "failed"
-    silence = {"matchers": '{"name":"A*","cause":"drift"}', "actor": "ann", "reason": "known"}
-    silences = [{**silence, "until": "2099-01-01T00:00:00+00:00"}]
+    silences = [Silence({"name": "A*", "cause": "drift"}, datetime(2099, 1, 1, tzinfo=UTC), "ann", "known")]
     assert "by ann: known" in open_alerts(delivery(1, alert("A")), silences=silences)["A"]["silenced"]
     assert open_alerts(delivery(1, alert("B")), silences=silences)["B"]["silenced"] == ""
 
@@ -200,11 +206,11 @@ def test_every_text_is_escaped_and_the_model_is_json():
         "promotions": [moved(1, "shadow", evil, shadow={**ONE, "version": evil})],
     }
     shown = page_model(
-        Read(
+        Snapshot(
             now=datetime.now(UTC),
             name=evil,
             stages=STAGES,
-            triggers=[delivery(1, alert(evil, severity='" onclick="x', annotations=hooks))],
+            deliveries=[delivery_from(delivery(1, alert(evil, severity='" onclick="x', annotations=hooks)))],
             **given,
         )
     )
@@ -224,13 +230,13 @@ def test_there_are_buttons_only_for_what_a_person_may_start():
     assert "ask-nightly_retrain" not in page
 
 
-NOTE = "drift: skip: 3 of 5 moved. More.\ningest: fault: Expected a delivery. Found none. Run it."
+NOTE = "drift: skip: 3 of 5 moved. More.\ningest: fault: There is no delivery. Run it."
 
 
 @pytest.mark.parametrize(
     ("note", "words"),
     [
-        (NOTE, "ingest: fault: Expected a delivery."),
+        (NOTE, "ingest: fault: There is no delivery."),
         ("one line without an end", "one line without an end"),
         ("config/demo.toml is wrong. Mend it.\nmore", "config/demo.toml is wrong."),
         ("", ""),
@@ -282,13 +288,13 @@ def test_runs_that_failed_lately_show_with_their_fault(session):
         "/dags/alert_router/runs/run%202",
     ]
     assert (shown["failed"][1]["note"], shown["failed"][1]["ago"]) == (
-        "ingest: fault: Expected a delivery.",
+        "ingest: fault: There is no delivery.",
         "2 days ago",
     )
     page = render(shown)
     assert "Failed in the last 7 days" in page
-    assert "Expected a delivery." in page
-    assert "Found none" not in page
+    assert "There is no delivery." in page
+    assert "Run it." not in page
     assert "Failed in the last" not in render(model())
     for number in range(6, 12):
         add_run(session, number, "promote", "failed", number / 24)
@@ -342,14 +348,29 @@ def test_a_night_can_be_run_again_as_another_attempt():
         "x",
         "2026-01-01\n",
         "2026-01-02",
+        "2026-13-01",
     ],
 )
 def test_only_a_runs_own_report_is_found(tmp_path, run_id):
-    from nightshift.page.app import report_path
+    from fastapi import HTTPException
+    from nightshift.page.reports import night_report
 
+    config = Config(profile="test", home=str(tmp_path))
     for place in (tmp_path / "runs" / "2026-01-01", tmp_path, tmp_path / "runs"):
         (place / "report").mkdir(parents=True, exist_ok=True)
         (place / "report" / "report.html").write_text("hello")
     (tmp_path / "runs" / "2026-01-02").symlink_to(Path(tmp_path))
-    assert report_path(tmp_path, "2026-01-01").read_text() == "hello"
-    assert report_path(tmp_path, run_id) is None
+    assert night_report(config, "2026-01-01").read_text() == "hello"
+    with pytest.raises(HTTPException, match="404: There is no report of the run"):
+        night_report(config, run_id)
+
+
+def test_a_report_that_lies_elsewhere_says_where():
+    from fastapi import HTTPException
+    from nightshift.page.reports import night_report
+
+    config = Config(profile="test", runs_root="memory://bucket/runs")
+    with pytest.raises(HTTPException) as caught:
+        night_report(config, "2026-01-01")
+    assert caught.value.status_code == 404
+    assert "memory://bucket/runs/2026-01-01/report/report.html" in caught.value.detail

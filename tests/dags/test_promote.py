@@ -15,8 +15,8 @@ from airflow.sdk.exceptions import (
     DownstreamTasksSkipped,
     ParamValidationError,
 )
+from nightshift.operators.approval import Approval
 from nightshift.operators.command import ANSWER
-from nightshift.operators.rollout import Approval
 
 PROJECT = Path(__file__).resolve().parents[2]
 ORDER = [
@@ -161,8 +161,8 @@ def test_a_move_names_who_approved_and_what(dag, settings):
     [
         ({"judge_canary_05": {**BEGUN, "answer": "abort", "reasons": ["slow"]}}, "judge", "slow"),
         ({"approve": approved("ann", False)}, "ann", "not approved by ann"),
-        ({"approve": approved("", False)}, "airflow", "nobody approved it in time"),
-        ({}, "airflow", "a task of this run failed: a rollout that nobody watches is ended"),
+        ({"approve": approved("", False)}, "airflow", "nobody approved in time"),
+        ({}, "airflow", "a task of this run failed, so nobody watches the rollout"),
     ],
 )
 def test_the_abort_says_who_ended_it_and_why(dag, settings, said, actor, reason):

@@ -18,7 +18,7 @@ def test_a_filled_field_becomes_a_setting_and_another_run():
     assert changed.run_id != plan({**EMPTY, "night": "2026-01-03", "force": True}, NOON).run_id
 
 
-def test_an_alert_is_the_cause_and_a_run_of_its_own():
-    alerted = plan(EMPTY, NOON, [{"alert": "quality"}, {}, {"alert": "quality"}])
-    assert alerted.overrides == {"decide.cause": "alert:quality,unnamed"}
+def test_an_alert_is_the_cause_and_makes_another_run():
+    alerted = plan({**EMPTY, "cause": "alert:InputDrift", "ruling": "0" * 32}, NOON)
+    assert alerted.overrides == {"decide.cause": "alert:InputDrift", "decide.ruling": "0" * 32}
     assert alerted.run_id != plan(EMPTY, NOON).run_id

@@ -21,7 +21,7 @@ words = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[4:])
 home = Path(words["home"])
 (home / "words.json").write_text(json.dumps({{"command": sys.argv[1:4], **words}}))
 if (home / "broken").exists():
-    print("fault: Expected a Pushgateway. Found none. Start it.", file=sys.stderr)
+    print("fault: There is no Pushgateway. Start it.", file=sys.stderr)
     sys.exit(2)
 answer = {{"step": "watch", "verdict": "hold", "reasons": ["input: tenant moved."], "headline": "alarm",
           "manifest_uri": "file:///x", "seconds": 1.0, "reused": False}}
@@ -58,7 +58,7 @@ def test_an_alarm_is_an_answer_under_the_runs_name(task, settings):
 def test_an_error_to_act_on_is_not_retried(task, settings):
     (settings.home / "broken").touch()
     context, pushed = look(task)
-    with pytest.raises(AirflowFailException, match="Expected a Pushgateway"):
+    with pytest.raises(AirflowFailException, match="There is no Pushgateway"):
         task.execute(context)
     assert "Start it." in pushed[FAULT]
 

@@ -14,8 +14,9 @@ pytest.importorskip("airflow")
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
+import sqlalchemy as sa  # noqa: E402
 import uvicorn  # noqa: E402
-from nightshift.endpoint import create_app  # noqa: E402
+from nightshift.endpoint.app import create_app  # noqa: E402
 from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
 from nightshift.local.environment import password  # noqa: E402
@@ -26,6 +27,7 @@ from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
 from pipelines.operations.dispatch_alerts import dispatch  # noqa: E402
 from pipelines.stores import open_inbox, open_ledger  # noqa: E402
+from pipelines.stores.ledger.tables import TASK_EVENTS  # noqa: E402
 from tests.support import standin  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
@@ -112,6 +114,9 @@ def test_what_came_while_airflow_was_down_runs_once(api, settings, posted_while_
     assert len(steps) == 2
     assert any('decide.cause="alert:InputDrift"' in step and posted_while_down.id in step for step in steps)
     assert open_inbox(settings.config).unruled() == frozenset()
+    ledger = open_ledger(settings.config)
+    closed = sa.select(TASK_EVENTS).where(TASK_EVENTS.c.dag_id == "alert_router", TASK_EVENTS.c.task_id == "")
+    wait(lambda: [row for row in ledger.rows(closed) if row["state"] == "success"])
 
 
 def test_the_endpoint_takes_no_user_of_airflow(api, settings):

@@ -23,7 +23,7 @@ import psutil  # noqa: E402
 from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
 from nightshift.local.environment import airflow_home, password  # noqa: E402
-from nightshift.local.follow import Api, begin, follow  # noqa: E402
+from nightshift.local.follow import Api, follow, start_night  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
@@ -61,7 +61,7 @@ def api(instance, settings):
 
 def run_night(api, settings, night, script, **conf):
     (settings.home / "script.json").write_text(json.dumps(script))
-    run_id = begin(api, {"night": night, **conf})
+    run_id = start_night(api, {"night": night, **conf})
     return run_id, follow(api, run_id)
 
 
@@ -120,7 +120,7 @@ def test_a_fault_fails_the_night_with_its_sentence(api, settings, capsys):
     assert (found["features"]["state"], found["features"]["try_number"]) == ("failed", 1)
     assert {found[name]["state"] for name in ("decide", "train", "record", "trained")} == {"upstream_failed"}
     assert found["report"]["state"] == "success"
-    sentence = "fault: Expected sunshine in features. Found rain. Take an umbrella."
+    sentence = "fault: It rains in features. Take an umbrella."
     assert found["features"]["note"] == sentence
     assert sentence in api.run(run_id)["note"]
     assert f"features  {sentence}" in capsys.readouterr().out
@@ -143,22 +143,10 @@ def test_clearing_a_step_runs_it_and_what_follows_again(api, settings):
     assert "hold" not in api.run(run_id)["note"]
 
 
-def test_an_alert_starts_a_night_of_its_own(api, settings):
-    (settings.home / "script.json").write_text("{}")
-    asset = api.call("/api/v2/assets?name_pattern=nightshift_alert")["assets"][0]
-    api.call("/api/v2/assets/events", {"asset_id": asset["id"], "extra": {"alert": "quality"}})
-    deadline = time.monotonic() + 30
-    while not (found := api.call(f"{RUNS}?run_type=asset_triggered")["dag_runs"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    assert follow(api, found[0]["dag_run_id"]).succeeded
-    assert 'decide.cause="alert:quality"' in (settings.home / "calls.txt").read_text()
-
-
 @pytest.mark.parametrize("conf", [{"epochs": 0}, {"night": "soon"}, {"force": "yes"}])
 def test_a_senseless_trigger_is_refused(api, conf):
     with pytest.raises(MachineError, match="400"):
-        begin(api, conf)
+        start_night(api, conf)
 
 
 def test_only_loopback_is_bound_and_a_password_is_asked(api, instance, settings):
@@ -178,7 +166,7 @@ def test_only_loopback_is_bound_and_a_password_is_asked(api, instance, settings)
 
 def test_up_says_that_one_is_running(instance, settings):
     arguments = argparse.Namespace(port=machine.free_port(), mlflow_port=machine.free_port())
-    with pytest.raises(MachineError, match=rf"Found an instance at {instance.url}. End it with `make down`"):
+    with pytest.raises(MachineError, match=rf"already, at {instance.url}. End it with `make down`"):
         local.up(settings, arguments)
 
 
@@ -192,7 +180,7 @@ def test_up_says_that_a_port_is_taken(tmp_path):
         port = server.getsockname()[1]
         done = _local(settings, "up", "--port", str(port))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert f"Expected port {port} to be free. Found Address already in use." in done.stderr
+    assert f"Port {port} cannot be used: Address already in use." in done.stderr
 
 
 def test_a_server_that_cannot_run_is_named(tmp_path):
@@ -202,7 +190,7 @@ def test_a_server_that_cannot_run_is_named(tmp_path):
     local.setup(settings)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(MachineError, match="Found ended on its own: api-server"):
+        with pytest.raises(MachineError, match="ended on its own: api-server"):
             machine.start(settings, taken.getsockname()[1], mlflow_port=0, attached=True)
 
 
@@ -232,7 +220,7 @@ def test_nothing_outlives_nightly_and_the_next_one_goes_on(tmp_path, ending):
     (home / "script.json").write_text("{}")
     done = _local(settings, "nightly")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on with the unfinished run" in done.stdout
+    assert "continuing the unfinished run" in done.stdout
     assert "record    proceed" in done.stdout
     assert "Airflow's own" in done.stdout
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(PROJECT / "plugins"))
 from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
 from nightshift.local.environment import password  # noqa: E402
-from nightshift.local.follow import Api, begin, follow  # noqa: E402
+from nightshift.local.follow import Api, follow, start_night  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
@@ -102,7 +102,7 @@ def calls(settings):
 
 def test_a_trained_night_wakes_a_rollout_that_a_person_approves(api, settings):
     script(settings, shadow="moved", **{"judge shadow": ["continue", "promote"]})
-    assert follow(api, begin(api, {"night": "2026-01-01"})).succeeded
+    assert follow(api, start_night(api, {"night": "2026-01-01"})).succeeded
     runs = "/api/v2/dags/promote/dagRuns"
     deadline = time.monotonic() + 60
     while not (found := api.call(f"{runs}?run_type=asset_triggered")["dag_runs"]):

@@ -20,7 +20,8 @@ PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
 import uvicorn  # noqa: E402
-from nightshift.endpoint import SIGNATURE, TIMESTAMP, create_app, create_secrets, sign  # noqa: E402
+from nightshift.endpoint.app import create_app  # noqa: E402
+from nightshift.endpoint.senders import SIGNATURE, TIMESTAMP, create_secrets, sign  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.cli.main import main  # noqa: E402

@@ -49,7 +49,7 @@ def config(tmp_path_factory):
 @contextmanager
 def endpoint(config):
     """Nightshift's own inbox, as Airflow's API server mounts it."""
-    from nightshift.endpoint import create_app
+    from nightshift.endpoint.app import create_app
     from nightshift.settings import Settings
 
     app = create_app(Settings(Path(config.home), TINY, Path(sys.executable), config))

@@ -84,7 +84,8 @@ def alert(name: str, status: str = "firing", **fields: Any) -> dict[str, Any]:
     """One alert of a delivery."""
     usual = {"severity": "warning", "cause": "drift", "labels": {}}
     usual |= {"annotations": {"summary": "Users ask differently."}}
-    times = {"starts_at": "2026-11-23T10:02:00+00:00", "ends_at": None}
+    times = {"starts_at": "2026-11-23T10:02:00+00:00"}
+    times["ends_at"] = "2026-11-23T11:02:00+00:00" if status == "resolved" else ""
     return {"name": name, "status": status, "fingerprint": name, **usual, **times, **fields}
 
 

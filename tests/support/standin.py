@@ -84,7 +84,7 @@ def _rollout(args: argparse.Namespace) -> int:
     with (home / "rollouts.txt").open("a") as calls:
         calls.write(json.dumps({"key": key, **vars(args)}) + "\n")
     if answer == "fault":
-        print("fault: Expected sunshine. Found rain. Take an umbrella.", file=sys.stderr, flush=True)
+        print("fault: It rains. Take an umbrella.", file=sys.stderr, flush=True)
         return 2
     result = RolloutResult(
         command=command,
@@ -106,7 +106,7 @@ def _next_night(home: Path) -> date:
 
 
 def _break(step: str, run: Path, said: str) -> int:
-    message = f"Expected sunshine in {step}. Found rain. Take an umbrella."
+    message = f"It rains in {step}. Take an umbrella."
     fault = Fault(step=step, error="InputError", message=message, at=datetime.now(UTC))
     (run / step).mkdir(parents=True, exist_ok=True)
     (run / step / FAULT_NAME).write_text(fault.model_dump_json())

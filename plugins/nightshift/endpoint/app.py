@@ -1,13 +1,12 @@
 """Where alerts come in: a small app that Airflow's API server mounts under /nightshift/alerts.
 
-It answers 200 once a delivery is in the ledger's inbox, and 503 while it cannot be written, so that its sender
-sends it again. Airflow's login does not cover a plugin's app, so this one checks the sender itself.
+It answers 200 once a delivery is in the ledger's inbox, and 503 while it cannot be written, so that its
+sender sends it again. Airflow's login does not cover a plugin's app, so this one checks the sender itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 from datetime import UTC, datetime
 from typing import Any, Literal

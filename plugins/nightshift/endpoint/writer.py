@@ -1,4 +1,4 @@
-"""Writes deliveries to the inbox, one transaction at a time. What arrives meanwhile goes into the next one."""
+"""Writes deliveries to the inbox in groups: those that arrive during one transaction go into the next."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""How a command of the work plane runs. Operators know this file only; each launcher is a module beside it."""
+"""How a command of the work plane runs: what a launcher gets and what it returns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from logging import Logger
-from typing import Protocol
+from typing import Any, Protocol
 
 FAULT_PREFIX = "fault: "  # begins the line by which a command says why it failed
 
@@ -28,8 +27,8 @@ class Command:
 class Ended:
     """How a command ended. `started` and `ended` are Unix seconds.
 
-    `status` is its exit status; a negative one is the signal that killed it. `last_line` is the line that says
-    why it failed, or the last that it printed. `result` is the JSON document that it wrote, or None.
+    `status` is its exit status; a negative one is the signal that killed it. `last_line` is the line that
+    says why it failed, or the last that it printed. `result` is the JSON document that it wrote, or None.
     """
 
     status: int
@@ -39,11 +38,17 @@ class Ended:
     ended: float
 
 
+class Log(Protocol):
+    """The part of a logger that a launcher needs; Airflow's own loggers have it too."""
+
+    def info(self, message: str, /, *values: Any) -> Any: ...
+
+
 class Launcher(Protocol):
     """Runs one command."""
 
-    def run(self, command: Command, log: Logger) -> Ended:
-        """Run the command to its end; what it prints goes to `log` while it runs."""
+    def run(self, command: Command, log: Log) -> Ended:
+        """Run the command to its end. What it prints goes to `log` while it runs."""
 
     def stop(self) -> None:
         """End the command now, from another thread. Without one, does nothing."""

@@ -8,10 +8,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from logging import Logger
 from pathlib import Path
 
-from nightshift.launchers import FAULT_PREFIX, Command, Ended
+from nightshift.launchers import FAULT_PREFIX, Command, Ended, Log
 from nightshift.processes import dies_with_parent, stop
 from nightshift.settings import PROJECT, Settings
 
@@ -25,7 +24,7 @@ class ProcessLauncher:
         self._settings = settings
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, command: Command, log: Logger) -> Ended:
+    def run(self, command: Command, log: Log) -> Ended:
         started = time.time()
         with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
             result_file = Path(folder) / "result.json"
@@ -47,7 +46,7 @@ class ProcessLauncher:
         options = [f"--{name}={path}" for name, path in where.items()]
         return [str(self._settings.python), "-m", "pipelines", *command.words, *options]
 
-    def _run(self, line: Sequence[str], traceparent: str, log: Logger) -> tuple[int, str]:
+    def _run(self, line: Sequence[str], traceparent: str, log: Log) -> tuple[int, str]:
         log.info("%s", " ".join(line))
         self._process = process = subprocess.Popen(
             line,
@@ -73,7 +72,7 @@ def environment(traceparent: str) -> dict[str, str]:
     return {**kept, "TRACEPARENT": traceparent}
 
 
-def _follow(process: subprocess.Popen[str], log: Logger) -> str:
+def _follow(process: subprocess.Popen[str], log: Log) -> str:
     """Log what the process prints, line by line; returns its fault, or else its last line."""
     last_line = ""
     for line in process.stdout or ():

@@ -25,7 +25,7 @@ def password(settings: Settings) -> str:
 
 
 def create_secrets(settings: Settings) -> bool:
-    """Make the keys and the UI's password where they are missing, mode 0600. Returns whether the password is new."""
+    """Make the keys and the UI's password where they are missing, mode 0600; True for a new password."""
     keys = {
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(64),

@@ -32,7 +32,7 @@ class Api:
         self._token = self.call("/auth/token", {"username": USER, "password": password})["access_token"]
 
     def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON answer to a GET, or to a POST of `body`; None for 404. Raises MachineError for a refusal."""
+        """The JSON answer to a GET, or to a POST of `body`; None for 404. Raises MachineError if refused."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._url + path, data, headers)
@@ -44,7 +44,8 @@ class Api:
                 return None
             detail = json.load(error).get("detail", error.reason)
             raise MachineError(
-                f"Airflow refused {path} with {error.code}: {detail}.", "Read its logs under airflow/ of the home."
+                f"Airflow refused {path} with {error.code}: {detail}.",
+                "Read its logs under airflow/ of the home.",
             ) from error
 
     def run(self, run_id: str, rest: str = "") -> Any:

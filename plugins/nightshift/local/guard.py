@@ -1,7 +1,7 @@
 """The parent of Airflow's processes on this machine: they start together and end together.
 
-It adopts what they leave behind, and ends everything when it is told to, when one of them ends, or when its own
-parent dies.
+It adopts what they leave behind, and ends everything when it is told to, when one of them ends, or when its
+own parent dies.
 """
 
 from __future__ import annotations

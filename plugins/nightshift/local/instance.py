@@ -1,7 +1,7 @@
 """Airflow on this machine: is it running, start it, stop it. One instance per home.
 
-A guard process (`guard`) is the parent of Airflow's processes. It holds a lock while it lives, so a state file
-that a crash left behind is never believed.
+A guard process (`guard`) is the parent of Airflow's processes. It holds a lock while it lives, so a state
+file that a crash left behind is never believed.
 """
 
 from __future__ import annotations
@@ -69,7 +69,9 @@ def check_machine(settings: Settings) -> None:
             "Free some space.",
         )
     if not settings.python.exists():
-        raise MachineError(f"The work environment is missing: there is no {settings.python}.", "Run `make setup`.")
+        raise MachineError(
+            f"The work environment is missing: there is no {settings.python}.", "Run `make setup`."
+        )
 
 
 def check_port(port: int, variable: str) -> None:

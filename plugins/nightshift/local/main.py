@@ -21,7 +21,7 @@ MLFLOW_PORT = 5000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 the night failed, 2 an error that a person has to mend, 130 stopped by Ctrl-C."""
+    """Exit status: 0 done, 1 the night failed, 2 an error that a person has to mend, 130 stopped."""
     args = _parser().parse_args(arguments)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have switched it off
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -77,8 +77,8 @@ def _conf(night: date, args: argparse.Namespace) -> dict[str, Any]:
 def _sum_up(settings: Settings, night: Night, started: float, recorded: dict[str, Any] | None) -> int:
     share = night.idle_s / (night.seconds or 1.0)
     print(
-        f"\nThe night took {night.seconds:.1f} s, of which Airflow's own {night.idle_s:.1f} s ({share:.1%}). "
-        f"Start-up before it took {started:.1f} s.",
+        f"\nnight took {night.seconds:.1f} s, of which Airflow's own {night.idle_s:.1f} s ({share:.1%}); "
+        f"start-up before it {started:.1f} s",
         flush=True,
     )
     if recorded is None:

@@ -30,8 +30,8 @@ AGAIN_S = 30.0  # an event that started no routing is sent again
 class InboxTrigger(BaseEventTrigger):
     """Starts the router when deliveries wait, and every `recheck_s` seconds while an alert may still fire.
 
-    An event carries no alert: the router reads the ledger. A repeated event therefore does nothing, and a lost
-    one is sent again while the same deliveries wait.
+    An event carries no alert: the router reads the ledger. A repeated event therefore does nothing, and a
+    lost one is sent again while the same deliveries wait.
     """
 
     def __init__(self, *, ledger_url: str, poll_s: float, recheck_s: float, expires_s: float) -> None:
@@ -50,8 +50,9 @@ class InboxTrigger(BaseEventTrigger):
         told, told_at, head, waiting, newest = "", -math.inf, "", 0, ""
         while True:
             try:
-                inbox = opened = inbox or await asyncio.to_thread(self._open)
-                head, waiting, newest = await asyncio.to_thread(self._look, opened, head, waiting)
+                if inbox is None:
+                    inbox = await asyncio.to_thread(self._open)
+                head, waiting, newest = await asyncio.to_thread(self._look, inbox, head, waiting)
             except OperationalError as error:
                 self.log.warning("The ledger cannot be read now: %s", error.orig)
             since = time.monotonic() - told_at

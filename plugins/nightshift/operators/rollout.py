@@ -61,7 +61,7 @@ class RolloutOperator(CommandOperator):
             self.skip(context["ti"], following)
 
     def _advance(self, context: Context) -> dict[str, str]:
-        """Who moves which adapter: people into the first stage that users meet, the analysis from there on."""
+        """Who moves which adapter: people move it into the first canary, the analysis into later stages."""
         first = self.settings.config.promote.stages[1].name
         people = approvers(context) if self.arguments["to"] == first else []
         reason = f"approved by {' and '.join(people)}" if people else "the stage's analysis passed"
@@ -98,7 +98,11 @@ class AbortOperator(CommandOperator):
             answer = approval_of(context, task_id)
             if answer and not answer["approved"]:
                 person = answer["person"]
-                return (person, f"not approved by {person}") if person else ("airflow", "nobody approved in time")
+                return (
+                    (person, f"not approved by {person}")
+                    if person
+                    else ("airflow", "nobody approved in time")
+                )
         return "airflow", "a task of this run failed, so nobody watches the rollout"
 
 

@@ -1,6 +1,6 @@
-"""What the page reads from Airflow's own database, and never writes.
+"""What the page reads from Airflow's own database. It never writes there.
 
-`dags`: those that the person may see.
+`dags` are those that the person may see.
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ if TYPE_CHECKING:
 DAGS = ("nightly_retrain", "promote", "rollback")
 FAILING = (*DAGS, "alert_router")
 FAILED_DAYS, MOST_FAILED = 7, 5
-JUDGES = "judge_"
+ANALYSES = "judge_"  # how the tasks that analyse a stage begin
 
 
-def judge(session: Session, promotions: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """What the judge last said, if it was about the newest move."""
+def analysis(session: Session, promotions: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The last analysis of a stage, if it is about the newest move."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 
     query = (
         select(XComModel)
         .where(XComModel.dag_id == "promote", XComModel.key == ANSWER)
-        .where(XComModel.task_id.startswith(JUDGES, autoescape=True))
+        .where(XComModel.task_id.startswith(ANALYSES, autoescape=True))
         .order_by(XComModel.timestamp.desc())
         .limit(1)
     )
     row = session.scalar(query)
-    said = XComModel.deserialize_value(row) if row else {}
-    if not promotions or said.get("promotion") != promotions[-1]["number"]:
+    if row is None or not promotions:
+        return None
+    result = XComModel.deserialize_value(row)
+    if result.get("promotion") != promotions[-1]["number"]:
         return None
     at = row.timestamp.astimezone(UTC).isoformat()
-    return {"stage": row.task_id.removeprefix(JUDGES), "at": at, "said": said}
+    return {"stage": row.task_id.removeprefix(ANALYSES), "at": at, "result": result}
 
 
 def approvals(session: Session, dags: list[str]) -> list[dict[str, Any]]:
@@ -91,11 +93,12 @@ def failed(session: Session, dags: list[str], now: datetime) -> list[dict[str, s
     return [
         {"dag_id": dag, "run_id": run, "at": ended.astimezone(UTC).isoformat(), "note": note or ""}
         for dag, run, ended, note in session.execute(query)
+        if ended
     ]
 
 
 def states(session: Session, dags: list[str], rulings: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """(DAG, run) -> its state, of the runs that rulings started and Airflow still knows."""
+    """(DAG, run) -> state, of the runs that rulings started. Runs that Airflow deleted are missing."""
     from airflow.models.dagrun import DagRun
     from sqlalchemy import select
 
@@ -107,7 +110,7 @@ def states(session: Session, dags: list[str], rulings: list[dict[str, Any]]) -> 
 
 
 def runs(session: Session) -> dict[str, str]:
-    """A night's run id -> the Airflow run that recorded it, as far as Airflow still knows it."""
+    """A night's run id -> the Airflow run that recorded it. Runs that Airflow deleted are missing."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 

@@ -1,88 +1,82 @@
-"""Open alerts, from the inbox of deliveries and what the router ruled on them. Pure."""
+"""Open alerts: the deliveries in the inbox, and what was decided on each. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 
 from nightshift.page.links import shown_time
+from nightshift.page.snapshot import Row
+from pipelines.core.alerts import Alert, Delivery, Silence, silenced
 
-Row = Mapping[str, Any]
 MOST_RULINGS = 8
 
 
 def alerts_of(
-    triggers: Sequence[Row],
+    deliveries: Sequence[Delivery],
     rulings: Sequence[Row],
-    silences: Sequence[Row],
+    silences: Sequence[Silence],
     now: datetime,
     expires_s: float,
     run_url: Callable[[str, str], str],
     states: Mapping[tuple[str, str], str],
 ) -> dict[str, Any]:
-    """`open`: alerts whose newest delivery says firing, newest first. `rulings`: the newest ones.
+    """`open`: alerts whose newest delivery says that they fire, newest first. `rulings`: the newest ones.
 
-    As for the router, one that nobody repeated for `expires_s` is over. `states`: (DAG, run) -> how the run
-    does, as far as Airflow knows it.
+    As for the router, an alert that nobody repeated for `expires_s` seconds is over. `states` maps (DAG, run)
+    to the state of the run, for those that Airflow knows.
     """
-    newest: dict[str, dict[str, Any]] = {}
-    for row in triggers:
-        if datetime.fromisoformat(row["received_at"]) < now - timedelta(seconds=expires_s):
-            continue
-        for alert in json.loads(row["alerts"]):
-            newest[alert["fingerprint"]] = {**alert, "delivery": row["id"]}
+
+    def shown(row: Row) -> dict[str, str]:
+        run = (row["dag_id"], row["dag_run_id"])
+        return {
+            "at": shown_time(row["at"]),
+            "cause": row["cause"],
+            "action": row["action"],
+            "reason": row["reason"],
+            "run": run_url(*run) if all(run) else "",
+            "state": states.get(run, ""),
+        }
+
     by_delivery = {trigger: ruling for ruling in rulings for trigger in json.loads(ruling["triggers"])}
-    shown = [_ruling(row, run_url, states) for row in list(rulings)[::-1][:MOST_RULINGS]]
-    quiet = [silence for silence in silences if datetime.fromisoformat(silence["until"]) > now]
     return {
         "open": [
             {
-                "name": alert["name"],
-                "severity": alert["severity"],
-                "cause": alert["cause"],
-                "summary": alert["annotations"].get("summary", ""),
-                "runbook": _http(alert["annotations"].get("runbook", "")),
-                "since": shown_time(alert["starts_at"]),
-                "ruling": _ruling(by_delivery[alert["delivery"]], run_url, states)
-                if alert["delivery"] in by_delivery
-                else None,
-                "silenced": next((_silence(one) for one in quiet if _matches(one, alert)), ""),
+                "name": alert.name,
+                "severity": alert.severity,
+                "cause": alert.cause.value,
+                "summary": alert.annotations.get("summary", ""),
+                "runbook": _http(alert.annotations.get("runbook", "")),
+                "since": shown_time(alert.starts_at.isoformat()),
+                "ruling": shown(by_delivery[delivery]) if delivery in by_delivery else None,
+                "silenced": _silenced(alert, silences),
             }
-            for alert in reversed(newest.values())
-            if alert["status"] == "firing"
+            for delivery, alert in _firing(deliveries, now - timedelta(seconds=expires_s))
         ],
-        "rulings": shown,
+        "rulings": [shown(row) for row in list(rulings)[::-1][:MOST_RULINGS]],
     }
 
 
-def _ruling(
-    row: Row, run_url: Callable[[str, str], str], states: Mapping[tuple[str, str], str]
-) -> dict[str, str]:
-    return {
-        "at": shown_time(row["at"]),
-        "cause": row["cause"],
-        "action": row["action"],
-        "reason": row["reason"],
-        "run": run_url(row["dag_id"], row["dag_run_id"]) if row["dag_id"] and row["dag_run_id"] else "",
-        "state": states.get((row["dag_id"], row["dag_run_id"]), ""),
-    }
+def _firing(deliveries: Sequence[Delivery], since: datetime) -> list[tuple[str, Alert]]:
+    """Each series that fires, with the id of the newest delivery that says so, newest first."""
+    newest: dict[str, tuple[str, Alert]] = {}
+    for delivery in deliveries:
+        if delivery.received_at >= since:
+            newest |= {alert.fingerprint: (delivery.id, alert) for alert in delivery.alerts}
+    return [found for found in reversed(newest.values()) if found[1].ends_at is None]
 
 
-def _silence(row: Row) -> str:
-    return f"silenced until {shown_time(row['until'])} by {row['actor']}: {row['reason']}"
-
-
-def _matches(silence: Row, alert: Row) -> bool:
-    """As `pipelines.core.alerts` has it: every pattern has to fit the alert's label."""
-    labels = {**alert["labels"], **{key: alert[key] for key in ("name", "cause", "severity")}}
-    return all(
-        fnmatchcase(labels.get(key, ""), text) for key, text in json.loads(silence["matchers"]).items()
-    )
+def _silenced(alert: Alert, silences: Sequence[Silence]) -> str:
+    """By whom, why and until when the alert is silenced; empty where it is not."""
+    for silence in silences:
+        if silenced(alert, [silence]):
+            until = shown_time(silence.until.isoformat())
+            return f"silenced until {until} by {silence.actor}: {silence.reason}"
+    return ""
 
 
 def _http(link: str) -> str:
-    """A link as it came, if it is one that a page may carry: never `javascript:`."""
+    """The link, if it is one that a page may carry: never `javascript:`."""
     return link if link.startswith(("https://", "http://")) else ""

@@ -1,17 +1,15 @@
-"""The "Model loop" page and the nights' reports, for people who are logged in to Airflow. It writes nothing.
+"""The page "Model loop" and the nights' reports, for people who are logged in to Airflow. It writes nothing.
 
-A button of the page calls Airflow's own REST API as the person who pressed it, so who may start a DAG is
-Airflow's answer. The session's cookie is SameSite=Lax and that API takes JSON only: another site can neither
-send the cookie along nor such a request.
+A button of the page calls Airflow's own REST API as the person who pressed it, so Airflow decides who may
+start a DAG. Another site cannot press it: the session's cookie is SameSite=Lax, and that API takes JSON only.
 """
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import jinja2
@@ -27,11 +25,11 @@ from fastapi.staticfiles import StaticFiles
 
 from nightshift.page.data import read_all
 from nightshift.page.model import page_model
+from nightshift.page.reports import night_report, watch_report
 from nightshift.settings import Settings
+from pipelines.stores import run_uri
 
 HERE = Path(__file__).parent
-RUN_ID = re.compile(r"\d{4}-\d\d-\d\d(-[A-Za-z0-9]+)*")
-LOOK = re.compile(r"\d{4}-\d\d-\d\dT\d{6}")
 # The page runs its own script and no other; a report runs none, wherever its text came from.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -59,7 +57,7 @@ async def to_login(request: Request, error: HTTPException) -> Response:
 def model(user: GetUserDep, session: SessionDep) -> dict[str, Any]:
     """The page's model, for this person."""
 
-    def may(method: str, dag: str) -> bool:
+    def may(method: Literal["GET", "POST"], dag: str) -> bool:
         return get_auth_manager().is_authorized_dag(
             method=method, access_entity=DagAccessEntity.RUN, details=DagDetails(id=dag), user=user
         )
@@ -85,32 +83,20 @@ def model_json(model: Model) -> dict[str, Any]:
 @app.get("/runs/{run_id}/report/report.html", dependencies=reader)
 def report(run_id: str) -> FileResponse:
     """The report of one night. It is self-contained, and no script in it runs."""
-    path = report_path(Settings.from_environment().home, run_id)
-    if path is None:
-        raise HTTPException(404, f"There is no report of the run {run_id}: it may not have got that far.")
-    return _inert(path)
+    return _inert(night_report(Settings.from_environment().config, run_id))
 
 
 @app.get("/watches/{name}.html", dependencies=reader)
-def watch_report(name: str) -> FileResponse:
+def look_report(name: str) -> FileResponse:
     """The report of one look at live traffic; older ones are deleted (`watch.report_days`)."""
-    path = Settings.from_environment().home / "watch" / f"{name}.html"
-    if not (LOOK.fullmatch(name) and path.is_file()):
-        raise HTTPException(404, f"There is no report of a look {name}: old ones are deleted.")
-    return _inert(path)
+    return _inert(watch_report(Settings.from_environment().home, name))
 
 
 @app.get("/runs/{run_id}/validate/{rest:path}", dependencies=reader)
 def data_docs(run_id: str, rest: str) -> Response:
-    """Where a report's link to Data Docs leads: they need scripts, which are not run here."""
-    raise HTTPException(404, f"Data Docs are read on the machine: runs/{run_id}/validate/{rest}")
-
-
-def report_path(home: Path, run_id: str) -> Path | None:
-    """The file, if this names a run of this home and it has a report."""
-    path = home / "runs" / run_id / "report" / "report.html"
-    inside = RUN_ID.fullmatch(run_id) and path.resolve().is_relative_to((home / "runs").resolve())
-    return path if inside and path.is_file() else None
+    """Where a report's link to Data Docs leads. Data Docs need scripts, and no script runs here."""
+    where = run_uri(Settings.from_environment().config, run_id)
+    raise HTTPException(404, f"Data Docs are not served here. Open the file {where}/validate/{rest}")
 
 
 def _inert(path: Path) -> FileResponse:
