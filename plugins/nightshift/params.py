@@ -36,7 +36,7 @@ def params(config: Config) -> dict[str, Param]:
             description=f"The day whose interactions are read. Empty: the last that has ended (UTC).{days}",
         ),
         "force": Param(
-            False, type="boolean", title="Force", description="Train even if nothing calls for it."
+            False, type="boolean", title="Force", description="Train even if `decide` finds no reason to."
         ),
         "epochs": Param(
             None,
@@ -63,7 +63,7 @@ def params(config: Config) -> dict[str, Param]:
             description="A decided night is never decided again. To run it once more, raise this number.",
         ),
         "dry_run": Param(
-            False, type="boolean", title="Dry run", description="Do everything but register the candidate."
+            False, type="boolean", title="Dry run", description="Do everything except register the candidate."
         ),
         "cause": Param(
             None,

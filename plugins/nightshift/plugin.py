@@ -1,4 +1,4 @@
-"""Tells Airflow which parts to load. The folder must exist before Airflow starts."""
+"""What Airflow loads from its plugins folder: the listener, the alert endpoint and the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nightshift.settings import Settings
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """The "Model loop" page. Imported at its first request: only the API server pays for it."""
+    """The page "Model loop". It is imported at its first request, so only the API server imports it."""
     from nightshift.page.app import app
 
     await app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""Child processes that never outlive who started them (Linux)."""
+"""Child processes that never outlive the process that started them (Linux)."""
 
 from __future__ import annotations
 

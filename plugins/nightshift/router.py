@@ -1,4 +1,4 @@
-"""Where version 0.1 kept the trigger. Airflow's database may still name it until the DAG is parsed anew."""
+"""The old place of the trigger: Airflow's database names it until the DAG is parsed again."""
 
 from nightshift.operators.alerts import InboxTrigger
 

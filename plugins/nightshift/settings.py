@@ -1,4 +1,4 @@
-"""Where things are. The environment is read here, once, and handed on as an object."""
+"""Where things are. Only this file reads the environment; others get the object."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def test_a_person_promotes_sees_the_question_and_approves(site, visit, shot):
     shot(direct, "waiting-dark")
 
     page.goto(f"{site.url}/required_actions")
-    page.get_by_role("link", name="Let users meet version 1?").click()
+    page.get_by_role("link", name="Let version 1 answer its first users?").click()
     page.get_by_role("button", name="Approve").wait_for()
     assert site.ledger().promotion().route.shadow.digest in page.locator("main, body").first.inner_text()
     with page.context.expect_page() as opened:

@@ -1,6 +1,7 @@
 """The router's wiring, and what wakes it."""
 
 import asyncio
+import importlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk.exceptions import AirflowFailException
+from nightshift.notify import tell_late
 from nightshift.operators.alerts import InboxTrigger, RouteOperator, inbox_asset
 from nightshift.params import params, plan
 
@@ -54,6 +56,16 @@ def test_it_survives_being_written_down_and_read_again(trigger):
     path, arguments = trigger.serialize()
     assert path == "nightshift.operators.alerts.InboxTrigger"
     assert InboxTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("nightshift.router.InboxTrigger", InboxTrigger), ("nightshift.notify.tell_late", tell_late)],
+)
+def test_paths_in_airflows_database_still_load(path, found):
+    """Airflow keeps the paths of triggers and callbacks that an earlier version gave it."""
+    module, _, name = path.rpartition(".")
+    assert getattr(importlib.import_module(module), name) is found
 
 
 def test_nothing_came_nothing_fires(trigger):

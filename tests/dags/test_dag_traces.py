@@ -29,7 +29,7 @@ def test_a_given_trace_is_kept():
     assert traceparent(context_of({TRACEPARENT: GIVEN})) == GIVEN
 
 
-def test_a_rollout_goes_on_with_the_trace_of_the_night_that_woke_it():
+def test_a_rollout_continues_the_trace_of_its_night():
     night = {"source_dag_id": "nightly_retrain", "source_run_id": "n1"}
     context = context_of(events=[night], pulled=GIVEN)
     assert traceparent(context) == GIVEN

@@ -39,7 +39,7 @@ def test_every_operator_of_ours_is_followed(bag):
     assert ours <= FOLLOWED
 
 
-def test_what_the_tasks_process_follows_the_scheduler_follows_too(bag):
+def test_tasks_and_scheduler_follow_the_same_operators(bag):
     for task in (task for dag in bag.dags.values() for task in dag.tasks):
         assert isinstance(task, Followed) is (task.task_type in FOLLOWED)
 

@@ -41,7 +41,7 @@ def test_nothing_runs_in_an_empty_home(settings):
     assert instance.running(settings) is None
 
 
-def test_secrets_are_made_once_and_never_taken_from_the_callers_environment(settings, monkeypatch):
+def test_secrets_are_made_once_and_not_taken_from_the_shell(settings, monkeypatch):
     monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "from the shell")
     assert create_secrets(settings) is True
     first = password(settings), airflow_environment(settings, 1)["AIRFLOW__CORE__FERNET_KEY"]

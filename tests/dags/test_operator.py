@@ -86,7 +86,7 @@ def test_proceed_pushes_the_answer(dag, settings):
 
 
 @pytest.mark.parametrize("verdict", ["skip", "hold", "reject"])
-def test_another_verdict_skips_the_steps_that_follow_but_not_the_closing(dag, settings, verdict):
+def test_another_verdict_skips_later_steps_but_not_the_record(dag, settings, verdict):
     script(settings, decide=verdict)
     ti, skipped = run(dag.get_task("decide"))
     assert ti.pushed[ANSWER]["verdict"] == verdict

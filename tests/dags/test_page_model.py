@@ -104,7 +104,7 @@ def test_a_promoted_night_says_so_and_why():
     assert row["report"] == "/model-loop/runs/2026-01-01/report/report.html"
 
 
-def test_a_night_that_ran_twice_shows_its_last_decision_and_both_in_the_list():
+def test_a_night_that_ran_twice_shows_its_last_decision():
     first = decision("2026-01-05", "held")
     again = {
         **decision("2026-01-05", "skipped", run_id="2026-01-05-2"),
@@ -145,7 +145,7 @@ def open_alerts(*rows, rulings=(), silences=(), expires_s=86_400, states=None):
     return {row["name"]: row for row in found["open"]}
 
 
-def test_an_alert_is_open_until_it_is_resolved_or_nobody_repeats_it():
+def test_an_alert_is_open_until_it_is_resolved_or_expires():
     rows = [delivery(1, alert("A"), alert("B")), delivery(2, alert("B", "resolved"))]
     assert set(open_alerts(*rows)) == {"A"}
     assert open_alerts(*rows, expires_s=60) == {}
@@ -318,7 +318,7 @@ def test_a_ruling_tells_how_its_run_does():
 
 @pytest.mark.parametrize(
     ("schedule", "words"),
-    [("0 * * * *", "takes them by itself"), ("", "is empty: no look is taken by itself")],
+    [("0 * * * *", "It runs on"), ("", "only people start it")],
 )
 def test_who_looks_at_live_traffic_is_as_configured(schedule, words):
     from nightshift.page.app import render
@@ -333,7 +333,7 @@ def test_a_night_can_be_run_again_as_another_attempt():
 
     page = render(model(allowed=frozenset({"nightly_retrain"})))
     assert 'name="attempt"' in page
-    assert "A decided night stays as it was; to run it again, count up." in page
+    assert "To run it once more, raise this number." in page
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,14 @@ def test_stages_are_those_of_the_configuration_in_their_order(dag):
     assert {task.task_id for task in dag.leaves} == {"promoted", "aborted"}
 
 
-def test_the_candidate_asset_wakes_it_and_a_trained_night_emits_that(bag, dag):
+def test_a_trained_night_starts_it_through_the_candidate_asset(bag, dag):
     assert [asset.name for asset in dag.timetable.asset_condition.objects] == ["nightshift_candidate"]
     nightly = bag.dags["nightly_retrain"]
     emitting = {task.task_id for task in nightly.tasks if task.outlets}
     assert emitting == {"trained"}
 
 
-def test_the_approval_is_for_a_digest_shows_the_report_and_defaults_to_no(dag):
+def test_an_approval_names_digest_and_report_and_defaults_to_no(dag):
     approve = dag.get_task("approve")
     assert "['digest']" in approve.body
     assert "['report']" in approve.body
@@ -105,7 +105,7 @@ def test_the_approval_is_for_a_digest_shows_the_report_and_defaults_to_no(dag):
     assert approve.response_timeout.total_seconds() == 86_400
 
 
-def test_a_second_person_is_asked_where_the_configuration_says_so(tmp_path, monkeypatch):
+def test_a_second_person_is_asked_if_configured(tmp_path, monkeypatch):
     profile = tmp_path / "strict.toml"
     profile.write_text('profile = "strict"\n[promote]\nsecond_person = true\n')
     monkeypatch.setenv("NIGHTSHIFT_CONFIG", str(profile))

@@ -125,7 +125,7 @@ def test_the_endpoint_takes_no_user_of_airflow(api, settings):
     assert post(settings, url, "InputDrift", "drift", token=api._token) == 401
 
 
-def test_an_alert_starts_its_dag_in_seconds_and_people_hear_of_it(api, settings):
+def test_an_alert_starts_its_dag_and_people_are_told(api, settings):
     ledger = open_ledger(settings.config)
     route = Route(production=Adapter("3", "d" * 64), has_previous=True)
     ledger.add_promotion(ledger.promotion(), "production", route, "the judge agreed", "judge", "r")

@@ -161,7 +161,7 @@ def test_rollback_by_one_click_names_who_and_why(api, settings):
     assert (calls(settings)[-1]["actor"], calls(settings)[-1]["reason"]) == ("admin", "it is rude")
 
 
-def test_people_were_told_of_the_late_night_and_of_the_failed_rollout(settings):
+def test_people_were_told_of_late_night_and_failed_rollout(settings):
     deadline = time.monotonic() + 30
     wanted = {"Night 2026-01-01 is late", "promote failed"}
     while wanted - (told := {notice["subject"].split(" at ")[0] for notice in notices(settings)}):

@@ -205,7 +205,7 @@ def test_a_notice_says_what_fires_where_and_what_to_read(settings, port, home, b
     assert lines[-1] == "and 2 more: `.venv/bin/python -m pipelines alerts-list`"
 
 
-def test_a_signed_delivery_counts_once_however_often_it_is_replayed(port, home):
+def test_a_replayed_signed_delivery_counts_once(port, home):
     body = plain()
     headers = signed(home, body)
     answers = [post(port, body, headers) for _ in range(3)]
@@ -281,7 +281,7 @@ def test_a_body_that_never_ends_is_given_up(port, bearer):
         assert b" 408 " in client.recv(100)
 
 
-def test_while_the_ledger_is_locked_the_sender_is_asked_to_come_again(port, home, bearer):
+def test_while_the_ledger_is_locked_the_sender_gets_503(port, home, bearer):
     assert post(port, plain("First"), bearer)[0] == 200
     with sqlite3.connect(home / "ledger.db") as other:
         other.execute("BEGIN IMMEDIATE")
@@ -360,9 +360,7 @@ def test_what_came_in_is_ruled_on_once_and_starts_one_run(settings, port, home, 
     assert ledger.verify() == len(stored(home)) + 1 + 2
 
 
-def test_people_hear_of_what_was_resolved_info_or_silenced_beside_another_once_it_counts(
-    settings, port, home, bearer
-):
+def test_an_alert_that_did_not_count_is_told_once_it_does(settings, port, home, bearer):
     inbox, now = Inbox(Ledger(f"sqlite:///{home}/ledger.db")), datetime.now(UTC)
     inbox.add_silence(Silence({"name": "Muted"}, now + timedelta(hours=2), "ann", "known"), now)
     post(port, json.dumps({"alerts": [
@@ -426,9 +424,7 @@ PROMOTED = Route(production=TWO, previous=ONE, has_previous=True)
         ([("production", PROMOTED), ("rollback", Route(production=ONE))], Action.PAGE),
     ],
 )
-def test_a_regression_is_rolled_back_only_where_that_undoes_a_promotion(
-    settings, port, bearer, moves, action
-):
+def test_a_regression_is_rolled_back_only_after_a_promotion(settings, port, bearer, moves, action):
     ledger = open_ledger(settings.config)
     for move, route in moves:
         ledger.add_promotion(ledger.promotion(), move, route, "because", "ann", "r")

@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_setup)
     command = commands.add_parser("nightly", help="run one night in Airflow and show its steps")
     command.add_argument("--night", type=date.fromisoformat, help="YYYY-MM-DD; default: the next one")
-    command.add_argument("--force", action="store_true", help="train even if nothing calls for it")
+    command.add_argument("--force", action="store_true", help="train even if `decide` finds no reason to")
     command.add_argument("--epochs", type=int, help="default: as configured")
     command.add_argument("--rank", type=int, help="of the LoRA adapter; default: as configured")
     command.add_argument("--dry-run", action="store_true", help="do everything except register the candidate")

@@ -49,12 +49,12 @@ def approval(task_id: str, settings: Settings, other_than: str = "") -> Approval
     return Approval(
         task_id=task_id,
         other_than=other_than,
-        subject=f"Let users meet version {{{{ {begun}['version'] }}}}?",
+        subject=f"Let version {{{{ {begun}['version'] }}}} answer its first users?",
         body=(
             f"Adapter version **{{{{ {begun}['version'] }}}}**, digest `{{{{ {begun}['digest'] }}}}`. "
             "Your approval holds for this digest only.\n\n"
             f"[Report of its night, {night}]({prefix}/model-loop/runs/{night}/report/report.html) "
-            f"(on the machine: `{{{{ {begun}['evidence']['report'] }}}}`)\n\n"
+            f"(file `{{{{ {begun}['evidence']['report'] }}}}`)\n\n"
             f"What the shadow stage showed: {{{{ {analysed}['reasons'] | join('; ') }}}}"
         ),
         defaults=Approval.REJECT,

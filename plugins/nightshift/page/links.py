@@ -1,4 +1,4 @@
-"""Where the page's links lead, and how it writes times. Pure."""
+"""The page's links and times. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def report_url(root: str, run_id: str) -> str:
 
 
 def shown_time(text: str) -> str:
-    """`2026-11-23 02:00 UTC` of an ISO 8601 time in UTC; empty for none."""
+    """`2026-11-23 02:00 UTC`, from an ISO 8601 time in UTC; empty for an empty text."""
     return f"{text[:16].replace('T', ' ')} UTC" if text else ""
 
 
 def ago(since: str, now: datetime) -> str:
-    """How long ago, in the largest unit that fits: `3 hours ago`."""
+    """How long ago, in the largest unit that fits, such as `3 hours ago`."""
     seconds = max(0.0, (now - datetime.fromisoformat(since)).total_seconds())
     for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
         if seconds >= length:
@@ -34,7 +34,7 @@ def ago(since: str, now: datetime) -> str:
 
 
 def first_sentence(note: str) -> str:
-    """Of a run's note; of its line about a fault, if it has one."""
+    """The first sentence of a run's note, or of its line about a fault if it has one."""
     lines = note.strip().splitlines() or [""]
     told = next((line for line in lines if ": fault: " in line), lines[0])
     return re.split(r"(?<=[.!?])\s", told, maxsplit=1)[0]

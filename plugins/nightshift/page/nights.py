@@ -1,4 +1,4 @@
-"""The strip of nights: what each ended with, and what became of the version it registered. Pure."""
+"""The nights: how each ended, and what became of the version that it registered. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipelines.core.facts.evaluate import Accuracy
 from pipelines.core.facts.record import DecisionFacts
 
 Row = Mapping[str, Any]
-SIGNS = {  # not told by colour alone
+SIGNS = {  # so that a state is not shown by colour alone
     "promoted": "★",
     "trained": "●",
     "skipped": "–",
@@ -25,7 +25,7 @@ START = {"production": None, "canary": None, "shadow": None}
 
 
 def fates_of(moves: Sequence[Row]) -> dict[str, tuple[str, str, str]]:
-    """Version -> what the ledger's moves made of it: (fate, when, why)."""
+    """Version -> (fate, when, why), from the moves in the ledger."""
     fates: dict[str, tuple[str, str, str]] = {}
     for before, move in itertools.pairwise([{"route": START}, *moves]):
         was, now = before["route"], move["route"]

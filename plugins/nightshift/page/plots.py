@@ -1,4 +1,4 @@
-"""Plots as plain geometry, in the units of an SVG's viewBox; the template draws them. Pure."""
+"""Plots as coordinates in an SVG's viewBox; the template draws them. Pure."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def quality_plot(decisions: Sequence[Row], fates: Mapping[str, Sequence[str]]) -
 
 
 def drift_plots(watches: Sequence[Row], decisions: Sequence[Row]) -> dict[str, Any]:
-    """Each number that the watches measured, over time; and the nights that found drift."""
+    """What `drift_watch` measured over time, and how many nights found drift."""
     told = [row["night"] for row in decisions if row["facts"].drift]
     nights = sum(row["facts"].drift is not None for row in decisions)
     series: dict[str, list[tuple[str, float, str]]] = {}
@@ -83,7 +83,7 @@ def drift_plots(watches: Sequence[Row], decisions: Sequence[Row]) -> dict[str, A
 
 
 def _numbers(metrics: Row) -> dict[str, float]:
-    """What one look measured; of its tests, how many columns moved."""
+    """The numbers of one look, and how many of its columns moved."""
     numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float)}
     return {"columns that moved": float(sum(row["drifted"] for row in metrics.get("columns", ())))} | numbers
 

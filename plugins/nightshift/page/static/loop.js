@@ -1,18 +1,18 @@
-// Three things that HTML alone cannot do: Airflow's theme, links out of Airflow's frame, and the buttons.
+// What HTML alone cannot do: Airflow's theme, links out of Airflow's frame, and the buttons.
 "use strict";
 
 const framed = window.parent !== window;
 
-// Airflow keeps its theme in this origin's storage; without one the system's counts.
-function wear() {
+// Airflow keeps its theme in this origin's storage. Without one the page takes the system's.
+function applyTheme() {
   const theme = localStorage.getItem("theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
   else delete document.documentElement.dataset.theme;
 }
-wear();
-window.addEventListener("storage", wear);
+applyTheme();
+window.addEventListener("storage", applyTheme);
 
-// Airflow's frame lets no link out by itself; its own document may follow one.
+// Airflow's frame is sandboxed, so Airflow's own document has to follow the link.
 function follow(link) {
   const copy = window.parent.document.createElement("a");
   copy.href = link.href;
@@ -33,14 +33,14 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("button[data-closes]")) event.target.closest("dialog").close();
 });
 
-// The line under the strip says what the cell under the pointer was.
+// The line under the strip describes the night under the pointer.
 const told = document.getElementById("told");
 document.addEventListener("mouseover", (event) => {
   const cell = event.target.closest(".month > a");
   if (cell) told.textContent = cell.title;
 });
 
-// A row of the list may lie in a closed part.
+// Opens the closed part that holds the row of the address.
 function openTarget() {
   const row = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const part = row && row.closest("details");
