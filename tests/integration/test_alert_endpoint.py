@@ -177,12 +177,12 @@ def test_an_unknown_cause_or_severity_is_taken_with_a_warning(settings, port, ho
     status, _, answer = post(port, plain("Late", "data-fault", severity="high"), bearer)
     assert (status, answer["new"]) == (200, True)
     cause, severity = answer["warnings"]
-    assert cause.startswith("unknown cause 'data-fault', taken as operations: known are data_fault, drift,")
-    assert severity.startswith("unknown severity 'high', acted on like warning: known are critical,")
+    assert all(word in cause for word in ("'data-fault'", "operations", "data_fault, drift,"))
+    assert all(word in severity for word in ("'high'", "warning", "critical,"))
     assert "warnings" not in post(port, plain("Nulls", "data_fault", severity="critical"), bearer)[2]
     reasons = {ruling.cause: ruling.reason for ruling in dispatch(settings.config)[0]}
-    assert "(unknown cause 'data-fault', taken as operations)" in reasons[Cause.OPERATIONS]
-    assert "unknown" not in reasons[Cause.DATA_FAULT]
+    assert "'data-fault'" in reasons[Cause.OPERATIONS]
+    assert "'data-fault'" not in reasons[Cause.DATA_FAULT]
 
 
 def test_a_notice_says_what_fires_where_and_what_to_read(settings, port, home, bearer):
@@ -199,10 +199,11 @@ def test_a_notice_says_what_fires_where_and_what_to_read(settings, port, home, b
     assert again == first, "told anew from the ledger, it is the same"
     reason, *lines = first.text.splitlines()
     assert first.subject == "Alert (data_fault): Nulls"
-    assert reason.endswith("a person should look. Training is held until this is resolved.")
+    assert "Training is held" in reason
     assert lines[0] == "critical Nulls | tenant=t6 | A column is empty. | docs/runbooks.md#nulls"
     assert [line.split(" ")[0] for line in lines] == ["critical", *["warning"] * 4, "and"]
-    assert lines[-1] == "and 2 more: `.venv/bin/python -m pipelines alerts-list`"
+    assert lines[-1].startswith("and 2 more: ")
+    assert "alerts-list`" in lines[-1]
 
 
 def test_a_replayed_signed_delivery_counts_once(port, home):
