@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
 
-from nightshift.operators import alerts, approval, rollout, step, watch  # noqa: F401 (they fill FOLLOWED)
 from nightshift.operators.command import ANSWER, FAULT, FOLLOWED, Followed
 from nightshift.settings import Settings
 from pipelines.core.contract import CLOSING, Verdict
@@ -52,6 +51,13 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
     _close(dag_run)
 
 
+def followed() -> set[str]:
+    """Class names of all our operators. Imported here: a task's process does not need all of them."""
+    from nightshift.operators import alerts, approval, rollout, step, watch  # noqa: F401
+
+    return FOLLOWED
+
+
 def _ledger() -> Ledger:
     return open_ledger(Settings.from_environment().config)
 
@@ -69,7 +75,8 @@ def _close(dag_run: DagRun) -> None:
 
     session = object_session(dag_run)
     assert session, "Airflow calls a run's listeners inside its transaction"
-    ours = [ti for ti in dag_run.get_task_instances(session=session) if ti.operator in FOLLOWED]
+    names = followed()
+    ours = [ti for ti in dag_run.get_task_instances(session=session) if ti.operator in names]
     if not ours:
         return
     answers = _answers(dag_run, ours, session)
