@@ -11,12 +11,9 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pipelines.core.errors import InputError
-
-if TYPE_CHECKING:
-    from pipelines.core.config import Config, Stage
 
 Side = Literal["production", "canary"]
 
@@ -52,14 +49,6 @@ def route_from(fields: Mapping[str, Any]) -> Route:
         for name in ("production", "canary", "shadow", "previous")
     }
     return Route(**{**fields, **adapters})
-
-
-def stage_of(config: Config, route: Route) -> Stage | None:
-    """The configured stage that a route is in; None without a rollout, or when no stage has its weight."""
-    if route.in_rollout is None:
-        return None
-    weight = route.canary_weight if route.canary else 0.0
-    return next((stage for stage in config.promote.stages if stage.weight == weight), None)
 
 
 def to_shadow(route: Route, candidate: Adapter) -> Route:

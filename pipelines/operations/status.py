@@ -9,7 +9,7 @@ from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.facts.reading import as_json
 from pipelines.core.facts.record import decision_facts
-from pipelines.core.traffic_split import Adapter, stage_of
+from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
@@ -60,7 +60,7 @@ def _rollout(config: Config, ledger: Ledger) -> dict[str, str] | None:
     now = ledger.promotion()
     if (named := _named(now.route.in_rollout)) is None:
         return None
-    stage = stage_of(config, now.route)
+    stage = config.promote.stage_of(now.route)
     return {**named, "stage": stage.name if stage else now.move, "since": now.at}
 
 

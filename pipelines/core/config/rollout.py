@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pipelines.core.config.base import Count, OpenShare, Positive, Section, Share
 from pipelines.core.errors import ConfigError
+from pipelines.core.traffic_split import Route
 
 
 class Stage(Section):
@@ -69,3 +70,10 @@ class Promote(Section):
             known = ", ".join(stage.name for stage in self.stages)
             raise ConfigError(f"There is no stage {name!r}.", f"The configuration's [promote] has {known}.")
         return found
+
+    def stage_of(self, route: Route) -> Stage | None:
+        """The stage that a route is in; None without a rollout, or when no stage has its weight."""
+        if route.in_rollout is None:
+            return None
+        weight = route.canary_weight if route.canary else 0.0
+        return next((stage for stage in self.stages if stage.weight == weight), None)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
-from pipelines.core.traffic_split import stage_of
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, analyse
 from pipelines.stores import open_journal, open_ledger
@@ -23,7 +22,7 @@ def assess_stage(config: Config, stage_name: str) -> RolloutResult:
     candidate = moves[-1].route.in_rollout if moves else None
     if candidate is None:
         return _without_analysis(RolloutAnswer.NOTHING, "no rollout is under way", moves)
-    found = stage_of(config, moves[-1].route)
+    found = config.promote.stage_of(moves[-1].route)
     if found != stage:
         where = found.name if found else "a stage that is not configured"
         problem = f"the stage {stage.name} is not under way: version {candidate.version} is in {where}"

@@ -17,7 +17,6 @@ from pipelines.core.traffic_split import (
     Route,
     aborted,
     rolled_back,
-    stage_of,
     to_canary,
     to_production,
     to_shadow,
@@ -155,7 +154,7 @@ def _route_at(config: Config, route: Route, to: str, candidate: Adapter) -> Rout
 
 def _require_stage(config: Config, route: Route, before: Stage, to: str) -> None:
     """Raises InputError unless the stage before `to` is under way."""
-    found = stage_of(config, route)
+    found = config.promote.stage_of(route)
     if found != before:
         raise InputError(
             f"A rollout goes to {to} from {before.name}, and it is in {found.name if found else 'no stage'}.",
@@ -172,7 +171,7 @@ def _was_taken_out(moves: Sequence[Promotion], candidate: Adapter) -> bool:
 
 def _already_in_rollout(config: Config, candidate: Adapter, now: Promotion, provenance: Provenance) -> str:
     """The candidate's stage, and who moved it there if another run did."""
-    stage = stage_of(config, now.route)
+    stage = config.promote.stage_of(now.route)
     headline = f"version {candidate.version} is in {stage.name if stage else 'rollout'} already"
     mover = f"the run {now.run_id}" if now.run_id else now.actor
     return headline if now.run_id == provenance.run_id else f"{headline}: {mover} moved it there"
