@@ -94,7 +94,7 @@ def test_run_ids_name_their_night():
 
 @pytest.mark.parametrize("bad", ["tonight", "2026-13-01", "2026-01-01x", "", "../2026-01-01"])
 def test_a_run_id_without_a_night_is_refused(bad):
-    with pytest.raises(InputError, match="named YYYY-MM-DD"):
+    with pytest.raises(InputError, match="does not begin with its night"):
         night_of(bad)
 
 
