@@ -82,7 +82,7 @@ def test_own_logs_are_prepared_without_the_sample(home):
         (("status", "--config", "config/missing.toml"), "config/missing.toml cannot be read"),
         (("status", *DEMO, "--set", "train.epoch=1"), "train.epoch"),
         (("train", *DEMO, "--run-dir", "RUNS/2026-01-01"), "Run decide first"),
-        (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "named YYYY-MM-DD"),
+        (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "does not begin with its night"),
         (("ingest", *DEMO, "--run-dir", "RUNS/2026-11-22"), "2026-11-22 is not a night of the sample"),
         (("status", "--config", "config"), "The configuration file config cannot be read"),
         (("status", *DEMO, "--set", "schedule=every night"), "schedule"),
