@@ -25,7 +25,7 @@ from pipelines.stores.journal.reader import JournalReader
 from pipelines.stores.journal.tables import Interaction, journal_path
 from pipelines.stores.journal.writer import JournalWriter
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import Running, chat, gateway, make_config
+from tests.support.gateways import Running, chat, gateway, make_config, until
 from tests.support.journal import EVER, journal_rows
 from tests.support.nights import Night
 
@@ -75,13 +75,12 @@ def test_what_a_gateway_that_ends_leaves_behind(home, how):
         threads = [threading.Thread(target=ask_on, args=(running, got, rated)) for _ in range(3)]
         for thread in threads:
             thread.start()
-        time.sleep(1.0)
+        until(lambda: len(rated) > 20, 60)
         ended_at = time.time()
         started.send_signal(how)
         status = started.wait(20)
         for thread in threads:
             thread.join(20)
-    assert len(rated) > 20
     rows = {row["request_id"]: row for row in journal_rows(home)}
     assert all(rows[request_id]["rating"] == 1 for request_id in rated)  # feedback is never lost
     if how == signal.SIGTERM:
