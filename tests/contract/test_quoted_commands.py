@@ -10,7 +10,18 @@ from gateway import dev_token
 from pipelines.cli.main import build_parser
 from tests.support.quoted import ROOT, commands, make_problem, parser_problem, texts
 
-PLACES = ("*.md", "Makefile", "config", "dags", "deploy", "docs", "gateway", "pipelines", "plugins")
+PLACES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "config",
+    "dags",
+    "deploy",
+    "docs",
+    "gateway",
+    "pipelines",
+    "plugins",
+)
 NIGHTSHIFT = build_parser()
 TEXT = {".md", ".py", ".toml", ".yml", ".j2"}
 
