@@ -211,7 +211,7 @@ def test_nothing_outlives_nightly_and_the_next_one_goes_on(tmp_path, ending):
     settings = make_settings(home)
     (home / "script.json").write_text('{"curate": "sleep deaf"}')
     nightly = subprocess.Popen(_command("nightly"), env=_environment(settings), stdout=subprocess.DEVNULL)
-    assert _within(90, (home / "curate.pid").exists)
+    assert _within(240, (home / "curate.pid").exists)
     family = [nightly, *psutil.Process(nightly.pid).children(recursive=True)]
     assert len(family) > 5
     nightly.send_signal(ending)
