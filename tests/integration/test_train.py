@@ -247,7 +247,7 @@ def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
 
 def test_no_examples_are_a_fault_in_words(home, base):
     run = curated(home, "2026-01-01", [], [])
-    with pytest.raises(InputError, match=r"empty train\.jsonl"):
+    with pytest.raises(InputError, match=r"train\.jsonl holds no examples"):
         run_step("train", run.folder.uri, config_for(home, base))
 
 
