@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 import torch
@@ -259,9 +260,12 @@ def test_two_nights_never_train_at_once(home, base, caplog):
     (home / "locks").mkdir()
     with FileLock(home / "locks" / "train.lock"):
         worker.start()
-        worker.join(timeout=10)
-        assert worker.is_alive()
+        until = time.monotonic() + 60
+        while "waits until another night's training" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.1)
         assert "waits until another night's training" in caplog.text
+        worker.join(timeout=1)
+        assert worker.is_alive()
         assert run.manifest("train") is None
     worker.join(timeout=60)
     assert run.manifest("train") is not None
