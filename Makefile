@@ -22,6 +22,7 @@ LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 NOT_FOR_TEXT := torchvision torchaudio torchcodec
 TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 2 --dist worksteal
 LONG := tests/integration/test_hands_free.py tests/integration/test_kill.py
 
 .PHONY: $(shell sed -n "s/^\([a-z-]*\):.*\#\# .*/\1/p" $(firstword $(MAKEFILE_LIST)))
@@ -53,8 +54,8 @@ verify: setup ## check every recorded file, signature and the ledger's chain
 	@.venv/bin/nightshift verify
 
 test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tests, fast ones first
-	@$(WORK) -m pytest -q tests/unit tests/contract
-	@$(CONTROL) -m pytest -q tests/dags
+	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract
+	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags
 	@$(WORK) -m pytest -q $(TWO_AT_ONCE) $(LONG) tests/integration -m "not airflow and not vllm"
 	@tests/support/chromium.sh
 	@$(CONTROL) -m pytest -q $(TWO_AT_ONCE) tests/integration/test_airflow_*.py tests/browser
@@ -63,13 +64,14 @@ test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a rea
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
 test-fast: .venv/.test-ready .venv-airflow/.test-ready ## run the tests that need no models and no servers
-	@$(WORK) -m pytest -q tests/unit tests/contract -m "not slow"
-	@$(CONTROL) -m pytest -q tests/dags -m "not slow"
+	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract -m "not slow"
+	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags -m "not slow"
 
-check: .venv/.test-ready ## check format, lint, types, imports and generated pages, as CI does before the tests
+check: .venv/.test-ready .venv-airflow/.ready ## check format, lint, types, imports and generated pages, as CI does before the tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
+	@.venv/bin/mypy --python-executable $(CONTROL) --cache-dir .mypy_cache/control dags plugins/nightshift
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports --cache-dir .mypy_cache/imports
 	@$(WORK) docs/generate.py --check
 

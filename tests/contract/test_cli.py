@@ -69,6 +69,7 @@ def test_completion_is_printed(shell, capsys):
     assert "nightshift" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_own_logs_are_prepared_without_the_sample(home):
     done = pipelines(home, "prepare", "--config", "config/local.toml")
     assert done.returncode == 0, done.stderr
@@ -83,7 +84,11 @@ def test_own_logs_are_prepared_without_the_sample(home):
         (("status", *DEMO, "--set", "train.epoch=1"), "train.epoch"),
         (("train", *DEMO, "--run-dir", "RUNS/2026-01-01"), "Run decide first"),
         (("ingest", *DEMO, "--run-dir", "RUNS/yesterday"), "does not begin with its night"),
-        (("ingest", *DEMO, "--run-dir", "RUNS/2026-11-22"), "2026-11-22 is not a night of the sample"),
+        pytest.param(
+            ("ingest", *DEMO, "--run-dir", "RUNS/2026-11-22"),
+            "2026-11-22 is not a night of the sample",
+            marks=pytest.mark.slow,  # it loads torch
+        ),
         (("status", "--config", "config"), "The configuration file config cannot be read"),
         (("status", *DEMO, "--set", "schedule=every night"), "schedule"),
         (("deliver", *DEMO, "--night", "2026-01-01"), "gateway's journal"),

@@ -270,6 +270,7 @@ def test_every_delivery_is_accounted_for_and_a_cause_runs_once(many, first):
     assert len({r.id for r in rulings}) == len(rulings)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, phases=[Phase.generate])
 @given(st.integers(0, 2**32))
 def test_ten_thousand_alerts_start_at_most_one_run_a_cause(seed):

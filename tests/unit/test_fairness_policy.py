@@ -26,6 +26,7 @@ def answers(seed, draws, sizes, gained, lost):
     return np.array(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.2])
 @pytest.mark.parametrize("sizes", [(12,), (200,), (12,) * 20 + (40,) * 4])
 def test_an_equal_candidate_is_rarely_called_worse(sizes, share):
@@ -34,6 +35,7 @@ def test_an_equal_candidate_is_rarely_called_worse(sizes, share):
     assert family_wise <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("gained", "lost"), [(0.1, 0.0), (0.15, 0.05), (0.3, 0.2)])
 @pytest.mark.parametrize("n", [12, 40, 200])
 def test_a_true_harm_of_the_margin_is_rarely_called_not_worse(n, gained, lost):
@@ -52,6 +54,7 @@ def test_one_harmed_group_of_many_decides_the_whole():
     assert fooled / 300 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 300)
 
 
+@pytest.mark.slow
 def test_power_is_there_where_the_items_are(record_property):
     quiet = (answers(4, 200, (300,), 0.05, 0.05) == "not worse").mean()
     harmed = (answers(5, 100, (300,) * 8, 0.3, 0.05) == "worse").mean()
@@ -101,6 +104,7 @@ def test_binary_limits_are_clopper_pearson():
     assert paired.mean_limits([0.0] * 29, 0.05, 0.05)[1] == pytest.approx(1 - 0.05 ** (1 / 29), abs=0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(0.3, 3.0), (1.0, 1.0), (5.0, 0.5)])
 def test_limits_of_skewed_scores_cover_their_mean(shape):
     rng = np.random.default_rng(8)

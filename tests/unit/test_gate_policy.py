@@ -241,6 +241,7 @@ def test_thirty_equal_candidates_are_rarely_promoted(stickiness):
     assert false / 200 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 200)
 
 
+@pytest.mark.slow
 def test_candidates_that_follow_verdicts_rarely_pass_falsely():
     """After one true promotion, each refused night keeps a tenth of its answers: it follows the verdicts."""
     settings, rng = SETTINGS.model_copy(update={"min_improvement": 0.0}), np.random.default_rng(2)
@@ -256,6 +257,7 @@ def test_candidates_that_follow_verdicts_rarely_pass_falsely():
     assert false / 200 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("asks", "power"), [(0, 0.97), (6, 0.7)])
 def test_twenty_points_on_240_items_are_seen(asks, power):
     rng = np.random.default_rng(3)
