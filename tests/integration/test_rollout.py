@@ -104,7 +104,7 @@ def test_a_rollback_refuses_an_adapter_that_was_changed(config):
     promote(config, one)
     promote(config, register(config, 2), one)
     (registry_of(config).fetch("1") / "adapter_model.safetensors").write_text("changed")
-    with pytest.raises(IntegrityError, match="version 1 of"):
+    with pytest.raises(IntegrityError, match="version 1, were changed"):
         rollout.rollback(config, ANN)
     assert ledger_of(config).promotion().route.production.version == "2"
 
@@ -137,7 +137,7 @@ def test_an_approval_of_other_content_is_void(config):
     with pytest.raises(InputError, match="in rollout"):
         rollout.advance(config, ANN, "canary_05", other)
     (registry_of(config).fetch("1") / "adapter_model.safetensors").write_text("changed")
-    with pytest.raises(IntegrityError, match="version 1 of"):
+    with pytest.raises(IntegrityError, match="version 1, were changed"):
         rollout.advance(config, ANN, "canary_05", one)
     assert [move.move for move in ledger_of(config).promotions()] == ["shadow"]
 
@@ -158,7 +158,7 @@ def test_without_a_candidate_or_a_rollout_nothing_moves(config):
     assert rollout.rollback(config, ANN).answer is NOTHING
     seen = rollout.assess_stage(config, "shadow")
     assert (seen.answer, seen.headline) == (NOTHING, "no rollout is under way")
-    with pytest.raises(InputError, match="a registered version"):
+    with pytest.raises(InputError, match="no registered version"):
         rollout.start_shadow(config, ANN, "7")
 
 
