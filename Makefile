@@ -23,7 +23,6 @@ PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 NOT_FOR_TEXT := torchvision torchaudio torchcodec
 TWO_AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 SPREAD := -n 2 --dist worksteal
-LONG := tests/integration/test_hands_free.py tests/integration/test_kill.py
 
 .PHONY: $(shell sed -n "s/^\([a-z-]*\):.*\#\# .*/\1/p" $(firstword $(MAKEFILE_LIST)))
 
@@ -56,7 +55,7 @@ verify: setup ## check every recorded file, signature and the ledger's chain
 test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tests, fast ones first
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract
 	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags
-	@$(WORK) -m pytest -q $(TWO_AT_ONCE) $(LONG) tests/integration -m "not airflow and not vllm"
+	@$(WORK) -m pytest -q $(TWO_AT_ONCE) tests/integration -m "not airflow and not vllm"
 	@tests/support/chromium.sh
 	@$(CONTROL) -m pytest -q $(TWO_AT_ONCE) tests/integration/test_airflow_*.py tests/browser
 

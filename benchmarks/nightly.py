@@ -19,15 +19,16 @@ from pathlib import Path
 import psutil
 
 from benchmarks.machine import describe
-from pipelines.stores.ledger import Ledger
-from pipelines.stores.runs import Run
+from pipelines.core.config import load_config
+from pipelines.stores import open_ledger, open_run
 
 ROOT = Path(__file__).parents[1]
 
 
 def main() -> int:
     home = Path(os.environ.get("NIGHTSHIFT_HOME", ROOT / ".nightshift"))
-    ledger = Ledger(f"sqlite:///{home}/ledger.db")
+    config = load_config(os.environ.get("NIGHTSHIFT_CONFIG", ROOT / "config" / "demo.toml"), home)
+    ledger = open_ledger(config)
     before = {decision.run_id for decision in ledger.decisions()}
     peak = _PeakMemory()
     began = time.monotonic()
@@ -41,7 +42,7 @@ def main() -> int:
     print(f"machine: {describe()}\n")
     print(f"{'step':<10} {'seconds':>8} {'CPU s':>8} {'peak MiB':>9}")
     run_id = next(d.run_id for d in ledger.decisions() if d.run_id not in before)
-    for manifest in Run(str(home / "runs" / run_id)).manifests().values():
+    for manifest in open_run(config, run_id).manifests().values():
         usage = manifest.usage
         numbers = f"{usage.seconds:>8.1f} {usage.cpu_seconds:>8.1f} {usage.peak_memory_mib:>9.0f}"
         print(f"{manifest.step:<10} {numbers}")

@@ -6,9 +6,7 @@ from __future__ import annotations
 class NightshiftError(Exception):
     """Base of all errors that a person can act on; anything else is a bug."""
 
-    def __init__(self, problem: str, remedy: str, legacy: str | None = None) -> None:
-        if legacy is not None:  # expected, found, next step
-            problem, remedy = f"Expected {problem}. Found {remedy}.", legacy
+    def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem} {remedy}")
 
 

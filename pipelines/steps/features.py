@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.features import Difference, FeaturesFacts, Parity
-from pipelines.data import open_lake
+from pipelines.data import open_feature_store, open_lake
 from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
 from pipelines.data.lake import write_parquet
 from pipelines.policy.night.parity import Skew, compare, stale
@@ -34,11 +34,11 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 def run(ctx: Context) -> Outcome:
     settings, at = ctx.config.features, end_of(ctx.night)
-    store = FeatureStore(ctx.home / "feast", settings.windows_days, _max_age(ctx))
+    store = open_feature_store(ctx.config)
     with store.writing(ctx.home):
         newest = store.newest()
         if newest and newest > at:  # a replay must not turn the live store back: it fills one of its own
-            store = FeatureStore(ctx.scratch() / "feast", settings.windows_days, _max_age(ctx))
+            store = open_feature_store(ctx.config, ctx.scratch() / "feast")
         found = fill(ctx, store)
         skews = [skew for view, rows in found.items() for skew in check_parity(ctx, store, view, rows)]
     compared = sum(len(_sampled(ctx, rows)) for rows in found.values())

@@ -50,7 +50,7 @@ def test_secrets_are_made_once_and_not_taken_from_the_shell(settings, monkeypatc
     assert first[1] != "from the shell"
 
 
-def test_a_home_of_an_earlier_version_gets_the_secrets_of_alerts(settings):
+def test_an_earlier_home_gets_the_secrets_of_alerts(settings):
     ready_file(settings).parent.mkdir(parents=True, exist_ok=True)
     ready_file(settings).touch()
     ensure_ready(settings)

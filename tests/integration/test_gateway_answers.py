@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from gateway.logs import JsonLines
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import ONE, chat, events, gateway, make_config, until
+from tests.support.gateways import ONE, chat, events, gateway, gateway_config, until
 from tests.support.journal import journal_rows
 
 SPANS = InMemorySpanExporter()
@@ -25,7 +25,7 @@ def running(tmp_path_factory, engine):
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(SPANS))
     home = tmp_path_factory.mktemp("home")
-    with gateway(make_config(home), engine, tracer=provider.get_tracer("test")) as found:
+    with gateway(gateway_config(home), engine, tracer=provider.get_tracer("test")) as found:
         yield found
 
 

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.dev_token import private_key, public_jwk, thumbprint
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import chat, gateway, make_config
+from tests.support.gateways import chat, gateway, gateway_config
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with gateway(make_config(tmp_path_factory.mktemp("home")), DoubleEngine()) as found:
+    with gateway(gateway_config(tmp_path_factory.mktemp("home")), DoubleEngine()) as found:
         yield found
 
 
@@ -159,7 +159,7 @@ def test_keys_from_a_url_rotate_and_survive_a_dead_issuer(issuer, home):
     url = f"http://127.0.0.1:{issuer.server_port}/jwks"
     old, new = (rsa.generate_private_key(public_exponent=65_537, key_size=2048) for _ in range(2))
     issuer.keys = [public_jwk(old)]
-    config = make_config(home, jwks=url, jwks_ttl_s=1, jwks_retry_s=0.2)
+    config = gateway_config(home, jwks=url, jwks_ttl_s=1, jwks_retry_s=0.2)
     with gateway(config, DoubleEngine()) as running:
 
         def status(key):

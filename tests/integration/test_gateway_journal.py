@@ -22,11 +22,11 @@ from pipelines.data.lake import Lake
 from pipelines.data.schema import SCHEMA
 from pipelines.stores.journal.comparison import Outcome
 from pipelines.stores.journal.reader import JournalReader
-from pipelines.stores.journal.tables import Interaction, journal_path
+from pipelines.stores.journal.tables import journal_path
 from pipelines.stores.journal.writer import JournalWriter
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import Running, chat, gateway, make_config, until
-from tests.support.journal import EVER, journal_rows
+from tests.support.gateways import Running, chat, gateway, gateway_config, until
+from tests.support.journal import EVER, journal_rows, make_interaction
 from tests.support.nights import Night
 
 DAY = timedelta(days=1)
@@ -44,7 +44,7 @@ def process(home):
         lines = (json.loads(line) for line in started.stderr)
         url = next(line["message"] for line in lines if "listening on" in line["message"]).split()[-1]
         threading.Thread(target=started.stderr.read, daemon=True).start()
-        running = Running(make_config(home), url, None)
+        running = Running(gateway_config(home), url, None)
         while httpx.get(f"{url}/readyz", trust_env=False).status_code != 200:
             time.sleep(0.05)
         yield started, running
@@ -102,23 +102,7 @@ def test_the_journal_needs_the_library_and_core_only():
 
 
 def make_row(request_id, ts, **changes):
-    usual = {
-        "tenant": "north-clinic",
-        "subject_id": "p-1",
-        "messages": [{"role": "user", "content": f"what about {request_id}?"}],
-        "completion": "Dental",
-        "adapter": "3",
-        "digest": "d",
-        "route": "production",
-        "locale": "en-GB",
-        "channel": "web",
-        "tokens_in": 12,
-        "tokens_out": 2,
-        "latency_ms": 31.5,
-        "first_token_ms": 20.0,
-        "opt_out": False,
-    }
-    return Interaction(request_id=request_id, ts=ts, **(usual | changes))
+    return make_interaction(request_id, ts, **({"adapter": "3", "digest": "d", "latency_ms": 31.5} | changes))
 
 
 def noon(day):
@@ -212,7 +196,7 @@ def ids(path):
 
 
 def test_a_night_delivers_its_answers_once_with_their_feedback(journal, home):
-    config = make_config(home)
+    config = gateway_config(home)
     journal.add(make_row("before", noon(NIGHT - 4 * DAY)))
     journal.add(make_row("tonight", noon(NIGHT)))
     journal.add(make_row("broken", noon(NIGHT), fault="engine", completion=""))
@@ -234,7 +218,7 @@ def test_a_night_delivers_its_answers_once_with_their_feedback(journal, home):
 
 
 def test_late_feedback_is_delivered_in_a_later_night(journal, home):
-    config = make_config(home)
+    config = gateway_config(home)
     for name in ("unrated", "changed", "quiet"):
         journal.add(make_row(name, noon(NIGHT)))
     journal.feedback("changed", "north-clinic", 1, None).result(5)
@@ -279,7 +263,7 @@ def test_old_rows_are_forgotten(journal, home):
     journal.add(make_row("old", noon(NIGHT - 90 * DAY)))
     journal.add(make_row("new", noon(NIGHT)))
     journal.feedback("old", "north-clinic", 1, None).result(5)
-    deliver(make_config(home), NIGHT)
+    deliver(gateway_config(home), NIGHT)
     assert [row["request_id"] for row in journal_rows(home, EVER - 365 * DAY)] == ["new"]
     with sqlite3.connect(journal_path(home)) as connection:
         assert connection.execute("SELECT count(*) FROM feedback").fetchone() == (0,)
@@ -287,13 +271,13 @@ def test_old_rows_are_forgotten(journal, home):
 
 def test_a_home_without_a_gateway_has_nothing_to_deliver(home):
     with pytest.raises(InputError, match="make serve"):
-        deliver(make_config(home), NIGHT)
+        deliver(gateway_config(home), NIGHT)
     assert journal_rows(home) == []
 
 
 def test_the_loop_is_closed(home):
     """Calls and feedback through a running gateway are what the real `ingest` and `validate` read."""
-    with gateway(make_config(home), DoubleEngine()) as running, running.client() as client:
+    with gateway(gateway_config(home), DoubleEngine()) as running, running.client() as client:
         made = [
             client.post("/predict", json={"text": f"question {n}", "user": f"p-{n}"}).json()["request_id"]
             for n in range(12)

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.core.traffic_split import Route
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import ONE, TWO, chat, events, gateway, make_config, until
+from tests.support.gateways import ONE, TWO, chat, events, gateway, gateway_config, until
 from tests.support.journal import journal_rows
 
 
@@ -22,7 +22,7 @@ def code(answer):
 
 def test_a_tenants_minute_ends_and_another_tenants_does_not(home):
     limits = {"requests_per_minute": 5}
-    with gateway(make_config(home, tenants={"north-clinic": limits}), DoubleEngine()) as running:
+    with gateway(gateway_config(home, tenants={"north-clinic": limits}), DoubleEngine()) as running:
         with running.client() as north, running.client(tenant="south-clinic") as south:
             answers = [ask(north, str(number)) for number in range(7)]
             assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
@@ -33,7 +33,7 @@ def test_a_tenants_minute_ends_and_another_tenants_does_not(home):
 
 
 def test_a_tenants_day_of_tokens_ends(home):
-    config = make_config(home, limits={"tokens_per_day": 20})
+    config = gateway_config(home, limits={"tokens_per_day": 20})
     with gateway(config, DoubleEngine()) as running, running.client() as client:
         answers = [ask(client, f"five words are in {number}") for number in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]  # 11 tokens each
@@ -46,7 +46,7 @@ def test_a_tenants_day_of_tokens_ends(home):
 def test_a_full_queue_is_told_at_once(home):
     engine = DoubleEngine()
     engine.delays["base"] = 0.4
-    with gateway(make_config(home, concurrency=1, queue=1), engine) as running, running.client() as client:
+    with gateway(gateway_config(home, concurrency=1, queue=1), engine) as running, running.client() as client:
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             answers = list(pool.map(lambda number: ask(client, str(number)), range(6)))
         statuses = sorted(answer.status_code for answer in answers)
@@ -60,7 +60,7 @@ def test_a_full_queue_is_told_at_once(home):
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_too_large_is_refused(home, chunked):
     with (
-        gateway(make_config(home, max_body_bytes=10_000), DoubleEngine()) as running,
+        gateway(gateway_config(home, max_body_bytes=10_000), DoubleEngine()) as running,
         running.client() as client,
     ):
         body = b"x" * 200_000
@@ -70,7 +70,7 @@ def test_a_body_too_large_is_refused(home, chunked):
 
 
 def test_a_client_that_sends_slowly_is_cut_off(home):
-    with gateway(make_config(home, client_timeout_s=0.3), DoubleEngine()) as running:
+    with gateway(gateway_config(home, client_timeout_s=0.3), DoubleEngine()) as running:
         host, port = running.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=5) as connection:
             connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
@@ -79,7 +79,7 @@ def test_a_client_that_sends_slowly_is_cut_off(home):
 
 def test_a_client_that_does_not_read_holds_no_place(home):
     engine = DoubleEngine()
-    config = make_config(
+    config = gateway_config(
         home, client_timeout_s=0.5, max_prompt_bytes=4_000_000, max_body_bytes=5_000_000, concurrency=1
     )
     with gateway(config, engine) as running, running.client() as client:
@@ -99,7 +99,7 @@ def test_a_client_that_does_not_read_holds_no_place(home):
 def test_too_slow_is_a_timeout(home):
     engine = DoubleEngine()
     engine.delays["base"] = 5.0
-    with gateway(make_config(home, timeout_s=0.3), engine) as running, running.client() as client:
+    with gateway(gateway_config(home, timeout_s=0.3), engine) as running, running.client() as client:
         started = time.monotonic()
         assert code(ask(client)) == (504, "timeout")
         assert time.monotonic() - started < 2
@@ -111,7 +111,7 @@ def test_too_slow_is_a_timeout(home):
 def test_a_broken_canary_falls_back_and_keeps_its_fault(home):
     engine = DoubleEngine()
     engine.faults["2"] = "error"
-    config = make_config(home, breaker_failures=3, breaker_reset_s=0.5)
+    config = gateway_config(home, breaker_failures=3, breaker_reset_s=0.5)
     with gateway(config, engine) as running, running.client() as client:
         running.promote(Route(production=ONE, canary=TWO, canary_weight=1.0))
         answers = [ask(client, f"{number}").json()["nightshift"] for number in range(6)]
@@ -131,7 +131,7 @@ def test_a_broken_canary_falls_back_and_keeps_its_fault(home):
 
 def test_production_falls_back_to_the_previous_and_the_base(home):
     engine = DoubleEngine()
-    with gateway(make_config(home), engine) as running, running.client() as client:
+    with gateway(gateway_config(home), engine) as running, running.client() as client:
         running.promote(Route(production=TWO, previous=ONE, has_previous=True))
         for broken, expected in ((["2"], "1"), (["2", "1"], "base")):
             engine.faults = dict.fromkeys(broken, "error")
@@ -146,7 +146,7 @@ def test_production_falls_back_to_the_previous_and_the_base(home):
 def test_a_stuck_adapter_is_left_in_time(home):
     engine = DoubleEngine()
     engine.delays["2"] = 10.0
-    with gateway(make_config(home, attempt_timeout_s=0.2), engine) as running, running.client() as client:
+    with gateway(gateway_config(home, attempt_timeout_s=0.2), engine) as running, running.client() as client:
         running.promote(Route(production=TWO, previous=ONE, has_previous=True))
         assert ask(client).json()["nightshift"]["adapter"] == "1"
 
@@ -154,7 +154,7 @@ def test_a_stuck_adapter_is_left_in_time(home):
 def test_a_slow_canary_takes_no_room_from_production(home):
     engine = DoubleEngine()
     engine.delays["2"] = 1.0
-    with gateway(make_config(home, concurrency=2, queue=4), engine) as running:
+    with gateway(gateway_config(home, concurrency=2, queue=4), engine) as running:
         running.promote(Route(production=ONE, canary=TWO, canary_weight=0.5))
         with running.client() as client:
             people = [str(number) for number in range(40)]
@@ -171,7 +171,7 @@ def test_a_slow_canary_takes_no_room_from_production(home):
 def test_an_answer_that_breaks_off_says_so_in_the_stream(home):
     engine = DoubleEngine()
     engine.faults["base"] = "late"
-    with gateway(make_config(home), engine) as running, running.client() as client:
+    with gateway(gateway_config(home), engine) as running, running.client() as client:
         *chunks, last = events(ask(client, "one two", stream=True).text)
         assert chunks
         assert last["error"]["code"] == "engine_failed"
@@ -194,7 +194,7 @@ def redis_server():
 
 def test_gateways_share_a_cache_in_redis(home, redis_server):
     url = f"redis://127.0.0.1:{redis_server.server_address[1]}/0"
-    config = make_config(home, redis_url=url)
+    config = gateway_config(home, redis_url=url)
     for expected in ([False, True], [True, True]):
         with gateway(config, DoubleEngine()) as running, running.client() as client:
             assert [ask(client).json()["nightshift"]["cached"] for _ in range(2)] == expected
@@ -204,7 +204,7 @@ def test_without_redis_there_is_no_cache_and_no_error(home):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         nobody.listen(0)  # accepts and never answers: the worst kind of gone
-        config = make_config(home, redis_url=f"redis://127.0.0.1:{nobody.getsockname()[1]}/0")
+        config = gateway_config(home, redis_url=f"redis://127.0.0.1:{nobody.getsockname()[1]}/0")
         with gateway(config, DoubleEngine()) as running, running.client() as client:
             answers = [ask(client) for _ in range(10)]
             assert {answer.status_code for answer in answers} == {200}

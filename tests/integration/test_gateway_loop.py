@@ -13,7 +13,7 @@ from pipelines.core.traffic_split import Adapter, Route, to_canary, to_productio
 from pipelines.models import engine as evaluated
 from pipelines.models import open_registry, open_tracker
 from tests.support import tiny
-from tests.support.gateways import chat, gateway, make_config, until
+from tests.support.gateways import chat, gateway, gateway_config, until
 from tests.support.journal import journal_rows
 from tests.support.nights import Night
 
@@ -28,7 +28,7 @@ def base(tmp_path_factory):
 
 @pytest.fixture
 def config(home, base):
-    return make_config(home, **{"model.base": str(base)})
+    return gateway_config(home, **{"model.base": str(base)})
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Route, rolled_back, to_canary, to_production, to_shadow
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import ONE, THREE, TWO, chat, gateway, make_config, until
+from tests.support.gateways import ONE, THREE, TWO, chat, gateway, gateway_config, until
 from tests.support.journal import journal_rows
 
 
@@ -54,7 +54,7 @@ def test_a_whole_rollout_under_load_drops_no_request(home):
     engine = DoubleEngine()
     engine.load_s = 0.2
     engine.delays = {"1": 0.01, "2": 0.01}
-    with gateway(make_config(home), engine) as running, users(running) as got:
+    with gateway(gateway_config(home), engine) as running, users(running) as got:
         time.sleep(0.2)
         route = to_shadow(Route(), ONE)
         running.promote(route)
@@ -80,7 +80,7 @@ def test_a_whole_rollout_under_load_drops_no_request(home):
 
 def test_a_request_in_flight_ends_on_what_it_started_with(home):
     engine = DoubleEngine()
-    with gateway(make_config(home), engine) as running, running.client() as client:
+    with gateway(gateway_config(home), engine) as running, running.client() as client:
         running.promote(Route(production=ONE))
         engine.delays["1"] = 0.5
         answers = []
@@ -98,7 +98,7 @@ def test_a_request_in_flight_ends_on_what_it_started_with(home):
 
 def test_adapters_are_warmed_before_they_answer(home):
     engine = DoubleEngine()
-    with gateway(make_config(home), engine) as running:
+    with gateway(gateway_config(home), engine) as running:
         assert engine.warmed == ["base"]
         running.promote(
             Route(production=ONE, canary=TWO, canary_weight=0.1, previous=THREE, has_previous=True)
@@ -109,7 +109,7 @@ def test_adapters_are_warmed_before_they_answer(home):
 def test_not_ready_until_loaded_and_then_at_once(home):
     engine = DoubleEngine()
     engine.load_s = 0.5
-    config = make_config(home)
+    config = gateway_config(home)
     with gateway(config, engine) as running:
         running.promote(Route(production=ONE))
     with gateway(config, engine, wait_ready=False) as running, running.client() as client:
@@ -122,7 +122,7 @@ def test_not_ready_until_loaded_and_then_at_once(home):
 
 def test_an_adapter_that_does_not_load_leaves_the_old_route(home):
     engine = DoubleEngine()
-    with gateway(make_config(home), engine) as running, running.client() as client:
+    with gateway(gateway_config(home), engine) as running, running.client() as client:
         running.promote(Route(production=ONE))
         engine.unloadable = {"2"}
         ledger = running.ledger
@@ -140,7 +140,7 @@ def test_an_adapter_that_does_not_load_leaves_the_old_route(home):
 def test_a_previous_one_that_does_not_load_stops_nothing(home):
     engine = DoubleEngine()
     engine.unloadable = {"1"}
-    with gateway(make_config(home), engine) as running, running.client() as client:
+    with gateway(gateway_config(home), engine) as running, running.client() as client:
         running.promote(Route(production=TWO, previous=ONE, has_previous=True))
         assert adapter_of(ask(client)) == "2"
 
@@ -151,7 +151,7 @@ def test_files_that_are_not_those_promoted_are_not_served(home):
             raise IntegrityError("Version 2 has other files than were promoted.", "Promote it again.")
         return Path()
 
-    with gateway(make_config(home), DoubleEngine(), fetch) as running, running.client() as client:
+    with gateway(gateway_config(home), DoubleEngine(), fetch) as running, running.client() as client:
         ledger = running.ledger
         ledger.add_promotion(ledger.promotion(), "test", Route(production=TWO), "a test", "pytest")
         until(lambda: "Promote it again" in running.ready()["problem"])
@@ -159,7 +159,7 @@ def test_files_that_are_not_those_promoted_are_not_served(home):
 
 
 def test_a_person_stays_on_one_side_and_the_share_is_the_weight(home):
-    with gateway(make_config(home), DoubleEngine()) as running, running.client() as client:
+    with gateway(gateway_config(home), DoubleEngine()) as running, running.client() as client:
         people = [f"p-{number}" for number in range(150)]
 
         def on_canary():
@@ -178,7 +178,7 @@ def test_a_person_stays_on_one_side_and_the_share_is_the_weight(home):
 def test_a_shadow_answers_unseen_and_slows_nobody(home):
     engine = DoubleEngine()
     engine.delays["1"] = 0.3
-    with gateway(make_config(home, shadow_queue=3), engine) as running, running.client() as client:
+    with gateway(gateway_config(home, shadow_queue=3), engine) as running, running.client() as client:
         running.promote(Route(shadow=ONE))
         started = time.monotonic()
         answers = [ask(client, f"question {number}") for number in range(10)]
@@ -197,7 +197,7 @@ def test_a_shadow_answers_unseen_and_slows_nobody(home):
 
 def test_feedback_cannot_be_given_to_a_shadow(home):
     engine = DoubleEngine()
-    with gateway(make_config(home), engine) as running, running.client() as client:
+    with gateway(gateway_config(home), engine) as running, running.client() as client:
         running.promote(Route(shadow=ONE))
         ask(client)
         until(lambda: [row for row in rows(running) if row["route"] == "shadow"])
@@ -207,7 +207,7 @@ def test_feedback_cannot_be_given_to_a_shadow(home):
 
 
 def test_a_promotion_asks_anew_what_was_cached(home):
-    with gateway(make_config(home), DoubleEngine()) as running, running.client() as client:
+    with gateway(gateway_config(home), DoubleEngine()) as running, running.client() as client:
         running.promote(Route(production=ONE))
         assert [ask(client).json()["nightshift"]["cached"] for _ in range(2)] == [False, True]
         running.promote(Route(production=TWO))
@@ -219,7 +219,7 @@ def test_a_promotion_asks_anew_what_was_cached(home):
 
 
 def test_a_locked_or_unreadable_ledger_changes_nothing(home):
-    with gateway(make_config(home), DoubleEngine()) as running, running.client() as client:
+    with gateway(gateway_config(home), DoubleEngine()) as running, running.client() as client:
         running.promote(Route(production=ONE))
         other = sqlite3.connect(home / "ledger.db", isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")

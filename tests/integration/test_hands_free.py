@@ -37,6 +37,7 @@ AFTER_THE_SHIFT = 9 * 70  # nights of the sample, rows of each
 NEVER = '[watch]\nschedule = ""\n'
 WATCH = """[watch]
 schedule = "* * * * *"
+alpha_day = 0.99  # of 1,440 runs: a smaller one asks each for more relabellings
 pushgateway = "{}"
 """
 PROFILE = """

@@ -79,7 +79,7 @@ def register(config, run, **how):
     return run.manifest("register")
 
 
-def test_an_empty_registry_answers_that_nothing_is_in_production(config):
+def test_an_empty_registry_has_nothing_in_production(config):
     registry = registry_of(config)
     registry.prepare()
     registry.prepare()

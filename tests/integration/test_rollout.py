@@ -12,7 +12,7 @@ from pipelines.models.base import digest_base
 from pipelines.operations import rollout
 from pipelines.operations.status import print_status
 from pipelines.stores import open_ledger
-from tests.support.rollouts import make_config, register, registry_of, send
+from tests.support.rollouts import register, registry_of, rollout_config, send
 
 ANN = rollout.Provenance("ann", "a test", "run-1")
 MOVED, ABORT, NOTHING = RolloutAnswer.MOVED, RolloutAnswer.ABORT, RolloutAnswer.NOTHING
@@ -20,7 +20,7 @@ MOVED, ABORT, NOTHING = RolloutAnswer.MOVED, RolloutAnswer.ABORT, RolloutAnswer.
 
 @pytest.fixture
 def config(home):
-    return make_config(home)
+    return rollout_config(home)
 
 
 def ledger_of(config):
@@ -215,8 +215,8 @@ def test_status_shows_who_waits_and_the_stage_under_way(config, capsys):
 
 
 def test_time_without_evidence_ends_the_rollout(home):
-    stages = [{**stage, "max_s": 1} for stage in make_config(home).model_dump()["promote"]["stages"]]
-    config = make_config(home, stages=stages)
+    stages = [{**stage, "max_s": 1} for stage in rollout_config(home).model_dump()["promote"]["stages"]]
+    config = rollout_config(home, stages=stages)
     one = register(config, 1)
     rollout.start_shadow(config, ANN)
     time.sleep(1.1)

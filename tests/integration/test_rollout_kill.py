@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from tests.support.rollouts import make_config, register, registry_of, send
+from tests.support.rollouts import register, registry_of, rollout_config, send
 
 pytestmark = pytest.mark.slow
 WRITES = 12  # more than any move makes
@@ -44,7 +44,7 @@ def do(home, what, candidate, fatal):
 
     Ledger.add_promotion = deadly(Ledger.add_promotion)
     Registry.point, Registry.release = deadly(Registry.point), deadly(Registry.release)
-    config, provenance = make_config(home), rollout.Provenance("ann", "a test")
+    config, provenance = rollout_config(home), rollout.Provenance("ann", "a test")
     if what == "start_shadow":
         rollout.start_shadow(config, provenance, candidate.version)
     elif what == "abort":
@@ -94,7 +94,7 @@ def run(processes, *arguments):
 
 def test_every_move_survives_a_kill_at_every_write(tmp_path, processes):
     home = tmp_path / "home"
-    config = make_config(home)
+    config = rollout_config(home)
     adapters = {number: register(config, number) for number in (1, 2, 3)}
     start(config, adapters[1])
     killed, production = 0, adapters[1]

@@ -8,15 +8,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
+from tests.support.configs import make_config
 from tests.support.nightfall import finish
 
 PUSHGATEWAY = Path(__file__).parents[2] / ".servers" / "usr" / "bin" / "prometheus-pushgateway"
-TINY = Path(__file__).parents[1] / "support" / "tiny.toml"
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def pushgateway(tmp_path):
 
 
 def record(home, pushgateway):
-    config = load_config(TINY, home, {"watch.pushgateway": pushgateway})
+    config = make_config(home, "watch", pushgateway=pushgateway)
     run = Run(f"{home}/runs/2026-01-02")
     finish(run, "ingest", {})
     finish(run, "validate", {}, verdict=Verdict.HOLD, reasons=("too few rows",))

@@ -17,7 +17,7 @@ from pipelines.core.traffic_split import Route
 from pipelines.observability.tracing import command_span, traceparent_of
 from pipelines.stores import open_ledger
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import gateway, make_config, until
+from tests.support.gateways import gateway, gateway_config, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -68,7 +68,7 @@ def command(config, *words, **environment):
 
 @pytest.mark.slow
 def test_one_trace_from_a_step_to_the_gateways_route_change(home, monkeypatch):
-    config = make_config(home)
+    config = gateway_config(home)
     with collector() as (url, spans):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": url}
@@ -114,7 +114,7 @@ def test_without_a_collector_the_trace_is_still_handed_on(monkeypatch, given):
 def test_a_collector_that_is_gone_is_not_waited_for(home):
     gone = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
     began = time.monotonic()
-    done = command(make_config(home), "curate", "--run-dir", f"{home}/runs/2026-01-02", **gone)
+    done = command(gateway_config(home), "curate", "--run-dir", f"{home}/runs/2026-01-02", **gone)
     assert done.returncode == 2
     assert "has not finished in this run" in done.stderr
     assert time.monotonic() - began < 20

@@ -25,10 +25,11 @@ from pipelines.steps import features
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import TRIGGERS, WATCHES
+from tests.support.configs import TINY
 from tests.support.contexts import context
-from tests.support.gateways import TINY, until
+from tests.support.gateways import until
 from tests.support.servers import PROJECT, alertmanager, prometheus, pushgateway, query
-from tests.support.watches import fill_lake, make_config, questions_of, register, send
+from tests.support.watches import fill_lake, questions_of, register, send, watch_config
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -39,7 +40,7 @@ OTHER_MIX = {"Dental": 1.0, "Surgery": 1.0}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
     """A home with three nights in the lake, ordinary traffic three days ago, and another mix today."""
-    config = make_config(tmp_path_factory.mktemp("watch") / "home")
+    config = watch_config(tmp_path_factory.mktemp("watch") / "home")
     fill_lake(config, EARLIER - timedelta(days=5), 3, 40)
     send(config, questions_of(EARLIER, 70, 5), EARLIER - timedelta(hours=20), EARLIER)
     send(config, questions_of(NOW, 70, 6, OTHER_MIX), NOW - timedelta(hours=20), NOW)
@@ -66,7 +67,7 @@ def rows_of(config):
     return open_ledger(config).rows(sa.select(WATCHES).order_by(WATCHES.c.at))
 
 
-def test_ordinary_traffic_is_quiet_and_leaves_a_row_and_a_report(config):
+def test_ordinary_traffic_is_quiet_and_leaves_a_report(config):
     result = watch(config, "calm", EARLIER)
     assert (result.verdict, result.reasons) == (Verdict.PROCEED, ())
     row = next(row for row in rows_of(config) if row["id"] == "calm")
@@ -90,7 +91,7 @@ def test_ordinary_traffic_is_quiet_and_leaves_a_row_and_a_report(config):
 
 
 def test_too_few_rows_conclude_nothing_and_alarm_nobody(config, home):
-    empty = make_config(home)
+    empty = watch_config(home)
     result = watch(empty, "empty", NOW)
     assert result.verdict is Verdict.SKIP
     assert [reason.split(":")[0] for reason in result.reasons] == ["input", "answer", "feedback", "serving"]
@@ -98,7 +99,7 @@ def test_too_few_rows_conclude_nothing_and_alarm_nobody(config, home):
 
 
 def test_a_new_adapter_is_held_against_its_own_first_answers(config, home):
-    new = make_config(home)
+    new = watch_config(home)
     fill_lake(new, EARLIER - timedelta(days=5), 3, 40)
     Path(f"{new.home}/watch").mkdir()
     for head in Path(f"{config.home}/watch").glob("*.npz"):
@@ -121,7 +122,7 @@ def test_a_new_adapter_is_held_against_its_own_first_answers(config, home):
 
 
 def test_failed_attempts_beyond_the_limit_alarm(config, home):
-    broken = make_config(home)
+    broken = watch_config(home)
     asked = questions_of(NOW, 60, 8)
     send(broken, asked[:40], NOW - timedelta(hours=20), NOW)
     send(broken, asked[40:], NOW - timedelta(hours=19), NOW, fault="engine", completion="")
@@ -130,7 +131,7 @@ def test_failed_attempts_beyond_the_limit_alarm(config, home):
 
 
 def test_the_age_of_the_online_features_is_measured(home):
-    config, night = make_config(home), (EARLIER - timedelta(days=1)).date()
+    config, night = watch_config(home), (EARLIER - timedelta(days=1)).date()
     fill_lake(config, EARLIER - timedelta(days=1), 1, 40)
     features.run(context(home, config, "features", night, validate={}))
     filled = datetime(night.year, night.month, night.day, tzinfo=UTC) + timedelta(days=1)

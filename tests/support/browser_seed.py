@@ -12,7 +12,7 @@ from pathlib import Path
 from pipelines.operations import rollout
 from pipelines.stores import open_ledger
 from tests.support.browser_nights import decision
-from tests.support.rollouts import make_config, register, send
+from tests.support.rollouts import register, rollout_config, send
 
 REPORT = """<!doctype html><html><head><title>Night 2026-01-01</title>
 <style>h1 { color: rgb(35, 105, 63); }</style></head><body><h1>Night 2026-01-01: trained</h1>
@@ -21,7 +21,7 @@ REPORT = """<!doctype html><html><head><title>Night 2026-01-01</title>
 
 def seed(home: Path) -> None:
     """A night that trained version 1, which is in the shadow with good answers."""
-    config = make_config(home).model_copy(update={"ledger_url": "sqlite:///{home}/seed.db"})
+    config = rollout_config(home).model_copy(update={"ledger_url": "sqlite:///{home}/seed.db"})
     candidate = register(config, 1)
     facts = {"registered_version": candidate.version, "adapter_digest": candidate.digest}
     open_ledger(config).add_decision(decision("2026-01-01", "trained", **facts), "s")

@@ -108,7 +108,9 @@ def chromium() -> Iterator[Browser]:
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if not program:
-        raise MachineError("Chromium, to look at pages", "none", "Install it: `apt-get install chromium`.")
+        raise MachineError(
+            "There is no Chromium to open pages with.", "Install it: `apt-get install chromium`."
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser

@@ -5,7 +5,7 @@ command -v chromium > /dev/null || command -v google-chrome > /dev/null && exit 
 as_root=
 [ "$(id -u)" = 0 ] || as_root="sudo -n"
 { $as_root apt-get -qq update && $as_root apt-get -qq install -y --no-install-recommends chromium; } > /dev/null 2>&1 || {
-  echo "Expected Chromium, to look at pages. Found none, and no right to install it. Install it:" \
-    "sudo apt-get install chromium" >&2
+  echo "There is no Chromium to open pages with, and no right to install it." \
+    "Install it: sudo apt-get install chromium" >&2
   exit 1
 }

@@ -7,9 +7,9 @@ from gateway.__main__ import run
 from gateway.http.app import create_app
 from gateway.logs import log_json
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import make_config
+from tests.support.gateways import gateway_config
 
 if __name__ == "__main__":
     log_json()
-    config = make_config(Path(sys.argv[1]), journal_commit_ms=20)
+    config = gateway_config(Path(sys.argv[1]), journal_commit_ms=20)
     sys.exit(run(create_app(config, DoubleEngine(), lambda adapter: Path()), config.gateway))

@@ -19,23 +19,22 @@ from opentelemetry import trace
 from gateway.dev_token import make_token, private_key
 from gateway.engines.base import ServingEngine
 from gateway.http.app import create_app
-from pipelines.core.config import Config, load_config
+from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
+from tests.support.configs import make_config
 
 NO_TRACER = trace.NoOpTracer()
-TINY = Path(__file__).parent / "tiny.toml"
 MODEL = "department-router"
 ONE, TWO, THREE = (Adapter(str(i), f"digest-{i}") for i in (1, 2, 3))
 
 
-def make_config(home: Path, **settings: Any) -> Config:
-    """The tiny profile. `settings` are keys of [gateway]; other sections' keys are dotted."""
-    quick = {"gateway.port": 0, "gateway.poll_s": 0.02, "gateway.journal_commit_ms": 5}
-    quick |= {"gateway.limits": {"requests_per_minute": 1_000_000, "tokens_per_day": 100_000_000}}
-    given = {name if "." in name else f"gateway.{name}": value for name, value in settings.items()}
-    return load_config(TINY, home, quick | given)
+def gateway_config(home: Path, **settings: Any) -> Config:
+    """A gateway that is quick and never out of quota. `settings` are keys of [gateway], or dotted."""
+    limits = {"requests_per_minute": 1_000_000, "tokens_per_day": 100_000_000}
+    quick = {"port": 0, "poll_s": 0.02, "journal_commit_ms": 5, "limits": limits}
+    return make_config(home, "gateway", **(quick | settings))
 
 
 @dataclass

@@ -9,9 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.stores.journal.reader import WITH_NEWEST_FEEDBACK
-from pipelines.stores.journal.tables import ERRORS, connect_read_only, journal_path, timestamp
+from pipelines.stores.journal.tables import ERRORS, Interaction, connect_read_only, journal_path, timestamp
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make_interaction(request_id: str, ts: datetime, **changes: Any) -> Interaction:
+    """An answer as the gateway writes it down, with what the test changes."""
+    usual: dict[str, Any] = {
+        "tenant": "north-clinic",
+        "subject_id": "p-1",
+        "messages": [{"role": "user", "content": f"what about {request_id}?"}],
+        "completion": "Dental",
+        "adapter": "base",
+        "digest": "base",
+        "route": "production",
+        "locale": "en-GB",
+        "channel": "web",
+        "tokens_in": 12,
+        "tokens_out": 2,
+        "latency_ms": 20.0,
+        "first_token_ms": 5.0,
+        "opt_out": False,
+    }
+    return Interaction(request_id=request_id, ts=ts, **(usual | changes))
 
 
 def journal_rows(home: str | Path, since: datetime = EVER) -> list[dict[str, Any]]:

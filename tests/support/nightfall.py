@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.contract import MANIFEST_NAME, Artifact, Manifest, Usage, Verdict
+from pipelines.core.contract import MANIFEST_NAME, Artifact, Verdict
 from pipelines.core.files import sha256_of
 from pipelines.stores.blobs import Folder
 from pipelines.stores.runs import Run
 from tests.support.facts import facts_like
+from tests.support.manifests import make_manifest
 
 
 def finish(
@@ -39,23 +39,13 @@ def finish(
                 sha256=sha256_of(file),
                 size_bytes=file.stat().st_size,
             )
-    manifest = Manifest(
-        run_id=run.run_id,
-        night=run.night,
-        step=step,
-        fingerprint="0" * 64,
+    manifest = make_manifest(
+        step,
+        run.run_id,
         verdict=verdict,
         reasons=reasons,
-        headline="",
-        inputs={},
         outputs=artifacts,
-        metrics={},
         facts=facts_like(step, **facts),
         readings=readings or {},
-        seed=7,
-        code_digest="",
-        lock_digest="",
-        git_commit=None,
-        usage=Usage(started_at=datetime(2026, 1, 1, tzinfo=UTC), seconds=0, cpu_seconds=0),
     )
     Folder(run.folder.uri).write_bytes(f"{step}/{MANIFEST_NAME}", manifest.model_dump_json().encode())

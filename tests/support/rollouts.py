@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,10 @@ from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.registry import Registry
-from pipelines.stores.journal.tables import Interaction, journal_path
+from pipelines.stores.journal.tables import journal_path, name_and_digest
 from pipelines.stores.journal.writer import JournalWriter
+from tests.support.configs import make_config
+from tests.support.journal import make_interaction
 
 STAGE = {"bake_s": 0, "min_answers": 30}
 STAGES = [
@@ -22,15 +25,16 @@ STAGES = [
 ]
 
 
-def make_config(home: Path, **promote) -> Config:
-    """A home with a base model's folder. The stages ask for few answers and no bake time."""
+def rollout_config(home: Path, **settings: Any) -> Config:
+    """A home with a base model's folder. The stages ask for few answers and no bake time. `settings` are keys
+    of [promote], or dotted.
+    """
     base = home / "base"
     base.mkdir(parents=True, exist_ok=True)
     for name in ("config.json", "tokenizer.json", "model.safetensors"):
         (base / name).write_text("{}")
-    rules = {"stages": STAGES, "answers_per_person": 0, **promote}
-    values = {"profile": "test", "home": str(home), "model": {"base": str(base)}, "promote": rules}
-    return Config.model_validate(values)
+    usual = {"stages": STAGES, "answers_per_person": 0, "model.base": str(base)}
+    return make_config(home, "promote", **(usual | settings))
 
 
 def registry_of(config: Config) -> Registry:
@@ -92,23 +96,16 @@ def send(
 
 
 def row(name, adapter, route, completion, parent=None, fault=""):
-    return Interaction(
-        request_id=name,
-        ts=datetime.now(UTC),
+    """An answer of an adapter, or of the bare base model (None), given now."""
+    version, digest = name_and_digest(adapter)
+    return make_interaction(
+        name,
+        datetime.now(UTC),
         tenant="t",
-        subject_id="p",
-        messages=[{"role": "user", "content": "Where?"}],
-        completion=completion,
-        adapter=adapter.version if adapter else "base",
-        digest=adapter.digest if adapter else "base",
+        adapter=version,
+        digest=digest,
         route=route,
-        locale="en",
-        channel="web",
-        tokens_in=3,
-        tokens_out=1,
-        latency_ms=20.0,
-        first_token_ms=10.0,
-        opt_out=False,
+        completion=completion,
         parent=parent,
         fault=fault,
     )

@@ -7,7 +7,7 @@ target=$PWD/.servers
 [ "$target/.ready" -nt tests/support/servers.sh ] && exit 0
 rm -rf "$target"
 command -v apt-get > /dev/null && command -v dpkg > /dev/null || {
-  echo "Expected apt-get and dpkg (Debian, Ubuntu). Found neither. Put prometheus, promtool, prometheus-alertmanager," \
+  echo "There is neither apt-get nor dpkg here. Put prometheus, promtool, prometheus-alertmanager," \
     "amtool and prometheus-pushgateway into .servers/usr/bin and touch .servers/.ready." >&2
   exit 1
 }
@@ -18,8 +18,8 @@ packages="prometheus prometheus-alertmanager prometheus-pushgateway"
 own="-o Dir::State::lists=$target/lists -o Dir::Cache=$target/cache"
 apt-get -qq download $packages 2> first.log ||
   { apt-get -qq $own update && apt-get -qq $own download $packages; } 2> second.log || {
-  echo "Expected Debian's packages $packages. Found: $(tail -n 1 second.log). Check the network and the apt" \
-    "sources, then run make again." >&2
+  echo "Debian's packages $packages cannot be downloaded: $(tail -n 1 second.log)" \
+    "Check the network and the apt sources, then run make again." >&2
   exit 1
 }
 for deb in ./*.deb; do dpkg -x "$deb" "$target"; done

@@ -6,7 +6,6 @@ What a step answers is said by `<home>/script.json`: {"decide": "hold", "train":
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import signal
@@ -17,8 +16,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipelines.core.contract import FAULT_NAME, MANIFEST_NAME, Fault, Manifest, Usage, night_of
+from pipelines.core.contract import FAULT_NAME, MANIFEST_NAME, Fault, night_of
 from pipelines.core.results import RolloutResult, StepResult
+from tests.support.manifests import make_manifest
 
 WORDS = {"skip": "Nothing new to learn.", "hold": "A person should look.", "reject": "Not better."}
 
@@ -118,26 +118,7 @@ def _break(step: str, run: Path, said: str) -> int:
 
 def _finish(step: str, run: Path, verdict: str, result: Path) -> None:
     reasons = (WORDS[verdict],) if verdict in WORDS else ()
-    usage = Usage(started_at=datetime.now(UTC), seconds=0.01, cpu_seconds=0.01)
-    manifest = Manifest(
-        run_id=run.name,
-        night=night_of(run.name),
-        step=step,
-        fingerprint=hashlib.sha256(step.encode()).hexdigest(),
-        verdict=verdict,
-        reasons=reasons,
-        headline=f"{step} is done",
-        inputs={},
-        outputs={},
-        metrics={},
-        facts={},
-        readings={},
-        seed=7,
-        code_digest="0",
-        lock_digest="0",
-        git_commit=None,
-        usage=usage,
-    )
+    manifest = make_manifest(step, run.name, verdict=verdict, reasons=reasons)
     target = run / step / MANIFEST_NAME
     target.parent.mkdir(parents=True, exist_ok=True)
     reused = target.exists()

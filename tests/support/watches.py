@@ -7,34 +7,28 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import Config, load_config
+from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.lake import Lake
 from pipelines.models.registry import Registry
 from pipelines.models.tracker import Tracker
-from pipelines.stores.journal.tables import Interaction, journal_path
+from pipelines.stores.journal.tables import journal_path
 from pipelines.stores.journal.writer import JournalWriter
-from tests.support.gateways import TINY
+from tests.support.configs import make_config
 from tests.support.interactions import LABELS
+from tests.support.journal import make_interaction
 from tests.support.questions import night_of_questions
 
 KEPT = (
     "tenant", "subject_id", "messages", "completion", "locale", "channel",
     "tokens_in", "tokens_out", "latency_ms",
 )  # fmt: skip
-OF_THE_BASE = {
-    "adapter": "base",
-    "digest": "base",
-    "route": "production",
-    "first_token_ms": 5.0,
-    "opt_out": False,
-}
 
 
-def make_config(home, **settings: Any) -> Config:
-    """The tiny profile with all labels and few looks; settings are those of [watch], or dotted."""
-    given = {name if "." in name else f"watch.{name}": value for name, value in settings.items()}
-    return load_config(TINY, home, {"task.labels": list(LABELS), "watch.schedule": "0 */6 * * *"} | given)
+def watch_config(home: Path, **settings: Any) -> Config:
+    """All labels, and four watches a day. `settings` are keys of [watch], or dotted."""
+    usual = {"task.labels": list(LABELS), "schedule": "0 */6 * * *"}
+    return make_config(home, "watch", **(usual | settings))
 
 
 def register(config: Config) -> Adapter:
@@ -71,7 +65,7 @@ def send(
         at = since + number * step
         name = f"{at.isoformat()}-{row['request_id']}"
         fields: dict[str, Any] = {name: row[name] for name in KEPT}
-        journal.add(Interaction(request_id=name, ts=at, **(OF_THE_BASE | fields | changes)))
+        journal.add(make_interaction(name, at, **(fields | changes)))
         if row["rating"] is not None and not changes.get("fault"):
             kept.append(journal.feedback(name, fields["tenant"], row["rating"], row["correction"]))
     for answer in kept:

@@ -17,29 +17,11 @@ from pipelines.core.contract import (
     run_id_for,
 )
 from pipelines.core.errors import InputError
+from tests.support.manifests import make_manifest
 
 
 def manifest(**changes):
-    fields = {
-        "run_id": "2026-01-01",
-        "night": date(2026, 1, 1),
-        "step": "ingest",
-        "fingerprint": "f",
-        "verdict": Verdict.PROCEED,
-        "reasons": (),
-        "headline": "1 row",
-        "inputs": {},
-        "outputs": {},
-        "metrics": {},
-        "facts": {"rows": 1},
-        "readings": {"latency_ms": 3.0},
-        "seed": 7,
-        "code_digest": "c",
-        "lock_digest": "l",
-        "git_commit": "abc",
-        "usage": Usage(started_at=datetime(2026, 1, 2, tzinfo=UTC), seconds=1.0, cpu_seconds=1.0),
-    }
-    return Manifest(**{**fields, **changes})
+    return make_manifest(**({"facts": {"rows": 1}, "readings": {"latency_ms": 3.0}} | changes))
 
 
 def test_a_manifest_survives_json():

@@ -1,35 +1,15 @@
-from datetime import UTC, date, datetime
-
 import pytest
 
-from pipelines.core.contract import NIGHTLY, Manifest, Usage, Verdict
+from pipelines.core.contract import NIGHTLY, Verdict
 from pipelines.policy.night.outcome import outcome_of
+from tests.support.manifests import make_manifest
 
 
 def night(last, verdict, reasons=("why",)):
     """Manifests of a night whose steps proceeded up to `last`, which answered `verdict`."""
-    usage = Usage(started_at=datetime(2026, 1, 2, tzinfo=UTC), seconds=1.0, cpu_seconds=1.0)
-    common = {
-        "run_id": "2026-01-01",
-        "night": date(2026, 1, 1),
-        "fingerprint": "f",
-        "inputs": {},
-        "outputs": {},
-    }
-    common |= {"metrics": {}, "facts": {}, "readings": {}, "seed": 1, "code_digest": "c", "lock_digest": "l"}
     steps = list(NIGHTLY)[: list(NIGHTLY).index(last) + 1]
-    return {
-        step: Manifest(
-            **common,
-            step=step,
-            headline=f"{step} done",
-            verdict=verdict if step == last else Verdict.PROCEED,
-            reasons=reasons if step == last else (),
-            git_commit=None,
-            usage=usage,
-        )
-        for step in steps
-    }
+    proceeded = {step: make_manifest(step, headline=f"{step} done") for step in steps[:-1]}
+    return proceeded | {last: make_manifest(last, headline=f"{last} done", verdict=verdict, reasons=reasons)}
 
 
 @pytest.mark.parametrize(

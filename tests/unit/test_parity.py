@@ -32,7 +32,7 @@ def test_null_equals_null_only(other):
     assert len(compare(one(0.5), one(None), 1e-6)) == 1
 
 
-def test_an_entity_that_is_missing_online_differs_in_every_value():
+def test_an_entity_missing_online_differs_in_every_value():
     assert len(compare({"anna": {"a": 1, "b": 2}}, {}, 1e-6)) == 2
 
 

@@ -56,6 +56,7 @@ def look(before, now, errors, alpha, seed):
     return conclude(tests, alpha, {})
 
 
+@pytest.mark.slow
 def test_a_day_of_watches_keeps_its_false_alarm_rate():
     """No change, overlapping windows: a watch sees the last 40 rows, and the next one 10 new ones."""
     looks, alpha_day, days, false = 4, 0.2, 100, 0

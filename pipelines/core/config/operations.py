@@ -13,7 +13,8 @@ from pipelines.core.config.cron import most_runs_a_day
 class Watch(Section):
     """`[watch]`: the comparison of live traffic with the traffic before."""
 
-    schedule: Cron = "0 * * * *"  # cron, UTC; empty: only people start it
+    # Cron, UTC; empty: only people start it. The more runs a day, the more relabellings each needs.
+    schedule: Cron = "0 * * * *"
     window_h: PositiveFloat = 24.0  # a whole day: hours of the day differ without any drift
     alpha_day: OpenShare = 0.05  # share of days without change that have a false alarm or more
     max_rows: Positive = 500  # cap of each side of a comparison, sampled with the seed

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 
 import numpy as np
 
 from pipelines.core.config import Config
+from pipelines.data import has_feature_store, open_feature_store
 from pipelines.observability.metrics_push import Sample
 from pipelines.operations.watch.compare import Comparison
 from pipelines.operations.watch.window import Window
@@ -81,20 +81,14 @@ def _answers(window: Window) -> dict[str, float]:
 
 def _features(config: Config, end: datetime) -> dict[str, float]:
     """How old the online features are; nothing where there is no online store, or an empty one."""
-    folder = Path(config.home) / "feast"
-    if not (folder / "registry.db").exists():
-        return {}
-    from pipelines.data.features import FeatureStore  # Feast takes seconds
-
-    max_age = timedelta(hours=config.features.max_age_hours)
-    newest = FeatureStore(folder, config.features.windows_days, max_age).newest()
+    newest = open_feature_store(config).newest() if has_feature_store(config) else None
     if not newest:
         return {}
     return {
         "nightshift_watch_features_age_seconds": (
             end - newest.replace(tzinfo=newest.tzinfo or UTC)
         ).total_seconds(),
-        "nightshift_watch_features_max_age_seconds": max_age.total_seconds(),
+        "nightshift_watch_features_max_age_seconds": 3600.0 * config.features.max_age_hours,
     }
 
 
