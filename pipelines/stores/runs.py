@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from pipelines.core.contract import CLOSING, FAULT_NAME, MANIFEST_NAME, NIGHTLY, Fault, Manifest, night_of
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.core.facts.reading import in_words
 from pipelines.core.files import sha256_of
 from pipelines.stores.blobs import Folder
 
@@ -29,7 +30,7 @@ class Run:
             return Manifest.model_validate_json(self.folder.read_bytes(path))
         except ValidationError as error:
             raise IntegrityError(
-                f"{self.run_id}/{path} is not a manifest: {error.error_count()} of its fields are wrong.",
+                f"{self.run_id}/{path} is not a manifest: {in_words(error)}.",
                 "Put the file back from a copy, or remove the step's folder and run the step again.",
             ) from error
 

@@ -64,4 +64,5 @@ def readable_parts(stored: Mapping[str, Any], model: type[F]) -> tuple[F, dict[s
 def in_words(error: ValidationError, field: str = "") -> str:
     """Where the first mistake (in `field`, if given) is and what it is."""
     found = [one for one in error.errors() if not field or str(one["loc"][0]) == field]
-    return f"{'.'.join(map(str, found[0]['loc']))}: {found[0]['msg']}"
+    where = ".".join(map(str, found[0]["loc"]))
+    return f"{where}: {found[0]['msg']}" if where else found[0]["msg"]
