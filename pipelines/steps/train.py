@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Literal
 
 from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Baseline
@@ -15,7 +16,7 @@ from pipelines.core.files import read_jsonl
 from pipelines.core.locks import holding
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
-from pipelines.models.checkpoints import save_adapter
+from pipelines.models.checkpoints import Trained, save_adapter
 from pipelines.models.registry import adapter_digest
 from pipelines.runner import Context, Outcome
 
@@ -30,18 +31,16 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 def run(ctx: Context) -> Outcome:
     config, settings = ctx.config, ctx.config.train
-    base = base_model.resolve_base(config.path(config.model.base))
     rows, dev = read_jsonl(ctx.read("curate", "train")), read_jsonl(ctx.read("curate", "dev"))
     if not rows:
         raise InputError("train.jsonl holds no examples.", "See where the rows went in curate/card.md.")
+    base = base_model.resolve_base(config.path(config.model.base))
     baseline = ctx.facts(DecideFacts).baseline
     start = _start(ctx, baseline)
     tracker = open_tracker(config)
     mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
-    tracker.params(
-        mlflow_id,
-        {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": as_json(baseline)},
-    )
+    asked = {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": as_json(baseline)}
+    tracker.params(mlflow_id, asked)
     engine.use_threads(config.model.threads)
     with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
         started = time.monotonic()
@@ -57,31 +56,39 @@ def run(ctx: Context) -> Outcome:
         )
         seconds = time.monotonic() - started
     save_adapter(trained, ctx.out / "adapter", base.name)
-    digest = adapter_digest(ctx.out / "adapter")
-    tracker.finish(mlflow_id, {"adapter_digest": digest})
+    facts = _facts(ctx, trained, base, "continue" if start else "fresh")
+    tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})
+    return _outcome(trained, facts, len(rows), seconds)
+
+
+def _facts(ctx: Context, trained: Trained, base: Path, method: Literal["fresh", "continue"]) -> TrainFacts:
+    return TrainFacts(
+        adapter_digest=adapter_digest(ctx.out / "adapter"),
+        base_digest=base_model.digest_base(base),
+        tokenizer_digest=base_model.digest_tokenizer(base),
+        method=method,
+        trainable_parameters=trained.trainable_parameters,
+        steps=trained.steps,
+        stopped_early=trained.stopped_early,
+        loss=tuple(trained.loss),
+        dev_loss=tuple(trained.dev_loss),
+        grad_norms=tuple(trained.grad_norm),
+    )
+
+
+def _outcome(trained: Trained, facts: TrainFacts, examples: int, seconds: float) -> Outcome:
     curve = trained.dev_loss or trained.loss
     lowest = min(value for _, value in curve)
     return Outcome(
         headline=f"{'dev' if trained.dev_loss else 'training'} loss {curve[0][1]:.2f} to {lowest:.2f} "
-        f"in {trained.steps} steps on {len(rows)} examples",
+        f"in {trained.steps} steps on {examples} examples",
         outputs={"adapter": "adapter"},
         metrics={
-            "examples": (len(rows), "rows"),
+            "examples": (examples, "rows"),
             "steps": (trained.steps, "steps"),
             "dev_loss": (lowest, "nats/token"),
         },
-        facts=TrainFacts(
-            adapter_digest=digest,
-            base_digest=base_model.digest_base(base),
-            tokenizer_digest=base_model.digest_tokenizer(base),
-            method="continue" if start else "fresh",
-            trainable_parameters=trained.trainable_parameters,
-            steps=trained.steps,
-            stopped_early=trained.stopped_early,
-            loss=tuple(trained.loss),
-            dev_loss=tuple(trained.dev_loss),
-            grad_norms=tuple(trained.grad_norm),
-        ),
+        facts=facts,
         gpu_seconds=seconds if engine.device().type == "cuda" else 0.0,
     )
 
