@@ -21,7 +21,7 @@ INSTALL := $(UV) pip install --quiet --compile-bytecode --python
 LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 NOT_FOR_TEXT := torchvision torchaudio torchcodec
-BY_FILE := --dist loadfile --no-loadscope-reorder
+BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 SPREAD := -n 2 --dist worksteal
 
 .PHONY: $(shell sed -n "s/^\([a-z-]*\):.*\#\# .*/\1/p" $(firstword $(MAKEFILE_LIST)))
@@ -55,9 +55,9 @@ verify: setup ## check every recorded file, signature and the ledger's chain
 test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tests, fast ones first
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract
 	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags
-	@$(WORK) -m pytest -q -n 3 $(BY_FILE) tests/integration -m "not airflow and not vllm"
+	@$(WORK) -m pytest -q $(BY_FILE) tests/integration -m "not airflow and not vllm"
 	@tests/support/chromium.sh
-	@$(CONTROL) -m pytest -q -n 2 $(BY_FILE) tests/integration/test_airflow_*.py tests/browser
+	@$(CONTROL) -m pytest -q $(BY_FILE) tests/integration/test_airflow_*.py tests/browser
 
 test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a real vLLM server (an environment of 3 GB)
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
