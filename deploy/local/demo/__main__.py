@@ -116,7 +116,7 @@ class Story:
         self.ledger.add_promotion(now, stage.name, route, "forced past the shadow", "somebody in a hurry")
         self.say(f"Somebody forces version {bad.version} past the shadow stage into {stage.name}.")
         result = self.next_stage(traffic, bad, "production")
-        self.say(f"Rollout analysis: {result.answer}; {'; '.join(result.reasons)}.")
+        self.say(f"Rollout analysis: {result.answer}; {'; '.join(result.reasons)}")
         seconds = self.seconds_until_live(self.ledger.promotion())
         self.say(f"Production answered everyone {seconds:.2f} s after the ledger recorded the abort.")
 
