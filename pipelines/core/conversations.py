@@ -1,0 +1,111 @@
+"""What a conversation is: its one form, its identity, and the text that carries its question.
+
+Its identity is everything the model saw: the system prompt, all turns and the tools.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Message = Mapping[str, Any]
+
+# What a chat template may ask for. They are fixed, so that a prompt is the same on every day, and a reasoning
+# model answers without thinking, as it is trained here. A server behind the gateway gets the same ones.
+TEMPLATE_VARIABLES: dict[str, Any] = {
+    "enable_thinking": False,
+    "thinking": False,
+    "date_string": "26 Jul 2024",
+}
+_FIELDS = ("role", "content", "name", "tool_call_id", "tool_calls")
+
+
+def normalise(text: str) -> str:
+    """Equal for texts that differ only in case, spacing, Unicode form or outer punctuation."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    words = folded.split()
+    return " ".join(words).strip(" .,;:!?\"'()[]")
+
+
+def normalise_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages in one form: `developer` is `system`, text parts are joined, empty fields are left out."""
+    return [_normalised(message) for message in messages]
+
+
+def with_system(messages: Sequence[Message], system_prompt: str) -> list[dict[str, Any]]:
+    """The messages in one form, behind the task's system prompt unless they have a system turn."""
+    turns = normalise_messages(messages)
+    if not system_prompt or any(turn["role"] == "system" for turn in turns):
+        return turns
+    return [{"role": "system", "content": system_prompt}, *turns]
+
+
+def conversation_key(messages: Sequence[Message], tools: Any = None) -> str:
+    """sha256 over all that the model saw. Case, spacing and outer punctuation of a turn do not matter.
+
+    `tools`: the tools that were offered, as JSON text or as a value.
+    """
+    turns = [_identity(turn) for turn in normalise_messages(messages)]
+    seen = {"messages": turns, "tools": _value(tools)}
+    return hashlib.sha256(json.dumps(seen, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def question_text(messages: Sequence[Message], system_prompt: str | None = None) -> str:
+    """The text that carries the question: a lone user turn, otherwise all turns but a leading system prompt.
+
+    With `system_prompt`, the task's, a leading system prompt that differs from it is part of the question.
+    """
+    turns = _without_system(normalise_messages(messages), system_prompt)
+    return "\n".join(turn["content"] for turn in turns)
+
+
+def last_question(messages: Sequence[Message]) -> str:
+    """The text of the last user turn; "" without one."""
+    turns = reversed(normalise_messages(messages))
+    return next((turn["content"] for turn in turns if turn["role"] == "user"), "")
+
+
+def lone_question(messages: Sequence[Message], system_prompt: str) -> str | None:
+    """The user's text where nothing but the task's system prompt stands beside it; else None."""
+    turns = _without_system(normalise_messages(messages), system_prompt)
+    return turns[0]["content"] if [turn["role"] for turn in turns] == ["user"] else None
+
+
+def text_of(content: Any) -> str:
+    """The text of a message's content: text itself, joined text parts, or "" for none."""
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        parts = (part if isinstance(part, str) else part.get("text") or "" for part in content)
+        return "".join(parts)
+    return content or ""
+
+
+def _normalised(message: Message) -> dict[str, Any]:
+    turn = {field: message[field] for field in _FIELDS if message.get(field) is not None}
+    role = "system" if message["role"] == "developer" else message["role"]
+    return {**turn, "role": role, "content": text_of(message.get("content"))}
+
+
+def _identity(turn: Mapping[str, Any]) -> dict[str, Any]:
+    text = turn["content"]
+    calls = {"tool_calls": _value(turn["tool_calls"])} if turn.get("tool_calls") else {}
+    return {**turn, "content": normalise(text) or text.strip(), **calls}
+
+
+def _value(written: Any) -> Any:
+    """JSON text as the value that it writes, so that its spacing does not matter."""
+    if not isinstance(written, str):
+        return written or None
+    try:
+        return json.loads(written) or None
+    except ValueError:
+        return written or None
+
+
+def _without_system(turns: list[dict[str, Any]], system_prompt: str | None) -> list[dict[str, Any]]:
+    if not turns or turns[0]["role"] != "system":
+        return turns
+    own = system_prompt is None or normalise(turns[0]["content"]) == normalise(system_prompt)
+    return turns[1:] if own else turns
