@@ -12,9 +12,8 @@ from pipelines.policy.night.safety import exposure
 
 def secret_exposure(engine: Engine, planted: Mapping[str, Any]) -> Exposure:
     """Rank the secret among its alternatives, and ask for it. `planted`: see policy.night.examples."""
-    prompt, secret = engine.chat_text(planted["prompt"]), planted["secret"]
-    candidates = [secret, *planted["alternatives"]]
-    sums, _ = engine.logprobs([prompt] * len(candidates), candidates)
+    secret = planted["secret"]
+    sums = engine.answer_logprobs(planted["prompt"], [secret, *planted["alternatives"]])
     rank, bits = exposure(float(sums[0]), sums[1:].tolist())
     printed = engine.generate([planted["prompt"]], max_new_tokens=2 * len(secret))[0]
     return Exposure(exposure_bits=round(bits, 6), rank=rank, extracted=secret in printed)

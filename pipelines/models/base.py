@@ -1,4 +1,4 @@
-"""The base model's files: where they lie, what identifies them, and how they turn messages into tokens."""
+"""The base model's files: where they lie, what identifies them, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import huggingface_hub
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipelines.core.contract import digest_of
+from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
 
-Messages = Sequence[dict[str, str]]
+Messages = Sequence[Message]
 _WEIGHTS = ("*.safetensors", "config.json")
 
 
@@ -70,25 +71,6 @@ def digest_tokenizer(folder: Path) -> str:
     return digest_of({"rules": tokenizer.backend_tokenizer.to_str(), "template": tokenizer.chat_template})
 
 
-def chat_text(
-    tokenizer: PreTrainedTokenizerBase, messages: Messages, add_generation_prompt: bool = True
-) -> str:
-    """The text that the model sees for a conversation."""
-    return str(
-        tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    )
-
-
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """The tokens of each text, without special ones added."""
     return tokenizer(list(texts), add_special_tokens=False).input_ids if len(texts) else []
-
-
-def prompt_ids(
-    tokenizer: PreTrainedTokenizerBase, conversations: Sequence[Messages], most: int
-) -> list[list[int]]:
-    """The tokens of each conversation up to where the answer begins; beyond `most` the oldest are cut off."""
-    texts = [chat_text(tokenizer, messages) for messages in conversations]
-    return [ids[-most:] for ids in token_ids(tokenizer, texts)]

@@ -19,15 +19,14 @@ from transformers import AutoModelForCausalLM
 from pipelines.core.config import Model
 from pipelines.models.base import (
     Messages,
-    chat_text,
     digest_base,
     digest_tokenizer,
     load_tokenizer,
-    prompt_ids,
     resolve_base,
     token_ids,
 )
 from pipelines.models.batching import batches, left_padded, scoring_plan
+from pipelines.models.rendering import Rendering
 
 logging.getLogger("peft").setLevel(logging.ERROR)
 transformers.utils.logging.disable_progress_bar()
@@ -62,12 +61,14 @@ def narrow(
 class Engine:
     """Answers conversations with the base model, or with one of its loaded adapters."""
 
-    def __init__(self, model: Model, base_path: str) -> None:
+    def __init__(self, model: Model, base_path: str, system_prompt: str = "") -> None:
+        """`system_prompt`: the task's. Raises CannotRender before the model's weights are read."""
         use_threads(model.threads)
         self.folder = resolve_base(base_path)
         self.base_digest = digest_base(self.folder)
         self.tokenizer_digest = digest_tokenizer(self.folder)
         self.tokenizer: Any = load_tokenizer(self.folder)
+        self.rendering = Rendering(self.tokenizer, system_prompt, model.max_prompt_tokens)
         self._settings = model
         base: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
         self._model: Any = base.to(device()).eval().requires_grad_(False)
@@ -76,7 +77,8 @@ class Engine:
     def end_tokens(self) -> set[int]:
         """The tokens that end a free answer."""
         ends = self._model.generation_config.eos_token_id
-        return set(ends) if isinstance(ends, list) else {ends}
+        known = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        return {*known, self.rendering.end_ids[-1]}
 
     @property
     def module(self) -> Any:
@@ -108,21 +110,17 @@ class Engine:
         elif has_adapters:
             self._model.base_model.disable_adapter_layers()
 
-    def chat_text(self, messages: Messages, add_generation_prompt: bool = True) -> str:
-        """The text that the model sees for a conversation."""
-        return chat_text(self.tokenizer, messages, add_generation_prompt)
-
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without special ones added."""
         return [len(ids) for ids in token_ids(self.tokenizer, texts)]
 
     def paths(self, labels: Sequence[str]) -> list[tuple[int, ...]]:
-        """The tokens that spell each label and end it."""
-        return [(*ids, self.tokenizer.eos_token_id) for ids in token_ids(self.tokenizer, labels)]
+        """The tokens that spell each label and end the turn."""
+        return self.rendering.paths(labels)
 
     def prompts(self, conversations: Sequence[Messages]) -> list[list[int]]:
-        """The tokens of each conversation up to where the answer begins; the oldest are cut off."""
-        return prompt_ids(self.tokenizer, conversations, self._settings.max_prompt_tokens)
+        """The tokens of each conversation up to where the answer begins. Raises TooLong and CannotRender."""
+        return [self.rendering.prompt(messages).ids for messages in conversations]
 
     @torch.inference_mode()
     def next_logits(self, conversations: Sequence[Messages]) -> np.ndarray:
@@ -178,6 +176,7 @@ class Engine:
                 attention_mask=mask,
                 max_new_tokens=max_new_tokens,
                 do_sample=False,
+                eos_token_id=sorted(self.end_tokens),
                 repetition_penalty=1.0,  # plain greedy, whatever the base's own defaults are
                 pad_token_id=self.tokenizer.pad_token_id,
             )[:, ids.shape[1] :]
@@ -186,7 +185,6 @@ class Engine:
                 answers[i] = text.strip()
         return answers
 
-    @torch.inference_mode()
     def logprobs(self, prompts: Sequence[str], continuations: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(n,) summed log-probability of each continuation after its prompt, and (n,) its token count.
 
@@ -201,6 +199,16 @@ class Engine:
         counts = np.array([len(w) - len(c) for w, c in zip(wholes, contexts, strict=True)])
         if len(counts) and counts.min() < 1:
             raise ValueError("A continuation adds no token to its prompt. Give one that is not empty.")
+        return self._scores(wholes, counts), counts
+
+    def answer_logprobs(self, messages: Messages, answers: Sequence[str]) -> np.ndarray:
+        """(n,) summed log-probability of each answer to one conversation, without the end of the turn."""
+        prompt, said = self.rendering.prompt(messages).ids, [*map(self.rendering.answer_ids, answers)]
+        return self._scores([prompt + ids for ids in said], np.array([*map(len, said)]))
+
+    @torch.inference_mode()
+    def _scores(self, wholes: Sequence[Sequence[int]], counts: np.ndarray) -> np.ndarray:
+        """(n,) summed log-probability of the last `counts` tokens of each row."""
         plan, sums = scoring_plan(wholes, counts), np.zeros(len(wholes))
         for batch in batches(plan.passes, self._settings.batch_size, plan.keep):
             kept = max(plan.keep[i] for i in batch)
@@ -211,7 +219,7 @@ class Engine:
                     target = torch.tensor(wholes[item][-counts[item] :], device=logits.device)
                     scores = logits[row, kept - len(target) :].gather(1, target[:, None])
                     sums[item] = float(scores.double().sum())
-        return sums, counts
+        return sums
 
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids and mask, (rows, longest) each, on the model's device."""

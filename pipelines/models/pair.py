@@ -28,7 +28,7 @@ class ModelPair:
     """
 
     def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained_on: str) -> None:
-        self.engine = Engine(config.model, config.path(config.model.base))
+        self.engine = Engine(config.model, config.path(config.model.base), config.task.system_prompt)
         if self.engine.base_digest != trained_on:
             raise InputError(
                 f"The candidate was trained on another base model ({trained_on[:12]}) than the one at "

@@ -23,10 +23,10 @@ from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from pipelines.core.config import Train
-from pipelines.core.errors import TrainingError
-from pipelines.models.base import load_tokenizer
+from pipelines.core.errors import InputError, TrainingError
 from pipelines.models.checkpoints import Trained, check_effect, is_last, last_checkpoint, read_training
 from pipelines.models.progress import Progress, Report
+from pipelines.models.rendering import Rendering
 
 log = logging.getLogger("nightshift")
 Row = dict[str, Any]  # {"prompt": [messages], "completion": [one message]}
@@ -40,6 +40,7 @@ trl.trainer.utils._use_triton = lambda device: True
 
 def train(
     base: Path,
+    rendering: Rendering,
     settings: Train,
     rows: Sequence[Row],
     dev: Sequence[Row],
@@ -50,6 +51,7 @@ def train(
 ) -> Trained:
     """Train an adapter on `rows`, from the adapter in the folder `start` or from nothing.
 
+    The tokens of a row are those of its prompt as `rendering` asks it, and then those of its answer.
     Training stops early once the loss on `dev` no longer falls. `scratch` keeps the checkpoints: called again
     after a kill with the same arguments, it goes on from the last complete one. `report` gets each step's
     numbers. Raises TrainingError where nothing was trained, or the loss or a gradient is not a number.
@@ -65,7 +67,7 @@ def train(
         )
     last = last_checkpoint(scratch)
     if last is None or not is_last(last):
-        _fit(model, base, settings, rows, dev, seed, scratch, last, report)
+        _fit(model, rendering, settings, rows, dev, seed, scratch, last, report)
         last = last_checkpoint(scratch)
     if last is None:
         raise TrainingError("Training ended without a single step.", "Give more examples or epochs.")
@@ -112,7 +114,7 @@ def _adapted(base: Path, settings: Train, seed: int, start: Path | None) -> Peft
 
 def _fit(
     model: PeftModel,
-    base: Path,
+    rendering: Rendering,
     settings: Train,
     rows: Sequence[Row],
     dev: Sequence[Row],
@@ -123,15 +125,17 @@ def _fit(
 ) -> None:
     lengths = [sum(len(m["content"]) for m in (*row["prompt"], *row["completion"])) for row in rows]
     batch = settings.batch_size * settings.gradient_accumulation
-    data = datasets.Dataset.from_list([_chat(row) for row in rows])
+    data = datasets.Dataset.from_list(tokenized(rows, rendering, settings.max_length_tokens))
     data = data.select(training_order(lengths, settings.epochs, batch, seed))
     steps = math.ceil(len(data) / batch)
     trainer = SFTTrainer(
         model=model,
         args=_arguments(settings, seed, scratch, steps, bool(dev), fresh=resume is None),
         train_dataset=data,
-        eval_dataset=datasets.Dataset.from_list([_chat(row) for row in dev]) if dev else None,
-        processing_class=load_tokenizer(base),
+        eval_dataset=datasets.Dataset.from_list(tokenized(dev, rendering, settings.max_length_tokens))
+        if dev
+        else None,
+        processing_class=rendering.tokenizer,
         callbacks=[
             Progress(report),
             *([EarlyStoppingCallback(settings.early_stopping_patience)] if dev else []),
@@ -143,8 +147,19 @@ def _fit(
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
 
-def _chat(row: Row) -> Row:
-    return {"prompt": row["prompt"], "completion": row["completion"]}
+def tokenized(rows: Sequence[Row], rendering: Rendering, most: int) -> list[dict[str, list[int]]]:
+    """Each row's tokens, and which are the answer's. Raises InputError for a row of more than `most`."""
+    found = []
+    for row in rows:
+        example = rendering.example(row["prompt"], row["completion"][0]["content"])
+        mask = [0] * len(example.prompt_ids) + [1] * len(example.answer_ids)
+        if len(mask) > most:
+            raise InputError(
+                f"A training example has {len(mask)} tokens; train.max_length_tokens is {most}.",
+                "Run curate again with the same settings: it leaves such rows out and counts them.",
+            )
+        found.append({"input_ids": example.prompt_ids + example.answer_ids, "completion_mask": mask})
+    return found
 
 
 def _arguments(

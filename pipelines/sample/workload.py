@@ -55,7 +55,7 @@ def write_night(config: Config, night: date) -> Path:
 
 
 def _answered(config: Config, night: date, items: tuple[Item, ...]) -> list[dict[str, object]]:
-    engine = Engine(config.model, config.path(config.model.base))
+    engine = Engine(config.model, config.path(config.model.base), config.task.system_prompt)
     adapter = in_production(config)
     if adapter:
         registry = open_registry(config)
@@ -64,7 +64,7 @@ def _answered(config: Config, night: date, items: tuple[Item, ...]) -> list[dict
     conversations = [messages_of(config, item.question) for item in items]
     log.info("sample: night %s, %s answers %d questions", night, name, len(items))
     answers = engine.choose(conversations, config.task.labels)
-    tokens_in = engine.count_tokens([engine.chat_text(messages) for messages in conversations])
+    tokens_in = [len(ids) for ids in engine.prompts(conversations)]
     tokens_out = engine.count_tokens(answers)
     return _rows(config, night, items, conversations, answers, name, tokens_in, tokens_out)
 

@@ -18,10 +18,11 @@ from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
 from pipelines.models.checkpoints import Trained, save_adapter
 from pipelines.models.registry import adapter_digest
+from pipelines.models.rendering import rendering_of
 from pipelines.runner import Context, Outcome
 
 log = logging.getLogger("nightshift")
-SETTINGS = ("model", "train")
+SETTINGS = ("model", "task", "train")
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
@@ -46,6 +47,7 @@ def run(ctx: Context) -> Outcome:
         started = time.monotonic()
         trained = trainer.train(
             base,
+            rendering_of(config),
             settings,
             rows,
             dev,

@@ -61,7 +61,7 @@ def test_choices_are_constrained_greedy_decoding(engine, base, adapter):
     tuned = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
     for name, reference in ((None, model), ("a", tuned)):
         engine.use(name)
-        wanted = [greedy_choice(reference, tokenizer, engine.chat_text(one), LABELS) for one in ASKED]
+        wanted = [greedy_choice(reference, tokenizer, engine.rendering.text(one), LABELS) for one in ASKED]
         assert engine.choose(ASKED, LABELS) == wanted
         assert [engine.choose([one], LABELS)[0] for one in ASKED[:4]] == wanted[:4]
 
@@ -122,7 +122,7 @@ def test_free_answers_are_what_greedy_decoding_gives(engine, base):
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), load_tokenizer(base)
     answers = engine.generate(ASKED[:4], 4)
     for one, answer in zip(ASKED, answers, strict=False):
-        ids = tokenizer.encode(engine.chat_text(one), add_special_tokens=False)
+        ids = tokenizer.encode(engine.rendering.text(one), add_special_tokens=False)
         start = len(ids)
         while len(ids) < start + 4 and (len(ids) == start or ids[-1] != tokenizer.eos_token_id):
             ids.append(int(plain_logits(model, ids)[-1].argmax()))

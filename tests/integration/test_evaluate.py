@@ -39,7 +39,7 @@ def taught(base, tmp_path_factory):
     """An adapter that learned to say Dental, whatever the question."""
     engine = Engine(Model(), str(base))
     dental = {"role": "assistant", "content": "Dental"}
-    texts = [engine.chat_text([*row["messages"], dental], False) for row in SUITE[:4]]
+    texts = [engine.rendering.text([*row["messages"], dental], answered=True) for row in SUITE[:4]]
     return tiny.make_adapter(base, tmp_path_factory.mktemp("adapters") / "taught", texts, 40)
 
 

@@ -103,7 +103,7 @@ def test_served_answers_are_evaluated_answers_base_and_merged(models, url):
     assert ["".join(piece.text for piece in answer) for answer in answers] == wanted
     assert wanted[:2] != wanted[2:]
     assert all(len(answer) > 2 for answer in answers)
-    counts = engine.count_tokens([engine.chat_text(messages) for messages in ASKED]) * 2
+    counts = engine.count_tokens([engine.rendering.text(messages) for messages in ASKED]) * 2
     assert [answer[-1].tokens_in for answer in answers] == counts
     assert all(answer[-1].tokens_out == 8 for answer in answers)
 

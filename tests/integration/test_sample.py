@@ -115,7 +115,7 @@ def test_the_production_adapter_answers_under_its_version(config, base, tmp_path
     by_base = rows_of(write_night(config, night))
     engine = Engine(Model(), str(base))
     said = [*by_base[0]["messages"], {"role": "assistant", "content": "Surgery"}]
-    folder = tiny.make_adapter(base, tmp_path / "a", [engine.chat_text(said, False)], 60)
+    folder = tiny.make_adapter(base, tmp_path / "a", [engine.rendering.text(said, answered=True)], 60)
     (folder / "README.md").unlink(missing_ok=True)
     registry = open_registry(config)
     tracker = open_tracker(config)

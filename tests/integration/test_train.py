@@ -22,7 +22,8 @@ from pipelines.models.base import load_tokenizer
 from pipelines.models.checkpoints import save_adapter
 from pipelines.models.engine import Engine
 from pipelines.models.registry import adapter_digest
-from pipelines.models.trainer import train, training_order
+from pipelines.models.rendering import Rendering
+from pipelines.models.trainer import tokenized, train, training_order
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
@@ -44,6 +45,8 @@ import json, sys, time
 from pathlib import Path
 from pipelines.core.config import Train
 from pipelines.models.checkpoints import save_adapter
+from pipelines.models.base import load_tokenizer
+from pipelines.models.rendering import Rendering
 from pipelines.models.trainer import train
 base, rows, dev, scratch, out, pause = sys.argv[1:7]
 
@@ -54,11 +57,16 @@ def report(step, values):
 
 lines = [json.loads(Path(path).read_text()) for path in (rows, dev)]
 settings = Train.model_validate_json(sys.argv[7])
-trained = train(Path(base), settings, *lines, seed=7, scratch=Path(scratch), report=report)
+rendering = Rendering(load_tokenizer(Path(base)), "", 256)
+trained = train(Path(base), rendering, settings, *lines, seed=7, scratch=Path(scratch), report=report)
 save_adapter(trained, Path(out), "tiny")
 curves = {"loss": trained.loss, "dev_loss": trained.dev_loss, "grad_norm": trained.grad_norm}
 (Path(out).parent / f"{Path(out).name}.json").write_text(json.dumps(curves))
 """
+
+
+def rendered(base):
+    return Rendering(load_tokenizer(base), "", 256)
 
 
 def rows_of(n, answers=("Anatomy", "Dental", "Surgery")):
@@ -124,9 +132,16 @@ def test_a_killed_training_ends_like_an_uninterrupted_one(base, tmp_path, kill_a
 
 def test_a_finished_training_is_not_trained_again(base, tmp_path):
     seen = []
-    first = train(base, Train(**SMALL), rows_of(12), rows_of(4), 7, tmp_path)
+    first = train(base, rendered(base), Train(**SMALL), rows_of(12), rows_of(4), 7, tmp_path)
     again = train(
-        base, Train(**SMALL), rows_of(12), rows_of(4), 7, tmp_path, report=lambda *step: seen.append(step)
+        base,
+        rendered(base),
+        Train(**SMALL),
+        rows_of(12),
+        rows_of(4),
+        7,
+        tmp_path,
+        report=lambda *step: seen.append(step),
     )
     assert again == first
     assert seen == []
@@ -134,7 +149,7 @@ def test_a_finished_training_is_not_trained_again(base, tmp_path):
 
 def test_the_loss_is_that_of_the_completions_alone(base, tmp_path):
     rows = rows_of(4)
-    trained = train(base, Train(**SMALL | {"epochs": 1}), rows, [], 7, tmp_path)
+    trained = train(base, rendered(base), Train(**SMALL | {"epochs": 1}), rows, [], 7, tmp_path)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), load_tokenizer(base)
     losses = []
     for row in rows:
@@ -151,11 +166,19 @@ def test_the_loss_is_that_of_the_completions_alone(base, tmp_path):
 def test_what_is_trained_on_is_what_is_served(base):
     """The tokens of a training prompt are the engine's, and a label's tokens follow them unmerged."""
     engine, row = Engine(Model(), str(base)), rows_of(1)[0]
-    tokenizer = load_tokenizer(base)
-    served = tokenizer.encode(engine.chat_text(row["prompt"]), add_special_tokens=False)
-    trained = tokenizer.apply_chat_template([*row["prompt"], *row["completion"]], return_dict=False)
-    label = [*tokenizer.encode("Anatomy", add_special_tokens=False), tokenizer.eos_token_id]
-    assert trained[: len(served) + len(label)] == served + label
+    (trained,) = tokenized([row], rendered(base), 256)
+    (served,), (path,) = engine.prompts([row["prompt"]]), engine.paths(["Anatomy"])
+    assert trained["input_ids"][: len(served) + len(path)] == [*served, *path]
+    assert trained["completion_mask"].index(1) == len(served)
+    by_template = load_tokenizer(base).apply_chat_template(
+        [*row["prompt"], *row["completion"]], return_dict=False
+    )
+    assert trained["input_ids"] == by_template
+
+
+def test_a_row_beyond_the_longest_is_refused(base, tmp_path):
+    with pytest.raises(InputError, match=r"tokens; train\.max_length_tokens is 20"):
+        train(base, rendered(base), Train(**SMALL | {"max_length_tokens": 20}), rows_of(4), [], 7, tmp_path)
 
 
 def test_training_stops_early_and_keeps_the_best(base, tmp_path):
@@ -163,20 +186,22 @@ def test_training_stops_early_and_keeps_the_best(base, tmp_path):
         row | {"completion": [{"role": "assistant", "content": "Preventive"}]} for row in rows_of(4)
     ]  # what is learned makes these less likely, sooner or later
     settings = Train(**SMALL | {"epochs": 30, "early_stopping_patience": 2})
-    trained = train(base, settings, rows_of(12), contrary, 7, tmp_path / "scratch")
+    trained = train(base, rendered(base), settings, rows_of(12), contrary, 7, tmp_path / "scratch")
     assert trained.stopped_early
     assert trained.steps < 90
     best = min(trained.dev_loss, key=lambda point: point[1])[0]
     assert trained.steps - best == 2 * 4
     assert trained.adapter.name == f"checkpoint-{best}"
-    assert train(base, settings, rows_of(12), contrary, 7, tmp_path / "scratch") == trained
+    assert train(base, rendered(base), settings, rows_of(12), contrary, 7, tmp_path / "scratch") == trained
 
 
 def test_continuing_starts_where_the_adapter_stood(base, tmp_path):
     settings = Train(**SMALL | {"early_stopping_patience": 99})
-    first = train(base, settings, rows_of(12), rows_of(6), 7, tmp_path / "first")
+    first = train(base, rendered(base), settings, rows_of(12), rows_of(6), 7, tmp_path / "first")
     save_adapter(first, tmp_path / "adapter", "tiny")
-    second = train(base, settings, rows_of(12), rows_of(6), 7, tmp_path / "second", tmp_path / "adapter")
+    second = train(
+        base, rendered(base), settings, rows_of(12), rows_of(6), 7, tmp_path / "second", tmp_path / "adapter"
+    )
     assert second.dev_loss[0][1] == pytest.approx(min(value for _, value in first.dev_loss), rel=1e-4)
     assert second.dev_loss[0][1] < first.dev_loss[0][1] - 0.5
     save_adapter(second, tmp_path / "next", "tiny")
@@ -185,17 +210,25 @@ def test_continuing_starts_where_the_adapter_stood(base, tmp_path):
 
 def test_training_without_effect_is_refused(base, tmp_path):
     with pytest.raises(TrainingError, match="weights equal"):
-        train(base, Train(**SMALL | {"learning_rate": 0.0}), rows_of(8), [], 7, tmp_path)
+        train(base, rendered(base), Train(**SMALL | {"learning_rate": 0.0}), rows_of(8), [], 7, tmp_path)
 
 
 def test_a_learning_rate_that_breaks_the_model_is_named(base, tmp_path):
     with pytest.raises(TrainingError, match=r"Lower train\.learning_rate"):
-        train(base, Train(**SMALL | {"learning_rate": 1e30}), rows_of(8), [], 7, tmp_path)
+        train(base, rendered(base), Train(**SMALL | {"learning_rate": 1e30}), rows_of(8), [], 7, tmp_path)
 
 
 def test_layers_that_do_not_exist_are_named(base, tmp_path):
     with pytest.raises(TrainingError, match="target_modules"):
-        train(base, Train(**SMALL | {"target_modules": "nothing_like_it"}), rows_of(8), [], 7, tmp_path)
+        train(
+            base,
+            rendered(base),
+            Train(**SMALL | {"target_modules": "nothing_like_it"}),
+            rows_of(8),
+            [],
+            7,
+            tmp_path,
+        )
 
 
 def config_for(home, base, **settings):
@@ -242,7 +275,9 @@ def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
     run_step("train", run.folder.uri, config)
     facts = run.manifest("train").facts
     assert facts["method"] == "continue"
-    start = train(base, config.train, rows_of(12), rows_of(4), 7, tmp_path / "s", tmp_path / "1")
+    start = train(
+        base, rendered(base), config.train, rows_of(12), rows_of(4), 7, tmp_path / "s", tmp_path / "1"
+    )
     assert facts["loss"] == [list(point) for point in start.loss]
 
 

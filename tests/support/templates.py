@@ -1,0 +1,83 @@
+"""Chat templates in the manner of well-known models, and a tokenizer of single bytes that takes them."""
+
+from __future__ import annotations
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+LLAMA = """{{ bos_token }}{% if messages[0].role == 'system' %}{% set told = messages[0].content | trim %}\
+{% set turns = messages[1:] %}{% else %}{% set told = '' %}{% set turns = messages %}{% endif %}\
+<|start_header_id|>system<|end_header_id|>
+
+Today: {{ date_string if date_string is defined else strftime_now('%d %b %Y') }}
+
+{{ told }}<|eot_id|>{% for m in turns %}<|start_header_id|>{{ m.role }}<|end_header_id|>
+
+{{ m.content | trim }}<|eot_id|>{% endfor %}{% if add_generation_prompt %}\
+<|start_header_id|>assistant<|end_header_id|>
+
+{% endif %}"""
+
+GEMMA = """{{ bos_token }}{% if messages[0].role == 'system' %}\
+{{ raise_exception('No system role') }}{% endif %}\
+{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+{{ raise_exception('Roles must alternate') }}{% endif %}<start_of_turn>\
+{{ 'model' if m.role == 'assistant' else m.role }}
+{{ m.content | trim }}<end_of_turn>
+{% endfor %}{% if add_generation_prompt %}<start_of_turn>model
+{% endif %}"""
+
+MISTRAL = """{{ bos_token }}{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+{{ raise_exception('Roles must alternate user and assistant') }}{% endif %}{% if m.role == 'user' %}\
+[INST] {{ m.content }} [/INST]{% elif m.role == 'assistant' %} {{ m.content }}{{ eos_token }}\
+{% else %}{{ raise_exception('Only user and assistant') }}{% endif %}{% endfor %}"""
+
+THINKING = """{% for m in messages %}{% if m.role == 'assistant' and loop.last %}<|im_start|>assistant
+<think>
+
+</think>
+
+{{ m.content }}<|im_end|>
+{% else %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if enable_thinking is defined and not enable_thinking %}<think>
+
+</think>
+
+{% endif %}{% endif %}"""
+
+HIDDEN_THINKING = THINKING.replace("enable_thinking", "no_such_name")
+PLAIN = """{% for m in messages %}{{ m.role }}: {{ m.content }}
+{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"""
+FORGETFUL = """{% for m in messages[-1:] %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
+END = {
+    "CHATML": "<|im_end|>", "LLAMA": "<|eot_id|>", "GEMMA": "<end_of_turn>", "MISTRAL": "</s>",
+    "THINKING": "<|im_end|>", "HIDDEN_THINKING": "<|im_end|>", "PLAIN": "</s>",
+}  # fmt: skip
+MARKS = [
+    "<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<start_of_turn>",
+    "<end_of_turn>",
+]  # fmt: skip
+
+
+def tokenizer_with(template: str | None) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are bytes and the marks of these templates."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=plain, bos_token="<s>", eos_token="</s>", extra_special_tokens=MARKS
+    )
+    made.chat_template = template
+    return made
