@@ -25,6 +25,7 @@ from gateway.tracing import tracing
 from pipelines.core.config import Config, Gateway
 from pipelines.core.config.options import load, shared_options
 from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.home import using_home
 
 log = logging.getLogger("nightshift.gateway")
 
@@ -34,7 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     log_json()
     try:
-        return serve(load(args))
+        config = load(args)
+        with using_home(config.home, config.retention.cache_gib):
+            return serve(config)
     except NightshiftError as error:
         print(f"fault: {error}", file=sys.stderr)
         return 2

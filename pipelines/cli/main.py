@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.cli import admin, alerts, backtest, completion, rollout, steps, watch
 from pipelines.core.config.options import load
 from pipelines.core.errors import NightshiftError
+from pipelines.core.home import using_home
 
 ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrains when that is worth it,
 checks the result, and promotes it in stages."""
@@ -46,7 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     _log_to_stderr()
     try:
-        return args.run(args, load(args) if "config" in args else None)
+        if "config" not in args:
+            return args.run(args, None)
+        config = load(args)
+        with using_home(config.home, config.retention.cache_gib):
+            return args.run(args, config)
     except NightshiftError as error:
         print(f"fault: {error}", file=sys.stderr)
         return 2

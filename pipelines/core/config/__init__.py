@@ -8,7 +8,7 @@ from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
 from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
 from pipelines.core.config.loading import load_config, parse_override, refused
 from pipelines.core.config.model import Model, Task
-from pipelines.core.config.operations import Cost, Notify, Watch
+from pipelines.core.config.operations import Cost, Notify, Retention, Watch
 from pipelines.core.config.profile import Config
 from pipelines.core.config.rollout import Promote, Stage
 from pipelines.core.config.serving import Gateway, Serving, TenantLimits
@@ -16,6 +16,6 @@ from pipelines.core.config.training import Curate, Decide, Train
 
 __all__ = [
     "AlertRule", "Alerts", "Config", "Cost", "Curate", "Decide", "Drift", "Evaluate", "Fairness", "Features",
-    "Gate", "Gateway", "Ingest", "Model", "Notify", "Promote", "Register", "Safety", "Sample", "Serving",
-    "Stage", "Task", "TenantLimits", "Train", "Validate", "Watch", "load_config", "parse_override", "refused",
+    "Gate", "Gateway", "Ingest", "Model", "Notify", "Promote", "Register", "Retention", "Safety", "Sample",
+    "Serving", "Stage", "Task", "TenantLimits", "Train", "Validate", "Watch", "load_config", "parse_override", "refused",
 ]  # fmt: skip

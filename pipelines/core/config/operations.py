@@ -45,6 +45,15 @@ class Watch(Section):
         return most_runs_a_day(self.schedule or "@hourly")
 
 
+class Retention(Section):
+    """`[retention]`: how long data of people are kept. `nightshift prune` removes what is older."""
+
+    deliveries_days: Positive = 60  # nights that the gateway delivered; their clean rows are in the lake
+    training_days: Positive = 90  # a run's training and dev examples, planted secrets and generated answers
+    scratch_days: Positive = 7  # checkpoints and other files of a step that was ended
+    cache_gib: PositiveFloat = 20.0  # copies of base models and of runs that lie elsewhere
+
+
 class Cost(Section):
     """`[cost]`: what the machine costs."""
 

@@ -11,7 +11,7 @@ from pipelines.core.config.base import Cron, Positive, Section
 from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
 from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
 from pipelines.core.config.model import Model, Task
-from pipelines.core.config.operations import Cost, Notify, Watch
+from pipelines.core.config.operations import Cost, Notify, Retention, Watch
 from pipelines.core.config.rollout import Promote
 from pipelines.core.config.serving import Gateway, Serving
 from pipelines.core.config.training import Curate, Decide, Train
@@ -51,6 +51,7 @@ class Config(Section):
     alerts: Alerts = Alerts()
     watch: Watch = Watch()
     cost: Cost = Cost()
+    retention: Retention = Retention()
     notify: Notify = Notify()
 
     def path(self, template: str, night: date | None = None) -> str:

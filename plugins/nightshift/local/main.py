@@ -15,6 +15,7 @@ from nightshift.local.nightly import nightly
 from nightshift.local.setup import ensure_ready, setup
 from nightshift.settings import Settings
 from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.home import using_home
 
 AIRFLOW_PORT = 8080
 MLFLOW_PORT = 5000
@@ -26,7 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have switched it off
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return args.run(Settings.from_environment(), args)
+        settings = Settings.from_environment()
+        with using_home(settings.home, settings.config.retention.cache_gib):
+            return args.run(settings, args)
     except NightshiftError as error:
         print(f"\n{error}" if sys.stdout.isatty() else error, file=sys.stderr)
         return 2
