@@ -57,6 +57,7 @@ class Alert:
     fingerprint: str
     annotations: Mapping[str, str] = field(default_factory=dict)
     unknown_cause: str | None = None  # what the sender wrote, if that is not a `Cause`
+    problem: str | None = None  # what is wrong with a delivery, for the alert that the endpoint adds to it
 
     @property
     def details(self) -> dict[str, str]:

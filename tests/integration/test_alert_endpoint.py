@@ -26,7 +26,7 @@ from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.cli.main import main  # noqa: E402
 from pipelines.core.alerts import Action, Cause, Silence  # noqa: E402
-from pipelines.core.config import load_config  # noqa: E402
+from pipelines.core.config import Alerts, load_config  # noqa: E402
 from pipelines.core.traffic_split import Adapter, Route  # noqa: E402
 from pipelines.operations.dispatch_alerts import dispatch  # noqa: E402
 from pipelines.policy.alerts.firing import firing_data_faults  # noqa: E402
@@ -106,6 +106,17 @@ def webhook(status="firing", ends="0001-01-01T00:00:00Z", **labels):
     }
     more = {"commonAnnotations": {}, "externalURL": "http://am", "groupKey": "{}", "truncatedAlerts": 0}
     return json.dumps({"version": "4", **group, **more}).encode()
+
+
+def group(*alerts, **more):
+    """A webhook body of several alerts."""
+    body = json.loads(webhook())
+    return json.dumps({**body, "alerts": list(alerts), **more}).encode()
+
+
+def member(name, cause="operations", **more):
+    labels = {"alertname": name, "cause": cause, "severity": "critical"}
+    return {**json.loads(webhook())["alerts"][0], "fingerprint": name, "labels": labels, **more}
 
 
 def signed(home, body, age_s=0, key=None):
@@ -204,6 +215,107 @@ def test_a_notice_says_what_fires_where_and_what_to_read(settings, port, home, b
     assert [line.split(" ")[0] for line in lines] == ["critical", *["warning"] * 4, "and"]
     assert lines[-1].startswith("and 2 more: ")
     assert "alerts-list`" in lines[-1]
+
+
+def test_one_bad_alert_does_not_refuse_its_neighbours(settings, port, home, bearer):
+    fault = member("RowsMissing", "data_fault")
+    long = member("PodCrash", annotations={"description": "x" * 12_000})
+    many = member("Wide", labels={f"l{n}": "x" for n in range(150)} | {"cause": "cost", "alertname": "Wide"})
+    bad = [member("NoStatus", status="exploded"), 7, member("NoTime", startsAt="yesterday")]
+    status, _, answer = post(port, group(fault, long, many, *bad), bearer, "/alertmanager")
+    assert (status, answer["new"]) == (200, True)
+    assert [one["alert"] for one in answer["set_aside"]] == [3, 4, 5]
+    assert "startsAt" in answer["set_aside"][2]["reason"]
+    said = " | ".join(answer["warnings"])
+    assert all(word in said for word in ("description was cut from 12000 to 4000", "52 of 152", "3 alerts"))
+    (row,) = stored(home)
+    kept = {alert["name"]: alert for alert in json.loads(row["alerts"])}
+    assert kept.keys() == {"RowsMissing", "PodCrash", "Wide", "DeliveryIncomplete"}
+    assert len(kept["PodCrash"]["annotations"]["description"]) == 4_000
+    assert kept["Wide"]["cause"] == "cost", "the labels that decide are not among those left out"
+    notices = {notice.subject: notice.text for notice in dispatch(settings.config)[1].tell}
+    assert "Training is held" in notices["Alert (data_fault): RowsMissing"]
+    assert "3 alerts were set aside" in notices["Alert (operations): DeliveryIncomplete,PodCrash"]
+
+
+def test_alerts_that_the_sender_cut_off_are_told(settings, port, bearer):
+    body = group(member("InputDrift", "drift"), truncatedAlerts=500)
+    assert "500" in post(port, body, bearer, "/alertmanager")[2]["warnings"][0]
+    rulings = {ruling.cause: ruling for ruling in dispatch(settings.config)[0]}
+    assert rulings[Cause.DRIFT].action is Action.RETRAIN
+    assert "cut off 500 alerts" in rulings[Cause.OPERATIONS].reason
+
+
+def test_a_storm_of_one_cause_is_taken_whole(home, port, bearer, settings):
+    limits = settings.config.alerts.model_copy(update={"max_body_bytes": Alerts().max_body_bytes})
+    config = settings.config.model_copy(update={"alerts": limits})
+    storm = group(
+        *(member(f"Down{n}", labels={"cause": "operations", "note": "x" * 300}) for n in range(10_000))
+    )
+    assert len(storm) > 5_000_000
+    with serving(replace(settings, config=config)) as roomy:
+        assert post(roomy, storm, bearer, "/alertmanager")[0] == 200
+    assert len(json.loads(stored(home)[0]["alerts"])) == 10_000
+    status, _, answer = post(port, storm, bearer, "/alertmanager")
+    assert (status, "max_alerts" in answer["detail"]) == (413, True)
+
+
+def test_grafanas_webhook_is_taken(port, home, bearer):
+    alert = member("Drift high", "drift", values={"B": 3.5}, silenceURL="http://g/s", valueString="")
+    more = {"version": "1", "orgId": 1, "title": "[FIRING:1]", "state": "alerting", "message": "x"}
+    assert post(port, group(alert, **more), bearer, "/alertmanager")[0] == 200
+    assert json.loads(stored(home)[0]["alerts"])[0]["name"] == "Drift high"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"startsAt": "0001-01-01T00:00:00+14:00"},
+        {"startsAt": "9999-12-31T23:59:59-14:00"},
+        {"startsAt": None, "endsAt": None},
+        {"status": "resolved", "endsAt": "0001-01-01T00:00:00Z"},
+        {"labels": {"alertname": "x", "n": 10**300, "nothing": None}},
+        {"labels": {"alertname": "\ud800", "\udc00": "half"}},
+        {"values": {"B": float("nan")}},
+        {"labels": {}, "annotations": None},
+        {"fingerprint": "f" * 5_000},
+    ],
+)
+def test_odd_values_of_third_parties_are_taken(settings, port, bearer, more):
+    assert post(port, group(member("Odd", **more)), bearer, "/alertmanager")[0] == 200
+    assert dispatch(settings.config)[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"alerts": ' + b"[" * 40_000 + b"]" * 40_000 + b"}", 400),
+        (b'{"alerts": ' + b"9" * 5_000 + b"}", 400),
+        (b'{"alerts": [{"name": "x", "cause": "drift"}], "alerts": []}', 400),
+        (b'{"alerts": [{"name": "x", "cause": "drift", "cause": "data_fault"}]}', 422),
+        (b'{"alerts": [{"name": "x", "cause": "drift", "labels": {"a": "1", "a": "2"}}]}', 422),
+        (b'{"alerts": [{"name": "x", "cause": "drift", "starts_at": 1e400}]}', 422),
+        (plain("x", labels={"a": [1]}), 422),
+        (b"\xff\xfe{}", 400),
+        (b"NaN", 422),
+    ],
+)
+def test_what_has_no_one_meaning_is_refused(port, bearer, body, status):
+    found, _, answer = post(port, body, bearer)
+    assert (found, bool(answer["detail"])) == (status, True)
+
+
+def test_an_end_before_the_start_ends_the_alert(settings, port, bearer):
+    post(port, group(member("Odd")), bearer, "/alertmanager")
+    over = member("Odd", status="resolved", startsAt="2026-03-02T12:00:00Z", endsAt="2026-03-02T10:00:00Z")
+    post(port, group(over), bearer, "/alertmanager")
+    assert [ruling.action for ruling in dispatch(settings.config)[0]] == [Action.IGNORE]
+
+
+def test_a_damaged_ledger_asks_the_sender_to_come_again(port, home, bearer):
+    (home / "ledger.db").write_bytes(b"no database " * 1_000)
+    status, said, _ = post(port, plain(), bearer)
+    assert (status, said["Retry-After"]) == (503, "5")
 
 
 def test_a_replayed_signed_delivery_counts_once(port, home):

@@ -17,5 +17,6 @@ from pipelines.core.config.training import Curate, Decide, Train
 __all__ = [
     "AlertRule", "Alerts", "Config", "Cost", "Curate", "Decide", "Drift", "Evaluate", "Fairness", "Features",
     "Gate", "Gateway", "Ingest", "Model", "Notify", "Promote", "Register", "Retention", "Safety", "Sample",
-    "Serving", "Stage", "Task", "TenantLimits", "Train", "Validate", "Watch", "load_config", "parse_override", "refused",
+    "Serving", "Stage", "Task", "TenantLimits", "Train", "Validate", "Watch", "load_config",
+    "parse_override", "refused",
 ]  # fmt: skip

@@ -28,7 +28,7 @@ class Alerts(Section):
     token_file: str = "{home}/alerts/token"  # the bearer token of whoever may post; `make setup` makes it
     hmac_key_file: str = "{home}/alerts/hmac.key"  # or they sign with this key
     max_skew_s: Positive = 300  # older or newer signatures are refused; the same body again within it is one
-    max_body_bytes: Positive = 4_194_304  # of a delivery
+    max_body_bytes: Positive = 16_777_216  # of a delivery: 5,000 alerts of 3 kB (Alertmanager's max_alerts)
     body_timeout_s: Positive = 10  # to send it
     lock_wait_s: PositiveFloat = 5.0  # for the ledger; then the sender is asked to come again
     poll_s: PositiveFloat = 1.0  # between two looks of the trigger at the inbox

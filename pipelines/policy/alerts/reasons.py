@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from pipelines.core.alerts import Action, Ruling, Silence, unknown_cause
+from pipelines.core.alerts import Action, Ruling, Silence, one_line, unknown_cause
 from pipelines.core.config import AlertRule
 from pipelines.policy.alerts.firing import Episode
 
@@ -60,9 +60,11 @@ def _firing(found: Sequence[Episode]) -> str:
     first, *others = names_of(found)
     more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
     since = _clock(min(episode.start for episode in found))
-    unknown = sorted({e.alert.unknown_cause for e in found if e.alert.unknown_cause is not None})
+    unknown = {e.alert.unknown_cause for e in found if e.alert.unknown_cause is not None}
+    notes = [unknown_cause(given) for given in sorted(unknown)[:SHOWN_CAUSES]]
+    notes += sorted({one_line(e.alert.problem) for e in found if e.alert.problem})[:SHOWN_CAUSES]
     return f"{first}{more} {'have' if others else 'has'} fired since {since}" + "".join(
-        f" ({unknown_cause(given)})" for given in unknown[:SHOWN_CAUSES]
+        f" ({note})" for note in notes
     )
 
 

@@ -5,6 +5,6 @@ SQLAlchemy only, so that Airflow's plugin can use it.
 """
 
 from pipelines.stores.inbox.inbox import Inbox
-from pipelines.stores.inbox.rows import delivery_from, delivery_row, in_force, warnings
+from pipelines.stores.inbox.rows import delivery_from, delivery_row, in_force, incomplete, warnings
 
-__all__ = ["Inbox", "delivery_from", "delivery_row", "in_force", "warnings"]
+__all__ = ["Inbox", "delivery_from", "delivery_row", "in_force", "incomplete", "warnings"]

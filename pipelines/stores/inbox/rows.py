@@ -24,6 +24,8 @@ from pipelines.core.alerts import (
 from pipelines.core.contract import canonical_json, digest_of
 
 Fields = Mapping[str, Any]
+INCOMPLETE = "DeliveryIncomplete"  # the endpoint's own alert
+OLDEST = datetime(1970, 1, 1, tzinfo=UTC)  # of a time that a sender means
 
 
 def delivery_row(
@@ -37,7 +39,8 @@ def delivery_row(
     """The row of a delivery. Its id is the sha256 of `digest_parts`: source, body and the sender's replay id.
 
     An alert has name, status, severity, cause, labels, annotations, starts_at, ends_at and fingerprint. A
-    time after `now` counts as `now`: a sender's wrong clock must not keep an alert firing, or resolved.
+    time after `now` counts as `now`: a sender's wrong clock must not keep an alert firing, or resolved. So
+    does one before 1970: Go's zero time stands for none.
     """
     sha = hashlib.sha256()
     for part in (source.encode(), *digest_parts):
@@ -63,6 +66,22 @@ def warnings(alerts: Sequence[Fields]) -> list[str]:
             for severity in sorted(severities)
         ),
     ]
+
+
+def incomplete(source: str, sender: str, problem: str) -> dict[str, Any]:
+    """The alert that is added to a delivery which does not hold all that happened: people hear of it."""
+    return {
+        "name": INCOMPLETE,
+        "status": "firing",
+        "severity": "warning",
+        "cause": Cause.OPERATIONS.value,
+        "labels": {"source": source, "sender": sender},
+        "annotations": {},
+        "starts_at": None,
+        "ends_at": None,
+        "fingerprint": digest_of([INCOMPLETE, source, sender])[:16],
+        "problem": problem,
+    }
 
 
 def delivery_from(row: Fields) -> Delivery:
@@ -141,16 +160,24 @@ def _alert_fields(alert: Fields, now: datetime) -> dict[str, Any]:
     """An alert as it is stored: known cause, times up to now, a fingerprint."""
     known = alert["cause"] in set(Cause)
     cause = alert["cause"] if known else Cause.OPERATIONS.value
-    is_resolved = alert["status"] == "resolved"
+    starts = _heard(alert["starts_at"], now)
+    ends = max(
+        starts, _heard(alert["ends_at"], now)
+    )  # a resolved alert that ended before it began would fire on
     identity = {"name": alert["name"], "cause": cause, "labels": alert["labels"]}
     return {
         **alert,
         **({} if known else {"unknown_cause": alert["cause"]}),
         "cause": cause,
-        "starts_at": as_text(min(alert["starts_at"] or now, now)),
-        "ends_at": as_text(min(alert["ends_at"] or now, now)) if is_resolved else "",
+        "starts_at": as_text(starts),
+        "ends_at": as_text(ends) if alert["status"] == "resolved" else "",
         "fingerprint": alert["fingerprint"] or digest_of(identity)[:16],
     }
+
+
+def _heard(at: datetime | None, now: datetime) -> datetime:
+    """A sender's time, or `now` where it says none or one to come."""
+    return at if at and OLDEST <= at <= now else now
 
 
 def _alert_from(fields: Fields) -> Alert:
@@ -164,4 +191,5 @@ def _alert_from(fields: Fields) -> Alert:
         fingerprint=fields["fingerprint"],
         annotations=fields["annotations"],
         unknown_cause=fields.get("unknown_cause"),
+        problem=fields.get("problem"),
     )

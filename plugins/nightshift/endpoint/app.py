@@ -7,30 +7,42 @@ sender sends it again. Airflow's login does not cover a plugin's app, so this on
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
-from pydantic import ValidationError
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel
 from starlette.datastructures import Headers
 
-from nightshift.endpoint.payloads import FORMATS, JsonBody, WebhookBody
+from nightshift.endpoint.description import ERRORS, describe, operation
+from nightshift.endpoint.payloads import FORMATS
+from nightshift.endpoint.reading import MOST_SAID, Batch, SetAside, read_batch, shortly
 from nightshift.endpoint.senders import TIMESTAMP, check_headers, check_signature
 from nightshift.endpoint.writer import InboxWriter
 from nightshift.settings import Settings
 from nightshift.traces import W3C
 
+log = logging.getLogger("nightshift")
+
+
+class Kept(BaseModel):
+    """The answer to a delivery that is in the inbox. `new` is false for a repeated one."""
+
+    id: str
+    new: bool
+    warnings: list[str] = []
+    set_aside: list[SetAside] = []
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The endpoint of one home. The ledger is opened at the first delivery."""
-    app = FastAPI(title="Nightshift alerts", openapi_url=None)
+    app = FastAPI(title="Nightshift alerts", version="1", docs_url=None, redoc_url=None)
     limits, inbox = settings.config.alerts, InboxWriter(settings)
 
-    @app.post("/{source}")
-    async def receive(source: Literal["alertmanager", "json"], request: Request) -> dict[str, Any]:
-        from pipelines.stores.inbox import delivery_row, warnings
-
+    async def receive(source: str, request: Request) -> Kept:
         now = datetime.now(UTC)
         signed = check_headers(settings, request.headers, now)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -38,26 +50,51 @@ def create_app(settings: Settings) -> FastAPI:
         body = await _read(request, limits.max_body_bytes, limits.body_timeout_s)
         if signed:
             check_signature(settings, request.headers, body)
-        payload = _parse(source, body)
         # Alertmanager repeats a delivery word for word: the same body counts as new after a while.
         replay = request.headers[TIMESTAMP] if signed else str(int(now.timestamp() // limits.max_skew_s))
-        alerts, parts = payload.rows(), (body, replay.encode())
-        row = delivery_row(source, payload.sender, alerts, parts, _traceparent(request.headers), now)
-        new, doubts = await inbox.keep(row), warnings(alerts)
-        return {"id": row["id"], "new": new, **({"warnings": doubts} if doubts else {})}
+        parts, trace = (body, replay.encode()), _traceparent(request.headers)
+        row, said = await run_in_threadpool(_delivery, source, parts, trace, now)
+        return Kept(id=row["id"], new=await inbox.keep(row), **said)
 
-    return app
+    def add(source: str) -> None:
+        @app.post(
+            f"/{source}",
+            response_model_exclude_defaults=True,
+            responses=ERRORS,
+            openapi_extra=operation(source),
+            name=source,
+        )
+        async def of_source(request: Request) -> Kept:
+            return await receive(source, request)
+
+    for source in FORMATS:
+        add(source)
+
+    @app.post("/{source}", include_in_schema=False)
+    async def unknown(source: str) -> None:
+        raise HTTPException(422, f"There is no source {source[:40]!r}: known are {', '.join(FORMATS)}.")
+
+    return describe(app)
 
 
-def _parse(source: str, body: bytes) -> JsonBody | WebhookBody:
-    """Raises HTTPException: 400 for what is not JSON, 422 for what is not the format, with the place."""
-    try:
-        return FORMATS[source].model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        status = 400 if first["type"] == "json_invalid" else 422
-        raise HTTPException(status, f"{where}: {first['msg']}".lstrip(": ")) from None
+def _delivery(
+    source: str, parts: tuple[bytes, bytes], traceparent: str, now: datetime
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The row of a delivery, and what its sender is told. Raises HTTPException where nothing can be read."""
+    from pipelines.stores.inbox import delivery_row, incomplete, warnings
+
+    batch = read_batch(source, parts[0])
+    doubts = shortly([*batch.problems(), *batch.cut, *warnings(batch.alerts)])
+    if doubts:
+        log.warning("alerts: a delivery of %s by %r: %s", source, batch.sender, "; ".join(doubts))
+    problem = "; ".join(batch.problems())
+    own = [incomplete(source, batch.sender, problem)] if problem else []
+    row = delivery_row(source, batch.sender, [*batch.alerts, *own], parts, traceparent, now)
+    return row, {"warnings": doubts, "set_aside": _set_aside(batch)}
+
+
+def _set_aside(batch: Batch) -> list[SetAside]:
+    return [SetAside(alert=position, reason=reason) for position, reason in batch.set_aside[:MOST_SAID]]
 
 
 async def _read(request: Request, limit: int, timeout_s: float) -> bytes:
@@ -68,7 +105,9 @@ async def _read(request: Request, limit: int, timeout_s: float) -> bytes:
             async for piece in request.stream():
                 body += piece
                 if len(body) > limit:
-                    raise HTTPException(413, f"The body has more than {limit} bytes.")
+                    raise HTTPException(
+                        413, f"The body has more than {limit} bytes: send fewer alerts at once (max_alerts)."
+                    )
     except TimeoutError:
         raise HTTPException(408, f"The body was not complete within {timeout_s} s.") from None
     return bytes(body)

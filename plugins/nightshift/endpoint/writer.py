@@ -27,7 +27,7 @@ class InboxWriter:
 
     async def keep(self, row: dict[str, Any]) -> bool:
         """Whether the delivery was new, once it is on disk. HTTPException 503 where it cannot be written."""
-        from sqlalchemy.exc import OperationalError  # locked, full, read-only
+        from sqlalchemy.exc import DBAPIError  # locked, full, read-only, damaged
 
         kept: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((row, kept))
@@ -36,12 +36,12 @@ class InboxWriter:
                 await self._write()
         try:
             return await kept
-        except OperationalError as error:
+        except (DBAPIError, OSError) as error:
             retry = {"Retry-After": str(RETRY_AFTER_S)}
             raise HTTPException(503, "The ledger cannot be written now. Send it again.", retry) from error
 
     async def _write(self) -> None:
-        from sqlalchemy.exc import OperationalError
+        from sqlalchemy.exc import DBAPIError
 
         taken, self._waiting = self._waiting, []
         try:
@@ -49,7 +49,7 @@ class InboxWriter:
             for (_, kept), is_new in zip(taken, new, strict=True):
                 if not kept.done():
                     kept.set_result(is_new)
-        except OperationalError as error:
+        except (DBAPIError, OSError) as error:
             for _, kept in taken:
                 if not kept.done():
                     kept.set_exception(error)
