@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from gateway.engines.base import ServingEngine
 from gateway.engines.openai import OpenAIEngine
 from gateway.http.app import create_app
+from gateway.http.connections import Connections
 from gateway.logs import log_json
 from gateway.serving.adapter_files import AdapterFiles
 from gateway.tracing import tracing
@@ -72,16 +73,25 @@ def run(app: FastAPI, settings: Gateway) -> int:
             "Stop the program that uses it, or pass --set gateway.port=8001.",
         ) from error
     log.info("listening on http://%s:%d", *listener.getsockname()[:2])
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, timeout_graceful_shutdown=settings.drain_s, lifespan="on"
-        )
-    )
+    server = uvicorn.Server(server_config(app, settings))
     # After draining, uvicorn sends SIGTERM to the process again. Ignored, so that the exit status is 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0
+
+
+def server_config(app: FastAPI, settings: Gateway) -> uvicorn.Config:
+    """How uvicorn serves an app: with the limits of `Connections`, and without WebSockets and HTTP/2."""
+    return uvicorn.Config(
+        app,
+        http=Connections(settings).make,  # type: ignore[arg-type]  # it only calls it
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=settings.drain_s,
+        lifespan="on",
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,9 +57,15 @@ def thumbprint(key: rsa.RSAPrivateKey) -> str:
 
 
 def make_token(
-    config: Config, key: rsa.RSAPrivateKey, tenant: str, scope: str, hours: float, client: str = "dev"
+    config: Config,
+    key: rsa.RSAPrivateKey,
+    tenant: str,
+    scope: str,
+    hours: float,
+    client: str = "dev",
+    states_users: bool = False,
 ) -> str:
-    """A signed access token for a client of `tenant`."""
+    """A signed access token for a client of `tenant`. With `states_users` it may name the person who asks."""
     now = int(time.time())
     claims = {
         "iss": config.gateway.issuer,
@@ -67,6 +73,7 @@ def make_token(
         "sub": client,
         "tenant": tenant,
         "scope": scope,
+        "states_users": states_users,
         "iat": now,
         "nbf": now,
         "exp": now + int(hours * 3600),
@@ -78,7 +85,7 @@ def main() -> None:
     args = _parser().parse_args()
     config = load(args)
     key = private_key(Path(config.home) / "gateway" / "dev")
-    print(make_token(config, key, args.tenant, args.scope, args.hours))
+    print(make_token(config, key, args.tenant, args.scope, args.hours, args.client, args.states_users))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,8 +95,12 @@ def _parser() -> argparse.ArgumentParser:
         parents=[shared_options()],
     )
     parser.add_argument("--tenant", default="north-clinic", help="the tenant (default: %(default)s)")
+    parser.add_argument("--client", default="dev", help="the client, claim `sub` (default: %(default)s)")
     parser.add_argument("--scope", default="model:* feedback", help="scopes (default: %(default)s)")
     parser.add_argument("--hours", type=float, default=8.0, help="valid for (default: %(default)g)")
+    parser.add_argument(
+        "--states-users", action="store_true", help="the client may name the person who asks (field `user`)"
+    )
     return parser
 
 

@@ -8,18 +8,27 @@ from typing import Any
 
 
 class Refusal(Exception):
-    """The client gets no answer, but an HTTP status, a `code` for programs and a `message` for people."""
+    """The client gets no answer, but an HTTP status, a `code` for programs and a `message` for people.
+
+    `param` names the option or the field of the body that is wrong, if one is.
+    """
 
     def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        param: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
+        self.param = param
 
     def body(self) -> dict[str, Any]:
         """The JSON body of the HTTP response."""
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        return {"error": {"message": self.message, "type": kind, "code": self.code}}
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
 def retry_later(status: int, code: str, message: str, seconds: float) -> Refusal:

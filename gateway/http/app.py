@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from gateway.engines.base import ServingEngine
 from gateway.http.auth import Verifier
-from gateway.http.body import ClientLimits
+from gateway.http.body import BodyLimits
 from gateway.http.errors import add_error_handlers
 from gateway.http.routes import router
 from gateway.serving.service import Service
@@ -38,7 +38,7 @@ def create_app(
             yield
 
     app = FastAPI(title="Nightshift", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(ClientLimits, most_bytes=settings.max_body_bytes, patience_s=settings.client_timeout_s)
+    app.add_middleware(BodyLimits, most_bytes=settings.max_body_bytes, patience_s=settings.client_timeout_s)
     add_error_handlers(app)
     app.include_router(router)
     return app

@@ -1,24 +1,17 @@
-"""ASGI middleware that limits the size of bodies and how long a client may take to send or read them."""
+"""ASGI middleware that limits the size of bodies and how long a client may take to send one."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import Refusal
 
-log = logging.getLogger("nightshift.gateway")
 
-
-class _SlowReader(Exception):
-    """The client does not read its answer."""
-
-
-class ClientLimits:
-    """A body has at most `most_bytes`. Reading it, or one write to the client, takes at most `patience_s`."""
+class BodyLimits:
+    """A body has at most `most_bytes`, and comes within `patience_s`."""
 
     def __init__(self, app: ASGIApp, most_bytes: int, patience_s: float) -> None:
         self._app, self._most_bytes, self._patience_s = app, most_bytes, patience_s
@@ -27,18 +20,11 @@ class ClientLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-
-        async def send_in_time(message: Message) -> None:
-            try:
-                async with asyncio.timeout(self._patience_s):
-                    await send(message)
-            except TimeoutError:
-                raise _SlowReader from None
-
         try:
             body = await self._body(scope, receive)
         except Refusal as refusal:
-            await _refuse(send_in_time, refusal)
+            scope["app"].state.service.metrics.refusals.labels(refusal.status, refusal.code).inc()
+            await send_refusal(send, refusal)
             return
         if body is None:
             return
@@ -51,16 +37,13 @@ class ClientLimits:
             is_read = True
             return {"type": "http.request", "body": body, "more_body": False}
 
-        try:
-            await self._app(scope, receive_again, send_in_time)
-        except _SlowReader:
-            log.warning("a client read too slowly and was cut off")
+        await self._app(scope, receive_again, send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body, or None if the client went away. Raises Refusal (413 too large, 408 too slow)."""
         claimed = dict(scope["headers"]).get(b"content-length", b"0")
-        if claimed.isdigit() and int(claimed) > self._most_bytes:
-            raise self._too_large()
+        if claimed.isdigit() and len(claimed) < 20 and int(claimed) > self._most_bytes:
+            raise self._too_large(f"has {int(claimed)}")
         body = bytearray()
         try:
             async with asyncio.timeout(self._patience_s):
@@ -70,19 +53,22 @@ class ClientLimits:
                         return None
                     body += message.get("body", b"")
                     if len(body) > self._most_bytes:
-                        raise self._too_large()
+                        raise self._too_large("has more")
                     if not message.get("more_body"):
                         return bytes(body)
         except TimeoutError:
-            raise Refusal(408, "request_timeout", "the body did not come in time") from None
+            problem = f"the body did not come within {self._patience_s:g} s"
+            raise Refusal(408, "request_timeout", problem) from None
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, "body_too_large", f"a body may have {self._most_bytes} bytes")
+    def _too_large(self, found: str) -> Refusal:
+        message = f"a body may have {self._most_bytes} bytes, and this one {found}"
+        return Refusal(413, "body_too_large", message)
 
 
-async def _refuse(send: Send, refusal: Refusal) -> None:
+async def send_refusal(send: Send, refusal: Refusal) -> None:
+    """Answer with a refusal, and ask the server to close the connection."""
     body = json.dumps(refusal.body()).encode()
     names = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-    headers = [(name.encode(), value.encode()) for name, value in (names | refusal.headers).items()]
+    headers = [(name.lower().encode(), value.encode()) for name, value in (names | refusal.headers).items()]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,22 +12,19 @@ from fastapi.responses import JSONResponse, Response
 
 from gateway.engines.base import CompletionRequest
 from gateway.errors import Refusal, retry_later
+from gateway.http.answers import answer_headers, answered_by, chat_answer
 from gateway.http.auth import Caller
-from gateway.http.schemas import (
-    ChatRequest,
-    FeedbackRequest,
-    PredictRequest,
-    answer_headers,
-    answered_by,
-    chat_answer,
-)
+from gateway.http.errors import validated
+from gateway.http.schemas import ChatRequest, FeedbackRequest, PredictRequest
 from gateway.http.streams import Chunks, EventStream, events
+from gateway.http.strict_json import shown
 from gateway.serving.calls import AnsweredBy, Call, Question
 from gateway.serving.service import Service
 from pipelines.core.config import Config
 from pipelines.observability.tracing import context_of
 
 FEEDBACK_PATIENCE_S = 10.0
+NO = ("", "0", "false", "no", "off")  # anything else in X-Opt-Out is an opt-out
 router = APIRouter()
 
 
@@ -34,7 +32,7 @@ router = APIRouter()
 async def chat(request: Request) -> Response:
     """OpenAI's chat completions, whole or streamed."""
     service, caller = _service(request), await _caller(request)
-    body = ChatRequest.model_validate_json(await request.body())
+    body = validated(ChatRequest, await request.body())
     _check_model(caller, body.model, service.config.register_.name)
     completion = body.completion(service.config.model.max_new_tokens)
     call, by = await _admit(request, caller, body, completion), AnsweredBy()
@@ -58,7 +56,7 @@ async def chat(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     """One of the task's labels for a text."""
     service, caller = _service(request), await _caller(request)
-    body = PredictRequest.model_validate_json(await request.body())
+    body = validated(PredictRequest, await request.body())
     model = service.config.register_.name
     _check_model(caller, model, model)
     call = await _admit(request, caller, body, _prediction(service.config, body.text))
@@ -74,7 +72,7 @@ async def feedback(request: Request) -> dict[str, str]:
     service, caller = _service(request), await _caller(request)
     if "feedback" not in caller.scopes:
         raise Refusal(403, "insufficient_scope", "the token lacks the scope `feedback`")
-    body = FeedbackRequest.model_validate_json(await request.body())
+    body = validated(FeedbackRequest, await request.body())
     await service.quotas.check_rate(caller.tenant)
     try:
         stored = service.journal.feedback(body.request_id, caller.tenant, body.rating, body.correction)
@@ -115,7 +113,7 @@ async def readyz(request: Request) -> Response:
         "shadow": route.shadow.name if route and route.shadow else None,
         "problem": service.live_route.problem,
     }
-    return JSONResponse(body, 200 if ready else 503)
+    return JSONResponse(body) if ready else JSONResponse(body, 503, {"Retry-After": "1"})
 
 
 @router.get("/metrics")
@@ -143,19 +141,25 @@ async def _admit(
     headers = request.headers
     question = Question(
         tenant=caller.tenant,
-        subject=body.user or caller.client,
+        subject=caller.subject(body.person),
         request=completion,
-        locale=body.locale,
-        channel=body.channel,
-        opt_out=body.opt_out or headers.get("x-opt-out", "").lower() in ("1", "true"),
+        locale=body.locale or "und",
+        channel=body.channel or "api",
+        opt_out=bool(body.opt_out) or opts_out(headers.getlist("x-opt-out")),
     )
     context = context_of(headers.get("traceparent", ""), headers.get("tracestate", ""))
     return await _service(request).admit(question, request.url.path, context)
 
 
+def opts_out(values: Sequence[str]) -> bool:
+    """Whether a header X-Opt-Out says so. A value that is not clearly a no is an opt-out."""
+    return any(value.strip().lower() not in NO for value in values)
+
+
 def _check_model(caller: Caller, asked: str, known: str) -> None:
     if asked != known or not caller.may_use(asked):
-        raise Refusal(404, "model_not_found", "no such model, or the token's scopes do not cover it")
+        message = f"there is no model {shown(asked)}, or the token's scopes do not cover it"
+        raise Refusal(404, "model_not_found", message, param="model")
 
 
 def _prediction(config: Config, text: str) -> CompletionRequest:

@@ -1,120 +1,143 @@
-"""What clients send and get: OpenAI's schemas with a few fields of Nightshift."""
+"""What clients send: OpenAI's chat request with a few fields of Nightshift, /predict and feedback."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from gateway.engines.base import CompletionRequest, Piece
-from gateway.serving.calls import AnsweredBy
+from gateway.engines.base import CompletionRequest
+from gateway.http.messages import Message
+from gateway.http.options import Body, WithoutEffect
+
+GREEDY_BELOW = 1e-3  # a smaller temperature takes the most likely token, and its logits would overflow
+MOST_CHOICE_BYTES = 16_384
 
 Short = Annotated[str, Field(min_length=1, max_length=200)]
+Label = Annotated[str, Field(max_length=200)]
+Stop = Annotated[str, Field(min_length=1, max_length=200)]
+Locale = Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)]
+Tokens = Annotated[int, Field(gt=0)]
 
 
-class _Body(BaseModel):
-    # Forbid, so that a client learns which of its options the gateway does not support.
-    model_config = ConfigDict(extra="forbid", strict=True)
+class StreamOptions(Body):
+    include_usage: bool | None = None
+    include_obfuscation: Literal[False] | None = None
 
 
-class Message(_Body):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
+class QuestionBody(Body):
+    """What any question may say beside its text."""
+
+    user: Label | None = None  # the person as a pseudonym; "" and null: none is named
+    locale: Locale | None = None
+    channel: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    opt_out: bool | None = None  # no training on this call, and its text is not stored
 
 
-class StreamOptions(_Body):
-    include_usage: bool = False
-
-
-class _QuestionBody(_Body):
-    user: Short | None = None  # the person as a pseudonym; default: the client itself
-    locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$", max_length=35)] = "und"
-    channel: Annotated[str, Field(min_length=1, max_length=64)] = "api"
-    opt_out: bool = False  # no training on this call, and its text is not stored
-
-
-class ChatRequest(_QuestionBody):
+class ChatRequest(WithoutEffect, QuestionBody):
     """POST /v1/chat/completions. With `guided_choice`, as in vLLM, the answer is one of these texts."""
 
     model: Short
     messages: Annotated[list[Message], Field(min_length=1, max_length=200)]
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
-    seed: int | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    stream: bool = False
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    stream: bool | None = None
     stream_options: StreamOptions | None = None
     guided_choice: Annotated[list[Short], Field(min_length=1, max_length=1000)] | None = None
-    n: Literal[1] = 1
+    safety_identifier: Label | None = None  # OpenAI's newer name of `user`
+
+    @field_validator("guided_choice")
+    @classmethod
+    def _choices(cls, choices: list[str] | None) -> list[str] | None:
+        if not choices:
+            return choices
+        if odd := next((choice for choice in choices if choice != choice.strip()), None):
+            _wrong("guided_choice", f"The choice {odd!r} begins or ends with white space. Leave that out.")
+        if len(set(choices)) < len(choices):
+            twice = next(choice for choice in choices if choices.count(choice) > 1)
+            _wrong("guided_choice", f"The choice {twice!r} is there twice. Send each choice once.")
+        if (size := sum(len(choice.encode()) for choice in choices)) > MOST_CHOICE_BYTES:
+            found = f"The choices have {size} bytes together. Send {MOST_CHOICE_BYTES} at most."
+            _wrong("guided_choice", found)
+        return choices
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ChatRequest:
+        if self.stream_options and not self.stream:
+            _wrong("stream_options", "stream_options needs stream: true. Leave it out, or stream the answer.")
+        if self.max_tokens and self.max_completion_tokens not in (None, self.max_tokens):
+            found = f"max_tokens is {self.max_tokens} and max_completion_tokens {self.max_completion_tokens}."
+            _wrong("max_completion_tokens", f"{found} Send one of them.")
+        if self.user and self.safety_identifier not in (None, "", self.user):
+            found = "user and safety_identifier name two persons. Send one of them."
+            _wrong("safety_identifier", found)
+        if self.guided_choice:
+            self._fits_choices()
+        return self
+
+    def _fits_choices(self) -> None:
+        """A choice is made greedily and is whole, so options of sampling and length would be ignored."""
+        others = {
+            "temperature": self.is_sampled,
+            "seed": self.seed is not None,
+            "max_tokens": self.max_tokens,
+            "max_completion_tokens": self.max_completion_tokens,
+            "stop": self.stop,
+        }
+        for name, is_set in others.items():
+            if is_set:
+                _wrong(name, f"{name} has no effect beside guided_choice. Leave one of them out.")
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the answer is drawn, not the most likely one."""
+        return self.temperature is not None and self.temperature >= GREEDY_BELOW
+
+    @property
+    def person(self) -> str:
+        """Who asks, as the client names them; "" if it names nobody."""
+        return self.user or self.safety_identifier or ""
 
     def completion(self, default_tokens: int) -> CompletionRequest:
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        """The request for an engine."""
         return CompletionRequest(
-            messages=[message.model_dump() for message in self.messages],
+            messages=[message.plain() for message in self.messages],
             max_tokens=self.max_completion_tokens or self.max_tokens or default_tokens,
-            temperature=self.temperature,
+            temperature=self.temperature or 0.0 if self.is_sampled else 0.0,
             seed=self.seed,
             choices=self.guided_choice,
-            stop=stop,
+            stop=[self.stop] if isinstance(self.stop, str) else self.stop or [],
         )
 
 
-class PredictRequest(_QuestionBody):
+class PredictRequest(QuestionBody):
     """POST /predict: the answer is one of the task's labels."""
 
     text: Annotated[str, Field(min_length=1)]
 
+    @property
+    def person(self) -> str:
+        """Who asks, as the client names them; "" if it names nobody."""
+        return self.user or ""
 
-class FeedbackRequest(_Body):
+
+class FeedbackRequest(Body):
     """POST /v1/feedback. Newer feedback on an answer replaces older."""
 
     request_id: Short
     rating: Literal[-1, 0, 1] | None = None
-    correction: Annotated[str, Field(min_length=1, max_length=8192)] | None = None
+    correction: Annotated[str, Field(max_length=8192, pattern=r"\S")] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> FeedbackRequest:
+        if self.rating is None and self.correction is None:
+            _wrong("rating", "The feedback has neither a rating nor a correction. Send one of them.")
+        return self
 
 
-def answered_by(by: AnsweredBy) -> dict[str, Any]:
-    """Which adapter answered, for the body of an answer."""
-    return {
-        "adapter": by.adapter,
-        "route": by.route,
-        "fallback": by.fallback,
-        "cached": by.cached,
-    }
-
-
-def answer_headers(request_id: str, by: AnsweredBy) -> dict[str, str]:
-    """The same for the HTTP headers, with the request's id."""
-    return {
-        "X-Request-ID": request_id,
-        "X-Nightshift-Adapter": by.adapter,
-        "X-Nightshift-Fallback": str(by.fallback).lower(),
-        "X-Nightshift-Cache": "hit" if by.cached else "miss",
-    }
-
-
-def usage(last: Piece) -> dict[str, int]:
-    """Token counts, from the last piece of an answer."""
-    return {
-        "prompt_tokens": last.tokens_in,
-        "completion_tokens": last.tokens_out,
-        "total_tokens": last.tokens_in + last.tokens_out,
-    }
-
-
-def chat_answer(
-    request_id: str, model: str, at: int, by: AnsweredBy, pieces: Sequence[Piece]
-) -> dict[str, Any]:
-    """The body of an answer that is not streamed."""
-    message = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
-    return {
-        "id": request_id,
-        "object": "chat.completion",
-        "created": at,
-        "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": pieces[-1].finish_reason}],
-        "usage": usage(pieces[-1]),
-        "nightshift": answered_by(by),
-    }
+def _wrong(param: str, message: str) -> NoReturn:
+    raise PydanticCustomError("combination", "{message}", {"param": param, "message": message})

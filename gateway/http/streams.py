@@ -12,7 +12,7 @@ from starlette.types import Send
 
 from gateway.engines.base import Piece
 from gateway.errors import Refusal
-from gateway.http.schemas import answered_by, usage
+from gateway.http.answers import answered_by, usage
 from gateway.serving.calls import AnsweredBy
 
 DONE = b"data: [DONE]\n\n"

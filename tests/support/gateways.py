@@ -16,6 +16,7 @@ import httpx
 import uvicorn
 from opentelemetry import trace
 
+from gateway.__main__ import server_config
 from gateway.dev_token import make_token, private_key
 from gateway.engines.base import ServingEngine
 from gateway.http.app import create_app
@@ -45,9 +46,10 @@ class Running:
     url: str
     app: Any
 
-    def token(self, tenant: str = "north-clinic", scope: str = "model:* feedback") -> str:
+    def token(self, tenant: str = "north-clinic", scope: str = "model:* feedback", **claims: Any) -> str:
+        """Of a client that may state its users, unless `claims` say otherwise."""
         key = private_key(Path(self.config.home) / "gateway" / "dev")
-        return make_token(self.config, key, tenant, scope, hours=1)
+        return make_token(self.config, key, tenant, scope, hours=1, **{"states_users": True} | claims)
 
     def client(
         self, tenant: str = "north-clinic", scope: str = "model:* feedback", **kwargs: Any
@@ -85,7 +87,9 @@ def gateway(
     """Serve until the block ends, then stop as after SIGTERM: drain, write the journal, close the engine."""
     private_key(Path(config.home) / "gateway" / "dev")
     app = create_app(config, engine, fetch, tracer)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=5))
+    uvicorns = server_config(app, config.gateway)
+    uvicorns.port, uvicorns.timeout_graceful_shutdown = 0, 5
+    server = uvicorn.Server(uvicorns)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     try:

@@ -49,6 +49,8 @@ class Gateway(Section):
     clock_skew_s: Count = 30  # by which a token may be too early or too late
     limits: TenantLimits = TenantLimits()  # of every tenant
     tenants: dict[str, TenantLimits] = Field(default={})  # those with limits of their own
+    max_connections: Positive = 512  # more close the oldest ones that have not sent a whole request
+    max_header_bytes: Positive = 32_768  # of a request's address and headers
     max_body_bytes: Positive = 262_144  # of a request
     max_prompt_bytes: Positive = 32_768  # of all its messages
     max_tokens: Positive = 256  # that one answer may ask for

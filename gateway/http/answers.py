@@ -1,0 +1,54 @@
+"""What clients get: bodies in OpenAI's shape, with which adapter answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.engines.base import Piece
+from gateway.serving.calls import AnsweredBy
+
+
+def answered_by(by: AnsweredBy) -> dict[str, Any]:
+    """Which adapter answered, for the body of an answer."""
+    return {
+        "adapter": by.adapter,
+        "route": by.route,
+        "fallback": by.fallback,
+        "cached": by.cached,
+    }
+
+
+def answer_headers(request_id: str, by: AnsweredBy) -> dict[str, str]:
+    """The same for the HTTP headers, with the request's id."""
+    return {
+        "X-Request-ID": request_id,
+        "X-Nightshift-Adapter": by.adapter,
+        "X-Nightshift-Fallback": str(by.fallback).lower(),
+        "X-Nightshift-Cache": "hit" if by.cached else "miss",
+    }
+
+
+def usage(last: Piece) -> dict[str, int]:
+    """Token counts, from the last piece of an answer."""
+    return {
+        "prompt_tokens": last.tokens_in,
+        "completion_tokens": last.tokens_out,
+        "total_tokens": last.tokens_in + last.tokens_out,
+    }
+
+
+def chat_answer(
+    request_id: str, model: str, at: int, by: AnsweredBy, pieces: Sequence[Piece]
+) -> dict[str, Any]:
+    """The body of an answer that is not streamed."""
+    message = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
+    return {
+        "id": request_id,
+        "object": "chat.completion",
+        "created": at,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": pieces[-1].finish_reason}],
+        "usage": usage(pieces[-1]),
+        "nightshift": answered_by(by),
+    }

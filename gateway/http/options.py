@@ -1,0 +1,58 @@
+"""The options of OpenAI's chat API that this gateway does not have.
+
+A value that changes nothing is taken, because clients send their defaults. Any other value is refused by
+name, because an option that is ignored misleads. docs/gateway.md lists every option; a test asks for each.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Zero = Annotated[float, Field(ge=0, le=0)]
+One = Annotated[float, Field(ge=1, le=1)]
+NoList = Annotated[list[Any], Field(max_length=0)]
+NoObject = Annotated[dict[str, Any], Field(max_length=0)]
+
+
+class Body(BaseModel):
+    """Base of all bodies and their parts."""
+
+    # Forbid, so that a client learns which of its options the gateway does not support.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class TextFormat(Body):
+    type: Literal["text"]
+
+
+class WithoutEffect(Body):
+    """Each field takes null and the values that change nothing."""
+
+    audio: None = None
+    frequency_penalty: Zero | None = None
+    function_call: Literal["none", "auto"] | None = None
+    functions: NoList | None = None
+    logit_bias: NoObject | None = None
+    logprobs: Literal[False] | None = None
+    metadata: NoObject | None = None
+    modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
+    moderation: None = None
+    n: Literal[1] | None = None
+    parallel_tool_calls: bool | None = None
+    prediction: None = None
+    presence_penalty: Zero | None = None
+    prompt_cache_key: Annotated[str, Field(max_length=200)] | None = None
+    prompt_cache_options: None = None
+    prompt_cache_retention: Literal["in_memory", "in-memory"] | None = None
+    reasoning_effort: Literal["none"] | None = None
+    response_format: TextFormat | None = None
+    service_tier: Literal["auto", "default"] | None = None
+    store: Literal[False] | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+    tools: NoList | None = None
+    top_logprobs: Literal[0] | None = None
+    top_p: One | None = None
+    verbosity: Literal["medium"] | None = None
+    web_search_options: None = None
