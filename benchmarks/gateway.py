@@ -155,7 +155,9 @@ def _config(home: Path, port: int = 0) -> Config:
 
 def _token(home: Path) -> str:
     config = _config(home)
-    return make_token(config, private_key(home / "gateway" / "dev"), "north-clinic", "model:*", 1)
+    return make_token(
+        config, private_key(home / "gateway" / "dev"), "north-clinic", "model:*", 1, "bench", True
+    )
 
 
 @contextmanager

@@ -81,7 +81,13 @@ class Site:
 
     def token(self, tenant: str) -> str:
         return make_token(
-            self.config, private_key(self.home / "gateway" / "dev"), tenant, "model:* feedback", 2
+            self.config,
+            private_key(self.home / "gateway" / "dev"),
+            tenant,
+            "model:* feedback",
+            2,
+            "soak",
+            True,
         )
 
     def weigh(self) -> None:

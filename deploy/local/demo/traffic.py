@@ -38,7 +38,7 @@ class Traffic:
         self._items = [item for night in nights for item in night]
         key = private_key(Path(config.home) / "gateway" / "dev")
         self._tokens = {
-            tenant: make_token(config, key, tenant, "model:* feedback", hours=12)
+            tenant: make_token(config, key, tenant, "model:* feedback", hours=12, states_users=True)
             for tenant in config.sample.tenants
         }
         self.answered: list[Answered] = []
