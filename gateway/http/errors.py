@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -11,9 +13,11 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from gateway.errors import Refusal
+from gateway.http.messages import Message
 from gateway.http.options import WithoutEffect
 from gateway.http.strict_json import read_object, shown
 
+UNSUPPORTED = {*WithoutEffect.model_fields, *Message.model_fields} - {"role", "content"}
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -50,35 +54,48 @@ def validated(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        # Of a field that may be of two types, the deepest mistake is the one that was meant.
-        worst = max(details, key=lambda one: len(_place(data, one)))
-        first = details[0] if _place(data, details[0])[:1] != _place(data, worst)[:1] else worst
-        raise _invalid(data, first) from None
+        raise _invalid(data, error.errors(include_url=False)) from None
 
 
-def _invalid(data: dict[str, Any], detail: Any) -> Refusal:
-    place = _place(data, detail)
-    param = detail.get("ctx", {}).get("param") or _path(place)
-    return Refusal(400, "invalid_request", _message(param, place, detail), param=param)
+def _invalid(data: dict[str, Any], mistakes: list[Any]) -> Refusal:
+    """The first mistake. In a field that may be of two types, the deepest one, as that type was meant."""
+
+    def depth(mistake: Any) -> tuple[int, bool]:
+        return len(_place(data, mistake)), not mistake["type"].endswith("_type")
+
+    field = _place(data, mistakes[0])[:2]
+    mistake = max((one for one in mistakes if _place(data, one)[: len(field)] == field), key=depth)
+    place = _place(data, mistake)
+    if option := _unsupported(place):
+        param = _path(option)
+        found = shown(functools.reduce(operator.getitem, option, data))
+        message = f"{param} is {found}, and this gateway does not support that. Leave it out."
+        return Refusal(400, "invalid_request", message, param=param)
+    more = [mistake["ctx"]["param"]] if "param" in mistake.get("ctx", {}) else []
+    param = _path([*place, *more])
+    return Refusal(400, "invalid_request", _message(param, mistake), param=param or None)
 
 
-def _message(param: str, place: list[str | int], detail: Any) -> str:
-    kind, found = detail["type"], shown(detail["input"])
-    if kind in ("combination", "part"):
-        return str(detail["msg"])
+def _unsupported(place: list[Any]) -> list[Any]:
+    """The place of the option that may only have values without effect, if the mistake is in one."""
+    return next((place[: i + 1] for i, part in enumerate(place) if part in UNSUPPORTED), [])
+
+
+def _message(param: str, mistake: Any) -> str:
+    kind = mistake["type"]
+    if kind == "refused":
+        return str(mistake["msg"])
     if kind == "missing":
         return f"{param} is missing. Send it."
     if kind == "extra_forbidden":
         return f"{param} is unknown to this gateway. Leave it out."
-    if place[0] in WithoutEffect.model_fields:
-        return f"{param} is not supported, and is {found}. {detail['msg']}: leave it out."
-    return f"{param} is {found}. {detail['msg']}."
+    wanted = "Input should be an object" if kind == "model_type" else mistake["msg"]
+    return f"{param} is {shown(mistake['input'])}. {wanted}."
 
 
-def _place(data: Any, detail: Any) -> list[str | int]:
+def _place(data: Any, detail: Any) -> list[Any]:
     """Where in the body a mistake is: pydantic's location without the names of the types it tried."""
-    place: list[str | int] = []
+    place: list[Any] = []
     for part in detail["loc"]:
         is_there = (
             part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
@@ -90,7 +107,7 @@ def _place(data: Any, detail: Any) -> list[str | int]:
     return place
 
 
-def _path(place: list[str | int]) -> str:
+def _path(place: list[Any]) -> str:
     """`messages[0].content`"""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return "".join(parts).removeprefix(".")

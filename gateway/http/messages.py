@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from gateway.http.options import Body, NoList
+from gateway.http.options import Body, NoList, refuse
 from gateway.http.strict_json import shown
 
 
@@ -19,8 +18,7 @@ class TextPart(Body):
     @classmethod
     def _is_text(cls, part: Any) -> Any:
         if isinstance(part, dict) and isinstance(kind := part.get("type"), str) and kind != "text":
-            message = "The model reads text only, and this part is of the type {kind}. Leave it out."
-            raise PydanticCustomError("part", message, {"kind": shown(kind)})
+            refuse(f"The model reads text only, and this part is of the type {shown(kind)}. Leave it out.")
         return part
 
 
@@ -31,7 +29,7 @@ class Message(Body):
     """One turn. The fields after `content` are those of an answer that is put back into the history."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Parts
+    content: str | Parts | None = None
     name: None = None
     refusal: None = None
     annotations: NoList | None = None
@@ -39,8 +37,15 @@ class Message(Body):
     function_call: None = None
     tool_calls: NoList | None = None
 
+    @model_validator(mode="after")
+    def _has_content(self) -> Message:
+        if self.content is None:
+            refuse("A message has no content. Send its text.", "content")
+        return self
+
     def plain(self) -> dict[str, str]:
         """Role and text, as the model gets them."""
         role = "system" if self.role == "developer" else self.role
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        parts = self.content if isinstance(self.content, list) else []
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in parts)
         return {"role": role, "content": text}

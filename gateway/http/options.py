@@ -6,14 +6,10 @@ name, because an option that is ignored misleads. docs/gateway.md lists every op
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Zero = Annotated[float, Field(ge=0, le=0)]
-One = Annotated[float, Field(ge=1, le=1)]
-NoList = Annotated[list[Any], Field(max_length=0)]
-NoObject = Annotated[dict[str, Any], Field(max_length=0)]
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 
 class Body(BaseModel):
@@ -21,6 +17,27 @@ class Body(BaseModel):
 
     # Forbid, so that a client learns which of its options the gateway does not support.
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def refuse(message: str, param: str | None = None) -> NoReturn:
+    """Ends a validation with a message of our own. `param` names the field, if the place does not."""
+    raise PydanticCustomError(
+        "refused", "{message}", {"message": message} | ({"param": param} if param else {})
+    )
+
+
+def _false(value: bool) -> bool:
+    if value:
+        refuse("Only false is taken here.")
+    return value
+
+
+# Not Literal, which takes true for 1 and 0 for false.
+No = Annotated[bool, AfterValidator(_false), WithJsonSchema({"type": "boolean", "const": False})]
+Zero = Annotated[float, Field(ge=0, le=0)]
+One = Annotated[float, Field(ge=1, le=1)]
+NoList = Annotated[list[Any], Field(max_length=0)]
+NoObject = Annotated[dict[str, Any], Field(max_length=0)]
 
 
 class TextFormat(Body):
@@ -35,11 +52,11 @@ class WithoutEffect(Body):
     function_call: Literal["none", "auto"] | None = None
     functions: NoList | None = None
     logit_bias: NoObject | None = None
-    logprobs: Literal[False] | None = None
+    logprobs: No | None = None
     metadata: NoObject | None = None
     modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
     moderation: None = None
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=1)] | None = None
     parallel_tool_calls: bool | None = None
     prediction: None = None
     presence_penalty: Zero | None = None
@@ -49,10 +66,10 @@ class WithoutEffect(Body):
     reasoning_effort: Literal["none"] | None = None
     response_format: TextFormat | None = None
     service_tier: Literal["auto", "default"] | None = None
-    store: Literal[False] | None = None
+    store: No | None = None
     tool_choice: Literal["none", "auto"] | None = None
     tools: NoList | None = None
-    top_logprobs: Literal[0] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
     top_p: One | None = None
     verbosity: Literal["medium"] | None = None
     web_search_options: None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from gateway.engines.base import CompletionRequest
 from gateway.http.messages import Message
-from gateway.http.options import Body, WithoutEffect
+from gateway.http.options import Body, No, WithoutEffect, refuse
+from gateway.http.strict_json import shown
 
 GREEDY_BELOW = 1e-3  # a smaller temperature takes the most likely token, and its logits would overflow
 MOST_CHOICE_BYTES = 16_384
@@ -23,7 +23,7 @@ Tokens = Annotated[int, Field(gt=0)]
 
 class StreamOptions(Body):
     include_usage: bool | None = None
-    include_obfuscation: Literal[False] | None = None
+    include_obfuscation: No | None = None
 
 
 class QuestionBody(Body):
@@ -56,25 +56,24 @@ class ChatRequest(WithoutEffect, QuestionBody):
         if not choices:
             return choices
         if odd := next((choice for choice in choices if choice != choice.strip()), None):
-            _wrong("guided_choice", f"The choice {odd!r} begins or ends with white space. Leave that out.")
+            refuse(f"The choice {shown(odd)} begins or ends with white space. Leave that out.")
         if len(set(choices)) < len(choices):
             twice = next(choice for choice in choices if choices.count(choice) > 1)
-            _wrong("guided_choice", f"The choice {twice!r} is there twice. Send each choice once.")
+            refuse(f"The choice {shown(twice)} is there twice. Send each choice once.")
         if (size := sum(len(choice.encode()) for choice in choices)) > MOST_CHOICE_BYTES:
-            found = f"The choices have {size} bytes together. Send {MOST_CHOICE_BYTES} at most."
-            _wrong("guided_choice", found)
+            refuse(f"The choices have {size} bytes together. Send {MOST_CHOICE_BYTES} at most.")
         return choices
 
     @model_validator(mode="after")
     def _fits_together(self) -> ChatRequest:
         if self.stream_options and not self.stream:
-            _wrong("stream_options", "stream_options needs stream: true. Leave it out, or stream the answer.")
+            refuse("stream_options needs stream: true. Leave it out, or stream the answer.", "stream_options")
         if self.max_tokens and self.max_completion_tokens not in (None, self.max_tokens):
             found = f"max_tokens is {self.max_tokens} and max_completion_tokens {self.max_completion_tokens}."
-            _wrong("max_completion_tokens", f"{found} Send one of them.")
+            refuse(f"{found} Send one of them.", "max_completion_tokens")
         if self.user and self.safety_identifier not in (None, "", self.user):
             found = "user and safety_identifier name two persons. Send one of them."
-            _wrong("safety_identifier", found)
+            refuse(found, "safety_identifier")
         if self.guided_choice:
             self._fits_choices()
         return self
@@ -90,7 +89,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
         }
         for name, is_set in others.items():
             if is_set:
-                _wrong(name, f"{name} has no effect beside guided_choice. Leave one of them out.")
+                refuse(f"{name} has no effect beside guided_choice. Leave one of them out.", name)
 
     @property
     def is_sampled(self) -> bool:
@@ -129,15 +128,11 @@ class FeedbackRequest(Body):
     """POST /v1/feedback. Newer feedback on an answer replaces older."""
 
     request_id: Short
-    rating: Literal[-1, 0, 1] | None = None
+    rating: Annotated[int, Field(ge=-1, le=1)] | None = None
     correction: Annotated[str, Field(max_length=8192, pattern=r"\S")] | None = None
 
     @model_validator(mode="after")
     def _says_something(self) -> FeedbackRequest:
         if self.rating is None and self.correction is None:
-            _wrong("rating", "The feedback has neither a rating nor a correction. Send one of them.")
+            refuse("The feedback has neither a rating nor a correction. Send one of them.", "rating")
         return self
-
-
-def _wrong(param: str, message: str) -> NoReturn:
-    raise PydanticCustomError("combination", "{message}", {"param": param, "message": message})
