@@ -15,6 +15,15 @@ from gateway.errors import Refusal, retry_later
 from gateway.http.answers import answer_headers, answered_by, chat_answer
 from gateway.http.auth import Caller
 from gateway.http.errors import validated
+from gateway.http.openapi import (
+    RETRY_AFTER,
+    STREAM,
+    FeedbackAnswer,
+    ModelList,
+    Prediction,
+    Readiness,
+    asks,
+)
 from gateway.http.schemas import ChatRequest, FeedbackRequest, PredictRequest
 from gateway.http.streams import Chunks, EventStream, events
 from gateway.http.strict_json import shown
@@ -28,7 +37,16 @@ NO = ("", "0", "false", "no", "off")  # anything else in X-Opt-Out is an opt-out
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions")
+_chat = asks(
+    *(400, 404, 429, 502, 504),
+    body=ChatRequest,
+    model="department-router",
+    messages=[{"role": "user", "content": "Which tooth erupts first?"}],
+)
+_chat["responses"] |= {200: STREAM}
+
+
+@router.post("/v1/chat/completions", **_chat)
 async def chat(request: Request) -> Response:
     """OpenAI's chat completions, whole or streamed."""
     service, caller = _service(request), await _caller(request)
@@ -52,7 +70,11 @@ async def chat(request: Request) -> Response:
     return JSONResponse(answer, headers=answer_headers(call.request_id, by))
 
 
-@router.post("/predict")
+@router.post(
+    "/predict",
+    response_model=Prediction,
+    **asks(400, 404, 429, 502, 504, body=PredictRequest, text="Which tooth erupts first?"),
+)
 async def predict(request: Request) -> Response:
     """One of the task's labels for a text."""
     service, caller = _service(request), await _caller(request)
@@ -66,7 +88,11 @@ async def predict(request: Request) -> Response:
     return JSONResponse(answer, headers=answer_headers(call.request_id, by))
 
 
-@router.post("/v1/feedback")
+@router.post(
+    "/v1/feedback",
+    response_model=FeedbackAnswer,
+    **asks(400, 403, 404, 429, body=FeedbackRequest, request_id="chatcmpl-1", rating=-1, correction="Dental"),
+)
 async def feedback(request: Request) -> dict[str, str]:
     """A rating or a correction of an earlier answer. Responds once it is on disk."""
     service, caller = _service(request), await _caller(request)
@@ -85,7 +111,7 @@ async def feedback(request: Request) -> dict[str, str]:
     return {"request_id": body.request_id, "result": result}
 
 
-@router.get("/v1/models")
+@router.get("/v1/models", response_model=ModelList, **asks())
 async def models(request: Request) -> dict[str, Any]:
     """The one model, if the token covers it."""
     caller, model = await _caller(request), _service(request).config.register_.name
@@ -99,7 +125,10 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz")
+@router.get(
+    "/readyz",
+    responses={200: {"model": Readiness}, 503: {"model": Readiness, "headers": RETRY_AFTER}},
+)
 async def readyz(request: Request) -> Response:
     """Whether the gateway can answer users, and with which adapters: 200 or 503."""
     service = _service(request)
@@ -116,7 +145,7 @@ async def readyz(request: Request) -> Response:
     return JSONResponse(body) if ready else JSONResponse(body, 503, {"Retry-After": "1"})
 
 
-@router.get("/metrics")
+@router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     service = _service(request)
