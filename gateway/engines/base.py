@@ -58,6 +58,19 @@ class Busy(EngineError):
         self.waiting, self.retry_after_s = waiting, retry_after_s
 
 
+class RequestRefused(Exception):
+    """The request is wrong in itself, so no adapter could answer it. Its sender gets `status` and `message`.
+
+    It is no failure of the engine: nothing falls back, no circuit opens, the journal gets no row.
+    """
+
+    status = 400
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
 class ServingEngine(Protocol):
     """One base model with any number of loaded adapters. `adapter` None is the bare base model.
 
@@ -76,8 +89,9 @@ class ServingEngine(Protocol):
     def complete(self, request: CompletionRequest, adapter: Adapter | None) -> AsyncGenerator[Piece, None]:
         """The answer, piece by piece. Closing the iterator (`aclose`) cancels the request.
 
-        Raises Busy if the queue is full, AdapterMissing if the adapter is not loaded, EngineError for any
-        other failure: before the first piece, or later if the answer breaks off.
+        Raises RequestRefused if the request is wrong in itself, Busy if the queue is full, AdapterMissing if
+        the adapter is not loaded, EngineError for any other failure: before the first piece, or later if the
+        answer breaks off.
         """
         ...
 

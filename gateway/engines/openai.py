@@ -17,12 +17,22 @@ from typing import Any
 import aiohttp
 
 from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece
-from gateway.engines.openai_wire import EventReader, chosen, error_of, request_body, served_name
+from gateway.engines.openai_stream import AnswerReader
+from gateway.engines.openai_wire import (
+    chosen,
+    error_of,
+    refusal_of,
+    request_body,
+    served_name,
+    server_root,
+    words_of,
+)
 from pipelines.core.config import Serving
 from pipelines.core.traffic_split import Adapter
 
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=1)
 _NO_SUCH_ROUTE = (404, 405)
+MOST_ERROR_BYTES = 65_536
 KEPT_S = 2.0  # idle connections; servers close theirs after 5 s, and a request must not meet that
 
 
@@ -30,7 +40,7 @@ class OpenAIEngine:
     """See gateway.engines.base.ServingEngine."""
 
     def __init__(self, serving: Serving) -> None:
-        self._settings = serving
+        self._settings, self._root = serving, server_root(serving.url)
         key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._base = serving.served_base
@@ -44,7 +54,6 @@ class OpenAIEngine:
         if self._opened is None:
             serving = self._settings
             self._opened = aiohttp.ClientSession(
-                serving.url,
                 headers=self._headers,
                 timeout=aiohttp.ClientTimeout(
                     sock_connect=serving.connect_timeout_s, sock_read=serving.read_timeout_s
@@ -99,9 +108,9 @@ class OpenAIEngine:
                 return True
             path = {"lora_name": name, "lora_path": str(folder.resolve())}
             status, text = await self._ask("POST", "/v1/load_lora_adapter", path)
-        if status >= 400 and status not in _NO_SUCH_ROUTE:
+        if status >= 300 and status not in _NO_SUCH_ROUTE:
             raise error_of(status, text, name)
-        return status < 400
+        return status < 300
 
     async def _answer(
         self, body: dict[str, Any], name: str, adapter: Adapter | None
@@ -120,15 +129,21 @@ class OpenAIEngine:
                 yield piece
 
     async def _stream(self, body: dict[str, Any], name: str) -> AsyncGenerator[Piece, None]:
-        reader = EventReader()
-        async with self._session.post("/v1/chat/completions", json=body) as answer:
-            if answer.status >= 400:
-                text = await answer.text(errors="replace")
-                raise error_of(answer.status, text, name, answer.headers.get("retry-after", ""))
-            async for line in answer.content:
-                for piece in reader.pieces(line):
+        reader = AnswerReader()
+        async with self._request("POST", "/v1/chat/completions", body) as answer:
+            if answer.status >= 300:
+                text = (await answer.content.read(MOST_ERROR_BYTES)).decode(errors="replace")
+                raise refusal_of(answer.status, text, name, answer.headers.get("retry-after", ""))
+            async for part in answer.content.iter_any():
+                for piece in reader.feed(part):
                     yield piece
+        for piece in reader.feed(b"", final=True):
+            yield piece
         yield reader.last()
+
+    def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        # Not redirected: a POST would become a GET.
+        return self._session.request(method, self._root + path, json=body, allow_redirects=False)
 
     async def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> tuple[int, str]:
         """Status and text of a request that may be repeated: it is, if the kept connection was dropped."""
@@ -141,14 +156,18 @@ class OpenAIEngine:
             raise self._unreachable(error) from error
 
     async def _once(self, method: str, path: str, body: dict[str, str] | None) -> tuple[int, str]:
-        async with self._session.request(method, path, json=body) as answer:
+        async with self._request(method, path, body) as answer:
             return answer.status, await answer.text(errors="replace")
 
     async def _models(self) -> list[str]:
         status, text = await self._ask("GET", "/v1/models")
-        if status >= 400:
+        if status >= 300:
             raise error_of(status, text, "")
-        return [model["id"] for model in json.loads(text).get("data", [])]
+        try:
+            return [model["id"] for model in json.loads(text)["data"]]
+        except (ValueError, TypeError, KeyError) as error:
+            problem = f"The server's list of models cannot be read: {words_of(text)}."
+            raise EngineError(problem, "Check serving.url.") from error
 
     async def _base_name(self) -> str:
         if not self._base:
@@ -160,4 +179,4 @@ class OpenAIEngine:
 
     def _unreachable(self, error: Exception) -> EngineError:
         found = f"{type(error).__name__} {error}".strip()
-        return EngineError(f"The server at {self._settings.url} does not answer: {found}.", "See its log.")
+        return EngineError(f"The server at {self._root} does not answer: {found}.", "See its log.")

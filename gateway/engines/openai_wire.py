@@ -1,13 +1,36 @@
-"""What is sent to an OpenAI-compatible server, and what its responses mean. Without any connection."""
+"""What is sent to an OpenAI-compatible server, and what its refusals mean. Without any connection."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from gateway.engines.base import AdapterMissing, Busy, CompletionRequest, EngineError, Piece
+from gateway.engines.base import (
+    AdapterMissing,
+    Busy,
+    CompletionRequest,
+    EngineError,
+    Piece,
+    RequestRefused,
+)
+from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter
+
+MOST_WORDS = 300  # characters of a server's message that are passed on
+_WRONG_REQUEST = (400, 413, 422)
+_ABOUT_LENGTH = ("context_length_exceeded", "context length", "maximum model length", "too many tokens")
+
+
+def server_root(url: str) -> str:
+    """`serving.url` without a slash or /v1 at its end. A path before /v1 is kept. Raises InputError."""
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise InputError(
+            f"serving.url is {url!r}, which is no address of a server.",
+            "Set it to something like http://127.0.0.1:8001 or https://host/prefix/v1.",
+        )
+    return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def served_name(adapter: Adapter) -> str:
@@ -30,76 +53,71 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
     }
     if request.seed is not None:
         body["seed"] = request.seed
-    if request.stop:
-        body["stop"] = list(request.stop)
+    if stop := [text for text in request.stop if text]:
+        body["stop"] = stop
     if request.choices is not None:
-        choices = list(request.choices)
+        choices = list(dict.fromkeys(request.choices))
         body |= {guided: {"choice": choices} if guided == "structured_outputs" else choices}
         # Greedy, and long enough for any choice: every token has at least one byte.
         body |= {"temperature": 0.0, "max_tokens": max(len(choice.encode()) for choice in choices) + 1}
     return body
 
 
-class EventReader:
-    """Makes pieces of a server's events. Drops white space at both ends of the answer, as evaluation does."""
-
-    def __init__(self) -> None:
-        self._held, self._started = "", False  # white space that is sent only if text follows
-        self._reason: Any = None
-        self._usage: dict[str, int] = {}
-
-    def pieces(self, line: bytes) -> Iterator[Piece]:
-        """The pieces in one line of the stream. Raises EngineError for an error event."""
-        text = line.decode(errors="replace").strip()
-        if not text.startswith("data:") or text.endswith("[DONE]"):
-            return
-        event = _parse(text)
-        self._usage = event.get("usage") or self._usage
-        for choice in event.get("choices", []):
-            self._reason = choice.get("finish_reason") or self._reason
-            text = self._held + (choice.get("delta", {}).get("content") or "")
-            text = text if self._started else text.lstrip()
-            sent = text.rstrip()
-            self._held = text[len(sent) :]
-            if sent:
-                self._started = True
-                yield Piece(sent)
-
-    def last(self) -> Piece:
-        """The last piece, once the stream has ended. Raises EngineError if the answer is not whole."""
-        if self._reason not in ("stop", "length"):
-            problem = f"The server's answer broke off: its finish reason is {self._reason}."
-            raise EngineError(problem, "Send the request again.")
-        counts = (self._usage.get("prompt_tokens", 0), self._usage.get("completion_tokens", 0))
-        return Piece("", self._reason, *counts)
-
-
-def _parse(line: str) -> dict[str, Any]:
-    try:
-        event: dict[str, Any] = json.loads(line.removeprefix("data:"))
-    except json.JSONDecodeError as error:
-        raise EngineError(f"The server sent invalid JSON: {line[:80]!r}.", "See the server's log.") from error
-    if "error" in event:
-        raise EngineError(f"The server reports an error: {event['error']}.", "See the server's log.")
-    return event
-
-
 def chosen(pieces: list[Piece], request: CompletionRequest) -> Piece:
     """The choice as one piece. Raises EngineError if the server ignored the choices."""
     text, last = "".join(piece.text for piece in pieces), pieces[-1]
-    if text not in (request.choices or ()):
+    by_text = {choice.strip(): choice for choice in request.choices or ()}
+    if text not in by_text:  # the reader drops white space at both ends
         raise EngineError(
             f"The server answered {text[:40]!r}, which is none of the choices.",
             "Set serving.guided to the field that the server takes choices by.",
         )
-    return Piece(text, "stop", last.tokens_in, last.tokens_out)
+    return Piece(by_text[text], "stop", last.tokens_in, last.tokens_out)
 
 
 def error_of(status: int, text: str, name: str, retry_after: str = "") -> EngineError:
     """The error that an HTTP status means. `text` is the response's body, `name` the model asked for."""
     if status in (429, 503):
         return Busy(0, float(retry_after) if retry_after.isdecimal() else 1.0)
-    found = f"status {status}: {text[:200]}"
+    found = f"status {status}: {words_of(text)}"
     if status == 404:
         return AdapterMissing(f"The server has no model {name} ({found}).", "Load the adapter first.")
     return EngineError(f"The server refused the request ({found}).", "See the server's log.")
+
+
+def refusal_of(status: int, text: str, name: str, retry_after: str = "") -> RequestRefused | EngineError:
+    """The error that the HTTP status of a completion means: the request's own fault, or the server's."""
+    if status not in _WRONG_REQUEST:
+        return error_of(status, text, name, retry_after)
+    error = _error_object(text)
+    if "model_not_found" in (error.get("code"), error.get("type")) or error.get("param") == "model":
+        return error_of(404, text, name)
+    return refused(text)
+
+
+def refused(text: str) -> RequestRefused:
+    """A request that the server calls wrong, in the server's own words."""
+    words = words_of(text)
+    code = "invalid_request"
+    if any(mark in f"{_error_object(text).get('code')} {words}".lower() for mark in _ABOUT_LENGTH):
+        code = "context_length_exceeded"
+    return RequestRefused(code, f"the engine refuses this request: {words}")
+
+
+def words_of(text: str) -> str:
+    """What a server says in an error: printable, on one line, at most MOST_WORDS characters."""
+    error = _error_object(text)
+    said = next((error[key] for key in ("message", "detail", "msg") if error.get(key)), text)
+    said = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=str)
+    plain = "".join(letter if letter.isprintable() else " " for letter in said)
+    return " ".join(plain.split())[:MOST_WORDS] or "no reason given"
+
+
+def _error_object(text: str) -> dict[str, Any]:
+    """The object that describes an error; {} where the text holds none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    inner = found.get("error", found) if isinstance(found, dict) else found
+    return inner if isinstance(inner, dict) else {"message": inner}
