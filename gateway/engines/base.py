@@ -77,6 +77,8 @@ class ServingEngine(Protocol):
     Methods may be called concurrently and never block the event loop.
     """
 
+    restarts: int  # how often its own loop failed and went on
+
     async def load(self, adapter: Adapter, folder: Path) -> None:
         """Load an adapter from its files. Does nothing if it is loaded."""
 

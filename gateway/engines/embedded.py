@@ -8,6 +8,7 @@ and adapters are loaded. A second thread turns prompts into tokens. docs/adr/000
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,11 +17,15 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-from jinja2 import TemplateError
-from safetensors import SafetensorError
-
 from gateway.engines import lora
-from gateway.engines.base import AdapterMissing, Busy, CompletionRequest, EngineError, Piece
+from gateway.engines.base import (
+    AdapterMissing,
+    Busy,
+    CompletionRequest,
+    EngineError,
+    Piece,
+    RequestRefused,
+)
 from gateway.engines.batch import Batch
 from gateway.engines.rows import BatchRow
 from gateway.engines.schedule import QueuedRow, Schedule, queued
@@ -29,6 +34,8 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
 
 T = TypeVar("T")
+log = logging.getLogger("nightshift.gateway")
+MOST_PROBLEM = 300  # characters of a template's message that are passed on
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=2)
 
 
@@ -52,6 +59,7 @@ class EmbeddedEngine:
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
         self._seconds = 1.0  # how long a request takes, a moving average
         self._loop: asyncio.Task[None] | None = None
+        self.restarts = 0
 
     @property
     def waiting(self) -> int:
@@ -116,8 +124,8 @@ class EmbeddedEngine:
         try:
             await self._enqueue(row)
             while True:
-                piece = await row.queue.get()
-                if isinstance(piece, EngineError):
+                piece = await self._next(row)
+                if isinstance(piece, EngineError | RequestRefused):
                     raise piece
                 yield piece
                 if piece.finish_reason:
@@ -128,14 +136,27 @@ class EmbeddedEngine:
             self._in_flight[name] -= 1
             self._ended.set()
 
+    async def _next(self, row: QueuedRow) -> Piece | EngineError | RequestRefused:
+        """What comes next of an answer. Raises Busy if a user's request waited for too long for its place."""
+        waits = row.request.background or row.has_started
+        try:
+            async with asyncio.timeout(None if waits else self._settings.queue_s):
+                return await row.queue.get()
+        except TimeoutError:
+            if row.has_started:
+                return await row.queue.get()
+            raise Busy(self.waiting, self._seconds) from None
+
     async def _enqueue(self, row: QueuedRow) -> None:
         background = row.request.background
         self._tokenizing[background] += 1
         try:
             await self._in(self._tokenizer, lambda: row.prepare(self._engine))
-        except TemplateError as error:
-            problem = f"The chat template does not accept these messages: {error}."
-            raise EngineError(problem, "Correct the messages.") from error
+        except RequestRefused:
+            raise
+        except Exception as error:  # of any kind: templates and tokenizers raise many, about this request
+            problem = f"the model's chat template does not accept these messages: {error}"
+            raise RequestRefused("invalid_request", problem[:MOST_PROBLEM]) from error
         finally:
             self._tokenizing[background] -= 1
         self._schedule.queue_of(row.request).append(row)
@@ -147,20 +168,34 @@ class EmbeddedEngine:
         """Work step by step until cancelled; then all requests end with an error."""
         try:
             while True:
-                batch, joining = self._schedule.next()
-                if batch is None:
-                    self._work.clear()
-                    await self._work.wait()
-                    await asyncio.sleep(self._settings.gather_ms / 1000)  # let a burst join as one batch
-                else:
-                    await self._step(batch, joining)
+                try:
+                    await self._turn()
+                except Exception:  # the outermost loop: whatever it was, the next requests are answered
+                    log.exception("the engine's loop failed and goes on")
+                    self.restarts += 1
+                    self._abort_all(EngineError("The engine failed.", "Send the request again."))
         finally:
-            stopped = EngineError("The engine stops.", "Send the request again.")
-            for row in queued([*self._stepping, *self._schedule.rows()]):
-                row.abort(stopped)
+            self._abort_all(EngineError("The engine stops.", "Send the request again."))
+
+    async def _turn(self) -> None:
+        batch, joining = self._schedule.next()
+        if batch is None:
+            self._work.clear()
+            await self._work.wait()
+            await asyncio.sleep(self._settings.gather_ms / 1000)  # let a burst join as one batch
+        else:
+            await self._step(batch, joining)
+
+    def _abort_all(self, error: EngineError) -> None:
+        for row in queued([*self._stepping, *self._schedule.rows()]):
+            row.abort(error)
+        self._stepping = []
+        self._schedule.clear()
 
     async def _step(self, batch: Batch, joining: Sequence[QueuedRow]) -> None:
         rows = self._stepping = [*batch.rows, *joining]
+        for row in joining:
+            row.has_started = True
         step = asyncio.wrap_future(self._worker.submit(batch.step, joining))
         await asyncio.wait([step])
         if fault := step.exception():
@@ -176,15 +211,16 @@ class EmbeddedEngine:
 
     def _add(self, name: str, folder: Path) -> None:
         try:
+            lora.check_files(folder)
             self._engine.load(name, folder)
             lora.check(self._engine.module, name)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            self._engine.unload(name)
-            problem = f"{folder} holds no LoRA adapter of this base model: {error}."
-            raise EngineError(problem, "Check the run with `verify`.") from error
         except EngineError:
             self._engine.unload(name)
             raise
+        except Exception as error:  # of any kind: PEFT raises many for files that it does not expect
+            self._engine.unload(name)
+            problem = f"{folder} holds no LoRA adapter of this base model: {type(error).__name__}: {error}."
+            raise EngineError(problem, "Check the run with `verify`.") from error
         finally:
             lora.install(self._engine.module, self._adapters)
 

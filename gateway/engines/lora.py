@@ -7,7 +7,10 @@ compares the two. PEFT still reads, checks and holds the adapters.
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +18,9 @@ from peft.tuners.lora.layer import Linear, LoraLayer
 from torch.nn import functional
 
 from gateway.engines.base import EngineError
+
+WEIGHTS = "adapter_model.safetensors"
+MOST_RANK, MOST_SCALE = 4096, 1000.0
 
 
 class RowAdapters:
@@ -45,12 +51,11 @@ class _Mixed:
 
     def __init__(self, layer: Linear, rows: RowAdapters) -> None:
         down: Any = layer.lora_A
-        up: Any = layer.lora_B
         self._base: Any = layer.get_base_layer()
         self._rows = rows
         self._widths = tuple((name, int(down[name].weight.shape[0])) for name in down)
         self._a = torch.cat([down[name].weight for name in down])
-        self._b = torch.cat([up[name].weight.T * layer.scaling[name] for name in down])
+        self._b = torch.cat([_scaled(layer, name).T for name in down])
         ends = torch.tensor([width for _, width in self._widths]).cumsum(0).tolist()
         self._spans = {
             name: slice(end - width, end) for (name, width), end in zip(self._widths, ends, strict=True)
@@ -87,9 +92,40 @@ def check(model: torch.nn.Module, name: str) -> None:
             f"This engine serves plain LoRA on linear layers; the adapter has {parts}.",
             "Serve this adapter with another engine, or train without DoRA, biases and embeddings.",
         )
-    weights = [matrix[name].weight for layer in layers for matrix in (layer.lora_A, layer.lora_B)]
-    if not all(weight.isfinite().all() for weight in weights):
-        raise EngineError("The adapter has weights that are NaN or infinite.", "Train the adapter again.")
+    for layer in layers:
+        _check_scale(layer.scaling[name])
+        weights = (layer.lora_A[name].weight, layer.lora_B[name].weight, _scaled(layer, name))
+        if not all(weight.isfinite().all() for weight in weights):
+            raise EngineError("The adapter has weights that are NaN or infinite.", "Train the adapter again.")
+
+
+def check_files(folder: Path) -> None:
+    """Raise EngineError unless an adapter has safetensors weights, and scales and ranks that make sense."""
+    if not (folder / WEIGHTS).is_file():
+        raise EngineError(f"{folder} has no {WEIGHTS}.", "Store the adapter's weights as safetensors.")
+    config = json.loads((folder / "adapter_config.json").read_bytes())
+    ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
+    if not all(isinstance(rank, int) and 0 < rank <= MOST_RANK for rank in ranks):
+        raise EngineError(
+            f"The adapter's ranks are {ranks}, outside 1 to {MOST_RANK}.", "Train the adapter again."
+        )
+    alphas = [config.get("lora_alpha"), *(config.get("alpha_pattern") or {}).values()]
+    for alpha in alphas:
+        _check_scale(alpha / max(ranks) if isinstance(alpha, int | float) else math.nan)
+
+
+def _check_scale(scale: float) -> None:
+    """Beyond it a product with the weights may overflow, and 0 times infinity would be NaN for others."""
+    if not math.isfinite(scale) or abs(scale) > MOST_SCALE:
+        raise EngineError(
+            f"The adapter scales its weights by {scale:.3g}, where {MOST_SCALE:g} is the most.",
+            "Train the adapter again with another lora_alpha.",
+        )
+
+
+def _scaled(layer: Any, name: str) -> torch.Tensor:
+    scaled: torch.Tensor = layer.lora_B[name].weight * layer.scaling[name]
+    return scaled
 
 
 def _layers(model: torch.nn.Module) -> list[Any]:

@@ -47,6 +47,7 @@ class OpenAIEngine:
         self._opened: aiohttp.ClientSession | None = None
         self._folders: dict[Adapter, Path] = {}  # of the adapters that this gateway loaded
         self._putting = asyncio.Lock()
+        self.restarts = 0  # it has no loop
 
     @property
     def _session(self) -> aiohttp.ClientSession:

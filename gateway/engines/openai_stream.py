@@ -42,7 +42,7 @@ class AnswerReader:
         self._texts = 0
 
     def feed(self, part: bytes, final: bool = False) -> Iterator[Piece]:
-        """The pieces that the next part completes. Raises EngineError or RequestRefused for an error event."""
+        """The pieces that the next part completes. Raises EngineError or RequestRefused where it has one."""
         text = self._rest + self._decoder.decode(part, final)
         if not final and text.endswith("\r"):  # it may be one half of a line's end
             text, held = text[:-1], "\r"

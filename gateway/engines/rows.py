@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece
+from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece, RequestRefused
 from pipelines.models.engine import Engine, narrow
 
+COLDEST = 1e-4  # below this a temperature means greedy: the likeliest token has all the weight anyway
+log = logging.getLogger("nightshift.gateway")
 _UNFINISHED = "\ufffd"  # what an incomplete character decodes to
 
 
@@ -19,21 +23,39 @@ class BatchRow:
         self.request, self.adapter = request, adapter
         self.prompt: list[int] = []
         self.tokens: list[int] = []
-        self.pieces: list[Piece | EngineError] = []
+        self.pieces: list[Piece | EngineError | RequestRefused] = []
         self.done = self.gone = False
+        self.broken_by: Exception | None = None  # the step that failed for this row even alone
 
     def prepare(self, engine: Engine) -> None:
-        """Turn messages and choices into tokens. Takes milliseconds: call it outside the event loop."""
+        """Turn messages and choices into tokens. Takes milliseconds: call it outside the event loop.
+
+        Raises RequestRefused for a request that the model cannot work on.
+        """
         self._tokenizer: Any = engine.tokenizer
         (self.prompt,) = engine.prompts([list(map(dict, self.request.messages))])
-        choices = list(self.request.choices or ())
-        self._paths, self._options = engine.paths(choices), list(range(len(choices)))
+        self._most = min(self.request.max_tokens, _room(engine, self.prompt))
+        self._choices = list(dict.fromkeys(self.request.choices or ()))
+        self._paths, self._options = engine.paths(self._choices), list(range(len(self._choices)))
+        _check_paths(self._paths)
+        self._stops = [stop for stop in self.request.stop if stop]
         self._ends, self._sent = engine.end_tokens, ""
         self._generator = torch.Generator()
         if self.request.seed is None:
             self._generator.seed()
         else:
-            self._generator.manual_seed(self.request.seed)
+            self._generator.manual_seed(self.request.seed % 2**63)  # torch takes no larger one
+
+    def take(self, logits: torch.Tensor) -> None:
+        """Append the next token. Whatever is wrong with this row ends this row alone.
+
+        `logits` has shape (vocabulary,) and lies on the CPU.
+        """
+        try:
+            self.add_token(logits)
+        except Exception as error:  # of any kind: the other rows of the batch go on
+            log.exception("a row of the batch failed")
+            self.fail(RequestRefused("invalid_request", f"the engine cannot work on this request: {error!r}"))
 
     def add_token(self, logits: torch.Tensor) -> None:
         """Append the next token. `logits` has shape (vocabulary,) and lies on the CPU."""
@@ -45,7 +67,7 @@ class BatchRow:
         else:
             self._continue(logits)
 
-    def fail(self, error: EngineError) -> None:
+    def fail(self, error: EngineError | RequestRefused) -> None:
         """End the answer with an error."""
         self.done = True
         self.pieces.append(error)
@@ -55,31 +77,31 @@ class BatchRow:
         self.tokens.append(token)
         if len(self._options) == 1:
             choice = self._options[0]
-            assert self.request.choices is not None
             # As in the lake's rows, the token that ends the text is not counted.
-            self._finish(self.request.choices[choice], "stop", len(self._paths[choice]) - 1)
+            self._finish(self._choices[choice], "stop", len(self._paths[choice]) - 1)
 
     def _continue(self, logits: torch.Tensor) -> None:
-        token = self._sample(logits) if self.request.temperature > 0 else int(logits.argmax())
+        token = self._sample(logits) if self.request.temperature >= COLDEST else int(logits.argmax())
         self.tokens.append(token)
         text = self._tokenizer.decode(self.tokens, skip_special_tokens=True).lstrip()
-        stops = [text.index(stop) for stop in self.request.stop if stop in text]
+        stops = [text.index(stop) for stop in self._stops if stop in text]
         if stops or token in self._ends:
             self._finish(text[: min(stops, default=len(text))].rstrip(), "stop", len(self.tokens))
-        elif len(self.tokens) >= self.request.max_tokens:
+        elif len(self.tokens) >= self._most:
             self._finish(text.rstrip(), "length", len(self.tokens))
         else:
             self._send(text[: len(text) - self._held_back(text)].rstrip())
 
     def _sample(self, logits: torch.Tensor) -> int:
-        shares = (logits / self.request.temperature).softmax(-1)
+        # Of the differences to the likeliest, so that a low temperature does not overflow.
+        shares = ((logits - logits.max()) / self.request.temperature).softmax(-1)
         return int(torch.multinomial(shares, 1, generator=self._generator))
 
     def _held_back(self, text: str) -> int:
         """How many characters at the end may still change, or may be the beginning of a stop text."""
-        longest = max(map(len, self.request.stop), default=1)
+        longest = max(map(len, self._stops), default=1)
         sizes = range(min(longest - 1, len(text)), 0, -1)
-        begun = next((n for n in sizes if any(stop.startswith(text[-n:]) for stop in self.request.stop)), 0)
+        begun = next((n for n in sizes if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)
         return max(begun, len(text) - len(text.rstrip(_UNFINISHED)))
 
     def _send(self, text: str) -> None:
@@ -91,3 +113,22 @@ class BatchRow:
     def _finish(self, text: str, reason: FinishReason, tokens_out: int) -> None:
         self.done = True
         self.pieces.append(Piece(text[len(self._sent) :], reason, len(self.prompt), tokens_out))
+
+
+def _room(engine: Engine, prompt: Sequence[int]) -> int:
+    """How many tokens the answer may have. Raises RequestRefused for a prompt that the model cannot read."""
+    context = getattr(engine.module.config, "max_position_embeddings", None) or 2**31
+    if not prompt or max(prompt) >= engine.module.get_input_embeddings().num_embeddings:
+        raise RequestRefused("invalid_request", "the messages hold no text that this model knows")
+    if len(prompt) >= context:
+        found = f"the model reads {context} tokens at most, and the messages have {len(prompt)}"
+        raise RequestRefused("context_length_exceeded", found)
+    return int(context) - len(prompt)
+
+
+def _check_paths(paths: Sequence[tuple[int, ...]]) -> None:
+    """Raises RequestRefused unless decoding can tell all choices apart: none is the beginning of another."""
+    known = set(paths)
+    begun = any(path[:end] in known for path in paths for end in range(1, len(path)))
+    if begun or len(known) < len(paths):
+        raise RequestRefused("invalid_request", "two of the choices have the same tokens: give distinct ones")

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from time import monotonic
 
-from gateway.engines.base import CompletionRequest, EngineError, Piece
+from gateway.engines.base import CompletionRequest, EngineError, Piece, RequestRefused
 from gateway.engines.batch import Batch
 from gateway.engines.rows import BatchRow
 from pipelines.core.config import Serving
@@ -18,8 +18,9 @@ class QueuedRow(BatchRow):
 
     def __init__(self, request: CompletionRequest, adapter: str | None) -> None:
         super().__init__(request, adapter)
-        self.queue: asyncio.Queue[Piece | EngineError] = asyncio.Queue()
+        self.queue: asyncio.Queue[Piece | EngineError | RequestRefused] = asyncio.Queue()
         self.since = monotonic()
+        self.has_started = False  # a step works on it, or has
 
     def deliver(self) -> None:
         """Hand the pieces that wait to the request."""
@@ -49,6 +50,13 @@ class Schedule:
     def rows(self) -> Iterator[BatchRow]:
         """All rows, waiting or in a batch."""
         yield from (*self.waiting_users, *self.waiting_shadows, *self.users.rows, *self.shadows.rows)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        for waiting in (self.waiting_users, self.waiting_shadows):
+            waiting.clear()
+        for batch in (self.users, self.shadows):
+            batch.clear()
 
     def next(self) -> tuple[Batch | None, list[QueuedRow]]:
         """The batch to work on now, and the rows that join it. None if there is nothing to do."""

@@ -1,6 +1,8 @@
 """Engines of the gateway: what they serve is what was evaluated, whoever else is in the batch."""
 
 import asyncio
+import json
+import shutil
 from contextlib import aclosing
 
 import numpy as np
@@ -11,8 +13,11 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from gateway.engines import lora
-from gateway.engines.base import AdapterMissing, Busy, CompletionRequest, EngineError
+from gateway.engines.base import AdapterMissing, Busy, CompletionRequest, EngineError, RequestRefused
+from gateway.engines.batch import Batch
 from gateway.engines.embedded import EmbeddedEngine
+from gateway.engines.rows import BatchRow
+from gateway.engines.schedule import QueuedRow
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
@@ -188,7 +193,7 @@ def test_messages_that_the_template_refuses_fail_alone(base, expected):
         )
 
     error, answer = serve(base, story)
-    assert isinstance(error, EngineError)
+    assert isinstance(error, RequestRefused)
     assert "no attribute 'content'" in str(error)
     assert answer == expected[None][1][0]
 
@@ -252,6 +257,152 @@ def test_broken_adapters_are_refused_and_leave_no_trace(base, adapters, expected
         return [await text_of(engine, free(ASKED[0]), name) for name in (None, ONE, TWO)]
 
     assert serve(base, story) == [expected[name][1][0] for name in (None, ONE, TWO)]
+
+
+ODD = {
+    "huge seed": {"seed": 2**70, "temperature": 1.0},
+    "negative seed": {"seed": -(2**63), "temperature": 1.0},
+    "tiny temperature": {"temperature": 1e-320},
+    "low temperature": {"temperature": 1e-4, "seed": 1},
+    "endless temperature": {"temperature": float("inf"), "seed": 1},
+    "empty stop": {"stop": [""]},
+    "long stop": {"stop": ["x" * 100_000]},
+    "double choices": {"choices": ["Surgery", "Surgery"]},
+    "one empty choice": {"choices": ["", "Surgery"]},
+    "no tokens wanted": {"max_tokens": 0},
+    "a special token": {"choices": ["Surgery", "Surgery<|im_end|>"]},
+    "half a character": {"messages": [{"role": "user", "content": "\ud800"}]},
+    "no messages": {"messages": []},
+    "no role": {"messages": [{"content": "x"}]},
+    "beyond the context": {"messages": [{"role": "assistant", "content": "a " * 3000}] * 2},
+}
+
+
+def test_an_odd_request_disturbs_no_neighbour(base, adapters, expected):
+    """Each odd request is answered or refused, and its neighbours in the batch get the evaluated answers."""
+    odd = [CompletionRequest(**{"messages": ASKED[0], "max_tokens": 4, **fields}) for fields in ODD.values()]
+
+    async def story(engine):
+        await load_all(engine, adapters)
+        asked = [(free(ASKED[0]), None), *((one, ONE) for one in odd), (free(ASKED[1]), ONE)]
+        found = await asyncio.gather(*(text_of(engine, *one) for one in asked), return_exceptions=True)
+        return found, engine.restarts
+
+    (first, *others, last), restarts = serve(base, story, Serving(slots=24, gather_ms=50))
+    assert (first, last) == (expected[None][1][0], expected[ONE][1][1])
+    assert restarts == 0
+    found = dict(zip(ODD, others, strict=True))
+    refused = {name for name, one in found.items() if isinstance(one, RequestRefused)}
+    assert {type(one) for one in others} == {str, RequestRefused}
+    assert {"half a character", "no role", "a special token"} <= refused
+    assert not refused & {"huge seed", "tiny temperature", "empty stop", "double choices", "low temperature"}
+    assert found["double choices"] == "Surgery"
+    assert found["tiny temperature"] == found["low temperature"]  # both are greedy
+
+
+def rows_of(engine, count):
+    rows = [BatchRow(free(ASKED[number % 4], 8), None) for number in range(count)]
+    for row in rows:
+        row.prepare(engine)
+    return rows
+
+
+def said_by(row):
+    return "".join(piece.text for piece in row.pieces)
+
+
+def test_a_step_that_fails_fails_only_the_rows_that_cannot(base, expected):
+    """A token that the model does not have is a real fault: at the start, and in the middle of an answer."""
+    engine = evaluated.Engine(SETTINGS, str(base))
+    batch, rows = Batch(engine, lora.RowAdapters()), rows_of(engine, 7)
+    rows[2].prompt = [10**9]
+    batch.step(rows[:6])
+    batch.step([])
+    rows[5].tokens[-1] = 10**9
+    batch.step(rows[6:])
+    while batch.rows:
+        batch.step([])
+    for number in (2, 5):
+        assert isinstance(rows[number].pieces[-1], RequestRefused)
+    for number in (0, 1, 3, 4, 6):
+        assert said_by(rows[number]) == expected[None][1][number % 4]
+
+
+def test_where_no_row_works_the_engine_is_to_blame(base):
+    engine = evaluated.Engine(SETTINGS, str(base))
+    batch, rows = Batch(engine, lora.RowAdapters()), rows_of(engine, 3)
+    for row in rows:
+        row.prompt = [10**9]
+    batch.step(rows)
+    assert not batch.rows
+    assert all(isinstance(row.pieces[-1], EngineError) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"alpha_pattern": {"q_proj": 1e308}},
+        {"lora_alpha": 1e308},
+        {"lora_alpha": float("inf")},
+        {"lora_alpha": 10**400},
+        {"lora_alpha": "64"},
+        {"r": 0},
+        {"rank_pattern": {"q_proj": 10**9}},
+        {"r": None},
+    ],
+    ids=str,
+)
+def test_scales_that_overflow_are_refused(base, adapters, expected, tmp_path, change):
+    config = json.loads((adapters[ONE] / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config | change))
+    shutil.copy(adapters[ONE] / "adapter_model.safetensors", tmp_path)
+
+    async def story(engine):
+        await engine.load(TWO, adapters[TWO])
+        with pytest.raises(EngineError):
+            await engine.load(ONE, tmp_path)
+        asked = [text_of(engine, free(ASKED[0]), name) for name in (None, TWO)]
+        return await asyncio.gather(*asked)
+
+    assert serve(base, story) == [expected[name][1][0] for name in (None, TWO)]
+
+
+def test_weights_as_pickles_are_refused(base, adapters, tmp_path):
+    torch.save(load_file(adapters[ONE] / "adapter_model.safetensors"), tmp_path / "adapter_model.bin")
+    shutil.copy(adapters[ONE] / "adapter_config.json", tmp_path)
+
+    async def story(engine):
+        with pytest.raises(EngineError, match="safetensors"):
+            await engine.load(ONE, tmp_path)
+
+    serve(base, story)
+
+
+def test_who_waits_too_long_for_a_place_is_told_to_come_back(base):
+    async def story(engine):
+        long = asyncio.create_task(text_of(engine, free(ASKED[0], 100_000)))
+        while not engine.running:
+            await asyncio.sleep(0.001)
+        with pytest.raises(Busy):
+            await text_of(engine, free(ASKED[1]))
+        long.cancel()
+        await asyncio.wait([long])
+        return await text_of(engine, free(ASKED[1], 1))
+
+    assert serve(base, story, Serving(slots=1, queue_s=0.2))
+
+
+def test_the_loop_survives_what_nobody_expected(base, expected):
+    async def story(engine):
+        broken = QueuedRow(free(ASKED[0]), None)
+        broken.prompt = None  # fails between two steps, where no row is to blame
+        engine._schedule.waiting_users.append(broken)
+        task = asyncio.create_task(text_of(engine, free(ASKED[0])))
+        with pytest.raises(EngineError):
+            await task
+        return engine.restarts, await text_of(engine, free(ASKED[0]))
+
+    assert serve(base, story) == (1, expected[None][1][0])
 
 
 def test_a_fault_fails_its_own_batch_and_the_next_is_answered(base, expected):

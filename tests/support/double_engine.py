@@ -25,6 +25,7 @@ class DoubleEngine:
         self.delays: dict[str, float] = {}  # seconds before the first piece
         self.load_s = 0.0
         self.closed = False
+        self.restarts = 0
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
         await asyncio.sleep(self.load_s)

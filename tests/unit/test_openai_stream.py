@@ -164,7 +164,7 @@ def test_an_address_as_servers_print_it(url, root):
 
 @pytest.mark.parametrize("url", ["", "localhost:8001", "ftp://host", "http://", "http://host/v1?key=3"])
 def test_an_address_that_is_none_is_refused(url):
-    with pytest.raises(InputError, match="serving.url"):
+    with pytest.raises(InputError, match=r"serving\.url"):
         server_root(url)
 
 

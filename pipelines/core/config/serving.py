@@ -17,9 +17,10 @@ class Serving(Section):
     )
     slots: Positive = 16  # embedded: answers under way at once
     queue: Positive = 64  # embedded: requests that wait for a slot; one more is refused
+    queue_s: PositiveFloat = 10.0  # embedded: a request that waits longer for a slot is refused
     gather_ms: Annotated[float, Field(ge=0)] = 2.0  # embedded: an idle engine waits this long for a burst
     prefill_tokens: Positive = 512  # embedded: prompt tokens of one step, which those under way wait for
-    url: str = "http://127.0.0.1:8001"  # openai: the server, without /v1
+    url: str = "http://127.0.0.1:8001"  # openai: the server, with or without /v1
     served_base: str = ""  # openai: the base model's name there; empty asks the server
     api_key_file: str = ""  # openai: a file with the bearer token
     guided: Literal["structured_outputs", "guided_choice"] = (
