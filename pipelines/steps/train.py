@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +43,6 @@ def run(ctx: Context) -> Outcome:
     tracker.params(mlflow_id, asked)
     engine.use_threads(config.model.threads)
     with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
-        started = time.monotonic()
         trained = trainer.train(
             base,
             rendering_of(config),
@@ -56,11 +54,10 @@ def run(ctx: Context) -> Outcome:
             start,
             report=lambda step, values: tracker.metrics(mlflow_id, step, values),
         )
-        seconds = time.monotonic() - started
     save_adapter(trained, ctx.out / "adapter", base.name)
     facts = _facts(ctx, trained, base, "continue" if start else "fresh")
     tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})
-    return _outcome(trained, facts, len(rows), seconds)
+    return _outcome(trained, facts, len(rows))
 
 
 def _facts(ctx: Context, trained: Trained, base: Path, method: Literal["fresh", "continue"]) -> TrainFacts:
@@ -78,7 +75,7 @@ def _facts(ctx: Context, trained: Trained, base: Path, method: Literal["fresh", 
     )
 
 
-def _outcome(trained: Trained, facts: TrainFacts, examples: int, seconds: float) -> Outcome:
+def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
     curve = trained.dev_loss or trained.loss
     lowest = min(value for _, value in curve)
     return Outcome(
@@ -91,7 +88,6 @@ def _outcome(trained: Trained, facts: TrainFacts, examples: int, seconds: float)
             "dev_loss": (lowest, "nats/token"),
         },
         facts=facts,
-        gpu_seconds=seconds if engine.device().type == "cuda" else 0.0,
     )
 
 
