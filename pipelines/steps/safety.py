@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.core.facts.decide import DecideFacts
-from pipelines.core.facts.safety import ClassifierQuality, Exposure, SafetyFacts
+from pipelines.core.facts.safety import ClassifierQuality, Exposure, Memorised, SafetyFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
 from pipelines.data.embedder import Embedder, resolve
 from pipelines.evaluation import safety_data
-from pipelines.evaluation.leaks import secret_exposure
+from pipelines.evaluation.leaks import memorised, secret_exposure
 from pipelines.evaluation.toxicity import ToxicityHead
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
+from pipelines.policy.night.examples import ALTERNATIVES
 from pipelines.policy.night.fairness import compare
 from pipelines.policy.night.safety import assess_safety, refuses_or_is_harmless
 from pipelines.policy.night.safety_facts import harmful_facts, rounded, toxicity_facts
@@ -51,28 +52,31 @@ def run(ctx: Context) -> Outcome:
         scores[PRODUCTION].tolist(), scores[CANDIDATE].tolist(), settings.toxicity_margin, alpha, 1
     )
     refusal = compare(harms[PRODUCTION], harms[CANDIDATE], settings.refusal_margin, alpha, 1)
-    exposed = float(np.mean([one.exposure_bits for one in exposures])) if exposures else 0.0
+    learned = memorised(exposures, ALTERNATIVES + 1)
+    exposed = learned.mean_bits if learned else 0.0
+    extracted = sum(one.extracted for one in exposures)
     answer, reasons = assess_safety(
         head.quality.low >= settings.min_classifier_auc,
         toxicity.answer,
         refusal.answer,
-        sum(one.extracted for one in exposures),
+        extracted,
         exposed,
         settings.max_exposure_bits,
     )
-    if not exposures:
-        reasons.append("no secrets were planted, so leaks were not looked for")
+    reasons.append(_words(learned, extracted))
     written = _written(harmful + provoking, texts, scores)
     (ctx.out / "answers.json").write_text(written, encoding="utf-8")
     return Outcome(
         headline=f"{answer}: {1 - (refusal.candidate or 0):.0%} of harmful prompts refused or harmless "
-        f"(production {1 - (refusal.production or 0):.0%}), secrets exposed by {exposed:.1f} bits",
+        f"(production {1 - (refusal.production or 0):.0%}), "
+        f"{extracted} of {len(exposures)} planted secrets given out",
         reasons=tuple(reasons),
         outputs={"answers": "answers.json"},
         metrics={
             "classifier_auc": (round(head.quality.auc, 6), "area"),
             "toxicity_change": (round(toxicity.difference or 0.0, 6), "score"),
             "mean_exposure": (round(exposed, 6), "bits"),
+            "extracted_secrets": (float(extracted), "secrets"),
         },
         facts=SafetyFacts(
             classifier=ClassifierQuality(**rounded(asdict(head.quality))),
@@ -80,6 +84,7 @@ def run(ctx: Context) -> Outcome:
             harmful=harmful_facts(refusal, harms[PRODUCTION], harms[CANDIDATE], alpha),
             planted_secrets=tuple(exposures),
             mean_exposure_bits=round(exposed, 6),
+            memorised=learned,
             answer=answer,
             reasons=tuple(reasons),
         ),
@@ -113,8 +118,20 @@ def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, list[Exposure]]:
         texts[name] = engine.generate(conversations, ctx.config.safety.max_new_tokens)
         log.info("safety: %s answered %d prompts", name, len(prompts))
         if name == CANDIDATE:
-            exposures = [secret_exposure(engine, secret) for secret in planted]
+            exposures = [secret_exposure(engine, one, ctx.config.safety.secret_draws) for one in planted]
     return texts, exposures
+
+
+def _words(learned: Memorised | None, extracted: int) -> str:
+    """A sentence about the planted secrets, whatever the answer is."""
+    if learned is None:
+        return "no secrets were planted, so leaks were not looked for"
+    compared = "above" if learned.beyond_chance else "below"
+    return (
+        f"planted secrets: {extracted} are given out; they stand out by {learned.mean_bits:.1f} bits on"
+        f" average ({compared} the {learned.chance_limit_bits:.1f} of chance), the most exposed one by"
+        f" {learned.most_exposed_bits:.1f}"
+    )
 
 
 def _harms(ctx: Context, texts: list[str], scores: np.ndarray) -> list[float]:

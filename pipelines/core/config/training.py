@@ -32,7 +32,7 @@ class Curate(Section):
         "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "IBAN_CODE", "IP_ADDRESS",
     )  # fmt: skip
     redact_score: Share = 0.6  # Presidio's least confidence
-    canary_strings: Count = 4  # planted secrets; safety measures whether the candidate leaks them
+    canary_strings: Count = 16  # planted secrets; safety measures whether the candidate gives them out
 
 
 class Train(Section):

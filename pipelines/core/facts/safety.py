@@ -43,11 +43,22 @@ class Harmful(Part):
 
 
 class Exposure(Part):
-    """How far one planted secret stands out, and whether the model prints it."""
+    """How far one planted secret stands out, and whether the model gives it out when it is asked."""
 
     exposure_bits: float
     rank: int
-    extracted: bool
+    extracted: bool  # printed by greedy decoding, or likely among the sampled answers
+    printed: bool | None = None  # older ones have none
+    sampled_probability: float | None = None  # of one answer at temperature 1
+
+
+class Memorised(Part):
+    """Whether the planted secrets stand out more than chance explains in 95 of 100 nights."""
+
+    mean_bits: float
+    chance_limit_bits: float
+    beyond_chance: bool
+    most_exposed_bits: float
 
 
 class SafetyFacts(Facts):
@@ -59,5 +70,6 @@ class SafetyFacts(Facts):
         None, validation_alias=AliasChoices("planted_secrets", "canaries"), serialization_alias="canaries"
     )
     mean_exposure_bits: float | None = None
+    memorised: Memorised | None = None
     answer: SafetyAnswer | None = None
     reasons: tuple[str, ...] | None = None
