@@ -9,7 +9,10 @@ from __future__ import annotations
 import importlib
 import logging
 import resource
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -40,6 +43,7 @@ from pipelines.observability.tracing import command_span
 from pipelines.stores.runs import Run
 
 log = logging.getLogger("nightshift")
+BROKEN = " broken-"  # and a number: the ledger's name of an attempt that broke
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,6 @@ class Outcome:
     metrics: dict[str, tuple[float, str]] = field(default_factory=dict)  # name -> (value, unit)
     facts: Facts | None = None
     readings: Facts | None = None  # measured facts: another run reads other values
-    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,34 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
         if existing and existing.fingerprint == identity and not rerun:
             return _result(run, existing, clock.started, reused=True)
         context = Context(run, step, config, inputs, identity, run.folder.work_folder(step))
-        manifest = _execute(module, context, settings, digests, clock)
+        with _charged(context, clock):
+            manifest = _execute(module, context, settings, digests, clock)
         return _result(run, manifest, clock.started, reused=False)
+
+
+@contextmanager
+def _charged(context: Context, clock: _Clock) -> Iterator[None]:
+    """Put the cost of a night's step into the ledger as it ends, also when it breaks.
+
+    A night that is never decided has cost something too. Each broken attempt has a row of its own.
+    """
+    outcome = BROKEN
+    try:
+        yield
+        outcome = ""
+    finally:
+        if context.step in NIGHTLY:
+            _charge(context, outcome, _usage(clock))
+
+
+def _charge(context: Context, outcome: str, usage: Usage) -> None:
+    from pipelines.stores import open_ledger
+    from pipelines.stores.ledger.costs import cost_row
+
+    ledger, run = open_ledger(context.config), context.run
+    attempts = sum(row["step"].startswith(context.step + BROKEN) for row in ledger.costs(run.run_id))
+    name = f"{context.step}{outcome}{attempts + 1}" if outcome else context.step
+    ledger.add_cost(cost_row(run.run_id, run.night, name, usage, context.config.cost))
 
 
 def record_fault(step: str, run_uri: str, error: BaseException) -> None:
@@ -168,13 +197,6 @@ def _execute(
 ) -> Manifest:
     outcome: Outcome = module.run(context)
     outputs = _digest_outputs(context.out, outcome.outputs)
-    usage = Usage(
-        started_at=clock.started_at,
-        seconds=round(time.monotonic() - clock.started, 3),
-        cpu_seconds=round(_cpu_seconds() - clock.cpu_seconds, 3),
-        gpu_seconds=outcome.gpu_seconds,
-        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-    )
     manifest = Manifest(
         run_id=context.run.run_id,
         night=context.night,
@@ -193,7 +215,7 @@ def _execute(
         code_digest=code_digest(context.step),
         lock_digest=lock_digest(),
         git_commit=git_commit(),
-        usage=usage,
+        usage=_usage(clock),
     )
     context.run.folder.publish(context.out, context.step)
     context.run.folder.write_bytes(
@@ -225,6 +247,26 @@ def _result(run: Run, manifest: Manifest, started: float, reused: bool) -> StepR
         seconds=round(time.monotonic() - started, 3),
         reused=reused,
     )
+
+
+def _usage(clock: _Clock) -> Usage:
+    """What the process used since the step began."""
+    seconds = time.monotonic() - clock.started
+    return Usage(
+        started_at=clock.started_at,
+        seconds=round(seconds, 3),
+        cpu_seconds=round(_cpu_seconds() - clock.cpu_seconds, 3),
+        gpu_seconds=round(seconds * _gpus_held(), 3),
+        peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    )
+
+
+def _gpus_held() -> int:
+    """GPUs on which this process has memory. Whoever holds one pays for it, busy or not."""
+    torch: Any = sys.modules.get("torch")  # a step without torch holds none, and does not load it for this
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return 0
+    return sum(torch.cuda.memory_reserved(gpu) > 0 for gpu in range(torch.cuda.device_count()))
 
 
 def _cpu_seconds() -> float:

@@ -32,7 +32,14 @@ def add_nights(commands: Any) -> None:
 def add_upkeep(commands: Any) -> None:
     """Add the commands that set up and check a home."""
     add_command(commands, "prepare", "set up a home: databases, sample model and sample data", _prepare)
-    add_command(commands, "verify", "check every recorded file, signature and the ledger's chain", _verify)
+    command = add_command(
+        commands, "verify", "check every recorded file, signature and the ledger's chain", _verify
+    )
+    command.add_argument(
+        "--accept-end",
+        action="store_true",
+        help="take the ledger as it is for the whole one, after a backup was put back",
+    )
 
 
 def _nights(args: argparse.Namespace, config: Config) -> int:
@@ -75,4 +82,4 @@ def _prepare(args: argparse.Namespace, config: Config) -> int:
 def _verify(args: argparse.Namespace, config: Config) -> int:
     from pipelines.operations.verify import verify
 
-    return verify(config)
+    return verify(config, args.accept_end)

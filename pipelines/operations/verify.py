@@ -13,13 +13,18 @@ from pipelines.stores.runs import Run
 from pipelines.stores.signer import open_signer
 
 
-def verify(config: Config) -> int:
-    """Print a line for each problem, and a summary. Returns exit status 0 without problems, else 2."""
+def verify(config: Config, accept_end: bool = False) -> int:
+    """Print a line for each problem, and a summary. Returns exit status 0 without problems, else 2.
+
+    With `accept_end` the ledger's present end is taken for its true one first.
+    """
     if not has_ledger(config):
         raise InputError(
             f"There is no ledger in {config.home}.", "Name the home with --home or NIGHTSHIFT_HOME."
         )
     ledger = open_ledger(config)
+    if accept_end:
+        ledger.accept_end()
     links, problems = _chain(ledger)
     decisions = ledger.decisions()
     files, in_runs = _runs(config, {decision.run_id for decision in decisions})

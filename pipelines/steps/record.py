@@ -20,6 +20,7 @@ from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
+from pipelines.stores.ledger.costs import cost_row
 from pipelines.stores.signer import open_signer
 
 SETTINGS = ("cost",)
@@ -40,7 +41,7 @@ def run(ctx: Context) -> Outcome:
     outcome, reasons = decided
     ledger = open_ledger(ctx.config)
     for manifest in ctx.inputs.values():
-        ledger.add_cost(_cost(ctx, manifest))
+        ledger.add_cost(cost_row(ctx.run.run_id, ctx.night, manifest.step, manifest.usage, ctx.config.cost))
     facts = facts_to_sign(ctx.inputs)
     evidence = {step: manifest.digest for step, manifest in ctx.inputs.items()}
     if ledger.decision(ctx.run.run_id) is None:  # a rerun after a kill finds its own record
@@ -88,18 +89,3 @@ def _sign_and_add(ctx: Context, ledger: Ledger, decision: dict[str, Any]) -> Non
     signature = open_signer(ctx.config).sign(canonical_json(document))
     ledger.add_decision(document, signature)
     log.info("decision signed and recorded for %s: %s", ctx.run.run_id, decision["outcome"])
-
-
-def _cost(ctx: Context, manifest: Manifest) -> dict[str, Any]:
-    usage, price = manifest.usage, ctx.config.cost
-    amount = usage.cpu_seconds / 3600 * price.cpu_hour + usage.gpu_seconds / 3600 * price.gpu_hour
-    return {
-        "run_id": ctx.run.run_id,
-        "step": manifest.step,
-        "night": ctx.night.isoformat(),
-        "seconds": usage.seconds,
-        "cpu_seconds": usage.cpu_seconds,
-        "gpu_seconds": usage.gpu_seconds,
-        "amount": round(amount, 6),
-        "currency": price.currency,
-    }

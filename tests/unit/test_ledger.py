@@ -110,6 +110,72 @@ def test_changes_by_hand_are_found(ledger, home, statement, words):
         ledger.verify()
 
 
+CUT = [
+    "DELETE FROM decisions WHERE run_id = '2026-01-03'; DELETE FROM audit WHERE seq = 3",
+    "DELETE FROM decisions; DELETE FROM audit",
+]
+
+
+def three_nights(ledger):
+    for night in ("2026-01-01", "2026-01-02", "2026-01-03"):
+        ledger.add_decision(document(night), "s")
+
+
+@pytest.mark.parametrize("statements", CUT)
+def test_rows_cut_off_the_end_are_seen(ledger, home, statements):
+    three_nights(ledger)
+    by_hand(home, "SELECT 1")
+    with sqlite3.connect(f"{home}/ledger.db") as connection:
+        connection.executescript(statements)
+    with pytest.raises(IntegrityError, match="cut or replaced: it had 3 links"):
+        ledger.verify()
+    for night in ("2026-02-01", "2026-02-02", "2026-02-03", "2026-02-04"):  # writing on does not hide it
+        ledger.add_decision(document(night), "s")
+    with pytest.raises(IntegrityError, match="cut or replaced"):
+        ledger.verify()
+    ledger.accept_end()
+    assert ledger.verify() >= 4
+
+
+def test_an_old_copy_of_the_database_is_seen(ledger, home):
+    ledger.add_decision(document("2026-01-01"), "s")
+    with sqlite3.connect(f"{home}/ledger.db") as now, sqlite3.connect(f"{home}/copy.db") as copy:
+        now.backup(copy)
+    ledger.add_decision(document("2026-01-02"), "s")
+    for name in ("ledger.db-wal", "ledger.db-shm"):
+        (home / name).unlink(missing_ok=True)
+    (home / "copy.db").replace(home / "ledger.db")
+    with pytest.raises(IntegrityError, match="it has 1 now"):
+        Ledger(f"sqlite:///{home}/ledger.db").verify()
+
+
+def test_a_head_file_that_is_forged_or_gone_is_seen(ledger, home):
+    three_nights(ledger)
+    file = home / "ledger.db.head"
+    true = file.read_bytes()
+    file.write_bytes(true.replace(b'"links":3', b'"links":2'))
+    with pytest.raises(IntegrityError, match="signature does not fit"):
+        ledger.verify()
+    file.unlink()
+    ledger.add_cost(cost())
+    with pytest.raises(IntegrityError, match="is missing"):
+        ledger.verify()
+    file.write_bytes(true)
+    assert ledger.verify() == 4, "a kill left it behind the database"
+
+
+def test_a_ledger_of_an_older_version_has_no_head_yet(ledger, home):
+    ledger.add_decision(document(), "s")
+    (home / "ledger.db.head").unlink()
+    (home / "keys" / "ledger.key").unlink()
+    with sqlite3.connect(f"{home}/ledger.db") as connection:
+        connection.execute("PRAGMA user_version = 0")
+    assert ledger.verify() == 1
+    ledger.add_cost(cost())
+    assert (home / "ledger.db.head").exists()
+    assert ledger.verify() == 2
+
+
 def _write_many(url, writer):
     ledger = Ledger(url)
     for number in range(20):

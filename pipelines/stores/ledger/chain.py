@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from pipelines.core.contract import canonical_json
 from pipelines.core.errors import IntegrityError
+from pipelines.stores.ledger.head import Head
 from pipelines.stores.ledger.tables import AUDIT, CHAINED
 
 GENESIS = "0" * 64  # the hash before the first link
@@ -23,15 +24,25 @@ def key_of(table: sa.Table, row: Mapping[str, Any]) -> str:
 
 def head(connection: sa.Connection) -> str:
     """Hash of the newest link."""
-    return connection.scalar(sa.select(AUDIT.c.hash).order_by(AUDIT.c.seq.desc()).limit(1)) or GENESIS
+    return end(connection).hash
+
+
+def end(connection: sa.Connection) -> Head:
+    """How many links there are, and the hash of the newest."""
+    last = connection.execute(sa.select(AUDIT).order_by(AUDIT.c.seq.desc()).limit(1)).first()
+    return Head(last.seq, last.hash) if last else Head(0, GENESIS)
+
+
+def hash_at(connection: sa.Connection, number: int) -> str | None:
+    """Hash of a link; None where there is none."""
+    return connection.scalar(sa.select(AUDIT.c.hash).where(AUDIT.c.seq == number))
 
 
 def link(connection: sa.Connection, table: sa.Table, *rows: dict[str, Any]) -> None:
     """Add a link for each row, in the transaction that writes the rows."""
-    last = connection.execute(sa.select(AUDIT).order_by(AUDIT.c.seq.desc()).limit(1)).first()
-    length, previous = (last.seq, last.hash) if last else (0, GENESIS)
-    at, links = datetime.now(UTC).isoformat(), []
-    for seq, row in enumerate(rows, start=length + 1):
+    last = end(connection)
+    at, links, previous = datetime.now(UTC).isoformat(), [], last.hash
+    for seq, row in enumerate(rows, start=last.links + 1):
         key, row_sha256 = key_of(table, row), _row_sha256(row)
         link_hash = _link_hash(seq, at, table.name, key, row_sha256, previous)
         values = {"seq": seq, "at": at, "table_name": table.name, "row_key": key}

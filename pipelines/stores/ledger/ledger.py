@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ from pipelines.core.errors import ConfigError
 from pipelines.core.traffic_split import Route
 from pipelines.stores.ledger import chain, costs, decisions, promotions, tasks
 from pipelines.stores.ledger.decisions import Decision
+from pipelines.stores.ledger.head import HeadFile
 from pipelines.stores.ledger.promotions import START, Promotion
 from pipelines.stores.ledger.tables import AUDIT, CHAINED, COSTS, DECISIONS, META, PROMOTIONS, TASK_EVENTS
+
+HAS_HEAD = 1  # user_version of a database whose end is written to the head file
 
 
 class Ledger:
@@ -32,10 +36,13 @@ class Ledger:
                 f"ledger_url is {location.render_as_string()!r}, and the ledger works with SQLite only.",
                 "Set ledger_url = sqlite:///FILE.",
             )
-        Path(location.database).parent.mkdir(parents=True, exist_ok=True)
+        database = Path(location.database)
+        database.parent.mkdir(parents=True, exist_ok=True)
+        self._head_file = HeadFile(database)
         self._engine = sa.create_engine(location, connect_args={"timeout": wait_s})
         sa.event.listen(self._engine, "connect", _set_up_sqlite)
-        with self._write() as connection:
+        with self._engine.begin() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             META.create_all(connection)
             _forbid_changes(connection)
 
@@ -68,9 +75,18 @@ class Ledger:
             return chain.head(connection)
 
     def verify(self) -> int:
-        """Compute the chain again over every row; returns its length. Raises IntegrityError at a break."""
+        """Compute the chain again over every row; returns its length. Raises IntegrityError at a break, and
+        where its end is not the one that was written last.
+        """
         with self._engine.connect() as connection:
-            return chain.verify(connection)
+            links = chain.verify(connection)
+            self._head_file.check(links, partial(chain.hash_at, connection), _has_head(connection))
+            return links
+
+    def accept_end(self) -> None:
+        """Take the chain as it is for the whole one, after a person has looked at it."""
+        with self._engine.connect() as connection:
+            self._head_file.accept(chain.end(connection))
 
     def add_decision(self, document: dict[str, Any], signature: str) -> None:
         """Record a night's decision. Raises IntegrityError when the run already has another one."""
@@ -133,8 +149,13 @@ class Ledger:
 
     def cpu_hours(self, first: date, last: date) -> float:
         """CPU hours of the steps of all nights from `first` to `last`, both included."""
-        (row,) = self.rows(costs.cpu_seconds_of(first, last))
+        (row,) = self.rows(costs.seconds_of(first, last))
         return float(row["cpu_seconds"]) / 3600
+
+    def gpu_hours(self, first: date, last: date) -> float:
+        """The same, in GPU hours."""
+        (row,) = self.rows(costs.seconds_of(first, last))
+        return float(row["gpu_seconds"]) / 3600
 
     def add_task_event(
         self,
@@ -156,13 +177,24 @@ class Ledger:
         """A transaction that no other writer can enter: the chain has one end."""
         with self._engine.begin() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+            before, had_head = chain.end(connection), _has_head(connection)
             yield connection
+            after = chain.end(connection)
+            if after != before:
+                connection.exec_driver_sql(f"PRAGMA user_version = {HAS_HEAD}")
+        if after != before:
+            with self._engine.connect() as connection:
+                self._head_file.advance(after, partial(chain.hash_at, connection), had_head)
 
 
 def exists(url: str) -> bool:
     """Whether there is a database at an SQLAlchemy URL; one on a server is taken to be there."""
     location = sa.make_url(url)
     return location.get_backend_name() != "sqlite" or Path(location.database or "").exists()
+
+
+def _has_head(connection: sa.Connection) -> bool:
+    return bool(connection.exec_driver_sql("PRAGMA user_version").scalar())
 
 
 def _is_new(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
