@@ -14,7 +14,11 @@ from pipelines.policy.night import decide as policy
 from pipelines.policy.night.decide import RULES, TrainingSituation, decide
 
 LIMITS = Decide(
-    min_corrections=100, min_corrections_on_drift=40, cool_down_nights=2, budget_cpu_hours_30d=10.0
+    min_corrections=100,
+    min_corrections_on_drift=40,
+    cool_down_nights=2,
+    budget_cpu_hours_30d=10.0,
+    budget_gpu_hours_30d=5.0,
 )
 PLAIN = TrainingSituation(
     corrections=80,
@@ -39,6 +43,7 @@ PLAIN = TrainingSituation(
         ({"data_faults": ("Nulls",), "cpu_hours_30d": 99.0}, "fault", Verdict.HOLD),
         ({"cpu_hours_30d": 10.0}, "budget", Verdict.HOLD),
         ({"cpu_hours_30d": 10.0, "drift": True}, "budget", Verdict.HOLD),
+        ({"gpu_hours_30d": 5.0}, "budget", Verdict.HOLD),
         ({"nights_since_training": 2}, "cool_down", Verdict.SKIP),
         ({"nights_since_training": 2, "drift": True}, "cool_down", Verdict.SKIP),
         ({"nights_since_training": 3}, "volume", Verdict.PROCEED),

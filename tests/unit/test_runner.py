@@ -12,6 +12,7 @@ from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.facts.reading import Facts
 from pipelines.runner import Outcome, record_fault, run_step
+from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
 
 NIGHT = "2026-01-01"
@@ -75,6 +76,26 @@ def test_a_step_reads_what_an_earlier_step_wrote(steps, config, run_uri):
     manifest = Run(run_uri).manifest("ingest")
     assert sorted(manifest.outputs) == ["docs/index.html", "rows"]
     assert Run(run_uri).artifact(manifest, "docs").is_dir()
+
+
+def test_a_night_that_breaks_has_cost_something(steps, config):
+    uri = f"{config.home}/runs/{NIGHT}"
+
+    def breaks(ctx):
+        sum(range(3_000_000))
+        raise ValueError("out of luck")
+
+    steps("ingest", write_rows)
+    steps("validate", breaks)
+    run_step("ingest", uri, config)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="out of luck"):
+            run_step("validate", uri, config)
+    steps("validate", read_rows)
+    run_step("validate", uri, config)
+    costs = {row["step"]: row for row in open_ledger(config).costs(NIGHT)}
+    assert costs.keys() == {"ingest", "validate broken-1", "validate broken-2", "validate"}
+    assert min(row["cpu_seconds"] for name, row in costs.items() if "broken" in name) > 0
 
 
 def test_finished_work_is_reused(steps, config, run_uri):

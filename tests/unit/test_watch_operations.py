@@ -42,6 +42,7 @@ def test_an_empty_ledger_has_costs_of_nothing(ledger, config):
         ("nightshift_cpu_hours_30d",): 0.0,
         ("nightshift_gpu_hours_30d",): 0.0,
         ("nightshift_cpu_hours_budget_30d",): config.decide.budget_cpu_hours_30d,
+        ("nightshift_gpu_hours_budget_30d",): config.decide.budget_gpu_hours_30d,
     }
 
 

@@ -17,6 +17,7 @@ class Decide(Section):
     min_corrections_on_drift: Count = 40  # the same, on a night that drifted
     cool_down_nights: Count = 0  # no training for so many nights after one
     budget_cpu_hours_30d: float = 50.0  # CPU hours of the last 30 days; used up: the night is held
+    budget_gpu_hours_30d: float = 20.0  # the same, GPU hours
 
 
 class Curate(Section):

@@ -29,4 +29,5 @@ class DecideFacts(Facts):
     force: bool
     nights_since_training: int | None
     cpu_hours_30d: float
+    gpu_hours_30d: float = 0.0  # older ones have none
     rules: tuple[RuleResult, ...]

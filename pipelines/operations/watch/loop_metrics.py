@@ -19,6 +19,7 @@ HELP = {
     "nightshift_cpu_hours_30d": "CPU hours of the steps of the last 30 days",
     "nightshift_gpu_hours_30d": "GPU hours of the steps of the last 30 days",
     "nightshift_cpu_hours_budget_30d": "decide.budget_cpu_hours_30d",
+    "nightshift_gpu_hours_budget_30d": "decide.budget_gpu_hours_30d",
     "nightshift_nights_30d": "nights of the last 30 days by their outcome",
     "nightshift_dag_open_seconds": "age of the oldest DAG run that has begun and not ended",
     "nightshift_dag_run_seconds": "length of the newest DAG run that has ended",
@@ -46,6 +47,7 @@ def _costs(ledger: Ledger, config: Config, since: str) -> list[Sample]:
         Sample("nightshift_cpu_hours_30d", used["cpu_seconds"] / 3600),
         Sample("nightshift_gpu_hours_30d", used["gpu_seconds"] / 3600),
         Sample("nightshift_cpu_hours_budget_30d", config.decide.budget_cpu_hours_30d),
+        Sample("nightshift_gpu_hours_budget_30d", config.decide.budget_gpu_hours_30d),
     ]
 
 

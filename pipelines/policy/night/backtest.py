@@ -110,6 +110,7 @@ def _situation(facts: DecideFacts, drift: bool) -> TrainingSituation:
         drift=drift,
         nights_since_training=facts.nights_since_training,
         cpu_hours_30d=facts.cpu_hours_30d,
+        gpu_hours_30d=facts.gpu_hours_30d,
         force=facts.force,
         cause=facts.cause,
         data_faults=facts.data_faults,

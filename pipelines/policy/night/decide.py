@@ -7,7 +7,7 @@ The rules are asked in this order. The first that applies decides.
 | material  | no labelled row came since the last training                             | skip    |
 | force     | a person asked for training (`decide.force`)                             | proceed |
 | fault     | an alert about broken data fires                                         | hold    |
-| budget    | the last 30 days used the CPU hours of `budget_cpu_hours_30d`, or more   | hold    |
+| budget    | the last 30 days used `budget_cpu_hours_30d` or `budget_gpu_hours_30d`   | hold    |
 | cool_down | the last training was `cool_down_nights` nights ago, or fewer            | skip    |
 | drift     | drift or an alert, and at least `min_corrections_on_drift` labelled rows | proceed |
 | volume    | at least `min_corrections` labelled rows                                 | proceed |
@@ -41,6 +41,7 @@ class TrainingSituation:
     force: bool
     cause: str  # schedule | manual | alert:<name>
     data_faults: tuple[str, ...] = ()  # alerts about broken data that fire
+    gpu_hours_30d: float = 0.0
 
     @property
     def labelled(self) -> int:
@@ -91,10 +92,21 @@ def _fault(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]
 
 
 def _budget(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
-    used = f"{now.cpu_hours_30d:.1f} of {limits.budget_cpu_hours_30d:.1f} CPU hours used in 30 days"
-    if now.cpu_hours_30d < limits.budget_cpu_hours_30d:
-        return None, f"{used}."
-    return Verdict.HOLD, f"{used}: raise decide.budget_cpu_hours_30d, or force a training."
+    """Nights that broke count too."""
+    used = {
+        "cpu": (now.cpu_hours_30d, limits.budget_cpu_hours_30d),
+        "gpu": (now.gpu_hours_30d, limits.budget_gpu_hours_30d),
+    }
+    words = " and ".join(
+        f"{hours:.1f} of {most:.1f} {kind.upper()} hours" for kind, (hours, most) in used.items()
+    )
+    over = [kind for kind, (hours, most) in used.items() if hours >= most]
+    if not over:
+        return None, f"{words} used in 30 days."
+    return (
+        Verdict.HOLD,
+        f"{words} used in 30 days: raise decide.budget_{over[0]}_hours_30d, or force a training.",
+    )
 
 
 def _cool_down(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
