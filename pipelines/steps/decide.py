@@ -30,19 +30,21 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         "baseline": digest_of(as_json(_baseline(ctx))),
         "lake": open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night, since=first),
-        "ledger": digest_of({**ledger, "cpu_hours_30d": _cpu_hours(ctx), "faults": _faults(ctx)}),
+        "ledger": digest_of({**ledger, "hours_30d": _hours(ctx), "faults": _faults(ctx)}),
     }
 
 
 def run(ctx: Context) -> Outcome:
     (first, since_training), settings = _nights(ctx), ctx.config.decide
     feedback = feedback_counts(open_lake(ctx.config), first, ctx.night, as_of=ctx.night)
+    cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
         corrections=feedback["corrections"],
         likes=feedback["likes"],
         drift=ctx.facts(DriftFacts).drift,
         nights_since_training=since_training,
-        cpu_hours_30d=_cpu_hours(ctx),
+        cpu_hours_30d=cpu_hours,
+        gpu_hours_30d=gpu_hours,
         force=settings.force,
         cause=settings.cause,
         data_faults=tuple(_faults(ctx)),
@@ -68,6 +70,7 @@ def run(ctx: Context) -> Outcome:
             force=situation.force,
             nights_since_training=situation.nights_since_training,
             cpu_hours_30d=situation.cpu_hours_30d,
+            gpu_hours_30d=situation.gpu_hours_30d,
             rules=decision.rules,
         ),
     )
@@ -106,10 +109,11 @@ def _baseline(ctx: Context) -> Baseline:
     )
 
 
-def _cpu_hours(ctx: Context) -> float:
-    """CPU hours of the 30 days before tonight, to a hundredth."""
+def _hours(ctx: Context) -> tuple[float, float]:
+    """CPU and GPU hours of the 30 days before tonight, to a hundredth."""
     first, last = ctx.night - timedelta(days=BUDGET_DAYS), ctx.night - timedelta(days=1)
-    return round(open_ledger(ctx.config).cpu_hours(first, last), 2)
+    ledger = open_ledger(ctx.config)
+    return round(ledger.cpu_hours(first, last), 2), round(ledger.gpu_hours(first, last), 2)
 
 
 def _faults(ctx: Context) -> list[str]:
