@@ -32,6 +32,7 @@ def add_nights(commands: Any) -> None:
 def add_upkeep(commands: Any) -> None:
     """Add the commands that set up and check a home."""
     add_command(commands, "prepare", "set up a home: databases, sample model and sample data", _prepare)
+    add_command(commands, "prune", "remove data of people that are older than [retention] says", _prune)
     command = add_command(
         commands, "verify", "check every recorded file, signature and the ledger's chain", _verify
     )
@@ -40,6 +41,14 @@ def add_upkeep(commands: Any) -> None:
         action="store_true",
         help="take the ledger as it is for the whole one, after a backup was put back",
     )
+
+
+def _prune(args: argparse.Namespace, config: Config) -> int:
+    from pipelines.stores.retention import prune
+
+    for path in prune(config):
+        print(f"removed {path}")
+    return 0
 
 
 def _nights(args: argparse.Namespace, config: Config) -> int:

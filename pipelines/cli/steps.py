@@ -49,6 +49,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace, config: Config) -> int:
     from pipelines.runner import record_fault, run_step
+    from pipelines.stores.retention import prune
 
     try:
         result = run_step(args.step, args.run_dir, config, args.rerun)
@@ -60,6 +61,8 @@ def _run(args: argparse.Namespace, config: Config) -> int:
         log.exception("%s broke", args.step)
         print(f"fault: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    if args.step == CLOSING[-1]:
+        prune(config)
     show(progress_line(result), result.reasons)
     write_result(args, result)
     return 0

@@ -33,6 +33,14 @@ class RegisteredAdapter:
     uri: str
     tags: dict[str, str]
 
+    @property
+    def nights_seen(self) -> tuple[str, ...]:
+        """Spans of every night whose rows it saw, replayed ones and its ancestors' included.
+
+        Versions of before 0.2 only know the nights of their own feedback.
+        """
+        return tuple(json.loads(self.tags.get("nights_seen", "[]"))) or self.nights
+
 
 def adapter_digest(folder: Path) -> str:
     """sha256 over an adapter's files, by name."""
@@ -83,6 +91,15 @@ class Registry:
             raise InputError(
                 f"{self.name} has no registered version {version!r}.", "MLflow's registry lists its versions."
             ) from error
+
+    def ancestors(self, version: str) -> list[RegisteredAdapter]:
+        """The versions that a version was continued from, its parent first."""
+        found: list[RegisteredAdapter] = []
+        parent = self.version(version).tags.get("parent_version")
+        while parent:
+            found.append(self.version(parent))
+            parent = found[-1].tags.get("parent_version")
+        return found
 
     def fetch(self, version: str) -> Path:
         """A local folder with the version's files. Raises IntegrityError where their digest differs."""

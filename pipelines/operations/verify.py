@@ -9,6 +9,7 @@ from pipelines.core.files import sha256_of
 from pipelines.models import open_registry
 from pipelines.stores import has_ledger, open_ledger, open_run, run_ids
 from pipelines.stores.ledger import Decision, Ledger
+from pipelines.stores.retention import removed_files
 from pipelines.stores.runs import Run
 from pipelines.stores.signer import open_signer
 
@@ -27,13 +28,16 @@ def verify(config: Config, accept_end: bool = False) -> int:
         ledger.accept_end()
     links, problems = _chain(ledger)
     decisions = ledger.decisions()
-    files, in_runs = _runs(config, {decision.run_id for decision in decisions})
+    removed = removed_files(ledger)
+    files, gone, in_runs = _runs(config, {decision.run_id for decision in decisions}, removed)
     problems += in_runs
     for decision in decisions:
         problems += _decision_problems(decision, config)
     problems += _adapter_problems(config)
     for problem in problems:
         print(f"BROKEN  {problem}")
+    if gone:
+        print(f"{gone} files were removed on purpose, as the ledger says")
     print(f"{links} ledger links, {len(decisions)} signed decisions, {files} files: {len(problems)} problems")
     return 2 if problems else 0
 
@@ -46,9 +50,9 @@ def _chain(ledger: Ledger) -> tuple[int, list[str]]:
         return 0, [f"ledger: {error}"]
 
 
-def _runs(config: Config, decided: set[str]) -> tuple[int, list[str]]:
-    """How many output files the runs name, and what is wrong with the runs."""
-    files, problems = 0, []
+def _runs(config: Config, decided: set[str], removed: set[tuple[str, str]]) -> tuple[int, int, list[str]]:
+    """How many output files the runs name, how many were removed on purpose, and what is wrong."""
+    files, gone, problems = 0, 0, []
     for run_id in run_ids(config):
         run, found = open_run(config, run_id), {}
         try:
@@ -56,11 +60,24 @@ def _runs(config: Config, decided: set[str]) -> tuple[int, list[str]]:
         except IntegrityError as error:
             problems.append(str(error))
         for manifest in found.values():
-            files += len(manifest.outputs)
-            problems += changed_outputs(run, manifest)
+            kept = left_after(run, manifest, removed)
+            files += len(kept.outputs)
+            gone += len(manifest.outputs) - len(kept.outputs)
+            problems += changed_outputs(run, kept)
         if "record" in found and run_id not in decided:
             problems.append(f"{run_id}: it was decided, and the ledger does not know of it")
-    return files, problems
+    return files, gone, problems
+
+
+def left_after(run: Run, manifest: Manifest, removed: set[tuple[str, str]]) -> Manifest:
+    """The manifest without the outputs that are gone and whose removal is recorded."""
+    outputs = {
+        name: artifact
+        for name, artifact in manifest.outputs.items()
+        if (f"{run.run_id}/{manifest.step}/{artifact.path}", artifact.sha256) not in removed
+        or run.folder.exists(f"{manifest.step}/{artifact.path}")
+    }
+    return manifest.model_copy(update={"outputs": outputs})
 
 
 def changed_outputs(run: Run, manifest: Manifest) -> list[str]:

@@ -16,6 +16,7 @@ from pipelines.core.facts.record import DecisionFacts, RecordFacts
 from pipelines.core.facts.register import RegisterFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.observability.step_metrics import push_steps
+from pipelines.policy.night.lineage import datasets, nights_seen
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
@@ -68,6 +69,8 @@ def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
     if "train" in manifests:
         trained = facts_of(manifests, TrainFacts)
         known |= {"adapter_digest": trained.adapter_digest, "base_digest": trained.base_digest}
+        known |= {"method": trained.method, "nights_seen": tuple(nights_seen(manifests))}
+        known["datasets"] = datasets(manifests)
     if "register" in manifests:  # a dry run registers nothing and has no facts
         registered = manifests["register"].facts
         known["registered_version"] = facts_of(manifests, RegisterFacts).version if registered else None

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.curate import CurateFacts
+from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.register import RegisterFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry, open_tracker
+from pipelines.models.registry import Registry
+from pipelines.policy.night.lineage import datasets, nights_seen, spans
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "register")
@@ -29,7 +34,7 @@ def run(ctx: Context) -> Outcome:
         tracker.run(ctx.run.run_id, train.fingerprint),
         ctx.run.run_id,
         tuple(str(night) for night in ctx.facts(CurateFacts).nights),
-        _tags(ctx),
+        _tags(ctx) | _lineage(ctx, registry),
     )
     previous = registered.tags["previous_candidate"]
     return Outcome(
@@ -59,4 +64,18 @@ def _tags(ctx: Context) -> dict[str, str]:
         "data_digest": curate.outputs["train"].sha256,
         "train_fingerprint": train.fingerprint,
         **evidence,
+    }
+
+
+def _lineage(ctx: Context, registry: Registry) -> dict[str, str]:
+    """Where the version comes from. A fresh adapter has no parent; the base model is in the other tags."""
+    baseline, is_fresh = ctx.facts(DecideFacts).baseline, ctx.facts(TrainFacts).method == "fresh"
+    parent = None if is_fresh or baseline.kind == "base" else registry.version(baseline.version)
+    replayed = spans(ctx.facts(CurateFacts).replay_nights)
+    return {
+        "parent_version": parent.version if parent else "",
+        "parent_digest": parent.digest if parent else "",
+        "replay_nights": json.dumps(replayed),
+        "nights_seen": json.dumps(nights_seen(ctx.inputs, parent.nights_seen if parent else ())),
+        "datasets": json.dumps(datasets(ctx.inputs)),
     }

@@ -1,5 +1,6 @@
 """The registry on a real MLflow database: nothing twice, nothing lost, the same logits elsewhere."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -103,6 +104,30 @@ def test_a_registered_adapter_has_evidence_and_is_candidate(config, adapters):
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+
+
+def test_each_version_says_what_it_was_made_of(config, adapters):
+    first = night(config, adapters[0], "2026-01-02")
+    register(config, first)
+    second = night(config, adapters[1], "2026-01-20")
+    made = adapter_digest(adapters[0])
+    finish(second, "decide", {"baseline": {"kind": "adapter", "version": "1", "digest": made}})
+    replayed = ["2026-01-10", "2026-01-11", "2026-01-12"]
+    outputs = {"train": adapters[1].parent / "train.jsonl"}
+    finish(second, "curate", {"nights": ["2026-01-20"], "replay_nights": replayed}, outputs)
+    digests = {"base_digest": "b" * 64, "tokenizer_digest": "t" * 64}
+    train = {"adapter_digest": adapter_digest(adapters[1]), "method": "continue", **digests}
+    finish(second, "train", train, {"adapter": adapters[1]})
+    register(config, second)
+    registry = registry_of(config)
+    tags = registry.version("2").tags
+    assert (tags["parent_version"], tags["parent_digest"]) == ("1", made)
+    assert json.loads(tags["replay_nights"]) == ["2026-01-10..2026-01-12"]
+    seen = ("2026-01-01..2026-01-02", "2026-01-10..2026-01-12", "2026-01-20")
+    assert registry.version("2").nights_seen == seen
+    assert json.loads(tags["datasets"]) == {"train": second.manifest("curate").outputs["train"].sha256}
+    assert [adapter.version for adapter in registry.ancestors("2")] == ["1"]
+    assert registry.version("1").tags["parent_version"] == ""
 
 
 def test_registering_again_makes_no_second_version(config, adapters):

@@ -46,10 +46,10 @@ class Watch(Section):
 
 
 class Retention(Section):
-    """`[retention]`: how long data of people are kept. `nightshift prune` removes what is older."""
+    """`[retention]`: how long people's data are kept. A night's end, or `nightshift prune`, removes the rest."""
 
     deliveries_days: Positive = 60  # nights that the gateway delivered; their clean rows are in the lake
-    training_days: Positive = 90  # a run's training and dev examples, planted secrets and generated answers
+    run_data_days: Positive = 90  # a run's rows, features, training examples and generated answers
     scratch_days: Positive = 7  # checkpoints and other files of a step that was ended
     cache_gib: PositiveFloat = 20.0  # copies of base models and of runs that lie elsewhere
 

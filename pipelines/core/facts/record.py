@@ -23,6 +23,9 @@ class DecisionFacts(Facts):
     adapter_digest: str | None = None
     base_digest: str | None = None
     registered_version: str | None = None
+    method: str | None = None  # continue: the adapter in `baseline` is the parent; fresh: there is none
+    nights_seen: tuple[str, ...] | None = None  # spans; with the parent's they are in the version's tags
+    datasets: dict[str, str] | None = None  # sha256 of what was trained on, and of what was kept back
 
 
 class RecordFacts(DecisionFacts):

@@ -96,6 +96,15 @@ SILENCES = sa.Table(
     sa.Column("actor", sa.String, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
 )
+REMOVALS = sa.Table(  # files that were removed on purpose, one row a file
+    "removals",
+    META,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("at", sa.String, nullable=False),
+    sa.Column("path", sa.String, nullable=False),  # below the runs' root, or gateway/...; a run when all went
+    sa.Column("sha256", sa.String, nullable=False),  # of the removed bytes; empty where no manifest names it
+    sa.Column("reason", sa.String, nullable=False),
+)
 AUDIT = sa.Table(
     "audit",
     META,
@@ -107,4 +116,4 @@ AUDIT = sa.Table(
     sa.Column("previous", sa.String, nullable=False),
     sa.Column("hash", sa.String, nullable=False),
 )
-CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS, TRIGGERS, RULINGS, WATCHES, SILENCES)
+CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS, TRIGGERS, RULINGS, WATCHES, SILENCES, REMOVALS)
