@@ -62,6 +62,9 @@ test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tes
 test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a real vLLM server (an environment of 3 GB)
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
+fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
+	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -q -m fuzz tests/unit tests/contract tests/integration
+
 test-fast: .venv/.test-ready .venv-airflow/.test-ready ## run the tests that need no models and no servers
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract -m "not slow"
 	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags -m "not slow"
