@@ -83,9 +83,10 @@ def run(app: FastAPI, settings: Gateway) -> int:
 
 def server_config(app: FastAPI, settings: Gateway) -> uvicorn.Config:
     """How uvicorn serves an app: with the limits of `Connections`, and without WebSockets and HTTP/2."""
+    app.state.connections = Connections(settings)
     return uvicorn.Config(
         app,
-        http=Connections(settings).make,  # type: ignore[arg-type]  # it only calls it
+        http=app.state.connections.make,
         ws="none",
         log_config=None,
         access_log=False,

@@ -19,24 +19,30 @@ from gateway.http.body import send_refusal
 from pipelines.core.config import Gateway
 
 HEALTH = ("/healthz", "/readyz", "/metrics")
-SPARE = 64  # connections beyond the cap: they are answered about health only
+SPARE = 64  # connections beyond the cap, for bursts: they are answered about health only
+YOUNG_S = 1.0  # a request that is not whole after this gives way to a new connection
 FRAMING = 8  # bytes of a connection for one byte of a body that comes in very small chunks
 LOG_EVERY_S = 10.0
 log = logging.getLogger("nightshift.gateway")
 
 
 class Connections:
-    """All connections of one server. `incomplete`: those without a whole request, the oldest first."""
+    """All connections of one server. `incomplete`: those without a whole request, by age, and since when."""
 
     def __init__(self, settings: Gateway) -> None:
         self.settings = settings
-        self.incomplete: dict[GuardedProtocol, None] = {}
+        self.incomplete: dict[GuardedProtocol, float] = {}
         self.count = 0
         self._logged_at = float("-inf")
 
     def make(self, **uvicorns: Any) -> GuardedProtocol:
         """The protocol of a new connection. uvicorn calls this."""
         return GuardedProtocol(self, **uvicorns)
+
+    @property
+    def is_overrun(self) -> bool:
+        """Whether not even a burst has room."""
+        return self.count > self.settings.max_connections + SPARE
 
     def make_room(self, now: float) -> bool:
         """Whether a new connection has room. If there are too many, the oldest incomplete request goes."""
@@ -45,10 +51,11 @@ class Connections:
         if now - self._logged_at > LOG_EVERY_S:
             self._logged_at = now
             log.warning("there are more than %d connections", self.settings.max_connections)
-        if not self.incomplete:
-            return False
-        next(iter(self.incomplete)).abort()
-        return True
+        oldest, since = next(iter(self.incomplete.items()), (None, now))
+        if oldest and (self.is_overrun or now - since > YOUNG_S):
+            oldest.abort()
+            return True
+        return False
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -58,7 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().__init__(**uvicorns)
         self._peers, self._settings = peers, peers.settings
         self._bytes = self._head_bytes = 0  # of the request that is being read
-        self._in_head = True
+        self._in_head, self._has_begun = True, False
         self._refusal = Refusal(400, "invalid_http", "this is no HTTP/1.1 request")
         self._request_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
@@ -69,7 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._peers.count += 1
         if not self._peers.make_room(self.loop.time()):
             self.app = only_health(self.app)
-            if self._peers.count > self._settings.max_connections + SPARE:
+            if self._peers.is_overrun:
                 self.abort()
         self._await_request()
 
@@ -98,7 +105,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._bytes = self._head_bytes = 0
-        self._in_head = True
+        self._in_head = self._has_begun = True
         self._await_request()
 
     def on_url(self, url: bytes) -> None:
@@ -116,7 +123,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._peers.incomplete.pop(self, None)
-        self._bytes = 0
+        self._bytes, self._has_begun = 0, False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -138,7 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _await_request(self) -> None:
         self._peers.incomplete.pop(self, None)
-        self._peers.incomplete[self] = None  # as the newest
+        self._peers.incomplete[self] = self.loop.time()  # as the newest
         self._stop_waiting()
         self._request_timer = self.loop.call_later(self._settings.client_timeout_s, self._does_not_send)
 
@@ -157,7 +164,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise ValueError
 
     def _does_not_send(self) -> None:
-        if self._bytes:
+        if self._has_begun:
             self._refuse(Refusal(408, "request_timeout", "the request's head did not come in time"))
         self.transport.close()
 
