@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
+from gateway.engines.base import RequestRefused
 from gateway.errors import Refusal
 from gateway.http.messages import Message
 from gateway.http.options import WithoutEffect
@@ -24,6 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 def add_error_handlers(app: FastAPI) -> None:
     """Answer every error in OpenAI's shape: refusals, the framework's own errors, and bugs (500)."""
     app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(RequestRefused, _refused_by_engine)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
 
@@ -32,6 +34,17 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     request.app.state.service.metrics.refusals.labels(error.status, error.code).inc()
     return JSONResponse(error.body(), error.status, error.headers)
+
+
+async def _refused_by_engine(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestRefused)
+    return await _refused(request, of_engine(error))
+
+
+def of_engine(error: RequestRefused) -> Refusal:
+    """What the caller gets for a request that no adapter could answer."""
+    param = "messages" if error.code == "context_length_exceeded" else None
+    return Refusal(error.status, error.code, error.message, param=param)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

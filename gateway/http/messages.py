@@ -42,10 +42,3 @@ class Message(Body):
         if self.content is None:
             refuse("A message has no content. Send its text.", "content")
         return self
-
-    def plain(self) -> dict[str, str]:
-        """Role and text, as the model gets them."""
-        role = "system" if self.role == "developer" else self.role
-        parts = self.content if isinstance(self.content, list) else []
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in parts)
-        return {"role": role, "content": text}

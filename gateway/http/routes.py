@@ -30,6 +30,7 @@ from gateway.http.strict_json import shown
 from gateway.serving.calls import AnsweredBy, Call, Question
 from gateway.serving.service import Service
 from pipelines.core.config import Config
+from pipelines.core.conversations import with_system
 from pipelines.observability.tracing import context_of
 
 FEEDBACK_PATIENCE_S = 10.0
@@ -195,6 +196,5 @@ def _prediction(config: Config, text: str) -> CompletionRequest:
     """The task as it is trained and evaluated: system prompt, text, one of the labels."""
     if not config.task.labels:
         raise Refusal(404, "no_labels", "the task has no labels: use /v1/chat/completions")
-    system = config.task.system_prompt
-    messages = [{"role": "system", "content": system}] if system else []
-    return CompletionRequest([*messages, {"role": "user", "content": text}], choices=config.task.labels)
+    messages = with_system([{"role": "user", "content": text}], config.task.system_prompt)
+    return CompletionRequest(messages, choices=config.task.labels)

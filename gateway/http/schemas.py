@@ -10,6 +10,7 @@ from gateway.engines.base import CompletionRequest
 from gateway.http.messages import Message
 from gateway.http.options import Body, No, WithoutEffect, refuse
 from gateway.http.strict_json import shown
+from pipelines.core.conversations import normalise_messages
 
 GREEDY_BELOW = 1e-3  # a smaller temperature takes the most likely token, and its logits would overflow
 MOST_CHOICE_BYTES = 16_384
@@ -104,7 +105,9 @@ class ChatRequest(WithoutEffect, QuestionBody):
     def completion(self, default_tokens: int) -> CompletionRequest:
         """The request for an engine."""
         return CompletionRequest(
-            messages=[message.plain() for message in self.messages],
+            messages=normalise_messages(
+                [message.model_dump(include={"role", "content"}) for message in self.messages]
+            ),
             max_tokens=self.max_completion_tokens or self.max_tokens or default_tokens,
             temperature=self.temperature or 0.0 if self.is_sampled else 0.0,
             seed=self.seed,

@@ -10,9 +10,10 @@ from typing import Any
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
-from gateway.engines.base import Piece
+from gateway.engines.base import Piece, RequestRefused
 from gateway.errors import Refusal
 from gateway.http.answers import answered_by, usage
+from gateway.http.errors import of_engine
 from gateway.serving.calls import AnsweredBy
 
 DONE = b"data: [DONE]\n\n"
@@ -62,6 +63,9 @@ async def events(
                 yield chunks.of(last)
         except Refusal as refusal:  # too late for an HTTP status
             yield _event(refusal.body())
+            return
+        except RequestRefused as refused:
+            yield _event(of_engine(refused).body())
             return
         if wants_usage:
             yield chunks.usage(last)
