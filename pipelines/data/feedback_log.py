@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from pipelines.data.lake import Lake
+from pipelines.data.schema import rows_of
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, labelled
 
@@ -41,7 +42,7 @@ def labelled_rows(
         f"ORDER BY md5(CAST(messages AS VARCHAR) || '{seed}'), request_id LIMIT {most}"
     )
     in_order = f"SELECT * FROM ({drawn}) ORDER BY ts, request_id"
-    rows = lake.query(in_order, date.min, as_of, as_of, since=first).to_pylist()
+    rows = rows_of(lake.query(in_order, date.min, as_of, as_of, since=first))
     fit = labelled(rows, labels)
     with_label = counts["corrections"] + counts["likes"]
     went = {

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.core.config import Config
 from pipelines.data import open_lake
 from pipelines.data.lake import Lake
+from pipelines.data.schema import rows_of
 from pipelines.models.aliases import in_production
 
 COLUMNS = [
@@ -46,7 +47,7 @@ def sample(
     if not nights:
         return [], 0
     days = ", ".join(f"DATE '{night}'" for night in nights)
-    asked = f"FROM interactions WHERE route <> 'shadow' AND CAST(ts AS DATE) IN ({days})"
+    asked = f"FROM interactions WHERE route <> 'shadow' AND day IN ({days})"
     drawn = (
         f"SELECT {', '.join(COLUMNS)} {asked} "
         f"ORDER BY md5(request_id || '{seed}'), request_id LIMIT {max_rows}"
@@ -54,7 +55,7 @@ def sample(
     lake, first, last = _lake(config), min(nights), max(nights)
     total = lake.query(f"SELECT count(*) AS n {asked}", first, last, as_of).column("n")[0].as_py()
     rows = lake.query(f"SELECT * FROM ({drawn}) ORDER BY ts, request_id", first, last, as_of)
-    return rows.to_pylist(), total
+    return rows_of(rows), total
 
 
 def _lake(config: Config) -> Lake:

@@ -15,6 +15,7 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import Accuracy, EvaluateFacts, EvaluateReadings, Forgetting
 from pipelines.core.facts.train import TrainFacts
 from pipelines.data import open_lake
+from pipelines.data.schema import rows_of
 from pipelines.evaluation import scores
 from pipelines.evaluation.scores import Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_items
@@ -93,7 +94,7 @@ def _earlier_items(ctx: Context) -> list[Item]:
     first, last = _earlier_days(ctx)
     if first > last:
         return []
-    rows = open_lake(ctx.config).interactions(first, last, ctx.night, COLUMNS).to_pylist()
+    rows = rows_of(open_lake(ctx.config).interactions(first, last, ctx.night, COLUMNS))
     held_back = holdout_items(rows, ctx.config.curate.holdout_share)
     items = [item for item in held_back if item["answer"] in ctx.config.task.labels]
     drawn = np.random.default_rng(ctx.config.seed).permutation(len(items))

@@ -19,7 +19,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import Lake
-from pipelines.data.schema import SCHEMA
+from pipelines.data.schema import SCHEMA, rows_of
 from pipelines.stores.journal.comparison import Outcome
 from pipelines.stores.journal.reader import JournalReader
 from pipelines.stores.journal.tables import journal_path
@@ -291,7 +291,7 @@ def test_the_loop_is_closed(home):
     manifest = night.run("ingest")
     assert {e["reason"]: e["rows"] for e in manifest.facts["accounting"]} == {"clean": 12, "opted out": 1}
     assert night.run("validate").verdict == "proceed"
-    rows = Lake(night.config.path(night.config.lake_root), 256).interactions(day, day, day).to_pylist()
+    rows = rows_of(Lake(night.config.path(night.config.lake_root), 256).interactions(day, day, day))
     assert {row["request_id"] for row in rows} == set(made)
     corrected = {row["request_id"] for row in rows if row["correction"] == "Dental"}
     assert corrected == set(made[:5])

@@ -99,6 +99,7 @@ def keys_and_comments(path):
 def test_every_setting_is_explained(path):
     sections = {
         "alerts",
+        "columns",
         "data",
         "evaluation",
         "model",

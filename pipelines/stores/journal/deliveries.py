@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
 from pathlib import Path
 
 from pipelines.stores.journal.reader import JournalReader
@@ -20,8 +20,8 @@ CHOOSE = """
         (SELECT max(feedback_seq) FROM delivered d WHERE d.request_id = i.request_id), -1)
 """
 READ = """
-    SELECT i.*, f.rating, f.correction FROM delivered d JOIN interactions i USING (request_id)
-    LEFT JOIN feedback f ON f.seq = d.feedback_seq
+    SELECT i.*, f.rating, f.correction, f.at AS feedback_ts FROM delivered d JOIN interactions i USING
+    (request_id) LEFT JOIN feedback f ON f.seq = d.feedback_seq
     WHERE d.night = ? ORDER BY i.ts, i.request_id
 """
 FORGET = """
@@ -41,15 +41,15 @@ def awaits_delivery(home: str | Path, night: date) -> bool:
     return not delivery_path(home, night).exists() and JournalReader(home).has_answers(night)
 
 
-def choose(journal: sqlite3.Connection, night: date, late_days: int) -> None:
+def choose(journal: sqlite3.Connection, night: date, late_days: int, zone: tzinfo) -> None:
     """Record what the night delivers; a night that was recorded before stays as it is.
 
-    That is the day's answers, and those of `late_days` before it that are new or have newer feedback than
-    what was delivered of them.
+    That is the answers of its day in `zone`, and those of `late_days` before it that are new or have newer
+    feedback than what was delivered of them.
     """
     if journal.execute("SELECT 1 FROM delivered WHERE night = ?", (str(night),)).fetchone():
         return
-    first, end = midnight(night - timedelta(days=late_days)), midnight(night + timedelta(days=1))
+    first, end = midnight(night - timedelta(days=late_days), zone), midnight(night + timedelta(days=1), zone)
     journal.execute(CHOOSE, {"night": str(night), "first": first, "end": end})
 
 

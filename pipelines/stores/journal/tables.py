@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +98,9 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def midnight(day: date) -> str:
-    """The first instant of a day in UTC, as the journal writes times."""
-    return timestamp(datetime(day.year, day.month, day.day, tzinfo=UTC))
+def midnight(day: date, zone: tzinfo = UTC) -> str:
+    """The first instant of a day in a zone, as the journal writes times."""
+    return timestamp(datetime(day.year, day.month, day.day, tzinfo=zone))
 
 
 def name_and_digest(adapter: Adapter | None) -> tuple[str, str]:
