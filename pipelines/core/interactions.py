@@ -8,36 +8,46 @@ ROUTES = ("production", "canary", "shadow")
 ROLES = ("system", "user", "assistant", "tool")
 RATINGS = (-1, 0, 1)
 
-Kind = Literal["text", "time", "messages", "int8", "int32", "float64", "bool"]
+Kind = Literal["id", "text", "time", "messages", "tools", "rating", "int32", "float64", "bool"]
 
 
 class Column(NamedTuple):
-    """A nullable column may be left out of a delivery; every other one is required in each row."""
+    """`default` says in words what stands where a delivery has no value; a required column has none."""
 
     name: str
     kind: Kind
     meaning: str
+    default: str = ""
     nullable: bool = False
 
 
 INTERACTION = (
-    Column("request_id", "text", "unique name of the request"),
-    Column("ts", "time", "when the answer was given; without a zone it is UTC"),
-    Column("tenant", "text", "the customer whose user asked"),
-    Column("subject_id", "text", "the person who asked, as a pseudonym"),
-    Column("messages", "messages", "the conversation up to the answer: role and content"),
+    Column("request_id", "id", "unique name of the request", "a digest of the row's content"),
+    Column(
+        "ts", "time", "when the answer was given; without a zone, in ingest.timezone", "noon of the night"
+    ),
+    Column("tenant", "id", "the customer whose user asked", "default"),
+    Column("subject_id", "id", "the person who asked, as a pseudonym", "conversation_id, else request_id"),
+    Column("messages", "messages", "the conversation up to the answer"),
     Column("completion", "text", "the model's answer"),
-    Column("adapter", "text", "which adapter answered; 'base' for none"),
-    Column("route", "text", "production, canary or shadow"),
-    Column("rating", "int8", "the user's rating: -1, 0 or 1", nullable=True),
-    Column("correction", "text", "the answer that the user wanted", nullable=True),
-    Column("locale", "text", "BCP 47 language tag, such as en-GB"),
-    Column("channel", "text", "where the user was: web, mobile, api ..."),
-    Column("tokens_in", "int32", "tokens of the prompt"),
-    Column("tokens_out", "int32", "tokens of the completion"),
-    Column("latency_ms", "float64", "milliseconds from request to answer"),
-    Column("opt_out", "bool", "true: the person wants no learning from this row"),
+    Column("adapter", "id", "which adapter answered; 'base' for none", "unknown"),
+    Column("route", "id", "production, canary or shadow", "production"),
+    Column("rating", "rating", "the user's rating: -1, 0 or 1", "no rating", nullable=True),
+    Column("correction", "text", "the answer that the user wanted", "no correction", nullable=True),
+    Column("locale", "id", "BCP 47 language tag, such as en-GB", "und"),
+    Column("channel", "id", "where the user was: web, mobile, api ...", "unknown"),
+    Column("tokens_in", "int32", "tokens of the prompt", "not known", nullable=True),
+    Column("tokens_out", "int32", "tokens of the completion", "not known", nullable=True),
+    Column("latency_ms", "float64", "milliseconds from request to answer", "not known", nullable=True),
+    Column("opt_out", "bool", "true: the person wants no learning from this row", "false"),
+    Column(
+        "conversation_id", "id", "the conversation that the request belongs to", "not known", nullable=True
+    ),
+    Column("feedback_ts", "time", "when the feedback was given", "not known", nullable=True),
+    Column("tools", "tools", "the tools that were offered, as JSON", "none", nullable=True),
 )
 COLUMNS = tuple(column.name for column in INTERACTION)
-REQUIRED = tuple(column.name for column in INTERACTION if not column.nullable)
-TEXT_COLUMNS = tuple(column.name for column in INTERACTION if column.kind == "text")
+REQUIRED = tuple(column.name for column in INTERACTION if not column.default)
+CONSTANTS = ("tenant", "adapter", "route", "locale", "channel")  # their defaults are the words themselves
+DEFAULTS = {column.name: column.default for column in INTERACTION if column.name in CONSTANTS}
+FEEDBACK_COLUMNS = ("request_id", "rating", "correction", "feedback_ts")  # of a separate file of feedback

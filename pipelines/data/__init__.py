@@ -17,7 +17,7 @@ def open_lake(config: Config) -> Lake:
     """The lake of a configuration."""
     from pipelines.data.lake import Lake
 
-    return Lake(config.path(config.lake_root), config.ingest.memory_mib)
+    return Lake(config.path(config.lake_root), config.ingest.memory_mib, config.ingest.timezone)
 
 
 def open_feature_store(config: Config, folder: Path | None = None) -> FeatureStore:

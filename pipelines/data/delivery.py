@@ -1,50 +1,99 @@
-"""A night's delivery: the files that a URI names, their digest, and local copies of them."""
+"""A night's delivery: the files that a URI, a folder or a glob names, their digest, and local copies."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import fsspec
 from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.utils import glob_translate
 
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError
 from pipelines.data.lake import sha256_at
 
+MAGIC = frozenset("*?[")
 
-def find(source: str) -> tuple[Any, list[str]]:
-    """The file system, and the sorted paths that a URI, a folder or a glob names. There may be none."""
+
+@dataclass(frozen=True)
+class Delivered:
+    """One file. `name` is its path below the fixed part of the source: two folders may hold a `part-0`."""
+
+    name: str
+    path: str
+
+
+def find(source: str) -> tuple[Any, list[Delivered]]:
+    """The file system, and the files of a source in the order of their paths. There may be none.
+
+    Marker files and hidden files (`_SUCCESS`, `.part.crc`) are no data. A folder that is there with `[` in
+    its name is that folder, not a pattern.
+    """
     fs, path = fsspec.core.url_to_fs(source)
     fs.invalidate_cache()
     try:
-        found = fs.glob(path) if any(sign in path for sign in "*?[") else fs.find(path)
+        root, pattern = _split(fs, path)
+        paths = _matching(fs, root, pattern)
     except (PermissionError, BotoCoreError) as error:
         raise InputError(
             f"The delivery at {source} cannot be listed ({type(error).__name__}: {error}).",
             "Check the address, the bucket and the credentials.",
         ) from error
-    return fs, sorted(p for p in found if fs.isfile(p))
+    return fs, [Delivered(_below(root, one), one) for one in sorted(paths)]
 
 
 def digest(source: str) -> str:
     """sha256 over the names and bytes of a delivery, also of one without files."""
-    fs, paths = find(source)
-    return digest_of({path.rsplit("/", 1)[-1]: sha256_at(fs, path) for path in paths})
+    fs, files = find(source)
+    return digest_of({file.name: sha256_at(fs, file.path) for file in files})
 
 
 def names(source: str) -> list[str]:
     """File names of a delivery, in reading order."""
-    return [path.rsplit("/", 1)[-1] for path in find(source)[1]]
+    return [file.name for file in find(source)[1]]
 
 
-def fetch(source: str, folder: Path) -> list[Path]:
-    """Local paths of a delivery's files. Files that are not on a local disk are copied into `folder`."""
-    fs, paths = find(source)
+def fetch(source: str, folder: Path) -> list[tuple[str, Path]]:
+    """(name, local path) of a delivery's files. Those that are not on a local disk are copied to `folder`."""
+    fs, files = find(source)
     if isinstance(fs, LocalFileSystem):
-        return [Path(path) for path in paths]
-    copies = [folder / f"{number:04d}-{path.rsplit('/', 1)[-1]}" for number, path in enumerate(paths)]
-    for path, copy in zip(paths, copies, strict=True):
-        fs.get_file(path, str(copy))
-    return copies
+        return [(file.name, Path(file.path)) for file in files]
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = [folder / f"{number:04d}-{PurePosixPath(file.path).name}" for number, file in enumerate(files)]
+    for file, copy in zip(files, copies, strict=True):
+        fs.get_file(file.path, str(copy))
+    return [(file.name, copy) for file, copy in zip(files, copies, strict=True)]
+
+
+def _split(fs: Any, path: str) -> tuple[str, str]:
+    """The fixed part of a path, and the pattern below it; "" for a path without one."""
+    parts = path.split("/")
+    for place, part in enumerate(parts):
+        here = "/".join(parts[: place + 1])
+        if MAGIC & set(part) and not fs.exists(here):
+            return "/".join(parts[:place]), "/".join(parts[place:])
+    return path.rstrip("/"), ""
+
+
+def _matching(fs: Any, root: str, pattern: str) -> list[str]:
+    if not pattern:
+        found = [root] if fs.isfile(root) else fs.find(root)
+        return [one for one in found if _is_data(_below(root, one))]
+    depth = None if "**" in pattern else pattern.count("/") + 1
+    wanted = re.compile(glob_translate(pattern))
+    below = ((_below(root, one), one) for one in fs.find(root or "/", maxdepth=depth))
+    return [one for name, one in below if wanted.fullmatch(name) and _is_data(name)]
+
+
+def _below(root: str, path: str) -> str:
+    inner = path.removeprefix(root).lstrip("/")
+    return inner or PurePosixPath(path).name
+
+
+def _is_data(name: str) -> bool:
+    """Whether no part of a path begins as a marker's or a hidden file's name does."""
+    return not any(part.startswith(("_", ".")) for part in name.split("/"))

@@ -1,159 +1,180 @@
-"""Each delivered row is kept, quarantined or dropped, with one reason. DuckDB."""
+"""Each delivered row is kept, quarantined or dropped, with one reason. DuckDB, over the typed rows.
+
+Of several copies of a request the one with the newest feedback is kept: by `feedback_ts`, else by its place
+in the delivery. It keeps the time that the request had first, so that a request never counts in two nights.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 
-from pipelines.core.interactions import COLUMNS, INTERACTION, TEXT_COLUMNS, Kind
-from pipelines.data.lake import Lake, write_parquet
-from pipelines.data.scans import Scan
+from pipelines.core.interactions import COLUMNS
+from pipelines.data.lake import REMOVALS, Lake, as_sql_list, write_parquet
 from pipelines.data.schema import SCHEMA
 
-RAW_BYTES = 4_096  # a longer raw row is cut in quarantine
 QUARANTINE = pa.schema(
     [
-        ("file", pa.string()),
+        ("file", pa.string()),  # its path below ingest.source
         ("row", pa.int64()),  # from 1, blank lines not counted
         ("request_id", pa.string()),
         ("reason", pa.string()),
+        ("found", pa.string()),  # what was there instead, shortened; "" where nothing can be shown
         ("raw", pa.string()),  # JSON: the row, or {"text", "bytes"} when cut, or {"withheld", "bytes"}
     ]
 )
-WORDS: dict[Kind, str] = {
-    "text": "text",
-    "time": "a time",
-    "messages": "a list of messages",
-    "int8": "a small whole number",
-    "int32": "a whole number",
-    "float64": "a finite number",
-    "bool": "true or false",
-}
+FEEDBACK = pa.schema(
+    [(name, SCHEMA.field(name).type) for name in ("request_id", "rating", "correction", "feedback_ts")]
+)
 
-_NOTHING_KNOWN = "SELECT NULL::VARCHAR AS request_id, NULL::TINYINT AS rating, NULL::VARCHAR AS correction"
-# A row that is delivered again is kept where it brings new feedback; without feedback it takes none back.
-_FEEDBACK_CAME = """
-    (numbered.rating IS NOT NULL OR numbered.correction IS NOT NULL)
-    AND (known.rating, known.correction) IS DISTINCT FROM (numbered.rating, numbered.correction)
+# Everything but the texts. A row without a name is named by its content, and counted where that repeats.
+_LIGHT = """
+    CREATE TABLE light AS
+    SELECT file_no, row_no, ts, fault, opt_out,
+      coalesce(t.request_id, content_key || '-' || row_number() OVER (
+        PARTITION BY content_key ORDER BY file_no, row_no)) AS request_id,
+      if(f.newer, f.rating, t.rating) AS rating,
+      if(f.newer, f.correction, t.correction) AS correction,
+      if(f.newer, f.feedback_ts, t.feedback_ts) AS feedback_ts
+    FROM {typed} AS t LEFT JOIN LATERAL (
+      SELECT *, t.feedback_ts IS NULL OR feedback.feedback_ts IS NULL
+        OR feedback.feedback_ts >= t.feedback_ts OR (t.rating IS NULL AND t.correction IS NULL) AS newer
+      FROM feedback WHERE feedback.request_id = t.request_id) AS f ON true
 """
+_CLASSIFIED = """
+    CREATE TABLE classified AS
+    WITH wished AS (
+      SELECT *, rating IS NOT NULL OR correction IS NOT NULL AS told,
+        coalesce(bool_or(opt_out) OVER (PARTITION BY coalesce(request_id, concat(file_no, ':', row_no))),
+        false) OR coalesce(request_id IN ({removed}), false) AS out
+      FROM light),
+    ranked AS (
+      SELECT *, min(ts) OVER same AS first_ts,
+        row_number() OVER (same ORDER BY told DESC, feedback_ts DESC NULLS LAST,
+          if(told, -file_no, file_no), if(told, -row_no, row_no)) AS copy
+      FROM wished WINDOW same AS (PARTITION BY request_id, fault IS NULL)),
+    reasoned AS (
+      SELECT file_no, row_no, ranked.request_id, ranked.rating, ranked.correction, ranked.feedback_ts,
+        coalesce(known.ts, first_ts) AS ts,
+        CASE WHEN out THEN 'opted out' WHEN fault IS NOT NULL THEN fault
+             WHEN copy > 1 THEN 'twice in the delivery'
+             WHEN known.request_id IS NOT NULL AND NOT coalesce({news}, false) THEN 'already in the lake'
+        END AS reason,
+        NOT out AND fault IS NOT NULL AS bad
+      FROM ranked LEFT JOIN known ON known.request_id = ranked.request_id AND fault IS NULL)
+    SELECT *, CASE WHEN reason IS NULL THEN 'kept' WHEN bad THEN 'quarantined' ELSE 'dropped' END AS answer
+    FROM reasoned
+"""
+# New feedback: there is some, it differs, and it is not older. A row without feedback takes none back.
+_NEWS = """
+    ({new}.rating IS NOT NULL OR {new}.correction IS NOT NULL)
+    AND (known.rating, known.correction) IS DISTINCT FROM ({new}.rating, {new}.correction)
+    AND NOT coalesce(known.feedback_ts > {new}.feedback_ts, false)
+"""
+_SUBJECT = "coalesce(subject_id, conversation_id, classified.request_id)"
 
 
 class Intake:
-    """The rows of one delivery, loaded into `connection`."""
+    """The typed rows of one delivery, and the feedback that came apart from it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, scans: list[Scan], max_text_bytes: int) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, typed: Path, feedback: pa.Table) -> None:
         self._connection = connection
-        connection.execute(
-            f"CREATE VIEW delivery AS SELECT *, {_fault(max_text_bytes)} AS fault FROM ("
-            f"{' UNION ALL '.join(f'SELECT * EXCLUDE (whole) FROM ({scan.sql})' for scan in scans)})"
-        )
-        self._scans = scans
+        self._typed = f"read_parquet({as_sql_list([str(typed)])})"
+        connection.register("feedback", feedback.select(FEEDBACK.names).cast(FEEDBACK))
 
-    def classify(self, night: date, late_days: int, lake: Lake) -> list[tuple[str, str, int]]:
-        """Keep, quarantine or drop every row. Returns (answer, reason, number of rows), most rows first."""
-        oldest = night - timedelta(days=late_days)
-        files = lake.files(oldest, night, night - timedelta(days=1))
-        known = lake.scan(self._connection, files) if files else _NOTHING_KNOWN
-        self._connection.execute(
-            f"""
-            CREATE TABLE classified AS
-            WITH light AS (
-              SELECT file_no, row_no, request_id, ts, fault, rating, correction,
-                bool_or(opt_out) OVER (
-                  PARTITION BY coalesce(request_id, concat(file_no, ':', row_no))) AS out,
-                CASE WHEN ts IS NULL THEN NULL
-                     WHEN CAST(ts AS DATE) > DATE '{night}' THEN 'from the future'
-                     WHEN CAST(ts AS DATE) < DATE '{oldest}' THEN 'more than {late_days} days late'
-                END AS misdated
-              FROM delivery),
-            numbered AS (
-              SELECT *, coalesce(fault, misdated) AS refused,
-                row_number() OVER (PARTITION BY request_id, coalesce(fault, misdated) IS NULL
-                                   ORDER BY ts, file_no, row_no) AS copy
-              FROM light),
-            reasoned AS (
-              SELECT file_no, row_no,
-                CASE WHEN out THEN 'opted out' WHEN refused IS NOT NULL THEN refused
-                     WHEN copy > 1 THEN 'twice in the delivery'
-                     WHEN EXISTS (SELECT 1 FROM ({known}) AS known
-                                  WHERE known.request_id = numbered.request_id AND NOT ({_FEEDBACK_CAME}))
-                     THEN 'already in the lake' END AS reason,
-                NOT coalesce(out, false) AND refused IS NOT NULL AS bad
-              FROM numbered)
-            SELECT file_no, row_no, reason,
-              CASE WHEN reason IS NULL THEN 'kept' WHEN bad THEN 'quarantined' ELSE 'dropped' END AS answer
-            FROM reasoned"""
+    def classify(self, night: date, late_days: int, lake: Lake) -> None:
+        """Keep, quarantine or drop every row, and find the feedback for answers of earlier nights."""
+        before = night - timedelta(days=1)
+        files = lake.files(night - timedelta(days=late_days), night, before)
+        run = self._connection.execute
+        run(f"CREATE VIEW lake AS {lake.scan(self._connection, files, before)}")
+        run(_LIGHT.format(typed=self._typed))
+        asked = "SELECT request_id FROM light UNION ALL SELECT request_id FROM feedback"
+        run(
+            "CREATE TABLE known AS SELECT request_id, min(ts) AS ts, max_by(rating, delivered) AS rating, "
+            "max_by(correction, delivered) AS correction, max(feedback_ts) AS feedback_ts "
+            f"FROM lake WHERE request_id IN ({asked}) GROUP BY request_id"
         )
-        return self._connection.execute(
+        removed = lake.removed(self._connection, before) or "SELECT NULL"
+        run(_CLASSIFIED.format(removed=removed, news=_NEWS.format(new="ranked")))
+        run(
+            "CREATE TABLE redelivered AS SELECT feedback.* FROM feedback JOIN known USING (request_id) "
+            f"WHERE request_id NOT IN (SELECT request_id FROM classified WHERE request_id IS NOT NULL) "
+            f"AND {_NEWS.format(new='feedback')}"
+        )
+
+    def accounting(self) -> list[tuple[str, str, int]]:
+        """(answer, reason, number of rows), most rows first."""
+        return self._rows(
             "SELECT answer, coalesce(reason, 'clean'), count(*) FROM classified "
             "GROUP BY ALL ORDER BY 3 DESC, 1, 2"
-        ).fetchall()
+        )
+
+    def accounting_by_file(self) -> list[tuple[int, str, int]]:
+        """(number of the file, answer, number of rows)."""
+        return self._rows("SELECT file_no, answer, count(*) FROM classified GROUP BY ALL ORDER BY 1, 2")
+
+    def commonest_faults(self, most: int) -> list[tuple[str, int, str]]:
+        """(reason, number of rows, an example of what was found) of the quarantined rows."""
+        return self._rows(
+            f"SELECT reason, count(*), coalesce(min(nullif(found, '')), '') FROM classified "
+            f"JOIN {self._typed} USING (file_no, row_no) WHERE answer = 'quarantined' "
+            f"GROUP BY reason ORDER BY 2 DESC, 1 LIMIT {most}"
+        )
+
+    def feedback_fates(self) -> dict[str, int]:
+        """What became of the separate feedback, request by request."""
+        fates = """
+            SELECT CASE WHEN request_id IN (SELECT request_id FROM classified WHERE answer = 'kept')
+                          THEN 'joined'
+                        WHEN request_id IN (SELECT request_id FROM redelivered) THEN 'redelivered'
+                        WHEN request_id IN (SELECT request_id FROM known) THEN 'unchanged'
+                        ELSE 'unmatched' END AS fate, count(*) FROM feedback GROUP BY fate"""
+        return dict(self._rows(fates))
 
     def write_kept(self, target: Path) -> int:
-        """The kept rows, typed, sorted by ts and request_id."""
-        columns = ", ".join(f"delivery.{name}" for name in COLUMNS)
+        """The kept rows and the answers that got new feedback, typed, sorted by ts and request_id."""
+        own = {name: f"classified.{name}" for name in (*FEEDBACK.names, "ts")} | {"subject_id": _SUBJECT}
+        kept = ", ".join(f"{own.get(name, f'typed.{name}')} AS {name}" for name in COLUMNS)
+        new = ("rating", "correction", "feedback_ts")
+        again = ", ".join(f"redelivered.{name}" if name in new else f"lake.{name}" for name in COLUMNS)
         sql = (
-            f"SELECT {columns} FROM delivery JOIN classified USING (file_no, row_no) WHERE answer = 'kept' "
+            f"SELECT {kept} FROM {self._typed} AS typed JOIN classified USING (file_no, row_no) "
+            f"WHERE answer = 'kept' UNION ALL BY NAME "
+            f"SELECT {again} FROM lake JOIN redelivered ON lake.request_id = redelivered.request_id "
             "ORDER BY ts, request_id"
         )
-        return write_parquet(target, self._read(sql, []), SCHEMA)
+        return write_parquet(target, self._read(sql), SCHEMA)
 
     def write_quarantined(self, target: Path, names: list[str]) -> int:
         """The refused rows with their reason. Where consent cannot be read, the row's text is withheld."""
-        batches = (
-            batch
-            for name, scan in zip(names, self._scans, strict=True)
-            for batch in self._read(_refused(scan), [name])
+        self._connection.register(
+            "names", pa.table({"file_no": range(len(names)), "file": pa.array(names, pa.string())})
         )
-        return write_parquet(target, batches, QUARANTINE)
-
-    def late_rows(self, night: date) -> int:
-        """Kept rows that belong to an earlier day."""
         sql = (
-            "SELECT count(*) FROM delivery JOIN classified USING (file_no, row_no) "
-            f"WHERE answer = 'kept' AND CAST(ts AS DATE) < DATE '{night}'"
+            "SELECT file, row_no AS row, left(classified.request_id, 200) AS request_id, reason, found, raw "
+            f"FROM {self._typed} AS typed JOIN classified USING (file_no, row_no) JOIN names USING (file_no) "
+            "WHERE answer = 'quarantined' ORDER BY file_no, row_no"
         )
-        return int(self._connection.execute(sql).fetchall()[0][0])
+        return write_parquet(target, self._read(sql), QUARANTINE)
 
-    def _read(self, sql: str, parameters: list[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._connection.sql(sql, params=parameters).to_arrow_reader(8_192)
+    def write_opted_out(self, target: Path) -> int:
+        """The requests whose people want no learning from them."""
+        sql = "SELECT DISTINCT request_id FROM light WHERE opt_out AND request_id IS NOT NULL ORDER BY 1"
+        return write_parquet(target, self._read(sql), REMOVALS)
 
+    def late_rows(self, midnight: str) -> int:
+        """Kept rows from before the night's day, which begins at `midnight` (ISO 8601)."""
+        sql = f"SELECT count(*) FROM classified WHERE answer = 'kept' AND ts < TIMESTAMPTZ '{midnight}'"
+        return int(self._rows(sql)[0][0])
 
-def _refused(scan: Scan) -> str:
-    """SQL for one file's quarantined rows; its name is the parameter."""
-    return f"""
-        SELECT $1 AS file, row_no + 1 AS row, left(request_id, 200) AS request_id, reason,
-          CASE WHEN opt_out IS NULL
-               THEN to_json({{withheld: 'opt_out cannot be read', bytes: strlen(raw)}})
-               WHEN strlen(raw) > {RAW_BYTES}
-               THEN to_json({{text: left(raw, {RAW_BYTES}), bytes: strlen(raw)}})
-               ELSE raw END AS raw
-        FROM (SELECT row_no, request_id, opt_out, reason, {scan.raw} AS raw
-              FROM ({scan.sql}) JOIN classified USING (file_no, row_no) WHERE answer = 'quarantined')
-        ORDER BY row"""
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql).fetchall()
 
-
-def _fault(max_text_bytes: int) -> str:
-    """SQL for the first thing that is wrong with a row, or NULL."""
-    cases = [f"WHEN {test} THEN '{words}'" for test, words in _faults(max_text_bytes)]
-    return f"CASE WHEN problem IS NOT NULL THEN problem {' '.join(cases)} END"
-
-
-def _faults(max_text_bytes: int) -> list[tuple[str, str]]:
-    found = []
-    for name, kind, _, nullable in INTERACTION:
-        if not nullable:
-            found.append((f"NOT has_{name}", f"{name} is missing"))
-        found.append((f"has_{name} AND {name} IS NULL", f"{name} is not {WORDS[kind]}"))
-    found.append(("len(messages) = 0", "messages is empty"))
-    incomplete = "len(list_filter(messages, lambda m: m.role IS NULL OR m.content IS NULL)) > 0"
-    found.append((incomplete, "messages has one without role or content"))
-    size = "list_sum(list_transform(messages, lambda m: strlen(m.role) + strlen(m.content)))"
-    found.append((f"{size} > {max_text_bytes}", f"messages is longer than {max_text_bytes} bytes"))
-    for name in TEXT_COLUMNS:
-        found.append((f"strlen({name}) > {max_text_bytes}", f"{name} is longer than {max_text_bytes} bytes"))
-    return found
+    def _read(self, sql: str) -> Iterator[pa.RecordBatch]:
+        yield from self._connection.sql(sql).to_arrow_reader(8_192)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.core.config import Config
+from pipelines.core.config.columns import zone_of
 from pipelines.core.errors import InputError
 from pipelines.core.files import replacing
 from pipelines.core.interactions import COLUMNS
@@ -43,7 +44,7 @@ def deliver(config: Config, night: date) -> Path:
             f"The gateway's journal {path} does not exist.", "Start the gateway once: make serve."
         )
     with closing(connect(path)) as journal:
-        deliveries.choose(journal, night, config.ingest.late_days)
+        deliveries.choose(journal, night, config.ingest.late_days, zone_of(config.ingest.timezone))
         rows = [_as_interaction(row) for row in deliveries.chosen_rows(journal, night)]
         with replacing(target) as partial:
             write_parquet(partial, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)
@@ -53,9 +54,12 @@ def deliver(config: Config, night: date) -> Path:
 
 
 def _as_interaction(row: sqlite3.Row) -> dict[str, object]:
-    plain = {name: row[name] for name in COLUMNS}
+    """The row under the log's names; what the journal does not know stays empty."""
+    known = set(row.keys())
+    plain = {name: row[name] if name in known else None for name in COLUMNS}
     return plain | {
         "ts": datetime.fromisoformat(row["ts"]),
+        "feedback_ts": datetime.fromisoformat(row["feedback_ts"]) if plain["feedback_ts"] else None,
         "messages": json.loads(row["messages"]),
         "opt_out": bool(row["opt_out"]),
     }

@@ -2,10 +2,14 @@
 
 Layout: `<root>/interactions/dt=DAY/delivery=NIGHT.parquet`, with the day that a row belongs to and the night
 that delivered it. A reading as of night N sees the deliveries up to N, so a replay of N reads what N read.
+
+`<root>/removals/delivery=NIGHT.parquet` names the requests whose people opted out later: their rows are read
+by no night from then on.
 """
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,7 +32,13 @@ from pipelines.core.interactions import COLUMNS
 from pipelines.data.schema import SCHEMA
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
-ROW = "* EXCLUDE (filename), CAST(regexp_extract(filename, 'delivery=([0-9-]+)', 1) AS DATE) AS delivered"
+PATH = "dt=([0-9-]{10})/delivery=([0-9-]{10})[.]parquet$"
+ROW = (
+    f"* EXCLUDE (filename), CAST(regexp_extract(filename, '{PATH}', 1) AS DATE) AS day, "
+    f"CAST(regexp_extract(filename, '{PATH}', 2) AS DATE) AS delivered"
+)
+VIEW = SCHEMA.append(pa.field("day", pa.date32())).append(pa.field("delivered", pa.date32()))
+REMOVALS = pa.schema([("request_id", pa.string())])
 
 
 @contextmanager
@@ -67,24 +77,26 @@ def sha256_at(fs: Any, path: str) -> str:
 
 
 def as_sql_list(paths: Iterable[str]) -> str:
-    """Paths as a DuckDB list literal."""
-    return "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+    """Paths as a DuckDB list literal. Signs of a glob stand for themselves."""
+    return "[" + ", ".join("'" + _GLOB.sub(r"[\1]", path).replace("'", "''") + "'" for path in paths) + "]"
+
+
+_GLOB = re.compile(r"([*?[])")
 
 
 class Lake:
-    """Interactions at any fsspec URI; `memory_mib` bounds DuckDB."""
+    """Interactions at any fsspec URI; `memory_mib` bounds DuckDB. A day begins at midnight in `timezone`."""
 
-    def __init__(self, root: str, memory_mib: int) -> None:
+    def __init__(self, root: str, memory_mib: int, timezone: str = "UTC") -> None:
         self._fs, path = fsspec.core.url_to_fs(root)
-        self._base = f"{path.rstrip('/')}/interactions"
-        self._memory_mib = memory_mib
+        self._base, self._removed = f"{path.rstrip('/')}/interactions", f"{path.rstrip('/')}/removals"
+        self._memory_mib, self._timezone = memory_mib, timezone
         self._is_local = isinstance(self._fs, LocalFileSystem)
 
     def _deliveries(self) -> list[tuple[date, date, str]]:
         """Every file as (day, delivery night, path), sorted."""
         self._fs.invalidate_cache()
-        found = self._fs.glob(f"{self._base}/dt=*/delivery=*.parquet")
-        return sorted((*_dates_of(path), path) for path in found)
+        return sorted((*dates, path) for path in self._listed(self._base) if (dates := _dates_of(path)))
 
     def files(self, first: date, last: date, as_of: date, since: date = date.min) -> list[str]:
         """Paths of the files that hold rows of the days first..last, delivered by the nights since..as_of."""
@@ -97,8 +109,8 @@ class Lake:
 
     def digest(self, first: date, last: date, as_of: date, since: date = date.min) -> str:
         """sha256 over the bytes of every file that `files` returns."""
-        files = self.files(first, last, as_of, since)
-        return digest_of({path.removeprefix(self._base): sha256_at(self._fs, path) for path in files})
+        files = self.files(first, last, as_of, since) + self._removals(as_of)
+        return digest_of({self._inside(path): sha256_at(self._fs, path) for path in files})
 
     def interactions(
         self, first: date, last: date, as_of: date, columns: list[str] | None = None
@@ -112,34 +124,70 @@ class Lake:
     def query(self, sql: str, first: date, last: date, as_of: date, since: date = date.min) -> pa.Table:
         """Run SQL over a view named `interactions`, so that aggregates never load the texts.
 
-        The view has the columns of the schema, and `delivered`: the night that delivered the row.
+        The view has the columns of the schema, `day`, and `delivered`: the night that delivered the row.
         """
         files = self.files(first, last, as_of, since)
         with connect(self._memory_mib) as connection:
-            if files:
-                connection.sql(f"CREATE VIEW interactions AS {self.scan(connection, files)}")
-            else:
-                none = SCHEMA.append(pa.field("delivered", pa.date32())).empty_table()
-                connection.register("interactions", none)
+            connection.sql(f"CREATE VIEW interactions AS {self.scan(connection, files, as_of)}")
             return connection.sql(sql).to_arrow_table()
 
-    def scan(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
-        """SQL that reads these files in `connection`, wherever the lake lies.
+    def scan(self, connection: duckdb.DuckDBPyConnection, files: list[str], as_of: date) -> str:
+        """SQL that reads these files in `connection`, wherever the lake lies; older files lack some columns.
 
-        Where a later night delivered a request again, with other feedback, that night's row is read.
+        Where a later night delivered a request again, with other feedback, that night's row is read. Requests
+        that a night up to `as_of` removed are not.
         """
+        connection.register("no_interactions", VIEW.empty_table())
+        if not files:
+            return "SELECT * FROM no_interactions"
+        every, conditions = self._reading(connection, files), []
+        folders = [path.rsplit("/", 1)[0] for path in files]
+        later = [path for i, path in enumerate(files) if folders.index(folders[i]) < i]
+        if later:
+            again = "newer.request_id = kept.request_id AND newer.filename > kept.filename"
+            newer = f"SELECT 1 FROM {self._reading(connection, later)} AS newer WHERE {again}"
+            conditions.append(f"NOT EXISTS ({newer})")
+        if removals := self.removed(connection, as_of):
+            conditions.append(f"request_id NOT IN ({removals})")
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+        return f"SELECT * FROM no_interactions UNION ALL BY NAME SELECT {ROW} FROM {every} AS kept {where}"
+
+    def removed(self, connection: duckdb.DuckDBPyConnection, as_of: date) -> str:
+        """SQL for the requests that the nights up to `as_of` removed; "" where there are none."""
+        files = self._removals(as_of)
+        return f"SELECT request_id FROM {self._reading(connection, files)}" if files else ""
+
+    def _reading(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
         if not self._is_local:
             connection.register_filesystem(self._fs)
             files = [self._fs.unstrip_protocol(path) for path in files]
-        every = f"read_parquet({as_sql_list(files)}, hive_partitioning = false, filename = true)"
-        folders = [path.rsplit("/", 1)[0] for path in files]
-        later = [path for i, path in enumerate(files) if folders.index(folders[i]) < i]
-        if not later:
-            return f"SELECT {ROW} FROM {every}"
-        newer = f"read_parquet({as_sql_list(later)}, hive_partitioning = false, filename = true)"
-        again = "newer.request_id = kept.request_id AND newer.filename > kept.filename"
-        replaced = f"SELECT 1 FROM {newer} AS newer WHERE {again}"
-        return f"SELECT {ROW} FROM {every} AS kept WHERE NOT EXISTS ({replaced})"
+        options = "hive_partitioning = false, filename = true, union_by_name = true"
+        return f"read_parquet({as_sql_list(files)}, {options})"
+
+    def _removals(self, as_of: date) -> list[str]:
+        """The files of removals that the nights up to `as_of` delivered, sorted."""
+        found = ((night, path) for path in self._listed(self._removed) if (night := _night_of(path)))
+        return [path for night, path in sorted(found) if night <= as_of]
+
+    def _listed(self, folder: str) -> list[str]:
+        """Every finished file below a folder. A name that begins with a dot is not finished."""
+        return [path for path in self._fs.find(folder) if not PurePosixPath(path).name.startswith(".")]
+
+    def _inside(self, path: str) -> str:
+        """The path as digests name it; interactions are named as older versions did."""
+        return path.removeprefix(self._base).removeprefix(self._removed.removesuffix("removals"))
+
+    def remove(self, night: date, request_ids: pa.Table) -> int:
+        """Take requests out of every reading as of `night` and later; returns how many.
+
+        A second call replaces what the same night removed before.
+        """
+        target = f"{self._removed}/delivery={night}.parquet"
+        if request_ids.num_rows:
+            return self._put(target, REMOVALS, request_ids.to_batches())
+        if self._fs.exists(target):
+            self._fs.rm_file(target)
+        return 0
 
     def publish(self, night: date, rows: pa.Table | Iterable[pa.RecordBatch]) -> dict[date, int]:
         """Put the rows that `night` delivered into their days; returns rows a day.
@@ -150,35 +198,40 @@ class Lake:
         if isinstance(rows, pa.Table):
             rows = rows.sort_by([("ts", "ascending"), ("request_id", "ascending")]).to_batches()
         published: dict[date, int] = {}
-        for day, pieces in groupby(_pieces(rows), key=itemgetter(0)):
+        for day, pieces in groupby(_pieces(rows, self._timezone), key=itemgetter(0)):
             assert day not in published, "batches must be sorted by ts"
-            published[day] = self._put(day, night, (batch for _, batch in pieces))
+            target = f"{self._base}/dt={day}/delivery={night}.parquet"
+            published[day] = self._put(target, SCHEMA, (batch for _, batch in pieces))
         for day, delivery, path in self._deliveries():
             if delivery == night and day not in published:
                 self._fs.rm_file(path)
         return published
 
-    def _put(self, day: date, night: date, batches: Iterable[pa.RecordBatch]) -> int:
-        folder, name = f"{self._base}/dt={day}", f"delivery={night}.parquet"
+    def _put(self, target: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
         if not self._is_local:
             with tempfile.TemporaryDirectory(prefix="nightshift-") as work:
-                count = write_parquet(Path(work) / name, batches, SCHEMA)
-                self._fs.put_file(f"{work}/{name}", f"{folder}/{name}")
+                count = write_parquet(Path(work) / "part.parquet", batches, schema)
+                self._fs.put_file(f"{work}/part.parquet", target)
             return count
-        with replacing(Path(folder) / name) as partial:  # a dot begins its name: no reader's glob matches
-            return write_parquet(partial, batches, SCHEMA)
+        with replacing(Path(target)) as partial:  # a dot begins its name: no reader takes it
+            return write_parquet(partial, batches, schema)
 
 
-def _dates_of(path: str) -> tuple[date, date]:
-    """The day and the delivery night in a file's path."""
-    pure = PurePosixPath(path)
-    day, night = pure.parent.name.removeprefix("dt="), pure.stem.removeprefix("delivery=")
-    return date.fromisoformat(day), date.fromisoformat(night)
+def _dates_of(path: str) -> tuple[date, date] | None:
+    """The day and the delivery night in a file's path; None where it is no file of ours."""
+    found = re.search(PATH, path)
+    return (date.fromisoformat(found[1]), date.fromisoformat(found[2])) if found else None
 
 
-def _pieces(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[date, pa.RecordBatch]]:
+def _night_of(path: str) -> date | None:
+    found = re.search("delivery=([0-9-]{10})[.]parquet$", path)
+    return date.fromisoformat(found[1]) if found else None
+
+
+def _pieces(batches: Iterable[pa.RecordBatch], timezone: str) -> Iterator[tuple[date, pa.RecordBatch]]:
     """Cut each batch where the day changes: (day, rows of that day)."""
     for batch in batches:
-        days = pc.cast(batch.column("ts"), pa.date32())
+        local = pc.local_timestamp(pc.cast(batch.column("ts"), pa.timestamp("us", timezone)))
+        days = pc.cast(local, pa.date32(), safe=False)
         for day in pc.unique(days).to_pylist():
             yield day, batch.filter(pc.equal(days, pa.scalar(day, pa.date32())))

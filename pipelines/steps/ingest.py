@@ -8,77 +8,84 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 
+from pipelines.core.config.columns import zone_of
 from pipelines.core.config.data import SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
-from pipelines.core.facts.ingest import Accounted, IngestFacts
-from pipelines.core.interactions import COLUMNS, REQUIRED
+from pipelines.core.facts.ingest import IngestFacts
 from pipelines.data import delivery, open_lake
+from pipelines.data.accounts import Account, feedback_account, reasons_of_nothing
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import connect
-from pipelines.data.scans import Scan, scan
+from pipelines.data.reader.delivered import read_delivery, read_separate_feedback
+from pipelines.data.reader.rows import RowReader
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("ingest",)
-WHERE = {
-    "kept": "ingest/rows.parquet",
-    "quarantined": "ingest/quarantine.parquet",
-    "dropped": "nowhere",
-}
 log = logging.getLogger("nightshift")
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     """The delivery's bytes, and the part of the lake in which duplicates are looked for."""
     first, before = ctx.night - timedelta(days=ctx.config.ingest.late_days), ctx.night - timedelta(days=1)
+    feedback = _feedback_source(ctx)
     return {
         "delivery": delivery.digest(_source(ctx)),
         "lake": open_lake(ctx.config).digest(first, ctx.night, before),
+        **({"feedback": delivery.digest(feedback)} if feedback else {}),
     }
 
 
 def run(ctx: Context) -> Outcome:
-    settings, names = ctx.config.ingest, delivery.names(_source(ctx))
-    if not names:
-        return _hold(f"no delivery: nothing at {_source(ctx)}", "No file: is the night's log written yet?")
+    settings, source = ctx.config.ingest, _source(ctx)
+    if not delivery.names(source):
+        return _hold(f"no delivery: nothing at {source}", "No file: is the night's log written yet?")
+    reader = RowReader(ctx.config, ctx.night)
     with _work_folder(ctx) as work, connect(settings.memory_mib, work) as connection:
         try:
-            files = delivery.fetch(_source(ctx), work)
-            scans = [scan(connection, f, i, work, settings.max_text_bytes) for i, f in enumerate(files)]
+            files = read_delivery(source, settings, reader, work)
+            feedback = read_separate_feedback(_feedback_source(ctx), settings, work)
         except InputError as error:
             return _hold("the delivery cannot be read", str(error))
-        if missing := _missing(names, scans):
-            return _hold("columns are missing", *missing)
-        intake = Intake(connection, scans, settings.max_text_bytes)
-        sorted_rows = intake.classify(ctx.night, settings.late_days, open_lake(ctx.config))
-        accounting, totals = _account(sorted_rows)
-        log.info("read %d rows of %d files", totals.total(), len(names))
-        assert intake.write_kept(ctx.out / "rows.parquet") == totals["kept"]
-        assert intake.write_quarantined(ctx.out / "quarantine.parquet", names) == totals["quarantined"]
-        kept_late = intake.late_rows(ctx.night)
-    read = totals.total()
+        if unusable := [*files.unusable(settings), *feedback.unusable]:
+            return _hold("columns are missing", *unusable)
+        intake = Intake(connection, files.typed, feedback.newest)
+        intake.classify(ctx.night, settings.late_days, open_lake(ctx.config))
+        account = Account(intake.accounting(), intake.accounting_by_file(), files.names)
+        separate = feedback_account(feedback, intake)
+        log.info("read %d rows of %d files", account.read, len(files.names))
+        again = separate.redelivered if separate else 0
+        assert intake.write_kept(ctx.out / "rows.parquet") == account.kept + again
+        assert intake.write_quarantined(ctx.out / "quarantine.parquet", files.names) == account.quarantined
+        opted_out = intake.write_opted_out(ctx.out / "opted_out.parquet")
+        kept_late = intake.late_rows(_midnight(ctx).isoformat())
+        reasons = [] if account.kept + again + opted_out else reasons_of_nothing(account, intake)
     return Outcome(
-        headline=f"{totals['kept']} rows kept of {read}",
-        verdict=Verdict.PROCEED if read else Verdict.HOLD,
-        reasons=() if read else ("The night is empty: its files hold no rows.",),
-        outputs={"rows": "rows.parquet", "quarantine": "quarantine.parquet"},
-        metrics={"read": (float(read), "rows"), **{name: (float(totals[name]), "rows") for name in WHERE}},
+        headline=f"{account.kept} rows kept of {account.read}",
+        verdict=Verdict.HOLD if reasons else Verdict.PROCEED,
+        reasons=tuple(reasons),
+        outputs={
+            "rows": "rows.parquet",
+            "quarantine": "quarantine.parquet",
+            "opted_out": "opted_out.parquet",
+        },
+        metrics={name: (float(rows), "rows") for name, rows in account.totals.items()},
         facts=IngestFacts(
-            read=read,
-            kept=totals["kept"],
-            quarantined=totals["quarantined"],
-            dropped=totals["dropped"],
-            accounting=accounting,
-            files=tuple(names),
-            ignored_columns=tuple(_ignored(scans)),
+            **account.totals,
+            accounting=account.by_reason,
+            files=tuple(files.names),
+            ignored_columns=tuple(files.ignored(settings)),
             kept_late=kept_late,
+            by_file=account.by_file,
+            defaulted=dict(sorted(reader.defaulted.items())),
+            opted_out=opted_out,
+            feedback=separate,
         ),
     )
 
@@ -98,6 +105,10 @@ def _source(ctx: Context) -> str:
     return source
 
 
+def _feedback_source(ctx: Context) -> str:
+    return ctx.config.path(ctx.config.ingest.feedback, ctx.night)
+
+
 @contextmanager
 def _work_folder(ctx: Context) -> Iterator[Path]:
     """A folder for copies of the delivery. They may hold the text of people who opted out, so none stays."""
@@ -110,30 +121,9 @@ def _work_folder(ctx: Context) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
-def _missing(names: list[str], scans: list[Scan]) -> list[str]:
-    """A sentence for each file that lacks required columns; a file without any rows lacks nothing."""
-    lacks = [
-        (name, sorted(set(REQUIRED) - found.columns))
-        for name, found in zip(names, scans, strict=True)
-        if found.columns
-    ]
-    return [f"{name} has no column {', '.join(columns)}." for name, columns in lacks if columns]
-
-
-def _ignored(scans: list[Scan]) -> list[str]:
-    return sorted(frozenset().union(*(found.columns for found in scans)) - set(COLUMNS))
-
-
-def _account(sorted_rows: list[tuple[str, str, int]]) -> tuple[tuple[Accounted, ...], Counter[str]]:
-    """The table of (answer, reason, rows), and the rows by answer: read = kept + quarantined + dropped."""
-    totals = Counter[str]()
-    for answer, _, rows in sorted_rows:
-        totals[answer] += rows
-    accounting = tuple(
-        Accounted(answer=answer, reason=reason, rows=rows, where=WHERE[answer])
-        for answer, reason, rows in sorted_rows
-    )
-    return accounting, totals
+def _midnight(ctx: Context) -> datetime:
+    """When the night's day begins."""
+    return datetime.combine(ctx.night, time(), zone_of(ctx.config.ingest.timezone))
 
 
 def _hold(headline: str, *reasons: str) -> Outcome:

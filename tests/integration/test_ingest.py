@@ -1,6 +1,5 @@
 import json
 import re
-from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
 import boto3
@@ -120,9 +119,9 @@ def test_the_text_of_people_who_opted_out_is_not_written(night):
     reasons = account(manifest)
     assert reasons["opted out"] == 5
     assert (
-        reasons["opt_out is not true or false"]
+        reasons["opt_out is not true or false, but text"]
         == reasons["opt_out is missing"]
-        == reasons["not a JSON object"]
+        == reasons["not JSON"]
         == 1
     )
     everything = [path for path in night.home.rglob("*") if path.is_file() and path.parent != night.folder]
@@ -133,34 +132,66 @@ def test_the_text_of_people_who_opted_out_is_not_written(night):
     assert all(json.loads(row["raw"])["withheld"] for row in night.rows("ingest", "quarantine"))
 
 
-BAD_CELLS = {
-    "tokens_in is not a whole number": {"tokens_in": "many"},
-    "tokens_out is not a whole number": {"tokens_out": 1.5},
-    "latency_ms is not a finite number": {"latency_ms": "NaN"},
-    "rating is not a small whole number": {"rating": 1000},
-    "completion is not text": {"completion": 5},
-    "completion is missing": {"completion": None},
-    "ts is not a time": {"ts": "yesterday"},
-    "messages is not a list of messages": {"messages": "hello"},
-    "messages has one without role or content": {"messages": [{"role": "user"}]},
-    "messages is empty": {"messages": []},
-    "messages is longer than 65536 bytes": {"messages": [{"role": "user", "content": "x" * 10_485_760}]},
-    "tenant is longer than 65536 bytes": {"tenant": "x" * 70_000},
+BAD_CELLS = {  # reason -> (what is in the row, what quarantine shows of it)
+    "tokens_in is not a whole number, but text": ({"tokens_in": "many"}, "many"),
+    "tokens_out is not a whole number, but another number": ({"tokens_out": 1.5}, "1.5"),
+    "latency_ms is not a finite number, but an infinite number": ({"latency_ms": float("inf")}, "inf"),
+    "rating is not in the scale of ingest.rating": ({"rating": 1000}, "1000"),
+    "completion is not text, but a number": ({"completion": 5}, ""),
+    "completion is missing": ({"completion": None}, ""),
+    "ts is not a time, but text": ({"ts": "yesterday"}, "yesterday"),
+    "messages is not a list of messages, but text": ({"messages": "hello"}, ""),
+    "messages is a list as Python prints it, not JSON: write it with json.dumps": (
+        {"messages": "[{'role': 'user', 'content': 'hi'}]"},
+        "",
+    ),
+    "messages has one without content": ({"messages": [{"role": "user"}]}, ""),
+    "messages has an unknown role": ({"messages": [{"role": "narrator", "content": "x"}]}, "narrator"),
+    "messages holds an image (image_url)": (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+        "",
+    ),
+    "messages holds audio (input_audio)": (
+        {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+        "",
+    ),
+    "messages has content that is a number, not text": ({"messages": [{"role": "user", "content": 5}]}, ""),
+    "messages has content that is true or false, not text": (
+        {"messages": [{"role": "user", "content": True}]},
+        "",
+    ),
+    "messages has content that is an object, not text": (
+        {"messages": [{"role": "user", "content": {"text": "hi"}}]},
+        "",
+    ),
+    "messages holds text in place of a message": ({"messages": ["hi"]}, ""),
+    "messages is empty": ({"messages": []}, ""),
+    "messages is longer than 65536 bytes": (
+        {"messages": [{"role": "user", "content": "x" * 10_485_760}]},
+        "",
+    ),
+    "tenant is longer than 65536 bytes": ({"tenant": "x" * 70_000}, ""),
 }
 
 
 def test_each_bad_cell_costs_its_row_and_says_why(night):
     rows = as_json(make_rows(NIGHT, 40, seed=1))
-    for row, bad in zip(rows, BAD_CELLS.values(), strict=False):
+    for row, (bad, _) in zip(rows, BAD_CELLS.values(), strict=False):
         row |= bad
     jsonl(
         night, [*rows, b"{broken", b"[1, 2]", json.dumps(rows[-1]).encode().replace(b"case", b"ca\xff\xfe")]
     )
     reasons = account(night.run("ingest"))
-    expected = dict.fromkeys(BAD_CELLS, 1) | {"clean": 28, "not a JSON object": 2, "not UTF-8": 1}
-    assert reasons == expected
+    assert reasons == dict.fromkeys(BAD_CELLS, 1) | {
+        "clean": 20,
+        "not JSON": 1,
+        "not a JSON object, but a list": 1,
+        "not UTF-8": 1,
+    }
     refused = night.rows("ingest", "quarantine")
-    assert Counter(row["reason"] for row in refused)["not UTF-8"] == 1
+    assert {row["reason"]: row["found"] for row in refused if row["reason"] in BAD_CELLS} == {
+        reason: found for reason, (_, found) in BAD_CELLS.items()
+    }
     assert all(len(row["raw"]) < 20_000 for row in refused)
     assert all(isinstance(json.loads(row["raw"]), dict) for row in refused)
 
@@ -193,7 +224,7 @@ def test_wrong_types_in_parquet_cost_their_rows(night):
     rows = make_rows(NIGHT, 10, seed=1)
     place = rows.schema.get_field_index("tokens_in")
     night.deliver(rows.set_column(place, "tokens_in", pa.array(["12"] * 9 + ["many"])))
-    assert account(night.run("ingest")) == {"clean": 9, "tokens_in is not a whole number": 1}
+    assert account(night.run("ingest")) == {"clean": 9, "tokens_in is not a whole number, but text": 1}
     assert [row["tokens_in"] for row in night.rows("ingest", "rows")] == [12] * 9
 
 
@@ -227,8 +258,8 @@ def empty_table(folder):
     pq.write_table(SCHEMA.empty_table(), folder / "part.parquet")
 
 
-def without_tenant(folder):
-    pq.write_table(make_rows(NIGHT, 5, seed=1).drop_columns(["tenant", "opt_out"]), folder / "part.parquet")
+def without_messages(folder):
+    pq.write_table(make_rows(NIGHT, 5, seed=1).drop_columns(["messages"]), folder / "part.parquet")
 
 
 def half_a_parquet(folder):
@@ -250,9 +281,9 @@ def spreadsheet(folder):
         (nothing, "No file"),
         (empty_jsonl, "holds no rows|hold no rows"),
         (empty_table, "hold no rows"),
-        (without_tenant, "part.parquet has no column opt_out, tenant"),
+        (without_messages, "part.parquet has no column messages. Its columns are request_id, ts"),
         (half_a_parquet, "part.parquet is not a readable Parquet file"),
-        (open_quote, "a quote that is not closed"),
+        (open_quote, "such as|not CSV"),
         (spreadsheet, "log.xlsx"),
     ],
 )

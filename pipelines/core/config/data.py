@@ -6,12 +6,19 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config.base import Count, Positive, Section, Share
+from pipelines.core.config.columns import RatingScale, known_zone, mapped_columns
+from pipelines.core.interactions import COLUMNS, CONSTANTS, FEEDBACK_COLUMNS
 
 SAMPLE_FOLDER = "{home}/sample/interactions/dt={night}"  # where the sample workload lays out a night
 SAMPLE_FILES = f"{SAMPLE_FOLDER}/*.parquet"
+
+
+Format = Literal["nightshift", "openai", "sharegpt", "langfuse", "litellm"]
+Names = dict[str, str]
+CSV_NULLS = ("", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N")
 
 
 class Sample(Section):
@@ -44,9 +51,37 @@ class Ingest(Section):
 
     kind: Literal["sample", "files", "gateway"] = "sample"  # gateway: the journal of this home's gateway
     source: str = ""  # files: a URI or glob; may hold {home} and {night}
+    format: Format = "nightshift"  # our own names, or the form that another product exports
+    columns: Names = Field(default={})  # our name = theirs; a dot leads into it: rating = "feedback.score"
+    defaults: Names = Field(default={})  # of tenant, adapter, route, locale and channel, where a row has none
+    rating: RatingScale = RatingScale()  # which values are likes and dislikes
+    feedback: str = ""  # files of feedback that comes apart from the answers: a URI or glob, like source
+    feedback_columns: Names = Field(default={})  # like columns, for these files
+    timezone: str = "UTC"  # where a night begins and ends at midnight, and times without a zone belong
+    csv_nulls: tuple[str, ...] = CSV_NULLS  # in CSV, without quotes: missing
     late_days: Count = 3  # rows up to this much older than the night still join their own day
     memory_mib: Positive = 1024  # DuckDB's limit
     max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return mapped_columns(columns, (*COLUMNS, "prompt"))
+
+    @field_validator("feedback_columns")
+    @classmethod
+    def _known_feedback(cls, columns: dict[str, str]) -> dict[str, str]:
+        return mapped_columns(columns, FEEDBACK_COLUMNS)
+
+    @field_validator("defaults")
+    @classmethod
+    def _known_defaults(cls, defaults: dict[str, str]) -> dict[str, str]:
+        return mapped_columns(defaults, CONSTANTS)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        return known_zone(name)
 
     @model_validator(mode="before")
     @classmethod

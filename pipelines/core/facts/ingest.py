@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
 from pipelines.core.facts.reading import Facts, Part
 
@@ -16,8 +16,33 @@ class Accounted(Part):
     where: str
 
 
+class FileAccount(Part):
+    """The rows of one file, by its path below the source. read = kept + quarantined + dropped."""
+
+    file: str
+    read: NonNegativeInt
+    kept: NonNegativeInt
+    quarantined: NonNegativeInt
+    dropped: NonNegativeInt
+
+
+class FeedbackAccount(Part):
+    """Feedback that came apart from the answers. read is the sum of all others."""
+
+    read: NonNegativeInt
+    joined: NonNegativeInt  # to answers of tonight
+    redelivered: NonNegativeInt  # to answers of earlier nights, which are published again
+    unchanged: NonNegativeInt  # of an answer that says the same already, or is not kept tonight
+    unmatched: NonNegativeInt  # no answer of these nights has its request_id
+    superseded: NonNegativeInt  # a newer one for the same request came with it
+    refused: dict[str, NonNegativeInt]  # by reason
+
+
 class IngestFacts(Facts):
-    """read = kept + quarantined + dropped; `accounting` says why."""
+    """read = kept + quarantined + dropped; `accounting` says why.
+
+    `rows.parquet` holds the kept rows, and the answers of earlier nights that got new feedback.
+    """
 
     step = "ingest"
     read: NonNegativeInt
@@ -28,3 +53,8 @@ class IngestFacts(Facts):
     files: tuple[str, ...]
     ignored_columns: tuple[str, ...]
     kept_late: NonNegativeInt
+    by_file: tuple[FileAccount, ...] = ()
+    # column -> good rows that had no value, so that its default stands
+    defaulted: dict[str, NonNegativeInt] = Field(default={})
+    opted_out: NonNegativeInt = 0  # requests that no night reads from now on
+    feedback: FeedbackAccount | None = None  # None: no separate feedback is set up

@@ -32,16 +32,17 @@ class NightRows:
         connection.execute("CREATE TABLE refused (row BIGINT, reason VARCHAR)")
 
     def chunks(self, profile: str, rows: int) -> Iterator[pd.DataFrame]:
-        """The columns of `profile` beside `row`, at most `rows` rows at a time."""
-        reader = self._connection.sql(f"SELECT row, {profile} FROM numbered ORDER BY row")
+        """The columns of `profile` beside `row`, at most `rows` rows at a time; once where there are none."""
+        reader = self._connection.sql(f"SELECT row, {profile} FROM numbered ORDER BY row").to_arrow_reader(
+            BATCH_ROWS
+        )
         waiting: list[pa.RecordBatch] = []
-        for batch in reader.to_arrow_reader(BATCH_ROWS):
+        for batch in reader:
             if waiting and sum(held.num_rows for held in waiting) + batch.num_rows > rows:
                 yield pa.Table.from_batches(waiting).to_pandas()
                 waiting = []
             waiting.append(batch)
-        if waiting:
-            yield pa.Table.from_batches(waiting).to_pandas()
+        yield pa.Table.from_batches(waiting, reader.schema).to_pandas()
 
     def refuse(self, reasons: Sequence[tuple[str, np.ndarray]]) -> int:
         """Mark rows as refused, each with all its reasons; returns how many rows that is."""

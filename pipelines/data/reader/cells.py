@@ -1,0 +1,197 @@
+"""What a delivered value means. Pure, and the same for every format: a CSV's `4` is a JSON's 4.
+
+Each function returns the value, or None where it is missing, or raises Unfit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pipelines.data.reader.text import is_sound
+
+MISSING_WORDS = {"", "nan", "null", "none", "nat", "<na>", "\\n"}  # in columns that are not text, in any case
+YES, NO = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
+INT32 = range(-(1 << 31), 1 << 31)
+# A number is a time since 1970; its size says the unit. Seconds reach to the year 5138.
+SECONDS, MILLISECONDS, MICROSECONDS = 10**11, 10**14, 10**17
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SHOWN = 40  # characters of a value in an example
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+class Unfit(Exception):
+    """A value that is not of its column's kind. `what` says what it is, `found` shows it."""
+
+    def __init__(self, what: str, found: str = "") -> None:
+        self.what, self.found = what, found
+
+
+def is_missing(value: Any) -> bool:
+    """Null and NaN, which writers of tables use for null."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_blank(value: Any) -> bool:
+    """Missing, or a text that says so. Only for columns that are not text."""
+    if isinstance(value, str):
+        return value.strip().lower() in MISSING_WORDS
+    return is_missing(value)
+
+
+def as_id(value: Any) -> str | None:
+    """A name or id. Whole numbers become text, as tables write ids."""
+    if is_missing(value) or isinstance(value, str):
+        return None if is_missing(value) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    if isinstance(value, UUID):
+        return str(value)
+    raise Unfit(kind_of(value))
+
+
+def as_text(value: Any) -> str | None:
+    """A text. Nothing else becomes one: a number is not an answer in words."""
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        return value
+    raise Unfit(kind_of(value))
+
+
+def as_number(value: Any) -> float | None:
+    """A finite number, also one that is written as text."""
+    if is_blank(value):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if not NUMBER.fullmatch(text):
+            raise Unfit(kind_of(value), shown(value))
+        value = float(text)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise Unfit(kind_of(value), shown(value))
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Unfit("an infinite number", shown(value))
+    return number
+
+
+def as_int32(value: Any) -> int | None:
+    """A whole number, also 12.0 and "12"."""
+    number = as_number(value)
+    if number is None:
+        return None
+    if number != int(number) or int(number) not in INT32:
+        raise Unfit("another number", shown(value))
+    return int(number)
+
+
+def as_bool(value: Any) -> bool | None:
+    """True or false, also as 1 and 0 or in words."""
+    if is_blank(value):
+        return None
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    word = value.strip().lower() if isinstance(value, str) else None
+    if word in YES or word in NO:
+        return word in YES
+    raise Unfit(kind_of(value), shown(value))
+
+
+def as_time(value: Any, zone: tzinfo) -> datetime | None:
+    """ISO 8601 (in `zone` where it names none), or a number since 1970, whose size says the unit."""
+    if is_blank(value):
+        return None
+    try:
+        return _instant(value, zone)
+    except (ValueError, OverflowError):
+        raise Unfit(kind_of(value), shown(value)) from None
+
+
+def _instant(value: Any, zone: tzinfo) -> datetime:
+    if isinstance(value, str):
+        text = value.strip()
+        if NUMBER.fullmatch(text):
+            return _since_1970(int(text) if text.isdigit() else float(text))
+        value = datetime.fromisoformat(f"{text[:-4]}Z" if text.endswith(" UTC") else text)
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return _since_1970(value)
+    elif isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        raise ValueError
+    return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def _since_1970(number: Any) -> datetime:
+    size = abs(number)
+    if size < SECONDS:
+        microseconds = round(number * 1_000_000)
+    elif size < MILLISECONDS:
+        microseconds = round(number * 1_000)
+    else:
+        microseconds = round(number) if size < MICROSECONDS else int(number) // 1_000
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def as_tools(value: Any) -> str | None:
+    """The tools that were offered, as JSON; None where there are none."""
+    if is_blank(value):
+        return None
+    if isinstance(value, str):
+        try:
+            value = from_json(value)
+        except (ValueError, RecursionError):
+            raise Unfit("text that is not JSON") from None
+    if not isinstance(value, list):
+        raise Unfit(kind_of(value))
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None
+
+
+def from_json(text: str) -> Any:
+    """The value of a JSON text. Raises RecursionError or ValueError, also for a lone surrogate."""
+    value = json.loads(text)
+    if "\\ud" in text.lower() and not is_sound(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("a lone surrogate")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int() | float() | Decimal():
+            return "a number"
+        case Mapping():
+            return "an object"
+        case list() | tuple():
+            return "a list"
+        case bytes():
+            return "bytes"
+        case datetime() | date():
+            return "a time"
+    return "something else"
+
+
+def shown(value: Any) -> str:
+    """A short piece of a value, for a person who looks for the cause; nothing of lists and objects."""
+    text = "" if isinstance(value, list | tuple | Mapping | bytes) else str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,138 @@
+"""Rows of CSV, with the separator that the header shows. A bad record costs its first line and not the file.
+
+Python's reader does not tell `None` from `"None"`. A cell that reads like a null is therefore looked up in
+the record's own text: only one without quotes is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from pipelines.core.errors import InputError
+from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.text import MAX_LINE, NOT_UNICODE, is_sound, mended
+
+SEPARATORS = ",;\t|"
+MAX_READ_AGAIN = 1 << 28  # characters; behind a quote that is not closed, lines are read again
+
+
+def csv_rows(text: TextIO, name: str, nulls: Sequence[str]) -> Iterator[Raw]:
+    """Every record below the header. Raises InputError for a header that cannot be used."""
+    csv.field_size_limit(MAX_LINE)
+    lines = _Lines(text)
+    separator = separator_of(lines.ahead())
+    header = _header(lines, separator, name)
+    for record, problem, written in _records(lines, separator, name):
+        if not problem and len(record) != len(header):
+            problem, count = (
+                "another number of cells than the header",
+                f"{len(record)} instead of {len(header)}",
+            )
+            yield Raw(None, problem, count, str(mended(written)))
+        elif problem:
+            yield Raw(None, "not CSV", problem, str(mended(written)))
+        else:
+            cells = _with_nulls(record, written, separator, nulls)
+            values = {key: cell for key, cell in zip(header, cells, strict=True) if key}
+            yield Raw(values) if is_sound(written) else Raw(mended(values), NOT_UNICODE)
+
+
+def separator_of(header: str) -> str:
+    """The sign that cuts the first line into the most cells; a comma where none does."""
+    outside_quotes = re.sub(r'"[^"]*"', "", header)
+    return max(SEPARATORS, key=outside_quotes.count)
+
+
+def _header(lines: _Lines, separator: str, name: str) -> list[str]:
+    try:
+        header = [
+            str(mended(cell)).strip()
+            for cell in next(csv.reader(lines, delimiter=separator, strict=True), [])
+        ]
+    except csv.Error as error:
+        raise InputError(
+            f"The first line of {name} cannot be read as a CSV header ({error}).",
+            "Its lines must end in a line feed, and its quotes must be closed.",
+        ) from error
+    twins = sorted({key for key in header if key and header.count(key) > 1})
+    if twins:
+        raise InputError(f"{name} has the column {twins[0]} twice.", "Rename or remove one of them.")
+    return header
+
+
+def _records(lines: _Lines, separator: str, name: str) -> Iterator[tuple[list[str], str, str]]:
+    """(cells, problem or "", the record's text) of every record that is not blank."""
+    reader, read_again = csv.reader(lines, delimiter=separator, strict=True), 0
+    while True:
+        lines.record = []
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            read_again += sum(map(len, lines.record[1:]))
+            if read_again > MAX_READ_AGAIN:
+                raise InputError(
+                    f"{name} has quotes that are not closed.",
+                    "Write its cells as RFC 4180 says, or as JSON lines.",
+                ) from error
+            yield [], str(error), lines.give_back_all_but_one()
+            continue
+        written = "".join(lines.record)
+        if written.strip():
+            yield record, "", written
+
+
+def _with_nulls(record: list[str], written: str, separator: str, nulls: Sequence[str]) -> list[str | None]:
+    """The cells, None where a word of `nulls` stands without quotes."""
+    if not any(cell in nulls for cell in record):
+        return [*record]
+    bare = written.rstrip("\r\n").split(separator) if '"' not in written else _cells(written, separator)
+    if len(bare) != len(record):  # cannot happen with a record that Python's strict reader takes
+        return [*record]
+    return [
+        None if cell in nulls and not raw.startswith('"') else cell
+        for cell, raw in zip(record, bare, strict=True)
+    ]
+
+
+def _cells(written: str, separator: str) -> list[str]:
+    """The record cut into cells, each with its quotes."""
+    sign = re.escape(separator)
+    cell = rf'(?:\A|(?<={sign}))("(?:[^"]|"")*"|[^{sign}\r\n]*)(?={sign}|\r?\n?\Z)'
+    return re.findall(cell, written)
+
+
+class _Lines:
+    """The lines of a file for Python's reader. It knows the lines of the record that is being read."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text, self._again = text, deque[str]()
+        self.record: list[str] = []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else self._text.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self.record.append(line)
+        return line
+
+    def ahead(self) -> str:
+        """The next line that is not blank. It stays to be read."""
+        while not self._again and (line := self._text.readline(MAX_LINE)):
+            if line.strip():
+                self._again.append(line)
+        return self._again[0] if self._again else ""
+
+    def give_back_all_but_one(self) -> str:
+        """The record's first line; its others will be read again."""
+        first, *others = self.record
+        self._again.extendleft(reversed(others))
+        return first

@@ -1,0 +1,75 @@
+"""One delivered file as rows, whatever its format. Its content says which that is; its name only helps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pipelines.core.errors import InputError
+from pipelines.data.reader.csv_rows import csv_rows
+from pipelines.data.reader.json_rows import json_rows
+from pipelines.data.reader.parquet_rows import parquet_rows
+from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.text import as_text, encoding_of
+from pipelines.data.reader.unpack import packing_of, plain_name, unpacked
+
+JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+HEAD_BYTES = 4_096
+FOREIGN = {
+    b"PK": "a zip archive or a spreadsheet",
+    b"ARROW1": "an Arrow file",
+    b"ORC": "an ORC file",
+    b"Obj\x01": "an Avro file",
+    b"SQLite format 3": "a SQLite database",
+    b"%PDF": "a PDF",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a file was recognised as. `packing` and `encoding` are None where it has none."""
+
+    kind: str  # JSON, CSV or Parquet
+    packing: str | None
+    encoding: str | None
+
+
+def form_of(file: Path, name: str) -> Form:
+    """Recognise a file by its first bytes. Raises InputError for what is no log."""
+    packing = packing_of(file)
+    with unpacked(file, name) as data:
+        head = data.read(HEAD_BYTES)
+    if head.startswith(b"PAR1"):
+        return Form("Parquet", packing, None)
+    foreign = next((what for magic, what in FOREIGN.items() if head.startswith(magic)), None)
+    encoding = encoding_of(head)
+    if foreign or (b"\x00" in head and not encoding.startswith(("utf-16", "utf-32"))):
+        raise InputError(
+            f"{name} is {foreign or 'binary data'}, which is not read.",
+            "Convert it to Parquet, JSON lines or CSV, or narrow ingest.source.",
+        )
+    text = head.decode(encoding, "replace").lstrip()
+    ending = PurePosixPath(plain_name(name)).suffix.lower()
+    is_json = text.startswith(("{", "[")) or ending in JSON_ENDINGS
+    if ending in (".parquet", ".pq"):
+        raise InputError(
+            f"{name} is not a readable Parquet file (it does not begin as one).", "Deliver the file again."
+        )
+    return Form("JSON" if is_json else "CSV", packing, encoding)
+
+
+def rows_of_file(file: Path, name: str, csv_nulls: Sequence[str]) -> Iterator[Raw]:
+    """Every row of a file, in its order. Raises InputError where it cannot be read as a whole."""
+    form = form_of(file, name)
+    if form.kind == "Parquet" and not form.packing:
+        yield from parquet_rows(file, name)
+        return
+    if form.kind == "Parquet":
+        raise InputError(
+            f"{name} is a Parquet file inside {form.packing}.", "Unpack it: Parquet is compressed itself."
+        )
+    with unpacked(file, name) as data:
+        text = as_text(data)
+        yield from json_rows(text, name) if form.kind == "JSON" else csv_rows(text, name, csv_nulls)

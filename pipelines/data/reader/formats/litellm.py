@@ -1,0 +1,44 @@
+"""LiteLLM: its standard logging payload (S3, GCS and other loggers) and rows of its table of spend logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.data.reader.formats.chat import answer_of, first, messages_of
+
+
+def convert(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row under our names."""
+    found = {
+        "request_id": first(row, "request_id", "id", "litellm_call_id"),
+        "ts": first(row, "endTime", "end_time", "startTime", "start_time"),
+        "tenant": first(row, "team_id", "metadata.user_api_key_team_alias", "metadata.user_api_key_team_id",
+                        "metadata.user_api_key_org_id"),
+        "subject_id": first(row, "end_user", "metadata.user_api_key_end_user_id", "user",
+                            "metadata.user_api_key_user_id"),
+        "conversation_id": first(row, "session_id", "trace_id"),
+        "messages": messages_of(_asked(row)),
+        "completion": answer_of(first(row, "response")),
+        "tools": first(row, "model_parameters.tools", "proxy_server_request.tools"),
+        "adapter": first(row, "model_group", "model"),
+        "tokens_in": first(row, "prompt_tokens"),
+        "tokens_out": first(row, "completion_tokens"),
+        "latency_ms": _milliseconds(row),
+    }  # fmt: skip
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _asked(row: Mapping[str, Any]) -> Any:
+    """The messages. The table leaves `messages` empty where it stores the request as a whole."""
+    messages = first(row, "messages")
+    return (
+        messages
+        if messages not in ({}, [], "{}", "[]") and messages
+        else first(row, "proxy_server_request.messages")
+    )
+
+
+def _milliseconds(row: Mapping[str, Any]) -> Any:
+    spent, seconds = first(row, "request_duration_ms"), first(row, "response_time")
+    return seconds * 1000 if spent is None and isinstance(seconds, int | float) else spent

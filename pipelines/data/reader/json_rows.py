@@ -1,0 +1,115 @@
+"""Rows of JSON: an object a line, an array of objects, or one object whose `data` is such an array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, TextIO
+
+from pipelines.core.errors import InputError
+from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.text import MAX_LINE, NOT_UNICODE, is_sound, mended
+
+MAX_DOCUMENT = 1 << 26  # characters; an array or object over many lines is held in memory
+TOO_LONG = f"a line of more than {MAX_LINE >> 20} million characters"
+
+
+def json_rows(text: TextIO, name: str) -> Iterator[Raw]:
+    """Every row of a JSON file; blank lines are none. Raises InputError for a document that is not JSON."""
+    first, second = _filled_line(text), _filled_line(text)
+    if _is_document(first, second):
+        yield from _document(first + second, text, name)
+    else:
+        yield from (_row_of(line) for line in _lines(first, second, text))
+
+
+def _lines(first: str, second: str, text: TextIO) -> Iterator[str]:
+    rest = iter(lambda: text.readline(MAX_LINE), "")
+    for line in chain((first, second), rest):
+        if len(line) == MAX_LINE and not line.endswith("\n"):
+            _skip_line(text)
+            yield line
+        elif line.strip():
+            yield line
+
+
+def _filled_line(text: TextIO) -> str:
+    """The next line that is not blank; "" at the end."""
+    while (line := text.readline(MAX_LINE)) and not line.strip():
+        pass
+    return line
+
+
+def _skip_line(text: TextIO) -> None:
+    while (rest := text.readline(MAX_LINE)) and not rest.endswith("\n"):
+        pass
+
+
+def _row_of(line: str) -> Raw:
+    if len(line) == MAX_LINE and not line.endswith("\n"):
+        return Raw(None, TOO_LONG)
+    line = line.rstrip("\r\n")
+    try:
+        value = json.loads(line)
+    except RecursionError:
+        return Raw(None, "JSON that is nested too deeply")
+    except ValueError as error:
+        return Raw(None, "not JSON" if is_sound(line) else NOT_UNICODE, _where(error), str(mended(line)))
+    return _checked(value, line)
+
+
+def _checked(value: Any, line: str) -> Raw:
+    """The row, mended where a text of it is no valid Unicode: `line` alone does not show \\ud800."""
+    if not isinstance(value, dict):
+        return Raw(None, f"not a JSON object, but {KINDS[type(value)]}", "", str(mended(line)))
+    if is_sound(line) and ("\\ud" not in line.lower() or is_sound(json.dumps(value, ensure_ascii=False))):
+        return Raw(value, text=line)
+    return Raw(mended(value), NOT_UNICODE, text=str(mended(line)))
+
+
+def _is_document(first: str, second: str) -> bool:
+    """Whether the file is one value over many lines, or one array in one line."""
+    start = first.strip()
+    if start in ("{", "["):
+        return True
+    return start.startswith("[") and (not second or not _is_json(start))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _document(begun: str, text: TextIO, name: str) -> Iterator[Raw]:
+    whole = begun + text.read(max(0, MAX_DOCUMENT - len(begun)))
+    if text.read(1):
+        raise InputError(
+            f"{name} is one JSON value of more than {MAX_DOCUMENT >> 20} million characters.",
+            "Write it as JSON lines: one object a line.",
+        )
+    try:
+        value = json.loads(whole)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{name} is not JSON ({_where(error)}).", "Correct it there, or deliver the file again, whole."
+        ) from error
+    items = value.get("data") if isinstance(value, dict) else value
+    for item in items if isinstance(items, list) else [value]:
+        yield _checked(item, json.dumps(item, ensure_ascii=False))
+
+
+def _where(error: Exception) -> str:
+    """What the parser says, without any of the text."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno}, character {error.colno}"
+    return "a number is too long" if isinstance(error, ValueError) else "it is nested too deeply"
+
+
+KINDS: dict[type, str] = {
+    str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", type(None):
+    "null", dict: "an object",
+}  # fmt: skip

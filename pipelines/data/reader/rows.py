@@ -1,0 +1,221 @@
+"""One delivered row as typed values, or the first thing that is wrong with it. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from functools import partial
+from typing import Any
+
+from pipelines.core.config import Config
+from pipelines.core.config.columns import zone_of
+from pipelines.core.interactions import DEFAULTS, INTERACTION, Kind
+from pipelines.data.reader import cells
+from pipelines.data.reader.cells import Unfit
+from pipelines.data.reader.formats import converter_of
+from pipelines.data.reader.mapping import mapped
+from pipelines.data.reader.ratings import Ratings
+from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.turns import Turn, UnfitMessages, as_messages, size_of, split_answer
+
+RAW_BYTES = 4_096  # a longer raw row is cut in quarantine
+WORDS: dict[Kind, str] = {
+    "id": "not text",
+    "text": "not text",
+    "time": "not a time",
+    "tools": "not a list of tools",
+    "int32": "not a whole number",
+    "float64": "not a finite number",
+    "bool": "not true or false",
+}
+IDENTITY = ("messages", "completion", "ts", "tenant", "subject_id", "conversation_id", "tools")
+Cells = dict[str, Any]
+
+
+@dataclass
+class Row:
+    """`cells` by column. Where `fault` says why the row is refused, `found` and `raw` show what came."""
+
+    cells: Cells
+    fault: str | None = None
+    found: str = ""
+    raw: str | None = None
+    content_key: str | None = None  # stands for a request_id
+    size: int = 0  # bytes of its texts
+
+
+@dataclass
+class RowReader:
+    """The rules of one night. `defaulted` counts the good rows in which a column had no value."""
+
+    config: Config
+    night: date
+    defaulted: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        settings = self.config.ingest
+        self._convert, self._columns = converter_of(settings.format), settings.columns
+        self._most, self._late_days = settings.max_text_bytes, settings.late_days
+        self._zone = zone_of(settings.timezone)
+        self._noon = datetime.combine(self.night, time(12), self._zone).astimezone(UTC)
+        self._constants = DEFAULTS | settings.defaults
+        readers: dict[Kind, Callable[[Any], Any]] = {
+            "id": cells.as_id,
+            "text": cells.as_text,
+            "time": partial(cells.as_time, zone=self._zone),
+            "tools": cells.as_tools,
+            "rating": Ratings(settings.rating).read,
+            "int32": cells.as_int32,
+            "float64": cells.as_number,
+            "bool": cells.as_bool,
+        }
+        self._readers = [
+            (one.name, readers[one.kind], one.kind) for one in INTERACTION if one.kind != "messages"
+        ]
+
+    def read(self, raw: Raw) -> Row:
+        """The row; it has a fault where it cannot be used. It is never an exception."""
+        if raw.values is None:
+            return Row({}, raw.problem, "", _withheld(raw))
+        try:
+            given = mapped(raw.values, self._convert(raw.values), self._columns)
+        except UnfitMessages as unfit:
+            return Row({}, unfit.reason, "", _withheld(raw))
+        row = Row({})
+        self._read_cells(given, row)
+        self._read_conversation(given, row)
+        self._check_required(given, row)
+        self._check_day(row)
+        if raw.problem:
+            row.fault, row.found = raw.problem, raw.found
+        if row.fault:
+            self._keep_raw(raw, row)
+        else:
+            self._fill(row)
+        return row
+
+    def _read_cells(self, given: Cells, row: Row) -> None:
+        for name, read, kind in self._readers:
+            value = given.get(name)
+            try:
+                value = None if value is None else read(value)
+            except Unfit as unfit:
+                _refuse(row, reason_of(name, kind, unfit), unfit.found)
+                value = None
+            if isinstance(value, str):
+                value = self._short(row, name, value)
+            row.cells[name] = value
+
+    def _read_conversation(self, given: Cells, row: Row) -> None:
+        """Messages and answer; `prompt` stands for messages of one user turn."""
+        row.cells["messages"] = None
+        value = given.get("messages")
+        if cells.is_missing(value) and isinstance(given.get("prompt"), str):
+            value = [{"role": "user", "content": given["prompt"]}]
+        try:
+            turns = as_messages(value)
+            if turns is not None:
+                turns, row.cells["completion"] = split_answer(turns, row.cells["completion"])
+                row.cells["messages"] = self._short_turns(row, turns)
+        except UnfitMessages as unfit:
+            _refuse(row, unfit.reason, unfit.found)
+
+    def _short_turns(self, row: Row, turns: list[Turn]) -> list[Turn] | None:
+        if not turns:
+            _refuse(row, "messages is empty")
+        size = size_of(turns)
+        row.size += size
+        if size > self._most:
+            _refuse(row, f"messages is longer than {self._most} bytes")
+            return None
+        return turns
+
+    def _short(self, row: Row, name: str, text: str) -> str | None:
+        """The text; nothing in place of one that is too long, or blank where it need not be there."""
+        if name == "correction" and not text.strip():
+            return None
+        row.size += len(text)
+        if 4 * len(text) > self._most and len(text.encode()) > self._most:
+            _refuse(row, f"{name} is longer than {self._most} bytes")
+            return None
+        return text
+
+    def _check_required(self, given: Mapping[str, Any], row: Row) -> None:
+        for name in ("messages", "completion"):
+            if row.cells[name] is None:
+                _refuse(row, f"{name} is missing")
+        if row.cells["opt_out"] is None:
+            if (
+                "opt_out" in given
+            ):  # an empty consent is no consent; a log without the column has none to give
+                _refuse(row, "opt_out is missing")
+            else:
+                row.cells["opt_out"] = False
+
+    def _check_day(self, row: Row) -> None:
+        moment = row.cells["ts"]
+        if moment is None:
+            return
+        late = (self.night - moment.astimezone(self._zone).date()).days
+        if late < 0:
+            _refuse(row, "from the future", f"ts {moment:%Y-%m-%d %H:%M} UTC")
+        elif late > self._late_days:
+            _refuse(row, f"more than {self._late_days} days late", f"ts {moment:%Y-%m-%d %H:%M} UTC")
+
+    def _fill(self, row: Row) -> None:
+        """Put the defaults where a column has no value. Two of them follow later, from request_id."""
+        found = row.cells
+        if found["request_id"] is None:
+            row.content_key = content_key(found)
+        missing = [
+            one.name for one in INTERACTION if one.default and not one.nullable and found[one.name] is None
+        ]
+        for name in missing:
+            found[name] = self._constants.get(name)
+        if found["ts"] is None:
+            found["ts"] = self._noon
+        self.defaulted.update(missing)
+
+    def _keep_raw(self, raw: Raw, row: Row) -> None:
+        if row.cells["opt_out"] is None:
+            row.found, row.raw = "", _withheld(raw)
+            return
+        text = raw.text or _as_json(raw.values)
+        if len(text) > RAW_BYTES:
+            text = json.dumps({"text": text[:RAW_BYTES], "bytes": len(text.encode())}, ensure_ascii=False)
+        row.raw = text
+
+
+def reason_of(name: str, kind: Kind, unfit: Unfit) -> str:
+    """Why a value is refused, in words that many rows share."""
+    return (
+        f"{name} is not in the scale of ingest.rating"
+        if kind == "rating"
+        else f"{name} is {WORDS[kind]}, but {unfit.what}"
+    )
+
+
+def content_key(found: Cells) -> str:
+    """A name for a row without one: equal for equal content, whatever the feedback says."""
+    content = _as_json([found[name] for name in IDENTITY])
+    return f"row-{hashlib.sha256(content.encode()).hexdigest()[:24]}"
+
+
+def _refuse(row: Row, reason: str, found: str = "") -> None:
+    """The first fault stands."""
+    if row.fault is None:
+        row.fault, row.found = reason, found
+
+
+def _withheld(raw: Raw) -> str:
+    """What quarantine holds of a row whose person may have opted out."""
+    text = raw.text or _as_json(raw.values)
+    return json.dumps({"withheld": "opt_out cannot be read", "bytes": len(text.encode())})
+
+
+def _as_json(values: Any) -> str:
+    return json.dumps(values, ensure_ascii=False, default=str)

@@ -1,0 +1,64 @@
+"""Open a file whether it is compressed or not. The first bytes say which, never the name alone."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import zstandard
+
+from pipelines.core.errors import InputError
+
+PACKINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
+BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+def packing_of(file: Path) -> str | None:
+    """The name of the compression, or None."""
+    with file.open("rb") as opened:
+        head = opened.read(8)
+    return next((name for magic, name in PACKINGS.items() if head.startswith(magic)), None)
+
+
+@contextmanager
+def unpacked(file: Path, name: str) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked. Raises InputError where they are damaged, also while they are read."""
+    packing = packing_of(file)
+    with _OPEN[packing](file) as opened:
+        try:
+            yield opened
+        except BROKEN as error:
+            if packing is None:
+                raise
+            why = str(error) or type(error).__name__
+            raise InputError(
+                f"{name} is damaged: its {packing} data cannot be unpacked ({why}).",
+                "Deliver the file again, whole.",
+            ) from error
+
+
+def plain_name(name: str) -> str:
+    """A file's name without the ending of its compression."""
+    lower = name.lower()
+    ending = next((suffix for suffix in SUFFIXES if lower.endswith(suffix)), "")
+    return name[: len(name) - len(ending)]
+
+
+def _zstandard(file: Path) -> Any:
+    return zstandard.open(file, "rb", dctx=zstandard.ZstdDecompressor(max_window_size=1 << 27))
+
+
+_OPEN: dict[str | None, Any] = {
+    None: lambda file: file.open("rb"),
+    "gzip": gzip.open,
+    "bzip2": bz2.open,
+    "xz": lzma.open,
+    "zstandard": _zstandard,
+}
