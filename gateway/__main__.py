@@ -54,10 +54,11 @@ def serve(config: Config) -> int:
 def make_engine(config: Config) -> ServingEngine:
     """The engine that `serving.engine` names. Only the embedded one imports torch."""
     if config.serving.engine == "openai":
-        return OpenAIEngine(config.serving)
+        return OpenAIEngine(config.serving, config.task.system_prompt)
     from gateway.engines.embedded import EmbeddedEngine
 
-    return EmbeddedEngine(config.serving, config.model, config.path(config.model.base))
+    base, system_prompt = config.path(config.model.base), config.task.system_prompt
+    return EmbeddedEngine(config.serving, config.model, base, system_prompt)
 
 
 def run(app: FastAPI, settings: Gateway) -> int:

@@ -43,8 +43,17 @@ class Metrics:
         self.feedback = Counter(name("feedback"), "feedback by answer", ("result",), registry=registry)
         self.promotion = Gauge(name("promotion"), "number of the route that is live", registry=registry)
         self.load_failures = Counter(name("load_failures"), "adapters not loaded", registry=registry)
+        self.worker_failures = Counter(
+            name("worker_failures"), "turns of a worker that failed", ("worker",), registry=registry
+        )
+        self.engine_restarts = Gauge(
+            name("engine_restarts"), "times the engine's loop failed", registry=registry
+        )
         self.journal_waiting = Gauge(name("journal_waiting"), "rows not yet written", registry=registry)
         self.journal_lost = Gauge(name("journal_lost"), "rows that found the queue full", registry=registry)
+        self.journal_set_aside = Gauge(
+            name("journal_set_aside"), "rows and feedback that cannot be stored", registry=registry
+        )
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

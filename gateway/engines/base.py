@@ -37,6 +37,7 @@ class Piece:
     finish_reason: FinishReason | None = None
     tokens_in: int = 0  # set on the last piece, like tokens_out
     tokens_out: int = 0
+    dropped_turns: int = 0  # the oldest turns that did not fit into the prompt; set on every piece
 
 
 class EngineError(NightshiftError):

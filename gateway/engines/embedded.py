@@ -27,7 +27,7 @@ from gateway.engines.base import (
     RequestRefused,
 )
 from gateway.engines.batch import Batch
-from gateway.engines.rows import BatchRow
+from gateway.engines.rows import MOST_PROBLEM, BatchRow
 from gateway.engines.schedule import QueuedRow, Schedule, queued
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
@@ -35,16 +35,15 @@ from pipelines.models import engine as evaluated
 
 T = TypeVar("T")
 log = logging.getLogger("nightshift.gateway")
-MOST_PROBLEM = 300  # characters of a template's message that are passed on
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=2)
 
 
 class EmbeddedEngine:
     """See gateway.engines.base.ServingEngine. Making one reads the base model, which takes seconds."""
 
-    def __init__(self, serving: Serving, model: Model, base_path: str) -> None:
+    def __init__(self, serving: Serving, model: Model, base_path: str, system_prompt: str = "") -> None:
         self._settings = serving
-        self._engine = evaluated.Engine(model, base_path)
+        self._engine = evaluated.Engine(model, base_path, system_prompt)
         self._adapters = lora.RowAdapters()
         users, shadows = (Batch(self._engine, self._adapters) for _ in range(2))
         self._schedule = Schedule(users, shadows, serving)
@@ -154,8 +153,8 @@ class EmbeddedEngine:
             await self._in(self._tokenizer, lambda: row.prepare(self._engine))
         except RequestRefused:
             raise
-        except Exception as error:  # of any kind: templates and tokenizers raise many, about this request
-            problem = f"the model's chat template does not accept these messages: {error}"
+        except Exception as error:  # of any kind: tokenizers raise many, about this request
+            problem = f"the model's tokenizer does not take this request: {error}"
             raise RequestRefused("invalid_request", problem[:MOST_PROBLEM]) from error
         finally:
             self._tokenizing[background] -= 1

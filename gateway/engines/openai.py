@@ -28,6 +28,7 @@ from gateway.engines.openai_wire import (
     words_of,
 )
 from pipelines.core.config import Serving
+from pipelines.core.conversations import with_system
 from pipelines.core.traffic_split import Adapter
 
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=1)
@@ -39,7 +40,9 @@ KEPT_S = 2.0  # idle connections; servers close theirs after 5 s, and a request 
 class OpenAIEngine:
     """See gateway.engines.base.ServingEngine."""
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, serving: Serving, system_prompt: str = "") -> None:
+        """`system_prompt`: the task's, for conversations without one of their own."""
+        self._system_prompt = system_prompt
         self._settings, self._root = serving, server_root(serving.url)
         key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -87,6 +90,7 @@ class OpenAIEngine:
     ) -> AsyncGenerator[Piece, None]:
         name = served_name(adapter) if adapter else await self._base_name()
         body = request_body(request, name, self._settings.guided)
+        body["messages"] = with_system(body["messages"], self._system_prompt)
         try:
             async with aclosing(self._answer(body, name, adapter)) as pieces:
                 if request.choices is not None:

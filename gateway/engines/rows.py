@@ -10,7 +10,9 @@ import torch
 
 from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece, RequestRefused
 from pipelines.models.engine import Engine, narrow
+from pipelines.models.rendering import CannotRender, TooLong
 
+MOST_PROBLEM = 300  # characters of a template's message that are passed on
 COLDEST = 1e-4  # below this a temperature means greedy: the likeliest token has all the weight anyway
 log = logging.getLogger("nightshift.gateway")
 _UNFINISHED = "\ufffd"  # what an incomplete character decodes to
@@ -33,13 +35,14 @@ class BatchRow:
         Raises RequestRefused for a request that the model cannot work on.
         """
         self._tokenizer: Any = engine.tokenizer
-        (self.prompt,) = engine.prompts([list(map(dict, self.request.messages))])
+        self.prompt, self._dropped_turns = _prompt(engine, self.request)
         self._most = min(self.request.max_tokens, _room(engine, self.prompt))
         self._choices = list(dict.fromkeys(self.request.choices or ()))
         self._paths, self._options = engine.paths(self._choices), list(range(len(self._choices)))
         _check_paths(self._paths)
         self._stops = [stop for stop in self.request.stop if stop]
         self._ends, self._sent = engine.end_tokens, ""
+        self._end_tokens = len(engine.rendering.end_ids)
         self._generator = torch.Generator()
         if self.request.seed is None:
             self._generator.seed()
@@ -77,8 +80,8 @@ class BatchRow:
         self.tokens.append(token)
         if len(self._options) == 1:
             choice = self._options[0]
-            # As in the lake's rows, the token that ends the text is not counted.
-            self._finish(self._choices[choice], "stop", len(self._paths[choice]) - 1)
+            # As in the lake's rows, the end of the turn is not counted.
+            self._finish(self._choices[choice], "stop", len(self._paths[choice]) - self._end_tokens)
 
     def _continue(self, logits: torch.Tensor) -> None:
         token = self._sample(logits) if self.request.temperature >= COLDEST else int(logits.argmax())
@@ -107,12 +110,27 @@ class BatchRow:
     def _send(self, text: str) -> None:
         """Queue what is new in `text`, the answer so far."""
         if len(text) > len(self._sent):
-            self.pieces.append(Piece(text[len(self._sent) :]))
+            self.pieces.append(Piece(text[len(self._sent) :], dropped_turns=self._dropped_turns))
             self._sent = text
 
     def _finish(self, text: str, reason: FinishReason, tokens_out: int) -> None:
         self.done = True
-        self.pieces.append(Piece(text[len(self._sent) :], reason, len(self.prompt), tokens_out))
+        rest, counts = text[len(self._sent) :], (len(self.prompt), tokens_out)
+        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns))
+
+
+def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]:
+    """The prompt's tokens, and how many of the oldest turns had to go. Raises RequestRefused."""
+    try:
+        prompt = engine.rendering.prompt([dict(message) for message in request.messages])
+    except TooLong as error:
+        found = (
+            f"the last turn and the system prompt have {error.tokens} tokens, and {error.most} are the most"
+        )
+        raise RequestRefused("context_length_exceeded", found) from error
+    except CannotRender as error:
+        raise RequestRefused("invalid_request", str(error)[:MOST_PROBLEM]) from error
+    return prompt.ids, prompt.dropped_turns
 
 
 def _room(engine: Engine, prompt: Sequence[int]) -> int:

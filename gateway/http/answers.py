@@ -16,6 +16,7 @@ def answered_by(by: AnsweredBy) -> dict[str, Any]:
         "route": by.route,
         "fallback": by.fallback,
         "cached": by.cached,
+        "dropped_turns": by.dropped_turns,
     }
 
 

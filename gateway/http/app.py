@@ -13,6 +13,7 @@ from gateway.engines.base import ServingEngine
 from gateway.http.auth import Verifier
 from gateway.http.body import BodyLimits
 from gateway.http.errors import add_error_handlers
+from gateway.http.leaving import CancelWhenGone
 from gateway.http.openapi import describe
 from gateway.http.routes import router
 from gateway.serving.service import Service
@@ -41,6 +42,7 @@ def create_app(
     app = FastAPI(
         title="Nightshift", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.add_middleware(CancelWhenGone)
     app.add_middleware(BodyLimits, most_bytes=settings.max_body_bytes, patience_s=settings.client_timeout_s)
     add_error_handlers(app)
     app.include_router(router)

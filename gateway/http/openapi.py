@@ -58,6 +58,7 @@ class AnsweredByBody(_Answer):
     route: Literal["production", "canary"]
     fallback: bool
     cached: bool
+    dropped_turns: int = 0
 
 
 class Usage(_Answer):

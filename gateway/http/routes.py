@@ -63,6 +63,7 @@ async def chat(request: Request) -> Response:
         chunks = Chunks(call.request_id, body.model, at, by)
         return EventStream(
             events(chunks, first, pieces, wants_usage),
+            pieces,
             headers=answer_headers(call.request_id, by) | {"Cache-Control": "no-cache"},
             media_type="text/event-stream",
         )
@@ -134,24 +135,22 @@ async def readyz(request: Request) -> Response:
     """Whether the gateway can answer users, and with which adapters: 200 or 503."""
     service = _service(request)
     route = service.live_route.current
-    ready = route is not None and service.journal.is_alive
     body = {
-        "ready": ready,
+        "ready": service.is_ready,
         "promotion": route.number if route else None,
         "production": route.production.name if route else None,
         "canary": route.canary.name if route and route.canary else None,
         "shadow": route.shadow.name if route and route.shadow else None,
-        "problem": service.live_route.problem,
+        "problem": service.problem,
     }
-    return JSONResponse(body) if ready else JSONResponse(body, 503, {"Retry-After": "1"})
+    return JSONResponse(body) if service.is_ready else JSONResponse(body, 503, {"Retry-After": "1"})
 
 
 @router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 async def metrics(request: Request) -> Response:
     """Prometheus metrics."""
     service = _service(request)
-    service.metrics.journal_waiting.set(service.journal.waiting)
-    service.metrics.journal_lost.set(service.journal.lost)
+    service.update_gauges()
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 

@@ -20,10 +20,17 @@ DONE = b"data: [DONE]\n\n"
 
 
 class EventStream(StreamingResponse):
-    """Closes its generator as soon as the client goes away, so that the journal's row is written then."""
+    """Closes its generator as soon as the client goes away, so that the journal's row is written then.
+
+    `pieces` too, as closing a generator that has not begun does nothing to what it would have read.
+    """
+
+    def __init__(self, content: AsyncIterator[bytes], pieces: AsyncIterator[Piece], **kwargs: Any) -> None:
+        super().__init__(content, **kwargs)
+        self._pieces = pieces
 
     async def stream_response(self, send: Send) -> None:
-        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+        async with aclosing(self._pieces), aclosing(self.body_iterator):  # type: ignore[type-var]
             await super().stream_response(send)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 from dataclasses import asdict
 from typing import Protocol
 
 from cachetools import TTLCache
 from purgatory import AsyncCircuitBreakerFactory
 from purgatory.domain.model import OpenedState
+from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -24,6 +26,8 @@ from gateway.engines.base import CompletionRequest, Piece
 from pipelines.core.config import Gateway
 from pipelines.core.contract import canonical_json
 
+log = logging.getLogger("nightshift.gateway")
+_Stored = TypeAdapter(Piece)
 REDIS_TIMEOUT_S = 0.1  # waiting longer would slow answers down more than the cache speeds them up
 
 
@@ -67,6 +71,15 @@ class MemoryCache:
         """Nothing to close."""
 
 
+def _piece(found: bytes | str) -> Piece | None:
+    """The answer that Redis holds; None for anything that is not exactly one."""
+    try:
+        return _Stored.validate_json(found, strict=True, extra="forbid")
+    except ValidationError:
+        log.warning("the cache held something that is no answer")
+        return None
+
+
 class RedisCache:
     """Shared by several gateways. A circuit breaker keeps requests from waiting for a Redis that is gone."""
 
@@ -88,7 +101,7 @@ class RedisCache:
                 found = await self._redis.get(f"nightshift:answer:{key}")
         except (RedisError, OSError, TimeoutError, OpenedState):
             return None
-        return Piece(**json.loads(found)) if found else None
+        return _piece(found) if found else None
 
     async def put(self, key: str, answer: Piece) -> None:
         try:

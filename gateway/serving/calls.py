@@ -11,6 +11,7 @@ from opentelemetry import trace
 
 from gateway.engines.base import CompletionRequest, EngineError, Piece
 from gateway.serving.backends import Backend
+from gateway.serving.quotas import Reservation, estimate_tokens
 from pipelines.policy.night.safety import REFUSAL
 from pipelines.stores.journal.tables import Interaction
 
@@ -32,6 +33,7 @@ class Call:
     """An admitted question. `started` and `deadline` are event loop times in seconds."""
 
     question: Question
+    reservation: Reservation
     request_id: str
     at: datetime
     started: float
@@ -47,6 +49,8 @@ class AnsweredBy:
     route: str = "production"
     fallback: bool = False
     cached: bool = False
+    dropped_turns: int = 0  # the oldest turns that did not fit into the model's prompt
+    used_tokens: int = 0  # what the call costs its tenant, once it has ended
 
 
 @dataclass
@@ -57,6 +61,8 @@ class Progress:
     texts: list[str] = field(default_factory=list)
     first_at: float | None = None
     last: Piece | None = None  # the piece with the finish reason
+    made: int = 0  # pieces that the engine made, delivered or not
+    is_cached: bool = False
 
     def add(self, piece: Piece) -> None:
         """Append the next piece."""
@@ -70,6 +76,17 @@ class Progress:
     def text(self) -> str:
         """The answer so far."""
         return "".join(self.texts)
+
+    def used_tokens(self, request: CompletionRequest) -> int:
+        """Tokens of prompt and answer. Of an answer that broke off: about as many as the engine worked on."""
+        if self.is_cached or not (self.last or self.made):
+            return 0
+        if self.last:
+            return self.last.tokens_in + self.last.tokens_out
+        prompt_bytes = sum(
+            len((message["content"] or "").encode(errors="replace")) for message in request.messages
+        )
+        return estimate_tokens(prompt_bytes, self.made)
 
     def row(self, call: Call, route: str, started: float, request_id: str, **flags: object) -> Interaction:
         """The journal's row as things stand now. Latencies count from `started`."""
@@ -87,7 +104,7 @@ class Progress:
             locale=question.locale,
             channel=question.channel,
             tokens_in=self.last.tokens_in if self.last else 0,
-            tokens_out=self.last.tokens_out if self.last else 0,
+            tokens_out=self.last.tokens_out if self.last else self.made,
             latency_ms=round((now - started) * 1000, 3),
             first_token_ms=round((self.first_at - started) * 1000, 3) if self.first_at else None,
             opt_out=question.opt_out,
@@ -99,14 +116,16 @@ class Progress:
 class Stream:
     """An answer that a task of its own reads, so that a slow client does not occupy the engine."""
 
-    def __init__(self, pieces: AsyncIterator[Piece]) -> None:
+    def __init__(self, pieces: AsyncIterator[Piece], progress: Progress) -> None:
         self._pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+        self._progress = progress
         self._task = asyncio.create_task(self._read(pieces))
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _read(self, pieces: AsyncIterator[Piece]) -> None:
         try:
             async for piece in pieces:
+                self._progress.made += 1
                 self._pieces.put_nowait(piece)
         finally:
             self._pieces.put_nowait(None)

@@ -14,10 +14,13 @@ import sqlalchemy.exc
 from opentelemetry.trace import Tracer
 
 from gateway.serving.backends import Backend, Backends
+from pipelines.core.errors import NightshiftError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.observability.tracing import span_below
 from pipelines.stores.ledger import Ledger, Promotion
 
+# What a row raises that another version of Nightshift wrote.
+UNKNOWN_ROW = (KeyError, TypeError, ValueError, AttributeError, NightshiftError)
 RETRY_S = 5.0  # after an adapter could not be loaded
 log = logging.getLogger("nightshift.gateway")
 
@@ -75,18 +78,15 @@ class LiveRoute:
         """None until the first route is loaded and warmed."""
         return self._routes[-1] if self._routes else None
 
-    async def follow(self, poll_s: float) -> None:
-        """Update every `poll_s` seconds, until cancelled."""
-        while True:
-            await self.update()
-            await asyncio.sleep(poll_s)
-
     async def update(self) -> None:
         """Switch to the ledger's newest route. If it cannot be loaded, the current one stays."""
         try:
             promotion = await asyncio.to_thread(self._ledger.promotion)
         except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
             self._report(f"the ledger cannot be read: {error}")
+            return
+        except UNKNOWN_ROW as error:
+            self._unreadable(error)
             return
         if self.current and promotion.number == self.current.number:
             self.problem = ""
@@ -101,6 +101,16 @@ class LiveRoute:
                 self._backends.metrics.load_failures.inc()
                 self._failed, self._retry_at = promotion.number, time.monotonic() + RETRY_S
                 self._report(f"promotion {promotion.number} is not live: {type(error).__name__}: {error}")
+
+    def _unreadable(self, error: Exception) -> None:
+        """The newest row is none that this version knows. A later one is read again."""
+        found = f"{type(error).__name__}: {error}"
+        self._report(
+            f"the newest promotion is not live: its row cannot be read ({found}); update the gateway"
+        )
+        if time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + RETRY_S
+            self._backends.metrics.load_failures.inc()
 
     async def _switch(self, promotion: Promotion) -> None:
         """Make a promotion live, in a span that belongs to the trace of the move."""
@@ -132,7 +142,11 @@ class LiveRoute:
         started = time.monotonic()
         folder = await asyncio.to_thread(self._fetch, adapter)
         await self._backends.engine.load(adapter, folder)
-        await self._backends.of(adapter).warm()
+        try:
+            await self._backends.of(adapter).warm()
+        except BaseException:  # it must not stay in the engine, beside those that users get
+            await self._backends.engine.unload(adapter)
+            raise
         self._loaded.add(adapter)
         log.info("adapter %s loaded and warmed in %.2f s", adapter.version, time.monotonic() - started)
 
@@ -151,9 +165,17 @@ class LiveRoute:
             self._routes.remove(old)
             needed = frozenset().union(*(route.adapters for route in self._routes))
             for adapter in self._loaded - needed:
-                await self._backends.engine.unload(adapter)
                 self._loaded.discard(adapter)
-                log.info("adapter %s unloaded", adapter.version)
+                await self._unload(adapter)
+
+    async def _unload(self, adapter: Adapter) -> None:
+        try:
+            await self._backends.engine.unload(adapter)
+        except Exception:  # as in update(): the others are unloaded all the same
+            log.exception("adapter %s could not be unloaded", adapter.version)
+            self._backends.metrics.worker_failures.labels("unload").inc()
+        else:
+            log.info("adapter %s unloaded", adapter.version)
 
     def _report(self, problem: str) -> None:
         if problem != self.problem:

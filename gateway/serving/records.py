@@ -1,4 +1,4 @@
-"""What is kept of a call: its row in the journal, its metrics, the tokens of its tenant."""
+"""What is kept of a call: its row in the journal, and its metrics."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import logging
 
 from gateway.metrics import Metrics
 from gateway.serving.calls import AnsweredBy, Call, Progress
-from gateway.serving.quotas import Quotas
 from pipelines.stores.journal.writer import JournalWriter
 
 log = logging.getLogger("nightshift.gateway")
+
+MOST_WORDS = 500
 
 
 class Recorder:
     """Records whole answers and failed attempts."""
 
-    def __init__(self, journal: JournalWriter, quotas: Quotas, metrics: Metrics) -> None:
-        self._journal, self._quotas, self._metrics = journal, quotas, metrics
+    def __init__(self, journal: JournalWriter, metrics: Metrics) -> None:
+        self._journal, self._metrics = journal, metrics
 
-    async def answered(self, call: Call, by: AnsweredBy, progress: Progress) -> None:
-        """Record a whole answer. An answer from the cache costs no tokens."""
+    def answered(self, call: Call, by: AnsweredBy, progress: Progress) -> None:
+        """Record a whole answer."""
         flags = {"cached": by.cached, "fallback": by.fallback}
         row = progress.row(call, by.route, call.started, call.request_id, **flags)
         self._journal.add(row)
@@ -33,15 +34,25 @@ class Recorder:
         if not by.cached:
             metrics.tokens_in.labels(*labels).inc(row.tokens_in)
             metrics.tokens_out.labels(*labels).inc(row.tokens_out)
-            await self._quotas.charge(call.question.tenant, row.tokens_in + row.tokens_out)
 
-    def failed(self, call: Call, progress: Progress, route: str, fault: str, suffix: str = "") -> None:
-        """Record an attempt that failed. With a `suffix` it is a row beside the one of the call's answer."""
+    def failed(
+        self, call: Call, progress: Progress, route: str, fault: str, suffix: str = "", words: str = ""
+    ) -> None:
+        """Record an attempt that failed. With a `suffix` it is a row beside the one of the call's answer.
+
+        `words`: what the engine said; it goes into the log, cut to MOST_WORDS.
+        """
         self._metrics.failures.labels(progress.backend.name, route, fault).inc()
         parent = call.request_id if suffix else None
         row = progress.row(call, route, call.started, call.request_id + suffix, fault=fault, parent=parent)
         self._journal.add(row)
         log.warning(
             "an attempt failed",
-            extra={"request_id": call.request_id, "adapter": row.adapter, "route": route, "fault": fault},
+            extra={
+                "request_id": call.request_id,
+                "adapter": row.adapter,
+                "route": route,
+                "fault": fault,
+                "words": words[:MOST_WORDS],
+            },
         )

@@ -22,14 +22,17 @@ from gateway.serving.cache import make_cache
 from gateway.serving.calls import AnsweredBy, Call, Question
 from gateway.serving.dispatcher import Dispatcher
 from gateway.serving.live_route import LiveRoute
-from gateway.serving.quotas import Quotas
+from gateway.serving.quotas import Quotas, estimate_tokens
 from gateway.serving.records import Recorder
 from gateway.serving.shadows import Shadows
+from gateway.serving.workers import keep_working
 from pipelines.core.config import Config, Gateway
+from pipelines.core.errors import InputError
 from pipelines.core.files import write_secret_once
 from pipelines.core.traffic_split import Adapter
 from pipelines.stores import open_journal_writer, open_ledger
 
+ROUTING_KEY_BYTES, LEAST_KEY_BYTES = 32, 16
 log = logging.getLogger("nightshift.gateway")
 
 
@@ -53,7 +56,7 @@ class Service:
             routing_key(Path(config.home) / "gateway"),
             self.live_route,
             self.cache,
-            Recorder(self.journal, self.quotas, self.metrics),
+            Recorder(self.journal, self.metrics),
             self.shadows,
             self.metrics,
             tracer,
@@ -62,7 +65,12 @@ class Service:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the ledger until the block ends, then write everything that was answered."""
-        follower = asyncio.create_task(self.live_route.follow(self.config.gateway.poll_s))
+
+        async def follow() -> None:
+            await self.live_route.update()
+            await asyncio.sleep(self.config.gateway.poll_s)
+
+        follower = asyncio.create_task(keep_working("live route", follow, self.metrics))
         self.shadows.start()
         try:
             yield
@@ -74,17 +82,37 @@ class Service:
             await self.cache.close()
             await self.engine.close()
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether users are answered, and their answers written down."""
+        return self.live_route.current is not None and self.journal.is_alive
+
+    @property
+    def problem(self) -> str:
+        """What a person should look at, "" if nothing; users may be answered all the same."""
+        return "; ".join(filter(None, (self.live_route.problem, self.journal.problem)))
+
+    def update_gauges(self) -> None:
+        """Set the metrics that are read when they are asked for."""
+        self.metrics.engine_restarts.set(self.engine.restarts)
+        self.metrics.journal_waiting.set(self.journal.waiting)
+        self.metrics.journal_lost.set(self.journal.lost)
+        self.metrics.journal_set_aside.set(self.journal.set_aside)
+
     async def admit(self, question: Question, name: str, context: Context) -> Call:
         """Make a question a call; its span `name` belongs to the trace of `context`.
 
         Raises Refusal if the question is too long or the tenant has used up its quota.
         """
         settings = self.config.gateway
-        _check_size(question.request, settings)
-        await self.quotas.admit(question.tenant)
+        size = _check_size(question.request, settings)
+        await self.quotas.check_rate(question.tenant)
+        reserved = estimate_tokens(size, _most_tokens(question.request))
+        reservation = self.quotas.reserve(question.tenant, reserved)
         now = asyncio.get_running_loop().time()
         return Call(
             question=question,
+            reservation=reservation,
             request_id=f"chatcmpl-{secrets.token_hex(16)}",
             at=datetime.now(UTC),
             started=now,
@@ -106,18 +134,28 @@ class Service:
             status = refusal.code
             raise
         finally:
+            call.reservation.settle(by.used_tokens)
             call.span.set_attributes({"nightshift.adapter": by.adapter, "nightshift.route": by.route})
             call.span.end()
             log.info("call", extra=_log_fields(call, by, status, tokens))
 
 
-def _check_size(request: CompletionRequest, settings: Gateway) -> None:
-    size = sum(len(message["content"].encode()) for message in request.messages)
+def _check_size(request: CompletionRequest, settings: Gateway) -> int:
+    """The bytes of a conversation."""
+    size = sum(len((message["content"] or "").encode(errors="replace")) for message in request.messages)
     if size > settings.max_prompt_bytes:
         message = f"a conversation may have {settings.max_prompt_bytes} bytes, this one has {size}"
         raise Refusal(400, "context_length_exceeded", message)
     if request.max_tokens > settings.max_tokens:
         raise Refusal(400, "max_tokens_exceeded", f"max_tokens may be {settings.max_tokens} at most")
+    return size
+
+
+def _most_tokens(request: CompletionRequest) -> int:
+    """The most tokens that an answer may have. A choice has at most one a byte."""
+    if request.choices is None:
+        return request.max_tokens
+    return max((len(choice.encode(errors="replace")) for choice in request.choices), default=0)
 
 
 def _log_fields(call: Call, by: AnsweredBy, status: str, tokens: int) -> dict[str, Any]:
@@ -139,9 +177,15 @@ def _log_fields(call: Call, by: AnsweredBy, status: str, tokens: int) -> dict[st
 def routing_key(folder: Path) -> bytes:
     """The secret that decides each person's side of the traffic split; made if there is none.
 
-    All gateways of one route need the same key.
+    All gateways of one route need the same key. Raises InputError for a key that is too short to be one.
     """
     file = folder / "routing.key"
     if not file.exists():
-        write_secret_once(file, secrets.token_bytes(32))
-    return file.read_bytes()
+        write_secret_once(file, secrets.token_bytes(ROUTING_KEY_BYTES))
+    key = file.read_bytes()
+    if len(key) < LEAST_KEY_BYTES:
+        raise InputError(
+            f"The key in {file} has {len(key)} bytes, and {LEAST_KEY_BYTES} are the least.",
+            "Copy it from another gateway of this home, or delete it while no rollout is under way.",
+        )
+    return key

@@ -10,11 +10,12 @@ from dataclasses import replace
 from opentelemetry import trace
 from purgatory.domain.model import OpenedState
 
-from gateway.engines.base import Busy, EngineError
+from gateway.engines.base import Busy, EngineError, RequestRefused
 from gateway.metrics import Metrics
-from gateway.serving.backends import QueueFull, as_background
+from gateway.serving.backends import Overloaded, QueueFull, as_background
 from gateway.serving.calls import Call, Progress
 from gateway.serving.live_route import LiveRoute, LoadedRoute
+from gateway.serving.workers import keep_working
 from pipelines.core.config import Gateway
 from pipelines.stores.journal.writer import JournalWriter
 
@@ -34,7 +35,10 @@ class Shadows:
 
     def start(self) -> None:
         """Start the workers. Needs a running event loop."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._settings.shadow_concurrency)]
+        count = self._settings.shadow_concurrency
+        self._workers = [
+            asyncio.create_task(keep_working("shadow", self._work, self._metrics)) for _ in range(count)
+        ]
 
     async def stop(self) -> None:
         """Stop the workers. Copies that wait are dropped, as no user waits for them."""
@@ -56,13 +60,13 @@ class Shadows:
         self._waiting.put_nowait((call, route, lease))
 
     async def _work(self) -> None:
-        while True:
-            call, route, lease = await self._waiting.get()
-            with lease:
-                if route is self._live_route.current:
-                    await self._answer(call, route)
-                else:
-                    self._metrics.shadows.labels("dropped").inc()
+        """Take one copy and answer it."""
+        call, route, lease = await self._waiting.get()
+        with lease:
+            if route is self._live_route.current:
+                await self._answer(call, route)
+            else:
+                self._metrics.shadows.labels("dropped").inc()
 
     async def _answer(self, call: Call, route: LoadedRoute) -> None:
         assert route.shadow is not None
@@ -73,7 +77,8 @@ class Shadows:
             async for piece in route.shadow.pieces(request, deadline, trace.INVALID_SPAN):
                 progress.add(piece)
         # Without room or time: the shadow gets what users leave over, so this is no failure of the adapter.
-        except (QueueFull, Busy, TimeoutError, OpenedState):
+        # Nor is a request that is wrong in itself.
+        except (QueueFull, Busy, TimeoutError, Overloaded, OpenedState, RequestRefused):
             self._metrics.shadows.labels("dropped").inc()
             return
         except EngineError:

@@ -59,6 +59,7 @@ class Gateway(Section):
     queue: Count = 64  # requests that wait for one adapter; more get 429
     timeout_s: float = 30.0  # from request to the whole answer, fallbacks included
     attempt_timeout_s: float = 20.0  # of one adapter
+    floor_tokens_per_s: PositiveFloat = 1.0  # a time-out above this rate of all answers is overload, no fault
     client_timeout_s: float = 30.0  # a client that sends or reads slower than this is cut off
     drain_s: Positive = 30  # on SIGTERM answers under way get this long
     breaker_failures: Positive = 5  # in a row open an adapter's circuit

@@ -13,10 +13,10 @@ from pipelines.stores.journal.tables import ERRORS, name_and_digest, timestamp
 FIRST_FEEDBACK = """
     LEFT JOIN feedback f ON f.seq = (SELECT min(seq) FROM feedback WHERE request_id = i.request_id)
 """
-# The candidate's answers and production's, without those that stood in for another adapter's (fallback) and
-# those that a client did not wait for (aborted).
+# The candidate's answers and production's, without those that stood in for another adapter's (fallback), that
+# a client did not wait for (aborted), or for which there was too much to do (full).
 COMPARED = """
-    i.ts >= ? AND i.fault <> 'aborted' AND NOT i.fallback
+    i.ts >= ? AND i.fault NOT IN ('aborted', 'full') AND NOT i.fallback
     AND ((i.adapter = ? AND i.digest = ?) OR (i.adapter = ? AND i.route = 'production'))
 """
 COMPARED_ANSWERS = f"""

@@ -55,7 +55,7 @@ class Interaction:
     first_token_ms: float | None
     opt_out: bool
     parent: str | None = None  # the user's request, for a shadow's answer or a failed attempt
-    fault: str = ""  # one of ERRORS; "full": the canary's queue was full; "aborted": the client went away
+    fault: str = ""  # one of ERRORS; "full": too much to do; "aborted": the client went away
     refused: bool = False  # the model declined to answer
     cached: bool = False
     fallback: bool = False  # this adapter answered because another one failed
@@ -65,10 +65,19 @@ class Interaction:
         plain = {name: getattr(self, name) for name in COLUMNS}
         plain["ts"] = timestamp(self.ts)
         plain["messages"] = json.dumps([dict(m) for m in self.messages], ensure_ascii=False)
-        return list(plain.values())
+        return [storable(value) for value in plain.values()]
 
 
 COLUMNS = tuple(field.name for field in fields(Interaction))
+
+
+def storable(value: Any) -> Any:
+    """A value as SQLite takes it: half a character becomes "?", a whole number fits into 64 bits."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, int):
+        return max(-(2**63), min(value, 2**63 - 1))
+    return value
 
 
 def journal_path(home: str | Path) -> Path:

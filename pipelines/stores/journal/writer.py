@@ -9,27 +9,16 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from pipelines.stores.journal.tables import COLUMNS, Interaction, connect, timestamp
+from pipelines.stores.journal.entries import Feedback, FeedbackResult, write_entry
+from pipelines.stores.journal.tables import Interaction, connect
 
 GROUP_ROWS = 500
 RETRY_S = 0.1  # after SQLite refused a commit: the file is locked, or the disk is full
-INSERT = f"INSERT OR IGNORE INTO interactions ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-FeedbackResult = Literal["stored", "unchanged", "unknown"]
+Entry = Interaction | Feedback
 log = logging.getLogger("nightshift.gateway")
-
-
-@dataclass(frozen=True)
-class _Feedback:
-    request_id: str
-    tenant: str
-    rating: int | None
-    correction: str | None
-    result: Future[FeedbackResult]
 
 
 class JournalWriter:
@@ -38,8 +27,10 @@ class JournalWriter:
     def __init__(self, path: Path, commit_ms: int, most_waiting: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._commit_s = path, commit_ms / 1000
-        self._waiting: queue.Queue[Interaction | _Feedback | None] = queue.Queue(most_waiting)
+        self._waiting: queue.Queue[Entry | None] = queue.Queue(most_waiting)
         self.lost = 0  # rows that found the queue full
+        self.set_aside = 0  # rows and feedback that cannot be stored at all
+        self.problem = ""  # why nothing is written at present
         self._closing = threading.Event()
         connect(path).close()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -73,10 +64,13 @@ class JournalWriter:
     ) -> Future[FeedbackResult]:
         """Queue a user's feedback on an answer. The future has its result once the feedback is on disk.
 
-        "unknown": this tenant got no answer with that id. Raises queue.Full.
+        "unknown": this tenant got no answer with that id. Raises queue.Full, and ValueError for feedback that
+        says nothing.
         """
+        if rating is None and not correction:
+            raise ValueError("Feedback has neither a rating nor a correction. Give one of them.")
         result: Future[FeedbackResult] = Future()
-        self._waiting.put_nowait(_Feedback(request_id, tenant, rating, correction, result))
+        self._waiting.put_nowait(Feedback(request_id, tenant, rating, correction, result))
         return result
 
     def close(self, patience_s: float = 20.0) -> None:
@@ -89,18 +83,23 @@ class JournalWriter:
             log.error("the journal could not be written: at least %d rows are lost", self.waiting)
 
     def _run(self) -> None:
-        connection = connect(self._path)
-        ended = False
+        connection, ended = connect(self._path), False
         while not ended:
             group, ended = self._next_group()
-            while group and not _commit(connection, group):
-                time.sleep(RETRY_S)
+            try:
+                while group and not self._commit(connection, group):
+                    time.sleep(RETRY_S)
+            except Exception:  # the outermost loop of a thread that everybody needs
+                log.exception("the journal sets a group of %d rows aside", len(group))
+                self.set_aside += len(group)
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
         connection.close()
 
-    def _next_group(self) -> tuple[list[Interaction | _Feedback], bool]:
+    def _next_group(self) -> tuple[list[Entry], bool]:
         """What arrives within `commit_ms` of the first entry, and whether the journal was closed."""
         entry = self._waiting.get()
-        group: list[Interaction | _Feedback] = []
+        group: list[Entry] = []
         end = time.monotonic() + (0 if self._closing.is_set() else self._commit_s)
         while entry is not None:
             group.append(entry)
@@ -113,45 +112,36 @@ class JournalWriter:
                 end = 0.0
         return group, True
 
+    def _commit(self, connection: sqlite3.Connection, group: list[Entry]) -> bool:
+        """Write a group in one transaction, then resolve its feedback. False if SQLite refused for now.
 
-def _commit(connection: sqlite3.Connection, group: list[Interaction | _Feedback]) -> bool:
-    """Write a group in one transaction, then resolve its feedback. False if SQLite refused for now."""
-    results = []
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        for entry in group:
-            if isinstance(entry, Interaction):
-                connection.execute(INSERT, entry.values())
+        An entry that cannot be stored is set aside, and the others are written.
+        """
+        results: list[FeedbackResult | Exception] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            results = [write_entry(connection, entry) for entry in group]
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            self.problem = f"the journal could not be written and is tried again: {error}"
+            log.error(self.problem)
+            return False
+        self.problem = ""
+        for entry, result in zip(group, results, strict=True):
+            self._settle(entry, result)
+        return True
+
+    def _settle(self, entry: Entry, result: FeedbackResult | Exception) -> None:
+        """Count an entry that was set aside, and tell whoever waits for feedback."""
+        if isinstance(result, Exception):
+            self.set_aside += 1
+            kind = type(result).__name__
+            extra = {"request_id": entry.request_id[:100]}
+            log.error("the journal cannot store a row and sets it aside: %s", kind, extra=extra)
+        if isinstance(entry, Feedback) and entry.result.set_running_or_notify_cancel():
+            if isinstance(result, Exception):
+                entry.result.set_exception(result)
             else:
-                results.append((entry.result, _store_feedback(connection, entry)))
-        connection.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        log.error("the journal could not be written and is tried again: %s", error)
-        return False
-    for future, result in results:
-        if future.set_running_or_notify_cancel():
-            future.set_result(result)
-    return True
-
-
-def _store_feedback(connection: sqlite3.Connection, entry: _Feedback) -> FeedbackResult:
-    answered = connection.execute(
-        "SELECT opt_out FROM interactions WHERE request_id = ? AND tenant = ? AND parent IS NULL",
-        (entry.request_id, entry.tenant),
-    ).fetchone()
-    if answered is None:
-        return "unknown"
-    new = (entry.rating, None if answered["opt_out"] else entry.correction)
-    last = connection.execute(
-        "SELECT rating, correction FROM feedback WHERE request_id = ? ORDER BY seq DESC LIMIT 1",
-        (entry.request_id,),
-    ).fetchone()
-    if last is not None and tuple(last) == new:
-        return "unchanged"
-    connection.execute(
-        "INSERT INTO feedback (at, request_id, rating, correction) VALUES (?, ?, ?, ?)",
-        (timestamp(datetime.now(UTC)), entry.request_id, *new),
-    )
-    return "stored"
+                entry.result.set_result(result)

@@ -1,0 +1,90 @@
+"""Which requests can be answered in time: what the engine was seen to do, beside what is asked of it.
+
+Counts pieces, which are tokens or a few of them. All adapters share the engine, so one object counts for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.engines.base import CompletionRequest
+
+PACE = 0.1  # of the moving averages
+
+
+@dataclass(eq=False)
+class Work:
+    """An answer under way. Times are event loop times in seconds."""
+
+    expected: float  # pieces
+    deadline: float
+    began: float
+    pieces: int = 0
+    newest: float = 0.0
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.expected - self.pieces)
+
+
+class Capacity:
+    """Watches answers under way, and says whether one more fits."""
+
+    def __init__(self) -> None:
+        self.pieces = 0  # of all answers so far
+        self._running: set[Work] = set()
+        self._piece_s: dict[int, float] = {}  # seconds from piece to piece, by number of answers under way
+        self._first_s = 0.0  # seconds to the first piece
+        self._share = 1.0  # pieces of an answer beside the most that was allowed
+
+    def excess_s(self, request: CompletionRequest, deadline: float, now: float) -> float:
+        """0 if the request fits; else after how many seconds to try again. An idle engine takes any request.
+
+        It fits if its own answer and those under way all end in time. Those late anyway do not count.
+        """
+        if not self._running:
+            return 0.0
+        today, then = self._seconds(len(self._running)), self._seconds(len(self._running) + 1)
+        needed = self._first_s + self._expected(request) * then
+        at_risk = [work for work in self._running if now + work.left * today <= work.deadline]
+        if now + needed <= deadline and all(now + work.left * then <= work.deadline for work in at_risk):
+            return 0.0
+        return max(1.0, min(work.left for work in self._running) * today)
+
+    def begin(self, request: CompletionRequest, deadline: float, now: float) -> Work:
+        """An answer begins."""
+        work = Work(self._expected(request), deadline, now)
+        self._running.add(work)
+        return work
+
+    def note(self, work: Work, now: float) -> None:
+        """A piece came."""
+        if work.pieces:
+            number, took = len(self._running), now - work.newest
+            self._piece_s[number] = _moved(self._piece_s.get(number, took), took)
+        else:
+            self._first_s = _moved(self._first_s or now - work.began, now - work.began)
+        work.pieces, work.newest = work.pieces + 1, now
+        self.pieces += 1
+
+    def end(self, work: Work, request: CompletionRequest, is_whole: bool) -> None:
+        """An answer ended, or was left."""
+        self._running.discard(work)
+        if is_whole and request.choices is None:
+            self._share = _moved(self._share, min(1.0, work.pieces / max(1, request.max_tokens)))
+
+    def _expected(self, request: CompletionRequest) -> float:
+        """A choice comes as one piece."""
+        return 1.0 if request.choices is not None else request.max_tokens * self._share
+
+    def _seconds(self, number: int) -> float:
+        """From piece to piece with so many answers under way. Unknown numbers are bounded by known ones.
+
+        More answers never make one faster, and n times as many make it at most n times slower.
+        """
+        bounds = (seconds * max(1.0, number / known) for known, seconds in self._piece_s.items() if seconds)
+        return min(bounds, default=0.0)
+
+
+def _moved(average: float, value: float) -> float:
+    return average + PACE * (value - average)

@@ -1,0 +1,86 @@
+"""What the journal's writer stores: rows of answers, and feedback on them."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from pipelines.stores.journal.tables import COLUMNS, Interaction, storable, timestamp
+
+INSERT = f"""
+    INSERT INTO interactions ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
+    ON CONFLICT (request_id) DO NOTHING
+"""
+# What SQLite says about one row. Its other errors are about the file, and the whole group is tried again.
+OF_THE_ROW = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
+LIKE = 1
+FeedbackResult = Literal["stored", "unchanged", "unknown"]
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What a user says of an answer. `result` is set once it is on disk."""
+
+    request_id: str
+    tenant: str
+    rating: int | None
+    correction: str | None
+    result: Future[FeedbackResult]
+
+
+def write_entry(connection: sqlite3.Connection, entry: Interaction | Feedback) -> FeedbackResult | Exception:
+    """Write one entry in the transaction under way. Returns the error of an entry that cannot be stored.
+
+    Raises sqlite3.Error if SQLite takes no entry at present.
+    """
+    try:
+        if isinstance(entry, Feedback):
+            return _store_feedback(connection, entry)
+        connection.execute(INSERT, entry.values())
+        return "stored"
+    except OF_THE_ROW as error:
+        return error
+    except sqlite3.Error:
+        raise
+    except Exception as error:  # noqa: BLE001  # of any kind: one bad row must not stop the writer
+        return error
+
+
+def merged(
+    last: tuple[int | None, str | None], rating: int | None, correction: str | None
+) -> tuple[int | None, str | None]:
+    """Newer feedback on top of older: what is not given stays.
+
+    A like withdraws a correction, and a correction withdraws a like, as they contradict each other.
+    """
+    if rating is None:
+        return None if last[0] == LIKE else last[0], correction
+    if correction is None and rating != LIKE:
+        return rating, last[1]
+    return rating, correction
+
+
+def _store_feedback(connection: sqlite3.Connection, entry: Feedback) -> FeedbackResult:
+    request_id = storable(entry.request_id)
+    answered = connection.execute(
+        "SELECT opt_out FROM interactions WHERE request_id = ? AND tenant = ? AND parent IS NULL",
+        (request_id, storable(entry.tenant)),
+    ).fetchone()
+    if answered is None:
+        return "unknown"
+    last = connection.execute(
+        "SELECT rating, correction FROM feedback WHERE request_id = ? ORDER BY seq DESC LIMIT 1",
+        (request_id,),
+    ).fetchone()
+    correction = None if answered["opt_out"] else storable(entry.correction)
+    new = merged(tuple(last), entry.rating, correction) if last else (entry.rating, correction)
+    if last is not None and tuple(last) == new:
+        return "unchanged"
+    connection.execute(
+        "INSERT INTO feedback (at, request_id, rating, correction) VALUES (?, ?, ?, ?)",
+        (timestamp(datetime.now(UTC)), request_id, *new),
+    )
+    return "stored"
