@@ -14,6 +14,7 @@ from pipelines.core.facts import common
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import Accuracy, EvaluateFacts, EvaluateReadings, Forgetting
 from pipelines.core.facts.train import TrainFacts
+from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.schema import rows_of
 from pipelines.evaluation import scores
@@ -57,11 +58,12 @@ def run(ctx: Context) -> Outcome:
         belief[name] = scores.belief(engine, general)
         perplexity[name] = scores.perplexity(engine, passages)
     _write_items(ctx.out / "items.parquet", suite, answers)
+    write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
     before, after = _accuracy(ctx, right[PRODUCTION]), _accuracy(ctx, right[CANDIDATE])
     return Outcome(
         headline=f"accuracy {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
-        outputs={"items": "items.parquet"},
+        outputs={"items": "items.parquet", "held_back": "held_back.jsonl"},
         metrics={
             "accuracy_production": (before.value, "share"),
             "accuracy_candidate": (after.value, "share"),
