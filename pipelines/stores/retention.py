@@ -31,7 +31,7 @@ PERSONAL = {
     "validate": ("quarantine",),
     "features": ("",),  # all of them
     "curate": ("train", "dev", "canaries"),
-    "evaluate": ("items",),
+    "evaluate": ("items", "held_back"),
     "fairness": ("items",),
     "safety": ("answers",),
 }
