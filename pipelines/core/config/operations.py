@@ -46,7 +46,7 @@ class Watch(Section):
 
 
 class Retention(Section):
-    """`[retention]`: how long people's data are kept. Each night, and `nightshift prune`, removes the rest."""
+    """`[retention]`: how long people's data are kept. Each night, and `nightshift prune`, removes older."""
 
     deliveries_days: Positive = 60  # nights that the gateway delivered; their clean rows are in the lake
     run_data_days: Positive = 90  # a run's rows, features, training examples and generated answers
