@@ -1,4 +1,5 @@
 import base64
+import concurrent.futures
 import hashlib
 import hmac
 import http.server
@@ -10,12 +11,17 @@ from pathlib import Path
 import httpx
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from gateway import dev_token
 from gateway.dev_token import private_key, public_jwk, thumbprint
+from gateway.http.issuer_keys import usable_keys
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import chat, gateway, gateway_config
+from tests.support.gateways import chat, gateway, gateway_config, until
+from tests.support.journal import journal_rows
+
+SOME_KEY = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +55,7 @@ def issuers_key(running):
 
 
 def asked(running, token):
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = {"Authorization": f"Bearer {token}".encode()} if token else {}
     return httpx.post(
         f"{running.url}/v1/chat/completions", json=chat("hello"), headers=headers, trust_env=False
     )
@@ -70,6 +76,23 @@ def with_public_key_as_secret(running):
     text = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
     signature = hmac.new(secret, text, hashlib.sha256).digest()
     return (text + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
+
+
+def encoded(part):
+    return base64.urlsafe_b64encode(part).rstrip(b"=").decode()
+
+
+def with_payload(running, payload):
+    """A token of the issuer over any bytes. PyJWT checks the claims that it signs."""
+    key = issuers_key(running)
+    head = json.dumps({"alg": "RS256", "typ": "JWT", "kid": thumbprint(key)}).encode()
+    text = f"{encoded(head)}.{encoded(payload)}"
+    signature = key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    return f"{text}.{encoded(signature)}"
+
+
+def with_claims(running, **changes):
+    return with_payload(running, json.dumps(claims(running, **changes)).encode())
 
 
 def stranger(running):
@@ -98,6 +121,31 @@ BAD = {
     "no tenant": lambda r: signed(r, tenant=None),
     "empty tenant": lambda r: signed(r, tenant=""),
     "tenant of a wrong type": lambda r: signed(r, tenant=["north-clinic"]),
+    "a tenant without end": lambda r: signed(r, tenant="x" * 201),
+    "half a character as tenant": lambda r: signed(r, tenant="\ud800"),
+    "empty client": lambda r: signed(r, sub=""),
+    "client without end": lambda r: signed(r, sub="x" * 201),
+    "half a character as client": lambda r: signed(r, sub="\udfff"),
+    "client of a wrong type": lambda r: with_claims(r, sub=7),
+    "scope of a wrong type": lambda r: signed(r, scope=["model:*"]),
+    "states users, as text": lambda r: signed(r, states_users="true"),
+    "states users, as a number": lambda r: signed(r, states_users=1),
+    "expires never, as a number": lambda r: with_claims(r, exp=float("inf")),
+    "expires at no number": lambda r: with_claims(r, exp=float("nan")),
+    "expires at a list": lambda r: with_claims(r, exp=[]),
+    "expires at a text": lambda r: with_claims(r, exp="soon"),
+    "starts at an object": lambda r: with_claims(r, nbf={}),
+    "audience of numbers": lambda r: with_claims(r, aud=[1, None]),
+    "issuer of a wrong type": lambda r: with_claims(r, iss={"a": 1}),
+    "claims that are a list": lambda r: with_payload(r, b"[]"),
+    "claims that are no JSON": lambda r: with_payload(r, b"hello"),
+    "claims nested deeply": lambda r: with_payload(r, b"[" * 5_000),
+    "a header nested deeply": lambda r: encoded(b"[" * 5_000) + ".e30.eA",
+    "a header that is a list": lambda r: encoded(b"[]") + ".e30.eA",
+    "a kid of a wrong type": lambda r: encoded(b'{"alg":"RS256","kid":[1]}') + ".e30.eA",
+    "a kid of half a character": lambda r: encoded(b'{"alg":"RS256","kid":"\\ud800"}') + ".e30.eA",
+    "dots": lambda r: "." * 2_000,
+    "no ASCII": lambda r: "\u00e9",
 }
 
 
@@ -133,6 +181,36 @@ def test_feedback_needs_its_scope(running):
         assert client.post("/v1/feedback", json={"request_id": "x", "rating": 1}).status_code == 403
 
 
+def test_only_a_trusted_client_states_who_asks(running):
+    """The person is whom the traffic split and the evidence count: not whom any client invents."""
+    subjects = {}
+    for states_users in (True, False):
+        with running.client(client="front-end", states_users=states_users) as client:
+            for fields in ({"user": "p-7"}, {"safety_identifier": "p-8"}, {"user": ""}, {}):
+                answer = client.post("/v1/chat/completions", json=chat("who asks?", **fields))
+                subjects[answer.json()["id"]] = (
+                    fields.get("user") or fields.get("safety_identifier"),
+                    states_users,
+                )
+            answer = client.post("/predict", json={"text": "who asks?", "user": "p-7"})
+            subjects[answer.json()["request_id"]] = "p-7", states_users
+    until(lambda: {*subjects} <= {row["request_id"] for row in journal_rows(running.config.home)})
+    for row in journal_rows(running.config.home):
+        if row["request_id"] in subjects:
+            stated, is_trusted = subjects[row["request_id"]]
+            assert row["subject_id"] == (stated if is_trusted and stated else "front-end")
+
+
+def test_the_issuer_of_one_machine_states_users_only_if_told(home, capsys, monkeypatch):
+    claims = []
+    for options in ([], ["--states-users", "--client", "front-end"]):
+        monkeypatch.setattr("sys.argv", ["dev_token", "--home", str(home), *options])
+        dev_token.main()
+        token = capsys.readouterr().out.strip()
+        claims.append(jwt.decode(token, options={"verify_signature": False}))
+    assert [(one["sub"], one["states_users"]) for one in claims] == [("dev", False), ("front-end", True)]
+
+
 @pytest.fixture
 def issuer():
     """A real JWKS endpoint whose keys can be changed, and which can be broken."""
@@ -142,15 +220,19 @@ def issuer():
             server.asked += 1
             self.send_response(503 if server.broken else 200)
             self.end_headers()
-            self.wfile.write(json.dumps({"keys": server.keys}).encode())
+            server.hang.wait(20)
+            self.wfile.write(server.body or json.dumps({"keys": server.keys}).encode())
 
         def log_message(self, *args):
             """Quiet."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.broken, server.keys = 0, False, []
+    server.asked, server.broken, server.keys, server.body = 0, False, [], b""
+    server.hang = threading.Event()
+    server.hang.set()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
+    server.hang.set()
     server.shutdown()
     server.server_close()
 
@@ -182,3 +264,106 @@ def test_keys_from_a_url_rotate_and_survive_a_dead_issuer(issuer, home):
         status(new)  # the old set is stale: this starts its renewal
         time.sleep(0.25)
         assert (status(new), status(old)) == (200, 401)
+
+
+def new_key():
+    return rsa.generate_private_key(public_exponent=65_537, key_size=2048)
+
+
+def of_key(running, key):
+    return signed(running, key, headers={"kid": thumbprint(key)})
+
+
+def test_a_hanging_issuer_delays_nobody_else(issuer, home):
+    known, new = new_key(), new_key()
+    issuer.keys = [public_jwk(known)]
+    config = gateway_config(home, jwks=f"http://127.0.0.1:{issuer.server_port}/", jwks_retry_s=0.2)
+    with gateway(config, DoubleEngine()) as running:
+        assert asked(running, of_key(running, known)).status_code == 200
+        time.sleep(0.25)
+        issuer.hang.clear()
+        issuer.keys.append(public_jwk(new))
+        before = issuer.asked
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            unknown = [pool.submit(asked, running, of_key(running, new)) for _ in range(30)]
+            time.sleep(0.1)
+            began = time.monotonic()
+            assert asked(running, of_key(running, known)).status_code == 200
+            assert time.monotonic() - began < 0.5
+            answers = [one.result() for one in unknown]
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.json()["error"]["code"] for answer in answers} == {"keys_unavailable"}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
+        assert max(answer.elapsed.total_seconds() for answer in answers) < 3
+        assert issuer.asked == before + 1  # one reading for all
+        issuer.hang.set()
+        until(lambda: asked(running, of_key(running, new)).status_code == 200)
+
+
+LATER = {"kty": "RSA", "use": "sig", "alg": "RS256"}
+BAD_KEYS = {
+    "no object": 5,
+    "no type": {"kid": "a"},
+    "a number as modulus": LATER | {"kid": "a", "n": 5, "e": "AQAB"},
+    "no base64": LATER | {"kid": "a", "n": "\u00e9", "e": "AQAB"},
+    "no modulus": LATER | {"kid": "a", "e": "AQAB"},
+    "an exponent of zero": LATER | {"kid": "a", "n": "AQAB", "e": ""},
+    "an unknown type": {"kty": "XYZ", "kid": "a"},
+    "a secret": {"kty": "oct", "kid": "a", "k": "c2VjcmV0"},
+    "another algorithm": LATER | {"kid": "a", "alg": "ES256", "n": "AQAB", "e": "AQAB"},
+    "a kid that is a list": LATER | {"kid": ["a"], "n": "AQAB", "e": "AQAB"},
+    "operations of a wrong type": LATER | {"kid": "a", "n": "AQAB", "e": "AQAB", "key_ops": 5},
+}
+
+
+@pytest.mark.parametrize("bad", BAD_KEYS.values(), ids=BAD_KEYS.keys())
+def test_a_bad_key_does_not_lose_the_good_ones(bad):
+    good = public_jwk(SOME_KEY)
+    assert {*usable_keys(json.dumps({"keys": [bad, good, bad]}).encode())} == {good["kid"]}
+
+
+BAD_SETS = {
+    "no JSON": b"<html>",
+    "a list": b"[]",
+    "no keys": b"{}",
+    "keys that are text": b'{"keys": "x"}',
+    "no usable key": b'{"keys": [{"kty": "oct"}]}',
+    "nested deeply": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", BAD_SETS.values(), ids=BAD_SETS.keys())
+def test_a_set_without_keys_is_an_error(body):
+    with pytest.raises((ValueError, RecursionError)):
+        usable_keys(body)
+
+
+def test_keys_that_cannot_be_read_are_no_answer(issuer, home):
+    issuer.keys = [public_jwk(SOME_KEY)]
+    config = gateway_config(home, jwks=f"http://127.0.0.1:{issuer.server_port}/", jwks_retry_s=0.01)
+    with gateway(config, DoubleEngine()) as running:
+        assert asked(running, of_key(running, SOME_KEY)).status_code == 200
+        for issuer.body in (b"<html>", b"[" * 100_000, b" " * 1_000_001):
+            time.sleep(0.05)
+            assert asked(running, stranger(running)).status_code == 503
+            assert asked(running, of_key(running, SOME_KEY)).status_code == 200
+
+
+def test_a_redirect_to_other_keys_is_not_followed(issuer, home):
+    class Elsewhere(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{issuer.server_port}/")
+            self.end_headers()
+
+        def log_message(self, *args):
+            """Quiet."""
+
+    issuer.keys = [public_jwk(SOME_KEY)]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        config = gateway_config(home, jwks=f"http://127.0.0.1:{server.server_port}/")
+        with gateway(config, DoubleEngine()) as running:
+            assert asked(running, of_key(running, SOME_KEY)).status_code == 503
+        server.shutdown()
+    assert issuer.asked == 0

@@ -52,10 +52,10 @@ class Running:
         return make_token(self.config, key, tenant, scope, hours=1, **{"states_users": True} | claims)
 
     def client(
-        self, tenant: str = "north-clinic", scope: str = "model:* feedback", **kwargs: Any
+        self, tenant: str = "north-clinic", scope: str = "model:* feedback", **claims: Any
     ) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.token(tenant, scope)}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False, **kwargs)
+        headers = {"Authorization": f"Bearer {self.token(tenant, scope, **claims)}"}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
 
     @property
     def ledger(self) -> Ledger:
