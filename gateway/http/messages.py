@@ -36,6 +36,7 @@ class Message(Body):
     audio: None = None
     function_call: None = None
     tool_calls: NoList | None = None
+    provider_specific_fields: dict[str, None] | None = None  # LiteLLM adds it
 
     @model_validator(mode="after")
     def _has_content(self) -> Message:
