@@ -138,6 +138,8 @@ class OpenAIEngine:
         async with self._request("POST", "/v1/chat/completions", body) as answer:
             if answer.status >= 300:
                 text = (await answer.content.read(MOST_ERROR_BYTES)).decode(errors="replace")
+                if self._is_guided_refused(body, text):
+                    raise error_of(answer.status, text, name)
                 raise refusal_of(answer.status, text, name, answer.headers.get("retry-after", ""))
             async for part in answer.content.iter_any():
                 for piece in reader.feed(part):
@@ -145,6 +147,12 @@ class OpenAIEngine:
         for piece in reader.feed(b"", final=True):
             yield piece
         yield reader.last()
+
+    def _is_guided_refused(self, body: dict[str, Any], text: str) -> bool:
+        """Whether a server refuses the field that this gateway adds, and nothing that the client sent."""
+        field = self._settings.guided
+        sent = {name: value for name, value in body.items() if name != field}
+        return field in body and field in text and field not in json.dumps([sent, body[field]])
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         # Not redirected: a POST would become a GET.

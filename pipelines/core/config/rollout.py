@@ -28,6 +28,9 @@ class Stage(Section):
     )
 
 
+OpenShareOrOne = Annotated[float, Field(gt=0, le=1)]
+
+
 class Promote(Section):
     """`[promote]`: `alpha_*` hold for a whole rollout, however often it is analysed."""
 
@@ -46,6 +49,7 @@ class Promote(Section):
     max_latency_ratio: Annotated[float, Field(ge=1)] = 1.5  # slow: over this many times production's p95
     max_slow_rise: Share = 0.05  # share of slow answers over production's
     answers_per_person: Count = 1  # rated answers of a person that count; 0 counts all as independent
+    max_tenant_share: OpenShareOrOne = 0.5  # of the evidence, once two tenants have traffic; 1 is no limit
     approval: bool = True  # a person agrees before users meet the candidate
     second_person: bool = False  # and another one
     approval_timeout_s: Positive = 86_400  # no answer by then means no promotion

@@ -53,6 +53,7 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> A
         candidate,
         production,
         config.promote.answers_per_person,
+        config.promote.max_tenant_share,
     )
     return analyse(stage, config.promote, traffic)
 

@@ -62,7 +62,7 @@ def analyse(stage: Stage, rules: Promote, observed: Observations) -> Analysis:
 def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tuple[str, ...], Numbers]:
     """What still keeps the candidate from the next stage, in words; and the numbers."""
     parts = (
-        _missing_counts(stage, observed),
+        _missing_counts(stage, rules, observed),
         _missing_proof(stage, rules, observed),
         _missing_quiet(stage, rules, observed),
     )
@@ -72,7 +72,7 @@ def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tupl
     return tuple(words for missing, _ in parts for words in missing), numbers
 
 
-def _missing_counts(stage: Stage, observed: Observations) -> tuple[list[str], Numbers]:
+def _missing_counts(stage: Stage, rules: Promote, observed: Observations) -> tuple[list[str], Numbers]:
     answers = sum(one.candidate for one in observed.attempts)
     rated = sum(is_candidate for is_candidate, _ in observed.ratings)
     counts = (
@@ -81,7 +81,11 @@ def _missing_counts(stage: Stage, observed: Observations) -> tuple[list[str], Nu
         (rated, stage.min_rated, "rated answers of the candidate"),
     )
     missing = [f"{have:.0f} of {need} {what}" for have, need, what in counts if have < need]
-    return missing, {"seconds": round(observed.seconds), "answers": answers, "rated": rated}
+    numbers = {"seconds": round(observed.seconds), "answers": answers, "rated": rated}
+    if missing and observed.waiting:
+        most = f"one tenant may give {rules.max_tenant_share:.0%} of them at most (promote.max_tenant_share)"
+        missing.append(f"{observed.waiting} more wait for other tenants': {most}")
+    return missing, numbers | ({"waiting": observed.waiting} if observed.waiting else {})
 
 
 def _missing_proof(stage: Stage, rules: Promote, observed: Observations) -> tuple[list[str], Numbers]:

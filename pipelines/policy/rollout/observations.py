@@ -31,6 +31,8 @@ class Observations:
     attempts: Sequence[Attempt] = ()
     ratings: Sequence[tuple[bool, bool]] = ()  # (is the candidate's, liked)
     pairs: Sequence[tuple[bool, bool]] = ()  # in the shadow: (candidate right, production right)
+    waiting: int = 0  # answers and ratings that do not count yet: their tenant has too large a share
+    without: Sequence[Observations] = ()  # the same without each large tenant in turn
 
 
 def guard_flags(stage: Stage, rules: Promote, observed: Observations) -> dict[str, list[tuple[bool, bool]]]:

@@ -29,6 +29,13 @@ NEWEST_OUTCOMES = f"""
           WHERE {COMPARED} ORDER BY i.ts DESC LIMIT ?) i {FIRST_FEEDBACK}
 """
 
+# Which tenants had traffic in a time span: enough answers, and enough rated ones.
+TENANTS = """
+    SELECT i.tenant, count(*) AS answers, count(f.request_id) AS rated FROM interactions i
+    LEFT JOIN (SELECT DISTINCT request_id FROM feedback) f USING (request_id)
+    WHERE i.ts >= ? AND i.ts < ? AND i.parent IS NULL AND i.fault = '' GROUP BY i.tenant
+"""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -53,6 +60,10 @@ class ComparedAnswer(Outcome):
     completion: str
     feedback_seq: int | None
     correction: str | None
+
+    @property
+    def tenant(self) -> str:
+        return self.person[0]
 
 
 def both_sides(since: datetime, candidate: Adapter, production: Adapter | None) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.stores.journal.comparison import (
     COMPARED_ANSWERS,
     NEWEST_OUTCOMES,
+    TENANTS,
     ComparedAnswer,
     Outcome,
     both_sides,
@@ -117,6 +118,13 @@ class JournalReader:
                 return []
             found = journal.execute(COMPARED_ANSWERS, both_sides(since, candidate, production))
             return [compared_answer(row, candidate) for row in found]
+
+    def tenants(self, since: datetime, until: datetime) -> list[tuple[str, int, int]]:
+        """Each tenant with its whole answers in a time span, and how many of them were rated."""
+        with self._open() as journal:
+            if journal is None:
+                return []
+            return [tuple(row) for row in journal.execute(TENANTS, (timestamp(since), timestamp(until)))]
 
     def newest_outcomes(
         self, since: datetime, candidate: Adapter, production: Adapter | None, most: int
