@@ -46,6 +46,8 @@ class Metrics:
         self.worker_failures = Counter(
             name("worker_failures"), "turns of a worker that failed", ("worker",), registry=registry
         )
+        for worker in ("live route", "shadow", "unload"):
+            self.worker_failures.labels(worker)  # 0 from the start, so that the first failure is an increase
         self.engine_restarts = Gauge(
             name("engine_restarts"), "times the engine's loop failed", registry=registry
         )

@@ -10,6 +10,9 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.registry import adapter_digest
 
+WEIGHTS = "adapter_model.safetensors"
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")  # reading one runs whatever it holds
+
 
 class AdapterFiles:
     """Fetches adapters from the registry of a configuration."""
@@ -23,6 +26,7 @@ class AdapterFiles:
         Raises IntegrityError if the files are not those that were promoted.
         """
         folder = self._registry.fetch(adapter.version)
+        _check_layout(adapter, folder)
         if (found := adapter_digest(folder)) != adapter.digest:
             raise IntegrityError(
                 f"Version {adapter.version} was promoted with digest {adapter.digest[:12]}, "
@@ -30,3 +34,15 @@ class AdapterFiles:
                 "The version was replaced after its promotion: promote it again.",
             )
         return folder
+
+
+def _check_layout(adapter: Adapter, folder: Path) -> None:
+    """Raises IntegrityError unless all files lie in the folder itself and weights are safetensors."""
+    odd = [path for path in folder.iterdir() if not path.is_file() or path.suffix in PICKLES]
+    if odd or not (folder / WEIGHTS).is_file():
+        found = ", ".join(sorted(path.name for path in odd)) or f"no {WEIGHTS}"
+        raise IntegrityError(
+            f"The files of version {adapter.version} have {found}; an adapter is one folder of plain files"
+            " with its weights as safetensors.",
+            "Register the adapter again without them.",
+        )
