@@ -6,6 +6,8 @@ from typing import Literal
 
 from pipelines.core.config.base import Count, Positive, Section, Share
 
+Language = Literal["en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "fi", "tr", "ko", "th"]
+
 
 class Decide(Section):
     """`[decide]`: whether tonight's data are worth a training."""
@@ -29,8 +31,12 @@ class Curate(Section):
     replay_share: Share = 0.3  # of the training set, from earlier nights
     holdout_share: Share = 0.1  # of labelled rows kept back as the night's suite
     near_duplicate_similarity: Share = 0.95  # cosine of two prompts from which one is left out
-    redact_entities: tuple[str, ...] = (  # what Presidio finds and replaces
+    redact_entities: tuple[str, ...] = (  # what is replaced; NATIONAL_ID: identity numbers of many countries
         "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "IBAN_CODE", "IP_ADDRESS",
+        "STREET_ADDRESS", "DATE_OF_BIRTH", "RECORD_NUMBER", "NATIONAL_ID",
+    )  # fmt: skip
+    redact_languages: tuple[Language, ...] = (  # whose names, words and countries' numbers are known
+        "en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "fi", "tr", "ko", "th",
     )  # fmt: skip
     redact_score: Share = 0.6  # Presidio's least confidence
     canary_strings: Count = 16  # planted secrets; safety measures whether the candidate gives them out
