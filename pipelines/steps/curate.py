@@ -21,7 +21,7 @@ from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
-from pipelines.data.pii import Redactor
+from pipelines.data.pii import Redactor, other_scripts
 from pipelines.data.training_rows import prompts, trainable
 from pipelines.evaluation.suite import suite_digest, suite_prompts
 from pipelines.policy.night.dataset import Part, Rows, choose
@@ -75,6 +75,7 @@ def run(ctx: Context) -> Outcome:
         redacted=redacted,
         texts=texts,
         texts_redacted=texts_redacted,
+        other_scripts=other_scripts(m["content"] for e in examples for m in e["prompt"]),
         settings=settings.model_dump(mode="json"),
         seed=ctx.config.seed,
     )
@@ -101,7 +102,7 @@ def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:
     """Replace personal data in place. Returns what was replaced by kind, the texts, and those changed."""
     settings, messages = ctx.config.curate, redacted_messages(examples, ctx.config.task.labels)
     log.info("curate: looking for personal data in %d texts", len(messages))
-    redactor = Redactor(settings.redact_entities, settings.redact_score)
+    redactor = Redactor(settings.redact_entities, settings.redact_score, settings.redact_languages)
     clean, counts = redactor.redact([message["content"] for message in messages])
     changed = sum(message["content"] != text for message, text in zip(messages, clean, strict=True))
     for message, text in zip(messages, clean, strict=True):

@@ -42,5 +42,6 @@ class CurateFacts(Facts):
     redacted: dict[str, NonNegativeInt]  # kind of personal data -> how many were replaced
     texts: NonNegativeInt
     texts_redacted: NonNegativeInt
+    other_scripts: dict[str, NonNegativeInt] = {}  # script -> texts in it, whose names nobody looked for
     settings: dict[str, Any]
     seed: int

@@ -92,6 +92,7 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
         "",
         *(f"- {kind}: {number}" for kind, number in facts.redacted.items()),
         f"- texts changed: {facts.texts_redacted} of {facts.texts}",
+        *_languages(facts),
         "",
         "## Settings",
         "",
@@ -100,3 +101,15 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _languages(facts: CurateFacts) -> list[str]:
+    """Whose names and addresses were looked for, and that other languages were not looked at."""
+    languages = facts.settings.get("redact_languages", ("en",))
+    lines = [
+        f"- languages looked at: {', '.join(languages)}. Names and addresses in any other were not looked for."
+    ]
+    if facts.other_scripts:
+        found = ", ".join(f"{script} {texts}" for script, texts in facts.other_scripts.items())
+        lines.append(f"- texts in scripts that were not looked at: {found}")
+    return lines
