@@ -42,6 +42,8 @@ class CurateFacts(Facts):
     redacted: dict[str, NonNegativeInt]  # kind of personal data -> how many were replaced
     texts: NonNegativeInt
     texts_redacted: NonNegativeInt
-    other_scripts: dict[str, NonNegativeInt] = {}  # script -> texts in it, whose names nobody looked for
+    other_scripts: dict[str, NonNegativeInt] = Field(
+        default={}
+    )  # script -> texts in it, whose names nobody looked for
     settings: dict[str, Any]
     seed: int

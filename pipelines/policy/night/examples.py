@@ -107,7 +107,7 @@ def _languages(facts: CurateFacts) -> list[str]:
     """Whose names and addresses were looked for, and that other languages were not looked at."""
     languages = facts.settings.get("redact_languages", ("en",))
     lines = [
-        f"- languages looked at: {', '.join(languages)}. Names and addresses in any other were not looked for."
+        f"- languages looked at: {', '.join(languages)}. Names and addresses in others were not looked for."
     ]
     if facts.other_scripts:
         found = ", ".join(f"{script} {texts}" for script, texts in facts.other_scripts.items())
