@@ -76,15 +76,6 @@ class Quotas:
             raise retry_later(429, "quota_exceeded", message, UNDER_WAY_S)
         return Reservation(day, tokens)
 
-    async def admit(self, tenant: str) -> None:
-        """Count a request for an answer. Raises Refusal (429) also if the day's tokens are used up."""
-        await self.check_rate(tenant)
-        self.reserve(tenant, 0)
-
-    async def charge(self, tenant: str, tokens: int) -> None:
-        """Count the tokens of an answer that had no reservation."""
-        self._use(tenant).used += tokens
-
     def _use(self, tenant: str) -> DayUse:
         """The tenant's count of today. A new day forgets the old one; reservations keep their own."""
         today = int(time.time()) // DAY_S

@@ -131,6 +131,84 @@ def test_the_text_of_who_opts_out_is_not_kept(running, client, way):
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.parametrize(
+    ("said", "opts_out"),
+    [
+        (["yes"], True),
+        (["on"], True),
+        (["TRUE"], True),
+        (["2"], True),
+        (["nein"], True),
+        (["false", "true"], True),
+        (["false, true"], True),
+        (["0"], False),
+        (["False"], False),
+        (["NO"], False),
+        (["off"], False),
+        ([""], False),
+        ([], False),
+    ],
+)
+def test_a_header_that_is_not_a_clear_no_opts_out(running, client, said, opts_out):
+    headers = [("X-Opt-Out", value) for value in said]
+    answer = client.post("/v1/chat/completions", json=chat("opt me out"), headers=headers).json()
+    assert row_of(running, answer["id"])["opt_out"] is opts_out
+
+
+def test_what_openais_clients_send_is_answered(client):
+    question = {"role": "user", "content": "Which tooth?"}
+    back = {"role": "assistant", "content": "Dental", "refusal": None, "annotations": [], "audio": None}
+    turns = {
+        "a developer": [{"role": "developer", "content": "One label."}, question],
+        "parts": [{"role": "user", "content": [{"type": "text", "text": "Which tooth?"}]}],
+        "an answer put back": [question, back | {"function_call": None, "tool_calls": None}, question],
+    }
+    for messages in turns.values():
+        answer = client.post("/v1/chat/completions", json={**chat(""), "messages": messages})
+        assert answer.json()["choices"][0]["message"]["content"] == "base Which tooth?"
+    for options in ({"temperature": None}, {"stream": None}, {"top_p": 1}, {"logprobs": False}, {"user": ""}):
+        answer = client.post("/v1/chat/completions", json=chat("Which tooth?", **options))
+        assert answer.status_code == 200
+
+
+ERRORS = {
+    "no such path": ("GET", "/v1/nothing", {}, 404, "not_found"),
+    "a slash too much": ("GET", "/v1/models/", {}, 404, "not_found"),
+    "half a character in the path": ("GET", "/%ff%ed%a0%80", {}, 404, "not_found"),
+    "a wrong method": ("GET", "/v1/chat/completions", {}, 405, "method_not_allowed"),
+    "an unknown method": ("BREW", "/predict", {}, 400, "invalid_http"),
+    "no such model": (
+        "POST",
+        "/v1/chat/completions",
+        chat("x") | {"model": "m\u00e9"},
+        404,
+        "model_not_found",
+    ),
+    "a missing field": ("POST", "/predict", {}, 400, "invalid_request"),
+    "feedback that says nothing": ("POST", "/v1/feedback", {"request_id": "x"}, 400, "invalid_request"),
+    "a blank correction": (
+        *("POST", "/v1/feedback", {"request_id": "x", "correction": " "}, 400, "invalid_request"),
+    ),
+    "a rating of true": ("POST", "/v1/feedback", {"request_id": "x", "rating": True}, 400, "invalid_request"),
+    "an unknown answer": ("POST", "/v1/feedback", {"request_id": "x", "rating": 1}, 404, "unknown_request"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "code"), ERRORS.values(), ids=ERRORS.keys())
+def test_every_error_has_one_shape(client, method, path, body, status, code):
+    answer = client.request(method, path, json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert {*error} == {"message", "type", "param", "code"}
+    assert status != 405 or answer.headers["allow"] == "POST"
+
+
+def test_a_bug_has_the_shape_of_an_error(running, client, monkeypatch):
+    monkeypatch.setattr(running.app.state.service, "config", None)
+    answer = client.post("/predict", json={"text": "x"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+
+
 def test_the_last_feedback_counts_and_the_same_changes_nothing(running, client):
     request_id = client.post("/predict", json={"text": "feedback"}).json()["request_id"]
     said = [(1, None), (1, None), (-1, "Dental"), (-1, "Dental"), (0, "Surgery")]

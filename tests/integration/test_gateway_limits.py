@@ -210,3 +210,47 @@ def test_without_redis_there_is_no_cache_and_no_error(home):
             assert {answer.status_code for answer in answers} == {200}
             assert not any(answer.json()["nightshift"]["cached"] for answer in answers)
             assert answers[-1].elapsed.total_seconds() < 0.1  # the circuit is open: nobody waits for it
+
+
+def test_streams_that_are_left_early_cost_tokens(home):
+    engine = DoubleEngine()
+    config = gateway_config(home, limits={"tokens_per_day": 60})
+    with gateway(config, engine) as running, running.client() as client:
+        statuses = []
+        for number in range(8):
+            body = chat(f"{number} " + "word " * 20, stream=True, max_tokens=10)
+            with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+                statuses.append(answer.status_code)
+                if answer.status_code == 200:
+                    for _ in answer.iter_raw(chunk_size=64):
+                        break  # the answer goes on, and nobody reads it
+            time.sleep(0.05)
+        assert statuses[0] == 200
+        assert statuses[3:] == [429] * 5
+
+
+def test_answers_under_way_count_before_they_end(home):
+    engine = DoubleEngine()
+    engine.delays["base"] = 0.5
+    config = gateway_config(home, limits={"tokens_per_day": 40})
+    with gateway(config, engine) as running, running.client() as client:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda n: ask(client, f"{n}", max_tokens=20), range(8)))
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses == [200, 200] + [429] * 6
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert code(refused) == (429, "quota_exceeded")
+        assert refused.headers["retry-after"] == "1"  # they use less than was set aside
+        assert ask(client, "again").status_code == 200
+
+
+def test_another_tenant_is_not_charged(home):
+    config = gateway_config(home, limits={"tokens_per_day": 10})
+    with (
+        gateway(config, DoubleEngine()) as running,
+        running.client() as north,
+        running.client(tenant="south-clinic") as south,
+    ):
+        assert ask(north, "many words " * 10).status_code == 200
+        assert ask(north).status_code == 429
+        assert ask(south).status_code == 200
