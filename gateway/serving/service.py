@@ -145,9 +145,10 @@ def _check_size(request: CompletionRequest, settings: Gateway) -> int:
     size = sum(len((message["content"] or "").encode(errors="replace")) for message in request.messages)
     if size > settings.max_prompt_bytes:
         message = f"a conversation may have {settings.max_prompt_bytes} bytes, this one has {size}"
-        raise Refusal(400, "context_length_exceeded", message)
+        raise Refusal(400, "context_length_exceeded", message, param="messages")
     if request.max_tokens > settings.max_tokens:
-        raise Refusal(400, "max_tokens_exceeded", f"max_tokens may be {settings.max_tokens} at most")
+        message = f"an answer may have {settings.max_tokens} tokens, and max_tokens is {request.max_tokens}"
+        raise Refusal(400, "max_tokens_exceeded", message, param="max_tokens")
     return size
 
 
