@@ -101,7 +101,6 @@ async def feedback(request: Request) -> dict[str, str]:
     if "feedback" not in caller.scopes:
         raise Refusal(403, "insufficient_scope", "the token lacks the scope `feedback`")
     body = validated(FeedbackRequest, await request.body())
-    await service.quotas.check_rate(caller.tenant)
     try:
         stored = service.journal.feedback(body.request_id, caller.tenant, body.rating, body.correction)
         result = await asyncio.wait_for(asyncio.wrap_future(stored), FEEDBACK_PATIENCE_S)
@@ -113,7 +112,7 @@ async def feedback(request: Request) -> dict[str, str]:
     return {"request_id": body.request_id, "result": result}
 
 
-@router.get("/v1/models", response_model=ModelList, **asks())
+@router.get("/v1/models", response_model=ModelList, **asks(429))
 async def models(request: Request) -> dict[str, Any]:
     """The one model, if the token covers it."""
     caller, model = await _caller(request), _service(request).config.register_.name
@@ -160,7 +159,9 @@ def _service(request: Request) -> Service:
 
 
 async def _caller(request: Request) -> Caller:
+    """Who calls. The request counts from here on, whatever is in its body."""
     caller: Caller = await request.app.state.verifier.caller(request.headers.get("authorization"))
+    await _service(request).quotas.check_rate(caller.tenant)
     return caller
 
 

@@ -106,7 +106,6 @@ class Service:
         """
         settings = self.config.gateway
         size = _check_size(question.request, settings)
-        await self.quotas.check_rate(question.tenant)
         reserved = estimate_tokens(size, _most_tokens(question.request))
         reservation = self.quotas.reserve(question.tenant, reserved)
         now = asyncio.get_running_loop().time()

@@ -32,6 +32,15 @@ def test_a_tenants_minute_ends_and_another_tenants_does_not(home):
         assert running.metric('refusals_total{code="rate_limit_exceeded",status="429"}') == 2
 
 
+def test_wrong_requests_count_too(home):
+    config = gateway_config(home, tenants={"north-clinic": {"requests_per_minute": 3}})
+    with gateway(config, DoubleEngine()) as running, running.client() as client:
+        wrong = [client.post("/v1/chat/completions", content=b"{" * 1000) for _ in range(2)]
+        assert [answer.status_code for answer in wrong] == [400, 400]
+        assert client.post("/predict", json={}).status_code == 400
+        assert code(ask(client)) == (429, "rate_limit_exceeded")
+
+
 def test_a_tenants_day_of_tokens_ends(home):
     config = gateway_config(home, limits={"tokens_per_day": 20})
     with gateway(config, DoubleEngine()) as running, running.client() as client:
