@@ -11,7 +11,7 @@ from s3fs import S3FileSystem
 
 from pipelines.core.errors import InputError
 from pipelines.data.lake import Lake
-from pipelines.data.schema import SCHEMA
+from pipelines.data.schema import SCHEMA, rows_of
 from tests.support.interactions import make_rows
 from tests.support.nights import Night
 
@@ -292,6 +292,212 @@ def test_a_delivery_that_cannot_be_used_holds_the_night(night, delivery, words):
     manifest = night.run("ingest")
     assert manifest.verdict == "hold"
     assert any(re.search(words, reason) for reason in manifest.reasons), manifest.reasons
+
+
+def test_every_row_in_quarantine_holds_with_the_reasons(night):
+    rows = as_json(make_rows(NIGHT, 9, seed=1))
+    for number, row in enumerate(rows):
+        row |= {"ts": "yesterday"} if number < 6 else {"rating": "up"}
+    jsonl(night, rows)
+    manifest = night.run("ingest")
+    assert (manifest.verdict, manifest.headline) == ("hold", "0 rows kept of 9")
+    assert list(manifest.reasons) == [
+        "6 of 9 rows: ts is not a time, but text, such as 'yesterday'.",
+        "3 of 9 rows: rating is not in the scale of ingest.rating, such as 'up'.",
+        "Quarantine holds each of them: ingest/quarantine.parquet.",
+    ]
+    assert len(night.rows("ingest", "quarantine")) == 9
+
+
+def test_a_delivery_without_a_new_row_holds(night):
+    before = NIGHT - timedelta(days=1)
+    Lake(str(night.home / "lake"), 256).publish(before, make_rows(before, 5, seed=1))
+    night.deliver(make_rows(before, 5, seed=1))
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert list(manifest.reasons) == ["No row of 5 is new: already in the lake (5)."]
+
+
+def test_columns_in_another_spelling_hold_with_the_lines(night):
+    table = make_rows(NIGHT, 5, seed=1).rename_columns(
+        [
+            "Request_Id",
+            *make_rows(NIGHT, 1).column_names[1:-4],
+            "Opt-Out",
+            *make_rows(NIGHT, 1).column_names[-3:],
+        ]
+    )
+    night.deliver(table)
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert (
+        'Write under [ingest.columns]: request_id = "Request_Id", opt_out = "Opt-Out".' in manifest.reasons[0]
+    )
+    night.overrides["ingest.columns"] = {"request_id": "Request_Id", "opt_out": "Opt-Out"}
+    assert account(night.run("ingest")) == {"clean": 5}
+
+
+def test_a_mapped_column_that_no_file_has_holds(night):
+    night.deliver(make_rows(NIGHT, 5, seed=1))
+    night.overrides["ingest.columns"] = {"rating": "ratings"}
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert (
+        "reads rating from ratings, but the files have no such column. The nearest is rating."
+        in manifest.reasons[0]
+    )
+
+
+def in_folders(night, hours):
+    for hour, rows in hours.items():
+        (night.folder / f"hour={hour:02d}").mkdir(exist_ok=True)
+        pq.write_table(rows, night.folder / f"hour={hour:02d}" / "part-0.parquet")
+
+
+def test_files_are_known_by_their_whole_name(night):
+    night.overrides["ingest.source"] = f"{night.folder}/*/*.parquet"
+    rows = [make_rows(NIGHT, n, seed=n) for n in (5, 6)]
+    in_folders(night, {0: rows[0], 1: rows[1]})
+    first = night.run("ingest")
+    assert [one["file"] for one in first.facts["by_file"]] == [
+        "hour=00/part-0.parquet",
+        "hour=01/part-0.parquet",
+    ]
+    assert [one["kept"] for one in first.facts["by_file"]] == [5, 6]
+    in_folders(night, {0: rows[1], 1: rows[0]})
+    assert night.run("ingest").digest != first.digest
+    in_folders(night, {1: make_rows(NIGHT, 3, seed=1, rating=[1, 1, 1], completion=["x" * 70_000] * 3)})
+    night.run("ingest")
+    assert {row["file"] for row in night.rows("ingest", "quarantine")} == {"hour=01/part-0.parquet"}
+
+
+def test_marker_and_hidden_files_are_no_data(night):
+    night.deliver(make_rows(NIGHT, 5, seed=1))
+    for name in ("_SUCCESS", ".part.parquet.crc", ".DS_Store", "_committed_17"):
+        (night.folder / name).write_bytes(b"\x00 not data")
+    (night.folder / "_temporary").mkdir()
+    pq.write_table(make_rows(NIGHT, 9, seed=2), night.folder / "_temporary" / "part.parquet")
+    night.overrides["ingest.source"] = str(night.folder)
+    assert account(night.run("ingest")) == {"clean": 5}
+
+
+@pytest.mark.parametrize("name", ["logs[1]", "a b", "50%25 off", "q?x", "#1", "Übung", "st*r"])
+def test_a_folder_of_any_name_is_read(night, name):
+    folder = night.home / name / f"dt={NIGHT}"
+    folder.mkdir(parents=True)
+    pq.write_table(make_rows(NIGHT, 60, seed=1), folder / "part[0].parquet")
+    night.overrides |= {
+        "ingest.source": f"{night.home}/{name}/dt={{night}}/*",
+        "lake_root": f"{night.home}/{name}",
+    }
+    assert account(night.run("ingest")) == {"clean": 60}
+    assert night.run("validate").verdict == "proceed"
+    assert Lake(f"{night.home}/{name}", 256).interactions(NIGHT, NIGHT, NIGHT).num_rows == 60
+
+
+FEEDBACK = [
+    {"rating": 1, "correction": None},
+    {"rating": -1, "correction": "Dental"},
+    {"rating": None, "correction": None},
+]
+
+
+def told(night):
+    return [(row["rating"], row["correction"]) for row in night.rows("ingest", "rows")]
+
+
+def test_the_newest_feedback_wins_by_its_place(night):
+    (row,) = as_json(make_rows(NIGHT, 1, seed=1))
+    jsonl(night, [row | feedback for feedback in FEEDBACK])
+    assert account(night.run("ingest")) == {"clean": 1, "twice in the delivery": 2}
+    assert told(night) == [(-1, "Dental")]
+
+
+def test_the_newest_feedback_wins_by_its_time(night):
+    (row,) = as_json(make_rows(NIGHT, 1, seed=1))
+    times = [f"{NIGHT}T10:00:00Z", f"{NIGHT}T09:00:00Z", None]
+    jsonl(night, [row | said | {"feedback_ts": time} for said, time in zip(FEEDBACK, times, strict=True)])
+    night.run("ingest")
+    assert told(night) == [(1, None)]
+
+
+def test_a_request_whose_time_moved_counts_once(night):
+    lake, before = Lake(str(night.home / "lake"), 256), NIGHT - timedelta(days=1)
+    rows = make_rows(before, 60, seed=1, rating=None, correction=None)
+    lake.publish(before, rows)
+    later = [row | {"ts": row["ts"] + timedelta(days=1), "rating": 1} for row in rows.to_pylist()[:2]]
+    night.deliver(pa.concat_tables([make_rows(NIGHT, 60, seed=2), pa.Table.from_pylist(later, SCHEMA)]))
+    assert night.run("ingest", "validate").verdict == "proceed"
+    found = lake.interactions(before, NIGHT, NIGHT)
+    assert found.num_rows == 120
+    assert lake.interactions(before, before, NIGHT)["rating"].to_pylist().count(1) == 2
+
+
+def test_rows_without_a_name_are_known_again(night):
+    rows = make_rows(NIGHT, 60, seed=1).drop_columns(["request_id"])
+    night.deliver(pa.concat_tables([rows, rows.slice(0, 2)]))  # two people asked the same at the same time
+    assert account(night.run("ingest")) == {"clean": 62}
+    night.run("validate")
+    tomorrow = Night(night.home, NIGHT + timedelta(days=1), {})
+    tomorrow.deliver(rows)
+    assert account(tomorrow.run("ingest")) == {"already in the lake": 60}
+
+
+def test_feedback_that_comes_apart_is_joined(night):
+    lake, before = Lake(str(night.home / "lake"), 256), NIGHT - timedelta(days=1)
+    old = make_rows(before, 60, seed=1, rating=None, correction=None)
+    lake.publish(before, old)
+    new = make_rows(NIGHT, 60, seed=2, rating=None, correction=None)
+    night.deliver(new)
+    ids = [*new["request_id"].to_pylist()[:3], *old["request_id"].to_pylist()[:2]]
+    lines = [
+        "id;thumb;better",
+        *(f"{one};up;" for one in ids),
+        f"{ids[0]};down;Dental",
+        "gone;up;",
+        f"{ids[1]};so-so;",
+    ]
+    (night.home / "thumbs.csv").write_text("\n".join(lines))
+    night.overrides |= {
+        "ingest.feedback": "{home}/thumbs.csv",
+        "ingest.feedback_columns": {"request_id": "id", "rating": "thumb", "correction": "better"},
+        "ingest.rating": {"good": ["up"], "bad": ["down"]},
+    }
+    manifest = night.run("ingest")
+    assert manifest.facts["feedback"] == {
+        "read": 8, "joined": 3, "redelivered": 2, "unchanged": 0, "unmatched": 1, "superseded": 1,
+        "refused": {"rating is not in the scale of ingest.rating": 1},
+    }  # fmt: skip
+    assert account(manifest) == {"clean": 60}
+    assert night.run("validate").facts["published"] == {str(before): 2, str(NIGHT): 60}
+    said = {
+        row["request_id"]: (row["rating"], row["correction"])
+        for row in rows_of(lake.interactions(before, NIGHT, NIGHT))
+    }
+    assert len(said) == 120
+    assert [said[one] for one in ids] == [(-1, "Dental"), (1, None), (1, None), (1, None), (1, None)]
+    assert rows_of(lake.interactions(before, before, before))[0]["rating"] is None  # as of then
+    tomorrow = Night(night.home, NIGHT + timedelta(days=1), night.overrides)
+    tomorrow.deliver(make_rows(NIGHT + timedelta(days=1), 60, seed=3))
+    assert tomorrow.run("ingest").facts["feedback"]["unchanged"] == 5  # the same file again changes nothing
+
+
+def test_feedback_without_an_id_holds(night):
+    night.deliver(make_rows(NIGHT, 5, seed=1))
+    (night.home / "thumbs.csv").write_text("who,stars\nr-1,5\n")
+    night.overrides["ingest.feedback"] = "{home}/thumbs.csv"
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert "its columns are who, stars. Name them under [ingest.feedback_columns]" in manifest.reasons[0]
+
+
+def test_a_night_of_new_york_is_its_own_day(night):
+    start = datetime(2026, 1, 3, 5, tzinfo=UTC)  # midnight there
+    rows = make_rows(NIGHT, 96, seed=1, ts=[start + timedelta(minutes=15 * n) for n in range(96)])
+    night.deliver(rows)
+    night.overrides["ingest.timezone"] = "America/New_York"
+    assert account(night.run("ingest")) == {"clean": 96}
+    assert night.run("validate").facts["published"] == {str(NIGHT): 96}
 
 
 @pytest.fixture

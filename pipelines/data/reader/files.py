@@ -45,12 +45,12 @@ def form_of(file: Path, name: str) -> Form:
         return Form("Parquet", packing, None)
     foreign = next((what for magic, what in FOREIGN.items() if head.startswith(magic)), None)
     encoding = encoding_of(head)
-    if foreign or (b"\x00" in head and not encoding.startswith(("utf-16", "utf-32"))):
+    text = head.decode(encoding, "replace").lstrip()
+    if foreign or "\x00" in text.partition("\n")[0]:
         raise InputError(
             f"{name} is {foreign or 'binary data'}, which is not read.",
             "Convert it to Parquet, JSON lines or CSV, or narrow ingest.source.",
         )
-    text = head.decode(encoding, "replace").lstrip()
     ending = PurePosixPath(plain_name(name)).suffix.lower()
     is_json = text.startswith(("{", "[")) or ending in JSON_ENDINGS
     if ending in (".parquet", ".pq"):

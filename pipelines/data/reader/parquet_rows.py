@@ -24,7 +24,7 @@ def parquet_rows(file: Path, name: str) -> Iterator[Raw]:
             _refuse_twins(parquet.schema_arrow.names, name)
             for batch in parquet.iter_batches(BATCH_ROWS):
                 yield from _rows(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{name} is not a readable Parquet file ({str(error).splitlines()[0]}).",
             "Deliver the file again.",

@@ -1,0 +1,331 @@
+"""The one reader: what a file holds, in whatever format, and what a value means."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.core.config.columns import RatingScale
+from pipelines.core.errors import ConfigError, InputError
+from pipelines.data.reader.cells import Unfit
+from pipelines.data.reader.ratings import Ratings
+from tests.support.logs import PACKERS, as_array, as_csv, as_jsonl, at, read, write_parquet
+
+ASKED = [{"role": "user", "content": "Which label?"}]
+ROW = {"request_id": "r-1", "ts": "2026-01-03T08:00:00Z", "messages": ASKED, "completion": "first"}
+
+
+def rows_of(tmp_path, rows, **settings):
+    (tmp_path / "log.jsonl").write_bytes(as_jsonl(rows))
+    return read(tmp_path / "log.jsonl", **settings)[0]
+
+
+def one(tmp_path, values, **settings):
+    (row,) = rows_of(tmp_path, [ROW | values], **settings)
+    return row
+
+
+FILES = {
+    "log.jsonl": as_jsonl,
+    "log.json": as_array,
+    "log.csv": as_csv,
+    "semicolon.csv": lambda rows: as_csv(rows, ";"),
+    "log.tsv": lambda rows: as_csv(rows, "\t"),
+    "bar": lambda rows: as_csv(rows, "|"),
+    "bom.csv": lambda rows: as_csv(rows, encoding="utf-8-sig"),
+    "excel.csv": lambda rows: as_csv(rows, ";", encoding="utf-16"),
+    "utf16.csv": lambda rows: as_csv(rows, encoding="utf-16-le"),
+    "part-00000": as_jsonl,
+}
+
+
+@pytest.mark.parametrize("packing", PACKERS)
+@pytest.mark.parametrize("name", FILES)
+def test_every_form_says_the_same(tmp_path, name, packing):
+    rows = [
+        ROW | {"request_id": f"r-{n}", "completion": f"a\u2028b{n}\nc", "rating": n % 3 - 1} for n in range(5)
+    ]
+    path = tmp_path / f"{name}{packing}"
+    path.write_bytes(PACKERS[packing](FILES[name](rows)))
+    found, _ = read(path)
+    assert [(r.fault, r.cells["request_id"], r.cells["completion"], r.cells["rating"]) for r in found] == [
+        (None, f"r-{n}", f"a\u2028b{n}\nc", n % 3 - 1) for n in range(5)
+    ]
+
+
+def test_lines_end_at_a_line_feed_only(tmp_path):
+    text = "one\u2028two\u2029three\x85four\x0bfive\x0csix\rseven"
+    (tmp_path / "log.jsonl").write_bytes(b"\n \n" + as_jsonl([ROW | {"completion": text}]) + b"\r\n\n")
+    found, _ = read(tmp_path / "log.jsonl")
+    assert [row.cells["completion"] for row in found] == [text]
+
+
+@pytest.mark.parametrize("cut", [9, 30])
+def test_a_damaged_archive_is_refused(tmp_path, cut):
+    packed = PACKERS[".gz"](as_jsonl([ROW] * 50))
+    (tmp_path / "log.jsonl.gz").write_bytes(packed[:-cut])
+    with pytest.raises(InputError, match=r"log\.jsonl\.gz is damaged"):
+        read(tmp_path / "log.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"PK\x03\x04 rest", "a zip archive or a spreadsheet"),
+        (b"\x00\x01\x02" * 9, "binary data"),
+        (b'[\n{"a": 1},\n', "is not JSON"),
+        (b"a,a\n1,2\n", "has the column a twice"),
+        (b'request_id,"messages\n1,2\n', "cannot be read as a CSV header"),
+    ],
+)
+def test_what_is_no_log_is_refused(tmp_path, content, words):
+    (tmp_path / "log").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read(tmp_path / "log")
+
+
+def test_a_bad_csv_record_costs_itself(tmp_path):
+    good = as_csv([ROW | {"request_id": f"r-{n}"} for n in range(6)]).decode().split("\r\n")
+    lines = [*good[:2], 'r-x,"open', *good[2:4], "r-y,short", *good[4:6], 'r-z,"a"b,c,d', *good[6:]]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    found, _ = read(tmp_path / "log.csv")
+    assert [row.cells["request_id"] for row in found if not row.fault] == [f"r-{n}" for n in range(6)]
+    assert [row.fault for row in found if row.fault] == [
+        "not CSV",
+        "another number of cells than the header",
+        "not CSV",
+    ]
+
+
+@pytest.mark.parametrize("missing", ["NaN", "NULL", "None", "nan", "", "NaT", "null"])
+def test_a_word_for_nothing_is_nothing_in_typed_columns(tmp_path, missing):
+    for value in (missing, float("nan"), None):
+        row = one(tmp_path, {"rating": value, "tokens_in": value, "latency_ms": value, "feedback_ts": value})
+        assert row.fault is None
+        assert [row.cells[name] for name in ("rating", "tokens_in", "latency_ms", "feedback_ts")] == [
+            None
+        ] * 4
+
+
+@pytest.mark.parametrize("word", ["None", "NULL", "nan"])
+def test_a_label_that_reads_like_nothing_stays_text(tmp_path, word):
+    row = one(tmp_path, {"completion": word, "correction": word})
+    assert (row.cells["completion"], row.cells["correction"]) == (word, word)
+    (tmp_path / "log.csv").write_text(
+        f'request_id,messages,completion,correction\nr-1,{_json_cell()},"{word}",{word}\n'
+        f'r-2,{_json_cell()},x,"{word}"\n'
+    )
+    (bare, quoted), _ = read(tmp_path / "log.csv")
+    assert (bare.cells["completion"], bare.cells["correction"]) == (word, None)
+    assert quoted.cells["correction"] == word
+    (kept, _), _ = read(tmp_path / "log.csv", csv_nulls=[""])
+    assert kept.cells["correction"] == word
+
+
+def _json_cell():
+    return '"' + json.dumps(ASKED).replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_correction_is_none(tmp_path, blank):
+    row = one(tmp_path, {"rating": 1, "correction": blank})
+    assert (row.fault, row.cells["correction"]) == (None, None)
+
+
+TIMES = [
+    "2026-01-03T08:00:00Z", "2026-01-03 08:00:00+00:00", "2026-01-03T09:00:00+01:00",
+    "2026-01-03 08:00:00 UTC",
+    "2026-01-03T08:00:00.000000000Z", 1767427200, 1767427200.0, 1767427200000, 1767427200000000,
+    1767427200000000000, "1767427200000", "1767427200",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", TIMES, ids=str)
+def test_times_in_every_form_are_the_same_instant(tmp_path, written):
+    assert one(tmp_path, {"ts": written}).cells["ts"] == at(8)
+
+
+@pytest.mark.parametrize("written", ["2026-01-03T08:00:00", "2026-01-03 08:00"])
+@pytest.mark.parametrize(("zone", "hour"), [("UTC", 8), ("America/New_York", 13), ("Asia/Kolkata", 2)])
+def test_a_time_without_a_zone_is_in_the_timezone(tmp_path, written, zone, hour):
+    assert one(tmp_path, {"ts": written}, timezone=zone).cells["ts"].hour == hour
+
+
+@pytest.mark.parametrize(
+    ("hour", "day", "fault"), [(4, 3, None), (5, 3, None), (4, 4, None), (5, 4, "from the future")]
+)
+def test_a_night_ends_at_midnight_in_the_timezone(tmp_path, hour, day, fault):
+    row = one(tmp_path, {"ts": at(hour, day).isoformat()}, timezone="America/New_York", late_days=1)
+    assert row.fault == fault
+
+
+@pytest.mark.parametrize("written", ["yesterday", "01/03/2026", True, [1], 1e30, "20260103T99"])
+def test_what_is_no_time_is_refused(tmp_path, written):
+    assert one(tmp_path, {"ts": written}).fault.startswith("ts is not a time, but")
+
+
+@pytest.mark.parametrize(("value", "text"), [(17, "17"), (17.0, "17"), ("17", "17"), (2**70, str(2**70))])
+def test_whole_numbers_become_ids(tmp_path, value, text):
+    row = one(tmp_path, {"request_id": value, "subject_id": value})
+    assert (row.cells["request_id"], row.cells["subject_id"]) == (text, text)
+
+
+CONTENTS = {
+    "text": ("hi", "hi"),
+    "parts": ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "ab"),
+    "bare parts": (["a", "b"], "ab"),
+    "parts of the Responses API": ([{"type": "input_text", "text": "a"}], "a"),
+}
+
+
+@pytest.mark.parametrize(("content", "text"), CONTENTS.values(), ids=CONTENTS)
+def test_text_parts_are_joined(tmp_path, content, text):
+    turns = [{"role": "developer", "content": "s"}, {"role": "user", "content": content}]
+    row = one(tmp_path, {"messages": turns})
+    assert [(turn["role"], turn["content"]) for turn in row.cells["messages"]] == [
+        ("system", "s"),
+        ("user", text),
+    ]
+
+
+@pytest.mark.parametrize("content", ["", None])
+def test_tool_calls_are_kept_whatever_the_content(tmp_path, content):
+    call = {"id": "c1", "type": "function", "function": {"name": "find", "arguments": "{}"}}
+    turns = [
+        {"role": "user", "content": "where?"},
+        {"role": "assistant", "content": content, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "depot 4", "name": "find"},
+    ]
+    found = one(tmp_path, {"messages": turns, "tools": [{"type": "function"}]}).cells
+    assert json.loads(found["messages"][1].pop("tool_calls")) == [call]
+    assert found["messages"][1]["content"] == ""
+    assert (found["messages"][2]["tool_call_id"], found["messages"][2]["name"]) == ("c1", "find")
+    assert json.loads(found["tools"]) == [{"type": "function"}]
+
+
+def test_a_conversation_that_ends_in_the_answer_is_split(tmp_path):
+    talk = [*ASKED, {"role": "assistant", "content": "second"}]
+    for given in ({"messages": talk, "completion": None}, {"messages": talk, "completion": "second"}):
+        found = one(tmp_path, given).cells
+        assert (len(found["messages"]), found["completion"]) == (1, "second")
+
+
+def test_a_question_in_a_column_of_its_own(tmp_path):
+    row = {"question": "Which?", "answer": "first"}
+    (found,) = rows_of(tmp_path, [row], columns={"prompt": "question", "completion": "answer"})
+    assert found.fault is None
+    assert (found.cells["messages"][0]["content"], found.cells["completion"]) == ("Which?", "first")
+
+
+def test_the_least_row_gets_every_default(tmp_path):
+    (tmp_path / "log.jsonl").write_bytes(as_jsonl([{"messages": ASKED, "completion": "first"}]))
+    (row,), reader = read(tmp_path / "log.jsonl", defaults={"tenant": "acme"})
+    plain = {name: value for name, value in row.cells.items() if value is not None and name != "messages"}
+    assert plain == {
+        "ts": at(12), "tenant": "acme", "completion": "first", "adapter": "unknown", "route": "production",
+        "locale": "und", "channel": "unknown", "opt_out": False,
+    }  # fmt: skip
+    assert row.content_key.startswith("row-")
+    assert reader.defaulted == dict.fromkeys(
+        ("request_id", "ts", "tenant", "subject_id", "adapter", "route", "locale", "channel"), 1
+    )
+
+
+def test_feedback_does_not_rename_a_row(tmp_path):
+    rows = [
+        {"messages": ASKED, "completion": "first"},
+        {"messages": ASKED, "completion": "first", "rating": 1},
+    ]
+    assert len({row.content_key for row in rows_of(tmp_path, rows)}) == 1
+
+
+SCALES = {
+    "stars": (
+        {"good": [4, 5], "bad": [1, 2], "neutral": [3]},
+        {5: 1, "4": 1, 4.0: 1, "1": -1, 3: 0, "": None},
+    ),
+    "thumbs": ({"good": ["up"], "bad": ["down"]}, {"up": 1, " UP ": 1, "Down": -1, "nan": None}),
+    "booleans": ({"good": [True], "bad": [False]}, {True: 1, "true": 1, "False": -1}),
+    "scores": ({"good_from": 0.7, "bad_to": 0.3}, {0.7: 1, "0.9": 1, 0.5: 0, 0.3: -1, 0: 0}),
+}
+
+
+@pytest.mark.parametrize(("scale", "values"), SCALES.values(), ids=SCALES)
+def test_ratings_follow_the_scale(scale, values):
+    ratings = Ratings(RatingScale(**scale))
+    assert {value: ratings.read(value) for value in values} == values
+
+
+@pytest.mark.parametrize("value", [True, "up", 5, [1], "1.5"])
+def test_a_rating_outside_the_scale_is_refused(value):
+    with pytest.raises(Unfit):
+        Ratings(RatingScale()).read(value)
+
+
+def test_a_column_deep_inside(tmp_path):
+    deep = {
+        "feedback": {"score": 1},
+        "scores": [{"name": "thumbs", "value": -1}],
+        "meta": '{"org": {"id": 7}}',
+    }
+    columns = {"rating": "feedback.score", "tenant": "meta.org.id"}
+    found = one(tmp_path, deep, columns=columns).cells
+    assert (found["rating"], found["tenant"]) == (1, "7")
+    assert one(tmp_path, deep, columns={"rating": "scores.thumbs.value"}).cells["rating"] == -1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"columns": {"raiting": "x"}}, "did you mean rating"),
+        ({"columns": {"rating": " "}}, "names no column"),
+        ({"defaults": {"rating": "1"}}, "none of our columns"),
+        ({"feedback_columns": {"stars": "x"}}, "none of our columns"),
+        ({"timezone": "Berlin"}, "no IANA time zone"),
+        ({"rating": {"good": [1], "bad": [1]}}, "two sides"),
+        ({"rating": {"good_from": 3}}, "good_from and bad_to together"),
+        ({"rating": {"good_from": 1, "bad_to": 2}}, "must be above"),
+        ({"format": "excel"}, "format"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(tmp_path, settings, words):
+    with pytest.raises(ConfigError, match=words):
+        rows_of(tmp_path, [ROW], **settings)
+
+
+def test_parquet_of_foreign_types_is_read(tmp_path):
+    table = pa.table(
+        {
+            "request_id": pa.array([1, 2]),
+            "ts": pa.array([1767427200000000001, 2**62], pa.timestamp("ns")),
+            "messages": pa.array([ASKED, ASKED]),
+            "completion": pa.array(["a", "b"]).dictionary_encode(),
+            "rating": pa.array([1.0, float("nan")]),
+            "latency_ms": pa.array([1, 2], pa.decimal128(9, 2)),
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    (first, second), _ = read(tmp_path / "log.parquet", late_days=1)
+    assert (first.fault, first.cells["rating"], first.cells["latency_ms"]) == (None, 1, 1.0)
+    assert (second.fault, second.cells["request_id"]) == ("from the future", "2")
+
+
+def test_a_lone_surrogate_costs_its_row(tmp_path):
+    lines = [json.dumps(ROW | {"completion": "\ud800"}).encode(), json.dumps(ROW).encode()]
+    (tmp_path / "log.jsonl").write_bytes(b"\n".join(lines))
+    assert [row.fault for row in read(tmp_path / "log.jsonl")[0]] == ["not UTF-8", None]
+    escaped = json.dumps([{"role": "user", "content": "\ud800"}])
+    assert one(tmp_path, {"messages": escaped}).fault == "messages is text that is not JSON"
+
+
+def test_an_unreadable_consent_shows_nothing(tmp_path):
+    row = one(tmp_path, {"opt_out": "maybe", "completion": "secret", "ts": "secret"})
+    assert row.fault == "ts is not a time, but text"
+    assert row.found == ""
+    assert "secret" not in row.raw
+
+
+def test_the_same_rows_in_parquet(tmp_path):
+    write_parquet(tmp_path / "log.parquet", [ROW])
+    assert read(tmp_path / "log.parquet")[0][0].cells == one(tmp_path, {}).cells
