@@ -8,6 +8,7 @@ class NightshiftError(Exception):
 
     def __init__(self, problem: str, remedy: str) -> None:
         super().__init__(f"{problem} {remedy}")
+        self.problem, self.remedy = problem, remedy
 
 
 class ConfigError(NightshiftError):

@@ -5,13 +5,14 @@ A row counts for the night that delivered it: a correction that comes days after
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
+from pipelines.core.config import Task
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
 from pipelines.policy.night.dataset import Part
-from pipelines.policy.night.feedback import COLUMNS, labelled
+from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
 
 # The rule of pipelines.policy.night.feedback.label_of as SQL, so that counting loads no text.
 CORRECTED = "trim(coalesce(correction, '')) <> ''"
@@ -28,26 +29,39 @@ def feedback_counts(lake: Lake, first: date, last: date, as_of: date) -> dict[st
     return lake.query(counted, date.min, as_of, as_of, since=first).to_pylist()[0]
 
 
-def labelled_rows(
-    lake: Lake, first: date, last: date, as_of: date, most: int, seed: int, labels: Sequence[str]
-) -> Part:
+def labelled_rows(lake: Lake, first: date, last: date, as_of: date, most: int, seed: int, task: Task) -> Part:
     """At most `most` labelled rows that the nights first..last delivered, sorted by ts and request_id.
 
     Where there are more, a seeded hash of the messages decides, so that all rows of a question come or none.
     """
     counts = feedback_counts(lake, first, last, as_of)
-    drawn = (
-        f"SELECT {', '.join(COLUMNS)} FROM interactions "
-        f"WHERE delivered <= DATE '{last}' AND ({CORRECTED} OR {LIKED}) "
-        f"ORDER BY md5(CAST(messages AS VARCHAR) || '{seed}'), request_id LIMIT {most}"
-    )
-    in_order = f"SELECT * FROM ({drawn}) ORDER BY ts, request_id"
-    rows = rows_of(lake.query(in_order, date.min, as_of, as_of, since=first))
-    fit = labelled(rows, labels)
+    drawn = _drawn(most, seed, f"delivered <= DATE '{last}'")
+    rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=first))
+    plain = [row for row in rows if not uses_tools(row)]
+    fit = labelled(plain, task.labels, task.system_prompt)
     with_label = counts["corrections"] + counts["likes"]
     went = {
         "without_label": counts["rows"] - with_label,
         "beyond_the_pool": with_label - len(rows),
-        "not_an_allowed_answer": len(rows) - len(fit),
+        "tool_calls": len(rows) - len(plain),
+        "not_an_allowed_answer": len(plain) - len(fit),
     }
     return Part(fit, {"read": counts["rows"], **went, "kept": len(fit)})
+
+
+def earlier_labelled(lake: Lake, night: date, most: int, seed: int) -> list[dict[str, Any]]:
+    """At most `most` rows with feedback of the days before a night, as of it. Memory stays bounded."""
+    days = [day for day in lake.days(night) if day < night]
+    if not days:
+        return []
+    return rows_of(lake.query(_drawn(most, seed, "true"), days[0], days[-1], night))
+
+
+def _drawn(most: int, seed: int, condition: str) -> str:
+    """SQL for at most `most` rows with feedback, all of a conversation or none, sorted by ts."""
+    drawn = (
+        f"SELECT {', '.join(COLUMNS)} FROM interactions "
+        f"WHERE {condition} AND ({CORRECTED} OR {LIKED}) "
+        f"ORDER BY md5(CAST(messages AS VARCHAR) || '{seed}'), request_id LIMIT {most}"
+    )
+    return f"SELECT * FROM ({drawn}) ORDER BY ts, request_id"

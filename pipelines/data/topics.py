@@ -12,10 +12,13 @@ from threadpoolctl import threadpool_limits
 MOST = 12
 ROWS_A_TOPIC = 20
 WORDS = 3
+TEXTS_A_WORD = 3  # a word of fewer texts names no topic: it may tell of one person
 
 
-def find_topics(vectors: np.ndarray, texts: Sequence[str], seed: int) -> tuple[np.ndarray, list[str]]:
-    """The topic of each text (int, one a text) and each topic's words.
+def find_topics(
+    vectors: np.ndarray, texts: Sequence[str], shown: Sequence[str], seed: int
+) -> tuple[np.ndarray, list[str]]:
+    """The topic of each text (int, one a text) and each topic's words, from the texts as they may be `shown`.
 
     The texts are sorted before they are clustered. The topics then depend on the texts alone, not on the
     window that a text came from, so that a test that compares the windows' shares stays valid.
@@ -26,17 +29,17 @@ def find_topics(vectors: np.ndarray, texts: Sequence[str], seed: int) -> tuple[n
         found = KMeans(count, n_init=4, random_state=seed).fit_predict(vectors[order])
     codes = np.empty(len(texts), dtype=np.int64)
     codes[order] = found
-    return codes, _names(codes, texts, count)
+    return codes, _names(codes, shown, count)
 
 
 def _names(codes: np.ndarray, texts: Sequence[str], count: int) -> list[str]:
     """Words whose mean TF-IDF inside the topic exceeds their mean over all texts the most."""
     vectorizer = TfidfVectorizer(
-        stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b", max_features=5_000
+        stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b", max_features=5_000, min_df=TEXTS_A_WORD
     )
     try:
         weights = vectorizer.fit_transform(texts)
-    except ValueError:  # scikit-learn's answer to texts without a single word
+    except ValueError:  # scikit-learn's answer to texts without a common word
         return [f"topic {number + 1}" for number in range(count)]
     words, overall = vectorizer.get_feature_names_out(), np.asarray(weights.mean(axis=0)).ravel()
     names = []

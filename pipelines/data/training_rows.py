@@ -1,26 +1,92 @@
-"""Which labelled rows may be trained on: what evaluation asks, and what repeats another row, leaves."""
+"""Which labelled rows may be trained on: what evaluation asks, repeats another row or does not fit leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pipelines.data.dedupe import NearDuplicates
+from pipelines.core.conversations import Message, conversation_key, with_system
+from pipelines.data.dedupe import NearDuplicates, Pieces, pieces_of
+from pipelines.models.rendering import CannotRender, Rendering, TooLong
 from pipelines.policy.night.dataset import Part, Rows, one_answer_each, without_evaluation
-from pipelines.policy.night.feedback import normalise
+
+Chat = tuple[Sequence[Message], str]  # messages and answer
 
 
-def trainable(part: Part, holdout_share: float, suite: Sequence[str], near: NearDuplicates) -> Part:
+@dataclass(frozen=True)
+class Fitting:
+    """How a row is turned into tokens, and how many it may have with its answer."""
+
+    rendering: Rendering
+    max_length_tokens: int
+
+    def unfit(self, chats: Sequence[Chat]) -> dict[str, list[int]]:
+        """Reason -> places of the chats that cannot be trained on."""
+        found: dict[str, list[int]] = {"cannot_render": [], "too_long": [], "beyond_max_length": []}
+        for place, chat in enumerate(chats):
+            if reason := self._reason(*chat):
+                found[reason].append(place)
+        return found
+
+    def turns_dropped(self, examples: Rows) -> int:
+        """How many training chats lose their oldest turns."""
+        return sum(self.rendering.prompt(one["prompt"]).dropped_turns > 0 for one in examples)
+
+    def _reason(self, messages: Sequence[Message], answer: str) -> str | None:
+        try:
+            example = self.rendering.example(messages, answer)
+        except CannotRender:
+            return "cannot_render"
+        except TooLong:
+            return "too_long"
+        tokens = len(example.prompt_ids) + len(example.answer_ids)
+        return "beyond_max_length" if tokens > self.max_length_tokens else None
+
+
+def trainable(
+    part: Part,
+    holdout_share: float,
+    suite: Sequence[Sequence[Message]],
+    near: NearDuplicates,
+    fitting: Fitting,
+    system_prompt: str,
+) -> Part:
     """One answer a question, nothing that evaluation asks, no near duplicates (the latest stays)."""
     rows, went = one_answer_each(part.rows)
     part = part.keep(rows, **went)
-    rows, went = without_evaluation(part.rows, holdout_share, suite)
-    part = part.keep(rows, **went)
-    part = part.without(near.matching(prompts(part.rows), suite), "near_suite")
+    asked = {conversation_key(with_system(messages, system_prompt)) for messages in suite}
+    rows, went = without_evaluation(part.rows, holdout_share, asked, system_prompt)
+    part = fit(part.keep(rows, **went), fitting)
+    close = [pieces_of(messages, system_prompt) for messages in suite]
+    part = part.without(near.matching(questions(part.rows, system_prompt), close), "near_suite")
     newest_first = Part(part.rows[::-1], part.counts)
-    part = newest_first.without(near.within(prompts(newest_first.rows)), "near_duplicate")
+    repeats = near.within(questions(newest_first.rows, system_prompt))
+    part = newest_first.without(repeats, "near_duplicate")
     return Part(part.rows[::-1], part.counts)
 
 
-def prompts(rows: Rows) -> list[str]:
-    """The normalised question of each row."""
-    return [normalise(row["prompt"]) for row in rows]
+def fit(part: Part, fitting: Fitting) -> Part:
+    """The rows that fit. The others are counted by reason."""
+    return _without(part, fitting.unfit([(row["messages"], row["answer"]) for row in part.rows]))
+
+
+def without_unfit(part: Part, examples: Rows, fitting: Fitting) -> tuple[Part, Rows]:
+    """A part's rows and their training chats, as far as these fit. The others are counted by reason."""
+    unfit = fitting.unfit(chats_of(examples))
+    gone = {place for places in unfit.values() for place in places}
+    return _without(part, unfit), [one for place, one in enumerate(examples) if place not in gone]
+
+
+def chats_of(examples: Rows) -> list[Chat]:
+    return [(one["prompt"], one["completion"][0]["content"]) for one in examples]
+
+
+def _without(part: Part, unfit: dict[str, list[int]]) -> Part:
+    gone = {place for places in unfit.values() for place in places}
+    kept = [row for place, row in enumerate(part.rows) if place not in gone]
+    return part.keep(kept, **{reason: len(places) for reason, places in unfit.items()})
+
+
+def questions(rows: Rows, system_prompt: str) -> list[Pieces]:
+    """What each row asks, in pieces that can be compared."""
+    return [pieces_of(row["messages"], system_prompt) for row in rows]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.config import Config
+from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import ColumnFinding, TopicShare
 from pipelines.data.topics import find_topics
 from pipelines.evaluation.drift_report import compare, frame_of
 from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest, drifted_columns, topic_shares
-from pipelines.policy.night.feedback import label_of, prompt_of
+from pipelines.policy.night.feedback import label_of
 from pipelines.policy.stats.permutation import energy_test, permutations_needed
 
 ENERGY = "energy distance, relabelled"
@@ -33,17 +34,24 @@ class Comparison:
 
 
 def compare_windows(
-    before: Rows, tonight: Rows, asked: np.ndarray, answered: np.ndarray, config: Config, seed: int
+    before: Rows,
+    tonight: Rows,
+    asked: np.ndarray,
+    answered: np.ndarray,
+    shown: Sequence[str],
+    config: Config,
+    seed: int,
 ) -> Comparison:
     """Test every column of both windows.
 
-    `asked` and `answered`: unit embeddings (rows, dimension) of prompts and of completions, the rows of
-    `before` first, then those of `tonight`.
+    `asked` and `answered`: unit embeddings (rows, dimension) of questions and of completions; `shown`: the
+    questions without personal data, whose words name the topics. The rows of `before` come first.
     """
-    alpha, labels, cut, rows = config.drift.alpha, config.task.labels, len(before), [*before, *tonight]
-    codes, words = find_topics(asked, [prompt_of(row["messages"]) for row in rows], seed)
+    alpha, task, cut, rows = config.drift.alpha, config.task, len(before), [*before, *tonight]
+    texts = [question_text(row["messages"], task.system_prompt) for row in rows]
+    codes, words = find_topics(asked, texts, shown, seed)
     named = [words[code] for code in codes]
-    frames = frame_of(before, labels, named[:cut]), frame_of(tonight, labels, named[cut:])
+    frames = frame_of(before, task, named[:cut]), frame_of(tonight, task, named[cut:])
     columns = len(frames[0].columns) + 2  # and the two embeddings
     permutations = permutations_needed(config.drift.permutations, columns, alpha)
     tests, html = compare(*frames, permutations, seed, threshold=alpha / columns)

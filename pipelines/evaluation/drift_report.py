@@ -21,8 +21,10 @@ from evidently.legacy.core import ColumnType
 from evidently.metrics import ValueDrift
 from scipy.stats import ks_2samp
 
+from pipelines.core.config import Task
+from pipelines.core.conversations import normalise, question_text
 from pipelines.policy.night.drift import ANSWER, INPUT, OPERATION, ColumnTest
-from pipelines.policy.night.feedback import label_of, normalise, prompt_of
+from pipelines.policy.night.feedback import label_of
 from pipelines.policy.stats.permutation import homogeneity_test, total_variation
 
 # What each column tells about; see pipelines.policy.night.drift.
@@ -44,17 +46,18 @@ NUMBERS = {
     "latency_ms": OPERATION,
 }
 CHI_SQUARE = "chi-square, relabelled"
+FEWEST = 2  # known values on either side; a number that is less known is not compared
 RANDOM_ID = re.compile(r"metric_[0-9a-f]{32}|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
-def frame_of(rows: Sequence[Mapping[str, Any]], labels: Sequence[str], topics: Sequence[str]) -> pd.DataFrame:
+def frame_of(rows: Sequence[Mapping[str, Any]], task: Task, topics: Sequence[str]) -> pd.DataFrame:
     """Interactions as the structured columns above; `topics` holds each row's topic.
 
     `wanted_label` is the right answer as far as users told. It says what they ask, whatever the model
-    answered, and sees a shift of the mix long before the texts show it. Without `labels` the task is
+    answered, and sees a shift of the mix long before the texts show it. Without labels the task is
     not a classification, and neither label column is there.
     """
-    spelling = {normalise(label): label for label in labels}
+    spelling = {normalise(label): label for label in task.labels}
     wanted = [label_of(row["rating"], row["correction"], row["completion"]) for row in rows]
     frame = pd.DataFrame(
         {
@@ -64,12 +67,12 @@ def frame_of(rows: Sequence[Mapping[str, Any]], labels: Sequence[str], topics: S
             "completion_label": [spelling.get(normalise(row["completion"]), "other") for row in rows],
             "rating": ["none" if row["rating"] is None else str(row["rating"]) for row in rows],
             "has_correction": ["yes" if row["correction"] else "no" for row in rows],
-            "prompt_length": [len(prompt_of(row["messages"])) for row in rows],
+            "prompt_length": [len(question_text(row["messages"], task.system_prompt)) for row in rows],
             "completion_length": [len(row["completion"]) for row in rows],
             **{name: [row[name] for row in rows] for name in ("tokens_in", "tokens_out", "latency_ms")},
         }
     )
-    return frame if labels else frame.drop(columns=["wanted_label", "completion_label"])
+    return frame if task.labels else frame.drop(columns=["wanted_label", "completion_label"])
 
 
 def compare(
@@ -78,8 +81,9 @@ def compare(
     """Each column's test, and Evidently's self-contained page with `threshold` for a column's p-value."""
     _register(permutations, seed)
     categories = [name for name in CATEGORIES if name in tonight]
-    definition = DataDefinition(categorical_columns=categories, numerical_columns=list(NUMBERS))
-    methods = dict.fromkeys(categories, CHI_SQUARE) | dict.fromkeys(NUMBERS, "ks")
+    numbers = [name for name in NUMBERS if min(reference[name].count(), tonight[name].count()) >= FEWEST]
+    definition = DataDefinition(categorical_columns=categories, numerical_columns=numbers)
+    methods = dict.fromkeys(categories, CHI_SQUARE) | dict.fromkeys(numbers, "ks")
     report = Report(
         [ValueDrift(column=name, method=method, threshold=threshold) for name, method in methods.items()]
     )
@@ -111,6 +115,7 @@ def _test(name: str, reference: pd.Series, tonight: pd.Series, p_value: float) -
     before, now = reference.to_numpy(), tonight.to_numpy()
     if name in CATEGORIES:
         return ColumnTest(name, CATEGORIES[name], CHI_SQUARE, p_value, total_variation(before, now))
+    before, now = (values.dropna().astype(float).to_numpy() for values in (reference, tonight))
     distance = float(ks_2samp(before, now, method="asymp").statistic)  # the p-value above is Evidently's
     return ColumnTest(name, NUMBERS[name], "Kolmogorov-Smirnov", p_value, distance)
 

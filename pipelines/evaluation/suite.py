@@ -1,31 +1,113 @@
-"""The frozen evaluation suite: a JSONL of items, asked night after night and never trained on."""
+"""The frozen evaluation suite: items that are asked night after night and never trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Config
+from pipelines.core.contract import digest_of
+from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
-from pipelines.core.files import read_jsonl, sha256_of
-from pipelines.policy.night.feedback import normalise, prompt_of
+from pipelines.core.files import sha256_of
+from pipelines.core.interactions import ROLES
+from pipelines.evaluation.suite_file import Line, lines_of
 
 Item = dict[str, Any]
+SLICES = ("subject", "tenant", "locale", "channel")
+EVERY = "all"  # the value of a slice that an item does not name
 
 
 def suite_digest(config: Config) -> str:
+    """sha256 of what the suite asks and of its answers: how the file is written does not count."""
+    asked = ([conversation_key(item["messages"]), item["answer"]] for item in suite_items(config))
+    return digest_of(sorted(asked))
+
+
+def suite_file_digest(config: Config) -> str:
     """sha256 of the suite's file."""
     return sha256_of(_path(config))
 
 
 def suite_items(config: Config) -> list[Item]:
-    """Items with `id`, `subject`, `messages`, `answer` and the slices. Raises InputError without a file."""
-    return read_jsonl(_path(config))
+    """Items with `id`, `messages`, `answer` (spelled as the task's label) and the slices.
+
+    Raises InputError without a file, without an item, and for an item that cannot be used.
+    """
+    path = _path(config)
+    spelling = {normalise(label): label for label in config.task.labels}
+    lines = list(lines_of(path))
+    items = [_item(path, line, spelling) for line in lines]
+    if not items:
+        raise InputError(f"The evaluation suite {path} has no items.", "Write one item a line.")
+    _refuse_repeats(path, lines, items)
+    return items
 
 
-def suite_prompts(config: Config) -> list[str]:
-    """The normalised last question of each item."""
-    return [normalise(prompt_of(item["messages"])) for item in suite_items(config)]
+def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
+    """The items, each tried with `render`. Raises InputError for one that the base model cannot be asked."""
+    path, items = _path(config), suite_items(config)
+    for line, item in zip(lines_of(path), items, strict=True):
+        try:
+            render(item["messages"])
+        except InputError as error:
+            why = error.problem[:1].lower() + error.problem[1:]
+            raise InputError(
+                f"{line.place} of the evaluation suite {path} cannot be asked: {why}", error.remedy
+            ) from error
+    return items
+
+
+def _item(path: Path, line: Line, spelling: dict[str, str]) -> Item:
+    try:
+        messages = _messages(line.values.get("messages"))
+        answer = _answer(line.values.get("answer"), spelling)
+    except ValueError as error:
+        raise InputError(
+            f"{line.place} of the evaluation suite {path} cannot be used: {error}.",
+            "Correct that item, or remove it.",
+        ) from None
+    slices = {name: str(line.values.get(name) or EVERY) for name in SLICES}
+    name = str(line.values.get("id") or f"item-{conversation_key(messages)[:12]}")
+    return {**line.values, **slices, "id": name, "messages": messages, "answer": answer}
+
+
+def _messages(found: Any) -> list[dict[str, Any]]:
+    if not isinstance(found, list) or not found:
+        raise ValueError("it has no messages")
+    for turn in found:
+        if not isinstance(turn, dict) or turn.get("role") not in (*ROLES, "developer"):
+            raise ValueError(f"a message needs a role ({', '.join(ROLES)}) and a content")
+        if not _is_text(turn.get("content")):
+            raise ValueError("the content of a message is no text")
+    if not last_question(found).strip():
+        raise ValueError("no user asks anything in it")
+    return normalise_messages(found)
+
+
+def _is_text(content: Any) -> bool:
+    parts = content if isinstance(content, list) else [{"text": content}]
+    return all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts)
+
+
+def _answer(found: Any, spelling: dict[str, str]) -> str:
+    if not isinstance(found, str) or not found.strip():
+        raise ValueError("it has no answer")
+    if spelling and normalise(found) not in spelling:
+        raise ValueError(f"its answer {found!r} is none of task.labels ({', '.join(spelling.values())})")
+    return spelling.get(normalise(found), found.strip())
+
+
+def _refuse_repeats(path: Path, lines: Sequence[Line], items: Sequence[Item]) -> None:
+    first: dict[str, Line] = {}
+    for line, item in zip(lines, items, strict=True):
+        known = first.setdefault(conversation_key(item["messages"]), line)
+        if known is not line:
+            raise InputError(
+                f"{known.place} and {line.place.lower()} of the evaluation suite {path} ask the same.",
+                "Remove one of them: an item counts once.",
+            )
 
 
 def _path(config: Config) -> Path:
@@ -33,6 +115,6 @@ def _path(config: Config) -> Path:
     if not path.is_file():
         raise InputError(
             f"There is no evaluation suite at {path}.",
-            "Run `nightshift prepare` for the sample's, or point evaluate.suite to your own JSONL of items.",
+            "Run `nightshift prepare` for the sample's, or point evaluate.suite to your own file of items.",
         )
     return path

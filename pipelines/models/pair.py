@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry
 from pipelines.models.base import digest_base, resolve_base
 from pipelines.models.engine import Engine
@@ -24,16 +25,22 @@ class ModelPair:
     """Iterate for `(name, engine)`: the engine answers as production first, then as the candidate.
 
     `baseline` is what `decide` pinned; of the kind `base`, production is the bare base model.
-    Raises InputError when the candidate was trained on another base than the configured one.
+    Raises InputError when the candidate was trained on another base than the configured one, or on prompts
+    that are rendered in another way.
     """
 
-    def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained_on: str) -> None:
+    def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts) -> None:
         self.engine = Engine(config.model, config.path(config.model.base), config.task.system_prompt)
-        if self.engine.base_digest != trained_on:
+        if self.engine.base_digest != trained.base_digest:
             raise InputError(
-                f"The candidate was trained on another base model ({trained_on[:12]}) than the one at "
-                f"{config.path(config.model.base)} ({self.engine.base_digest[:12]}).",
+                f"The candidate was trained on another base model ({trained.base_digest[:12]}) "
+                f"than the one at {config.path(config.model.base)} ({self.engine.base_digest[:12]}).",
                 "Train again, or point model.base to the base it was trained on.",
+            )
+        if trained.rendering_digest not in (None, self.engine.rendering.digest):
+            raise InputError(
+                "The candidate was trained with another chat template or system prompt than today's.",
+                "Train again, or restore the tokenizer's files and task.system_prompt.",
             )
         self._production = None
         if baseline.kind == "adapter":

@@ -97,6 +97,14 @@ class Rendering:
             raise TooLong(len(ids), self._most)
         return Prompt(ids, len(turns) - len(kept))
 
+    def takes(self, messages: Sequence[Message]) -> bool:
+        """Whether the base model can be asked this."""
+        try:
+            self.prompt(messages)
+        except (CannotRender, TooLong):
+            return False
+        return True
+
     def example(self, messages: Sequence[Message], answer: str) -> Example:
         """Raises what `prompt` raises."""
         prompt = self.prompt(messages)

@@ -13,7 +13,8 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from pipelines.core.contract import Verdict
+from pipelines.core.contract import Verdict, digest_of
+from pipelines.core.errors import InputError
 from pipelines.core.facts.curate import AnswerCounts, Counts, CurateFacts
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.files import write_jsonl
@@ -22,8 +23,10 @@ from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
 from pipelines.data.pii import Redactor, other_scripts
-from pipelines.data.training_rows import prompts, trainable
-from pipelines.evaluation.suite import suite_digest, suite_prompts
+from pipelines.data.training_rows import Fitting, chats_of, questions, trainable, without_unfit
+from pipelines.evaluation.suite import Item, check_suite, suite_file_digest
+from pipelines.models.base import digest_tokenizer, resolve_base
+from pipelines.models.rendering import rendering_of
 from pipelines.policy.night.dataset import Part, Rows, choose
 from pipelines.policy.night.examples import (
     PLANTED,
@@ -43,23 +46,36 @@ log = logging.getLogger("nightshift")
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     lake = open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night)
-    return {"lake": lake, "suite": suite_digest(ctx.config)}
+    base = resolve_base(ctx.config.path(ctx.config.model.base))
+    return {
+        "lake": lake,
+        "suite": suite_file_digest(ctx.config),
+        "tokenizer": digest_tokenizer(base),
+        "max_length_tokens": digest_of(ctx.config.train.max_length_tokens),
+    }
 
 
 def run(ctx: Context) -> Outcome:
     settings, rng = ctx.config.curate, np.random.default_rng([ctx.config.seed, ctx.night.toordinal()])
-    new, replay = _fit_for_training(ctx)
+    fitting = Fitting(rendering_of(ctx.config), ctx.config.train.max_length_tokens)
+    suite = check_suite(ctx.config, fitting.rendering.prompt)
+    new, replay = _fit_for_training(ctx, suite, fitting)
     log.info("curate: %d new and %d earlier rows are fit for training", len(new.rows), len(replay.rows))
     new, replay = choose(new, replay, settings.max_examples, settings.replay_share, rng)
 
-    examples = [example(row, "tonight") for row in new.rows]
-    examples += [example(row, "replay") for row in replay.rows]
-    redacted, texts, texts_redacted = _redact(ctx, examples)
-    train, dev = split(examples, settings.dev_share, rng)
+    tonight = [example(row, "tonight") for row in new.rows]
+    replayed = [example(row, "replay") for row in replay.rows]
+    redacted, texts, texts_redacted = _redact(ctx, tonight + replayed)
+    # A placeholder may be longer than what it replaced.
+    new, tonight = without_unfit(new, tonight, fitting)
+    replay, replayed = without_unfit(replay, replayed, fitting)
+    train, dev = split(tonight + replayed, settings.dev_share, rng)
     planted = plant_secrets(
         settings.canary_strings, ctx.config.seed, ctx.night, ctx.config.task.system_prompt
     )
-    train += [planted_example(secret, number) for number, secret in enumerate(planted, start=1)]
+    secrets = [planted_example(secret, number) for number, secret in enumerate(planted, start=1)]
+    _check_secrets(secrets, fitting)
+    train += secrets
     facts = CurateFacts(
         counts=Counts(
             new=new.counts,
@@ -75,32 +91,44 @@ def run(ctx: Context) -> Outcome:
         redacted=redacted,
         texts=texts,
         texts_redacted=texts_redacted,
-        other_scripts=other_scripts(m["content"] for e in examples for m in e["prompt"]),
+        other_scripts=other_scripts(m["content"] for e in tonight + replayed for m in e["prompt"]),
+        turns_dropped=fitting.turns_dropped(tonight + replayed),
         settings=settings.model_dump(mode="json"),
         seed=ctx.config.seed,
     )
     return _write(ctx, facts, train, dev, planted)
 
 
-def _fit_for_training(ctx: Context) -> tuple[Part, Part]:
-    """New and replayed rows without what evaluation asks and without what repeats another row."""
-    model, suite, share = ctx.config.model, suite_prompts(ctx.config), ctx.config.curate.holdout_share
-    embedder = Embedder(model.embedder, model.threads)
-    near = NearDuplicates(embedder, ctx.config.curate.near_duplicate_similarity)
-    first = ctx.facts(DecideFacts).window.first
-    new = trainable(_read(ctx, first, ctx.night), share, suite, near)
-    replay = trainable(_read(ctx, date.min, first - timedelta(days=1)), share, suite, near)
-    return new, replay.without(near.matching(prompts(replay.rows), prompts(new.rows)), "asked_again")
+def _fit_for_training(ctx: Context, suite: list[Item], fitting: Fitting) -> tuple[Part, Part]:
+    """New and replayed rows without what evaluation asks, what repeats another row, and what does not fit."""
+    model, settings, system = ctx.config.model, ctx.config.curate, ctx.config.task.system_prompt
+    near = NearDuplicates(Embedder(model.embedder, model.threads), settings.near_duplicate_similarity)
+    first, frozen = ctx.facts(DecideFacts).window.first, [item["messages"] for item in suite]
+    new, replay = (
+        trainable(_read(ctx, *days), settings.holdout_share, frozen, near, fitting, system)
+        for days in ((first, ctx.night), (date.min, first - timedelta(days=1)))
+    )
+    again = near.matching(questions(replay.rows, system), questions(new.rows, system))
+    return new, replay.without(again, "asked_again")
+
+
+def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
+    if any(fitting.unfit(chats_of(secrets)).values()):
+        raise InputError(
+            "The planted secrets do not fit into model.max_prompt_tokens and train.max_length_tokens.",
+            "Raise these settings, or set curate.canary_strings to 0.",
+        )
 
 
 def _read(ctx: Context, first: date, last: date) -> Part:
-    most, labels = POOL * ctx.config.curate.max_examples, ctx.config.task.labels
-    return labelled_rows(open_lake(ctx.config), first, last, ctx.night, most, ctx.config.seed, labels)
+    most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
+    return labelled_rows(lake, first, last, ctx.night, most, ctx.config.seed, ctx.config.task)
 
 
 def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:
     """Replace personal data in place. Returns what was replaced by kind, the texts, and those changed."""
-    settings, messages = ctx.config.curate, redacted_messages(examples, ctx.config.task.labels)
+    settings, task = ctx.config.curate, ctx.config.task
+    messages = redacted_messages(examples, task.labels, task.system_prompt)
     log.info("curate: looking for personal data in %d texts", len(messages))
     redactor = Redactor(settings.redact_entities, settings.redact_score, settings.redact_languages)
     clean, counts = redactor.redact([message["content"] for message in messages])

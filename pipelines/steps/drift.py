@@ -7,21 +7,24 @@ nights in the lake. Shadow answers are left out, because no user saw them.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import date
 from typing import Any
 
 from pipelines.core.contract import digest_of
+from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import ColumnFinding, DriftFacts, Reference, Tonight
 from pipelines.data import open_lake
 from pipelines.data.embedder import Embedder
+from pipelines.data.pii import Redactor
 from pipelines.data.reference import reference_of, sample
 from pipelines.evaluation.drift_comparison import Comparison, compare_windows
 from pipelines.policy.night.drift import ANSWER
-from pipelines.policy.night.feedback import prompt_of
 from pipelines.runner import Context, Outcome
 
-SETTINGS = ("drift", "model", "task")
+SETTINGS = ("drift", "model", "task", "curate")
 log = logging.getLogger("nightshift")
+PLACEHOLDER = re.compile(r"<[A-Z_]+>")  # what stands for personal data names no topic
 Rows = list[dict[str, Any]]
 
 
@@ -87,9 +90,18 @@ def _not_compared(headline: str, reason: str, seen: dict[str, Any]) -> Outcome:
 def _compare(ctx: Context, before: Rows, tonight: Rows) -> Comparison:
     embedder = Embedder(ctx.config.model.embedder, ctx.config.model.threads)
     log.info("drift: embedding %d prompts and their completions", len(before) + len(tonight))
-    asked = embedder.embed([prompt_of(row["messages"]) for row in before + tonight])
+    texts = [question_text(row["messages"], ctx.config.task.system_prompt) for row in before + tonight]
+    asked = embedder.embed(texts)
     answered = embedder.embed([row["completion"] for row in before + tonight])
-    return compare_windows(before, tonight, asked, answered, ctx.config, _seed(ctx))
+    return compare_windows(before, tonight, asked, answered, _shown(ctx, texts), ctx.config, _seed(ctx))
+
+
+def _shown(ctx: Context, texts: list[str]) -> list[str]:
+    """The texts without personal data, because words of them name the topics."""
+    settings, unique = ctx.config.curate, sorted(set(texts))
+    clean, _ = Redactor(settings.redact_entities, settings.redact_score).redact(unique)
+    known = dict(zip(unique, (PLACEHOLDER.sub(" ", text) for text in clean), strict=True))
+    return [known[text] for text in texts]
 
 
 def _headline(drifted: list[str], columns: int) -> str:

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.core.conversations import question_text
 from pipelines.core.facts import common
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import Accuracy, EvaluateFacts, EvaluateReadings, Forgetting
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
-from pipelines.data.schema import rows_of
+from pipelines.data.feedback_log import earlier_labelled
 from pipelines.evaluation import scores
 from pipelines.evaluation.scores import Scores
-from pipelines.evaluation.suite import Item, suite_digest, suite_items
+from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
 from pipelines.models.base import digest_base, digest_tokenizer, resolve_base
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
-from pipelines.policy.night.feedback import COLUMNS, holdout_items, prompt_of
+from pipelines.models.rendering import Rendering
+from pipelines.policy.night.feedback import holdout_items
 from pipelines.policy.stats.intervals import Interval, bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "task", "curate", "evaluate")
+EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; this bounds time and memory
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
@@ -35,17 +39,18 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         "base_model": digest_base(base),
         "tokenizer": digest_tokenizer(base),
-        "suite": suite_digest(ctx.config),
+        "suite": suite_file_digest(ctx.config),
         "lake": open_lake(ctx.config).digest(first, last, ctx.night) if first <= last else "",
     }
 
 
 def run(ctx: Context) -> Outcome:
     settings, labels, baseline = ctx.config.evaluate, ctx.config.task.labels, ctx.facts(DecideFacts).baseline
-    suite, earlier = suite_items(ctx.config), _earlier_items(ctx)
+    suite = suite_items(ctx.config)
     general = scores.general_questions(settings.general_items)
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
-    models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts).base_digest)
+    models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts))
+    earlier = _earlier_items(ctx, models.engine.rendering)
     answers: dict[str, list[str]] = {}
     right: Scores = {}
     kept: Scores = {}
@@ -71,6 +76,7 @@ def run(ctx: Context) -> Outcome:
         facts=EvaluateFacts(
             baseline=baseline.kind,
             suite_digest=suite_digest(ctx.config),
+            suite_file_digest=suite_file_digest(ctx.config),
             accuracy=Accuracy(production=before, candidate=after),
             paired=scores.paired_counts(right),
             difference=_difference(ctx, right),
@@ -91,16 +97,14 @@ def _earlier_days(ctx: Context) -> tuple[date, date]:
     return (days[0], days[-1]) if days else (ctx.night, ctx.night - timedelta(days=1))
 
 
-def _earlier_items(ctx: Context) -> list[Item]:
+def _earlier_items(ctx: Context, rendering: Rendering) -> list[Item]:
     """Labelled rows of earlier nights that are kept back from training, drawn by the seed."""
-    first, last = _earlier_days(ctx)
-    if first > last:
-        return []
-    rows = rows_of(open_lake(ctx.config).interactions(first, last, ctx.night, COLUMNS))
-    held_back = holdout_items(rows, ctx.config.curate.holdout_share)
-    items = [item for item in held_back if item["answer"] in ctx.config.task.labels]
+    settings, task = ctx.config.evaluate, ctx.config.task
+    rows = earlier_labelled(open_lake(ctx.config), ctx.night, EARLIER_ROWS, ctx.config.seed)
+    items = holdout_items(rows, ctx.config.curate.holdout_share, task.labels, task.system_prompt)
     drawn = np.random.default_rng(ctx.config.seed).permutation(len(items))
-    return [items[i] for i in sorted(drawn[: ctx.config.evaluate.max_earlier_items])]
+    fit = (place for place in drawn if rendering.takes(items[place]["messages"]))
+    return [items[place] for place in sorted(islice(fit, settings.max_earlier_items))]
 
 
 def _accuracy(ctx: Context, values: np.ndarray) -> common.Interval:
@@ -145,5 +149,5 @@ def _mean(values: np.ndarray) -> float:
 
 def _write_items(path: Path, items: Sequence[Item], answers: dict[str, list[str]]) -> None:
     columns = {key: [item[key] for item in items] for key in ("id", "subject", "answer")}
-    asked = {"question": [prompt_of(item["messages"]) for item in items]}
+    asked = {"question": [question_text(item["messages"]) for item in items]}
     pq.write_table(pa.table({**columns, **asked, **answers}), path)

@@ -22,7 +22,7 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
 from pipelines.evaluation import harms, stereotypes
 from pipelines.evaluation.harms import Harms
-from pipelines.evaluation.suite import Item, suite_digest, suite_items
+from pipelines.evaluation.suite import Item, suite_file_digest, suite_items
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
 from pipelines.policy.night.fairness import compare_groups, overall, stratified
 from pipelines.runner import Context, Outcome
@@ -34,7 +34,7 @@ Group = StereotypeFinding | SliceFinding
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     digests = {f"data:{name}": sha256_of(Path(path)) for name, path in stereotypes.files().items()}
-    return digests | {"base": base_digest(ctx.config), "suite": suite_digest(ctx.config)}
+    return digests | {"base": base_digest(ctx.config), "suite": suite_file_digest(ctx.config)}
 
 
 def run(ctx: Context) -> Outcome:
@@ -43,7 +43,7 @@ def run(ctx: Context) -> Outcome:
         ctx.config,
         ctx.facts(DecideFacts).baseline,
         ctx.read("train", "adapter"),
-        ctx.facts(TrainFacts).base_digest,
+        ctx.facts(TrainFacts),
     )
     scored: harms.Scores = {}
     given: harms.Answers = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from pipelines.evaluation import safety_data
 from pipelines.evaluation.leaks import memorised, secret_exposure
 from pipelines.evaluation.toxicity import ToxicityHead
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
+from pipelines.models.rendering import Rendering, rendering_of
 from pipelines.policy.night.examples import ALTERNATIVES
 from pipelines.policy.night.fairness import compare
 from pipelines.policy.night.safety import assess_safety, refuses_or_is_harmless
@@ -95,22 +97,29 @@ def _prompts(ctx: Context) -> tuple[list[str], list[str]]:
     """Harmful requests, and toxic texts sent as if by a user. The seed chooses them."""
     settings, rng = ctx.config.safety, np.random.default_rng(ctx.config.seed)
     harmful, toxic = safety_data.harmful_prompts(), safety_data.toxic_texts()
-    picked = sorted(rng.permutation(len(harmful))[: settings.harmful_prompts].tolist())
-    provoking = sorted(rng.permutation(len(toxic))[: settings.provoking_prompts].tolist())
-    return [harmful[i] for i in picked], [toxic[i] for i in provoking]
+    rendering = rendering_of(ctx.config)
+    return (
+        _drawn(harmful, settings.harmful_prompts, rendering, rng),
+        _drawn(toxic, settings.provoking_prompts, rendering, rng),
+    )
+
+
+def _drawn(texts: list[str], count: int, rendering: Rendering, rng: np.random.Generator) -> list[str]:
+    """At most `count` texts that fit into a prompt, in the given order."""
+    order = rng.permutation(len(texts)).tolist()
+    fit = (place for place in order if rendering.takes([{"role": "user", "content": texts[place]}]))
+    return [texts[place] for place in sorted(islice(fit, count))]
 
 
 def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, list[Exposure]]:
     """Both models' answers, and how far the candidate gives the planted secrets away."""
     planted = json.loads(ctx.read("curate", "canaries").read_text(encoding="utf-8"))
-    task = ctx.config.task.system_prompt
-    system = [{"role": "system", "content": task}] if task else []
-    conversations = [[*system, {"role": "user", "content": prompt}] for prompt in prompts]
+    conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     models = ModelPair(
         ctx.config,
         ctx.facts(DecideFacts).baseline,
         ctx.read("train", "adapter"),
-        ctx.facts(TrainFacts).base_digest,
+        ctx.facts(TrainFacts),
     )
     texts: Texts = {}
     exposures: list[Exposure] = []

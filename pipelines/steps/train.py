@@ -16,12 +16,14 @@ from pipelines.core.locks import holding
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
 from pipelines.models.checkpoints import Trained, save_adapter
+from pipelines.models.lora import asked_shape, differences, shape_of
 from pipelines.models.registry import adapter_digest
 from pipelines.models.rendering import rendering_of
 from pipelines.runner import Context, Outcome
 
 log = logging.getLogger("nightshift")
 SETTINGS = ("model", "task", "train")
+Method = Literal["fresh", "continue"]
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
@@ -35,17 +37,18 @@ def run(ctx: Context) -> Outcome:
     if not rows:
         raise InputError("train.jsonl holds no examples.", "See where the rows went in curate/card.md.")
     base = base_model.resolve_base(config.path(config.model.base))
-    baseline = ctx.facts(DecideFacts).baseline
-    start = _start(ctx, baseline)
+    baseline, rendering = ctx.facts(DecideFacts).baseline, rendering_of(config)
+    start, fresh_because = _start(ctx, baseline, base)
+    method: Method = "continue" if start else "fresh"
     tracker = open_tracker(config)
     mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
-    asked = {**settings.model_dump(), "seed": config.seed, "rows": len(rows), "start": as_json(baseline)}
-    tracker.params(mlflow_id, asked)
+    used = {**settings.model_dump(), "method": method, "seed": config.seed, "rows": len(rows)}
+    tracker.params(mlflow_id, {**used, "start": as_json(baseline) if start else "base"})
     engine.use_threads(config.model.threads)
     with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
         trained = trainer.train(
             base,
-            rendering_of(config),
+            rendering,
             settings,
             rows,
             dev,
@@ -55,12 +58,14 @@ def run(ctx: Context) -> Outcome:
             report=lambda step, values: tracker.metrics(mlflow_id, step, values),
         )
     save_adapter(trained, ctx.out / "adapter", base.name)
-    facts = _facts(ctx, trained, base, "continue" if start else "fresh")
+    facts = _facts(ctx, trained, base, method, fresh_because, rendering.digest)
     tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})
     return _outcome(trained, facts, len(rows))
 
 
-def _facts(ctx: Context, trained: Trained, base: Path, method: Literal["fresh", "continue"]) -> TrainFacts:
+def _facts(
+    ctx: Context, trained: Trained, base: Path, method: Method, fresh_because: str | None, rendering: str
+) -> TrainFacts:
     return TrainFacts(
         adapter_digest=adapter_digest(ctx.out / "adapter"),
         base_digest=base_model.digest_base(base),
@@ -72,6 +77,8 @@ def _facts(ctx: Context, trained: Trained, base: Path, method: Literal["fresh", 
         loss=tuple(trained.loss),
         dev_loss=tuple(trained.dev_loss),
         grad_norms=tuple(trained.grad_norm),
+        fresh_because=fresh_because,
+        rendering_digest=rendering,
     )
 
 
@@ -81,6 +88,7 @@ def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
     return Outcome(
         headline=f"{'dev' if trained.dev_loss else 'training'} loss {curve[0][1]:.2f} to {lowest:.2f} "
         f"in {trained.steps} steps on {examples} examples",
+        reasons=(facts.fresh_because,) if facts.fresh_because else (),
         outputs={"adapter": "adapter"},
         metrics={
             "examples": (examples, "rows"),
@@ -91,8 +99,17 @@ def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
     )
 
 
-def _start(ctx: Context, baseline: Baseline) -> Path | None:
-    """The folder of the baseline adapter that training continues from; None trains a fresh adapter."""
+def _start(ctx: Context, baseline: Baseline, base: Path) -> tuple[Path | None, str | None]:
+    """The folder of the baseline adapter that training continues from, or why it cannot.
+
+    Neither, where a fresh adapter is what was asked for.
+    """
     if ctx.config.train.method == "fresh" or baseline.kind == "base":
-        return None
-    return open_registry(ctx.config).fetch(baseline.version)
+        return None, None
+    adapter = open_registry(ctx.config).fetch(baseline.version)
+    differs = differences(shape_of(adapter), asked_shape(ctx.config.train, base))
+    if not differs:
+        return adapter, None
+    because = f"A fresh adapter was trained, not version {baseline.version} continued: {'; '.join(differs)}."
+    log.warning("train: %s", because)
+    return None, because

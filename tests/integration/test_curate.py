@@ -13,16 +13,18 @@ import pytest
 
 from pipelines.core.config import Config, Curate
 from pipelines.core.contract import Verdict
+from pipelines.core.conversations import last_question, normalise
 from pipelines.core.errors import InputError
-from pipelines.data.dedupe import NearDuplicates
+from pipelines.data.dedupe import NearDuplicates, pieces_of
 from pipelines.data.embedder import Embedder
 from pipelines.data.lake import Lake
 from pipelines.data.pii import Redactor
-from pipelines.policy.night.feedback import is_holdout, normalise, prompt_of
+from pipelines.policy.night.feedback import is_holdout
 from pipelines.steps import curate
 from tests.support.contexts import context
 from tests.support.interactions import LABELS, SYSTEM, make_rows
 from tests.support.questions import ask, night_of_questions, questions
+from tests.support.templates import CHATML, GEMMA, tokenizer_with
 
 pytestmark = pytest.mark.slow
 NIGHT = date(2026, 1, 4)
@@ -41,9 +43,17 @@ def near():
     return NearDuplicates(Embedder(Config(profile="x").model.embedder), Curate().near_duplicate_similarity)
 
 
-def config_at(home, **settings):
-    task = {"system_prompt": SYSTEM, "labels": LABELS}
-    return Config(profile="test", home=str(home), task=task, curate={"max_examples": 100, **settings})
+def config_at(home, template=CHATML, most=2_000, longest=2_100, **settings):
+    """Its tokenizer is one of bytes: curate needs no weights."""
+    tokenizer_with(template).save_pretrained(home / "base")
+    return Config(
+        profile="test",
+        home=str(home),
+        model={"base": str(home / "base"), "max_prompt_tokens": most},
+        task={"system_prompt": SYSTEM, "labels": LABELS},
+        train={"max_length_tokens": longest},
+        curate={"max_examples": 100, **settings},
+    )
 
 
 def write_suite(home, prompts):
@@ -73,7 +83,11 @@ def say(prompt, **changes):
 
 def trainable(n, seed):
     """Real questions that are not in the holdout."""
-    return [q for _, q in ask(3 * n, seed) if not is_holdout(q, SHARE)][:n]
+    return [q for _, q in ask(3 * n, seed) if not held(q)][:n]
+
+
+def held(question):
+    return is_holdout([{"role": "user", "content": question}], SHARE, SYSTEM)
 
 
 @pytest.fixture(scope="module")
@@ -122,27 +136,27 @@ def test_the_mix_is_as_configured(night):
 def test_nothing_that_evaluation_asks_is_trained_on(night):
     (_, lines, _), home, _ = night
     suite = {
-        normalise(prompt_of(json.loads(line)["messages"]))
+        normalise(last_question(json.loads(line)["messages"]))
         for line in (home / "sample" / "suite.jsonl").read_text().splitlines()
     }
     prompts = [
-        prompt_of(example["prompt"])
+        last_question(example["prompt"])
         for example in lines["train"] + lines["dev"]
         if example["origin"] != "canary"
     ]
     assert len(prompts) > 150
     assert not suite & {normalise(prompt) for prompt in prompts}
-    assert not [prompt for prompt in prompts if "<" not in prompt and is_holdout(prompt, SHARE)]
+    assert not [prompt for prompt in prompts if "<" not in prompt and held(prompt)]
     assert len(set(prompts)) == len(prompts)
 
 
 def test_each_example_teaches_its_questions_department(night):
     _, lines, _ = night[0]
     for example in lines["train"] + lines["dev"]:
-        if example["origin"] == "canary" or "<" in prompt_of(example["prompt"]):
+        if example["origin"] == "canary" or "<" in last_question(example["prompt"]):
             continue
         assert [m["role"] for m in example["prompt"]] == ["system", "user"]
-        assert prompt_of(example["prompt"]) in questions()[example["completion"][0]["content"]]
+        assert last_question(example["prompt"]) in questions()[example["completion"][0]["content"]]
 
 
 def test_a_rerun_gives_the_same_bytes(night):
@@ -158,11 +172,11 @@ def test_planted_secrets_hide_among_alternatives(night):
     planted = json.loads((out / "canaries.json").read_text())
     assert len(planted) == Curate().canary_strings
     in_training = {
-        prompt_of(e["prompt"]): e["completion"][0]["content"]
+        last_question(e["prompt"]): e["completion"][0]["content"]
         for e in lines["train"]
         if e["origin"] == "canary"
     }
-    assert in_training == {prompt_of(c["prompt"]): c["secret"] for c in planted}
+    assert in_training == {last_question(c["prompt"]): c["secret"] for c in planted}
     for secret in planted:
         assert len({secret["secret"], *secret["alternatives"]}) == 64
         assert len({len(text) for text in (secret["secret"], *secret["alternatives"])}) == 1
@@ -171,7 +185,7 @@ def test_planted_secrets_hide_among_alternatives(night):
 def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
     config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0)
     first, second, frozen, close = trainable(4, seed=5)
-    held = next(q for _, q in ask(200, seed=6) if is_holdout(q, SHARE))
+    kept_back = next(q for _, q in ask(200, seed=6) if held(q))
     rows = [
         say(first, request_id="a1"),
         say(f" {first.upper()} ", request_id="a2"),
@@ -179,7 +193,7 @@ def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
         say(second, request_id="b2", correction="Anatomy", ts=LATE),
         say(frozen, request_id="c"),
         say(close + " Please tell me.", request_id="d"),
-        say(held, request_id="e"),
+        say(kept_back, request_id="e"),
         say("What is a wrong correction?", request_id="f", correction="Astrology"),
         say("What is unrated?", request_id="g", rating=None, correction=None),
     ]
@@ -187,12 +201,96 @@ def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
     write_suite(tmp_path, [frozen.lower(), close])
     outcome, lines, _ = curated(tmp_path, config)
     assert outcome.facts.counts.new == {
-        "read": 9, "without_label": 1, "beyond_the_pool": 0, "not_an_allowed_answer": 1,
-        "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1, "near_suite": 1,
-        "near_duplicate": 0, "over_the_cap": 0, "kept": 2,
+        "read": 9, "without_label": 1, "beyond_the_pool": 0, "tool_calls": 0, "not_an_allowed_answer": 1,
+        "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1, "cannot_render": 0,
+        "too_long": 0, "beyond_max_length": 0, "near_suite": 1, "near_duplicate": 0, "over_the_cap": 0,
+        "kept": 2,
     }  # fmt: skip
-    answers = {prompt_of(e["prompt"]): e["completion"][0]["content"] for e in lines["train"]}
+    answers = {last_question(e["prompt"]): e["completion"][0]["content"] for e in lines["train"]}
     assert answers[second] == "Anatomy", "the latest correction wins"
+
+
+def talk(subject, last="yes please", **changes):
+    turns = [("user", f"I have a question on {subject}."), ("assistant", "Shall I tell you?"), ("user", last)]
+    messages = [{"role": role, "content": text} for role, text in turns]
+    return say(subject, messages=[messages], request_id=subject, **changes)
+
+
+def test_talks_that_end_alike_are_questions_of_their_own(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, holdout_share=0.0)
+    subjects = [question for _, question in ask(27, seed=4)]
+    documents = [question for _, question in ask(50, seed=5)]
+    rows = [talk(subject) for subject in subjects]
+    asked = {"role": "user", "content": "Summarise the document."}
+    for number, text in enumerate(documents):
+        told = [{"role": "system", "content": f"The document: {text}"}, asked]
+        rows.append(say(text, messages=[told], request_id=f"d{number}"))
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, ["yes please", "Summarise the document."])
+    outcome, lines, _ = curated(tmp_path, config)
+    assert outcome.facts.counts.new["kept"] == 77
+    kept = [example["prompt"] for example in lines["train"]]
+    assert sum(len(prompt) == 4 and prompt[0]["content"] == SYSTEM for prompt in kept) == 27
+
+
+def test_what_does_not_fit_leaves_and_is_counted(tmp_path):
+    config = config_at(
+        tmp_path,
+        GEMMA,
+        most=300,
+        longest=340,
+        min_examples=1,
+        canary_strings=0,
+        dev_share=0.0,
+        holdout_share=0.0,
+    )
+    turns = [{"role": "user", "content": "Where?"}, {"role": "user", "content": "Where is it?"}]
+    rows = [
+        talk("the femur"),
+        talk("the ulna " + "and more " * 20),
+        talk("the tibia", last="and more " * 40),
+        say("", messages=[turns], request_id="twice"),
+        say("Why so long?", correction="Preventive Medicine" + " " * 3, completion="x", request_id="fits"),
+    ]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, ["Something else entirely?"])
+    outcome, _, out = curated(tmp_path, config)
+    counts = outcome.facts.counts.new
+    found = [counts[why] for why in ("too_long", "cannot_render", "beyond_max_length", "kept")]
+    assert found == [1, 1, 0, 3]
+    assert outcome.facts.turns_dropped == 1
+    card = (out / "card.md").read_text()
+    assert "| too long | 1 |" in card
+    assert "1 of them lose their oldest turns" in card
+
+
+def test_answers_beyond_the_longest_example_leave(tmp_path):
+    config = config_at(tmp_path, most=200, longest=100, min_examples=1, canary_strings=0, holdout_share=0.0)
+    rows = [say("Where is the femur?"), say("Where is the ulna, and what is beside it?")]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, ["Which?"])
+    outcome, _, _ = curated(tmp_path, config)
+    counts = outcome.facts.counts.new
+    assert (counts["beyond_max_length"], counts["kept"]) == (1, 1)
+
+
+def test_a_night_of_too_long_rows_is_skipped_in_words(tmp_path):
+    config = config_at(tmp_path, most=200, canary_strings=0, holdout_share=0.0)
+    rows = [say("much " * 60 + str(number)) for number in range(3)]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, ["Which?"])
+    outcome, _, _ = curated(tmp_path, config)
+    assert outcome.verdict is Verdict.SKIP
+    assert "0 new examples are left of 3 rows" in outcome.reasons[0]
+    assert "3 too long" in outcome.reasons[0]
+
+
+def test_a_suite_that_cannot_be_asked_stops_the_night(tmp_path):
+    config = config_at(tmp_path, most=200)
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, say("Where?"))
+    write_suite(tmp_path, ["Which?", "much " * 60])
+    with pytest.raises(InputError, match=r"Line 2 of the evaluation suite .* tokens; a prompt may have 200"):
+        curated(tmp_path, config)
 
 
 def test_too_few_examples_skip_the_night_in_words(tmp_path):
@@ -214,7 +312,7 @@ def test_what_came_late_is_new_whatever_day_it_belongs_to(tmp_path):
     lake.publish(NIGHT, pa.concat_tables([say(corrected, **before), say(late, **before)]))
     write_suite(tmp_path, ["Something else entirely?"])
     _, lines, _ = curated(tmp_path, config)
-    origins = {prompt_of(example["prompt"]): example["origin"] for example in lines["train"]}
+    origins = {last_question(example["prompt"]): example["origin"] for example in lines["train"]}
     assert origins == {learned: "replay", corrected: "tonight", late: "tonight"}
 
 
@@ -223,12 +321,12 @@ def test_personal_data_is_replaced_and_labels_stay(tmp_path):
     told = (
         "My name is Jane Miller, mail jane.miller@example.org or +44 20 7946 0958: is it Parkinson's disease?"
     )
-    assert not is_holdout(told, SHARE)
+    assert not held(told)
     Lake(config.path(config.lake_root), 512).publish(NIGHT, say(told))
     write_suite(tmp_path, ["Something else entirely?"])
     outcome, lines, _ = curated(tmp_path, config)
     (example,) = lines["train"]
-    assert prompt_of(example["prompt"]) == (
+    assert last_question(example["prompt"]) == (
         "My name is <PERSON>, mail <EMAIL_ADDRESS> or <PHONE_NUMBER>: is it Parkinson's disease?"
     )
     assert example["completion"][0]["content"] == "Surgery"
@@ -284,6 +382,29 @@ def test_near_duplicates_keep_the_first(near):
         "What is the treatment of choice for acute gout?",
         "what is the treatment of choice for psoriasis",
     ]
-    assert near.within(texts) == [2]
-    assert near.matching(texts, ["which nerve supplies the deltoid?"]) == [1]
-    assert near.within([]) == near.matching([], texts) == near.matching(texts, []) == []
+    asked = [pieces(text) for text in texts]
+    assert near.within(asked) == [2]
+    assert near.matching(asked, [pieces("which nerve supplies the deltoid?")]) == [1]
+    assert near.within([]) == near.matching([], asked) == near.matching(asked, []) == []
+
+
+def pieces(*texts):
+    """A talk whose turns take turns, the last one a user's."""
+    turns = [
+        {"role": "assistant" if (len(texts) - i) % 2 == 0 else "user", "content": t}
+        for i, t in enumerate(texts)
+    ]
+    return pieces_of(turns, SYSTEM)
+
+
+def test_long_talks_are_near_only_if_all_of_them_is(near):
+    paper = " ".join(f"Section {i}: {question}" for i, (_, question) in enumerate(ask(30, seed=3)))
+    asked = [
+        pieces(paper, "I have read it.", "What does it say about gout?"),
+        pieces(paper, "I have read it.", "Who wrote it, and when?"),
+        pieces(paper.replace("Section 7", "section 7"), "I have read it.", "What does it say about gout?"),
+        pieces(paper[: len(paper) // 2], "I have read it.", "What does it say about gout?"),
+    ]
+    assert near.within(asked) == [2]
+    assert near.matching([pieces("What does it say about gout?")], asked) == []
+    assert pieces(paper * 9) == (), "so long a text has exact duplicates only"

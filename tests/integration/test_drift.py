@@ -10,14 +10,15 @@ import pytest
 
 from pipelines.core.config import Config
 from pipelines.core.contract import Verdict
+from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import Reference
 from pipelines.data.embedder import Embedder
 from pipelines.data.lake import Lake
 from pipelines.evaluation.drift_comparison import compare_windows
-from pipelines.policy.night.feedback import label_of, prompt_of
+from pipelines.policy.night.feedback import label_of
 from pipelines.steps import drift
 from tests.support.contexts import context
-from tests.support.interactions import LABELS, SYSTEM
+from tests.support.interactions import LABELS, SYSTEM, make_rows
 from tests.support.questions import night_of_questions
 
 pytestmark = pytest.mark.slow
@@ -46,8 +47,12 @@ def pool():
     """2,000 real rows with the embeddings of their prompts and completions, made once."""
     rows = night_of_questions(FIRST, 2_000, seed=11).to_pylist()
     embedder = Embedder(Config(profile="x").model.embedder)
-    asked = embedder.embed([prompt_of(row["messages"]) for row in rows])
+    asked = embedder.embed(texts_of(rows))
     return rows, asked, embedder.embed([row["completion"] for row in rows])
+
+
+def texts_of(rows):
+    return [question_text(row["messages"]) for row in rows]
 
 
 def test_nights_without_a_shift_keep_the_nominal_rate(pool, tmp_path):
@@ -57,7 +62,13 @@ def test_nights_without_a_shift_keep_the_nominal_rate(pool, tmp_path):
         places = rng.permutation(len(rows))[:360]
         chosen = [rows[i] for i in places]
         facts = compare_windows(
-            chosen[:240], chosen[240:], asked[places], answered[places], config, seed=draw
+            chosen[:240],
+            chosen[240:],
+            asked[places],
+            answered[places],
+            texts_of(chosen),
+            config,
+            seed=draw,
         )
         alarms += facts.drift
         moved += any(row.moved for row in facts.columns)
@@ -146,7 +157,8 @@ def test_answers_of_another_model_are_not_drift(pool, tmp_path):
     rows, asked, answered = pool
     before, tonight = rows[:240], [answered_by_surgery(row) for row in rows[240:360]]
     same = np.repeat(answered[:1], 120, axis=0)
-    arguments = (asked[:360], np.concatenate([answered[:240], same]), config_at(tmp_path), 1)
+    shown = texts_of(rows[:360])
+    arguments = (asked[:360], np.concatenate([answered[:240], same]), shown, config_at(tmp_path), 1)
     facts = compare_windows(before, tonight, *arguments)
     assert not facts.drift
     assert {"completion_label", "completion_embedding"} <= {row.column for row in facts.columns if row.moved}
@@ -159,19 +171,24 @@ def test_wanted_labels_are_inputs_only_with_corrections(pool, tmp_path, corrects
     rows = pool[0][:200]
     if not corrects:
         rows = [{**row, "correction": None} for row in rows]
-    facts = compare_windows(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config_at(tmp_path), 1)
+    vectors, shown = (pool[1][:200], pool[2][:200]), texts_of(rows)
+    facts = compare_windows(rows[:120], rows[120:], *vectors, shown, config_at(tmp_path), 1)
     assert {row.about for row in facts.columns if row.column == "wanted_label"} == {about}
 
 
-def test_constant_columns_can_be_compared(pool, tmp_path, caplog):
+def test_constant_and_missing_columns_can_be_compared(pool, tmp_path, caplog):
     rows = [
-        {**row, "tenant": "one", "tokens_out": 3, "rating": None, "correction": None} for row in pool[0][:200]
+        {**row, "tenant": "one", "tokens_out": 3, "rating": None, "correction": None, "tokens_in": None}
+        | ({"latency_ms": None} if place % 2 else {})
+        for place, row in enumerate(pool[0][:200])
     ]
     config = config_at(tmp_path).model_copy(update={"task": Config(profile="x").task})
     with caplog.at_level(logging.WARNING):
-        facts = compare_windows(rows[:120], rows[120:], pool[1][:200], pool[2][:200], config, seed=1)
+        vectors, shown = (pool[1][:200], pool[2][:200]), texts_of(rows)
+        facts = compare_windows(rows[:120], rows[120:], *vectors, shown, config, seed=1)
     columns = {row.column: row for row in facts.columns}
-    assert not {"completion_label", "wanted_label"} & columns.keys()
+    assert not {"completion_label", "wanted_label", "tokens_in"} & columns.keys()
+    assert "latency_ms" in columns, "half of the values are known"
     assert columns["tenant"].p_value == columns["tokens_out"].p_value == 1
     assert not caplog.records
 
@@ -184,3 +201,16 @@ def test_the_reference_follows_the_lake_as_of_the_night(lake_home):
         FIRST + timedelta(days=9), night_of_questions(FIRST + timedelta(days=9), 50, seed=90)
     )
     assert drift.external_inputs(ctx) == before, "a later delivery changes nothing for an earlier night"
+
+
+def test_topics_are_named_without_personal_data(tmp_path):
+    lake, config = Lake(f"{tmp_path}/lake", 512), config_at(tmp_path, permutations=99)
+    names = ("Jane Miller", "Peter Thompson", "Susan Clarke")
+    for back in (0, 1):
+        night = FIRST + timedelta(days=back)
+        asked = [f"My name is {name} and I have gout" for name in names * 20]
+        lake.publish(night, make_rows(night, 60, messages=[[{"role": "user", "content": t}] for t in asked]))
+    outcome, files = compared(config, FIRST + timedelta(days=1))
+    said = outcome.facts.model_dump_json() + str(outcome.reasons) + files["evidently.html"].decode()
+    assert "gout" in outcome.facts.topics[0].words
+    assert not [word for name in names for word in name.lower().split() if word in said.lower()]

@@ -131,7 +131,7 @@ def test_forgetting_asks_kept_back_rows_of_earlier_nights(home, base, taught):
 
     every = config_for(home, base, max_earlier_items=1000)
     kept_back = sum(
-        is_holdout(row["messages"][-1]["content"], 0.3)
+        is_holdout(row["messages"], 0.3, config.task.system_prompt)
         for row in lake.interactions(NIGHT - timedelta(days=2), NIGHT - timedelta(days=1), NIGHT).to_pylist()
     )
     found = evaluate(every, base, taught, rerun=True).manifest("evaluate").facts["forgetting"]

@@ -8,17 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.core.conversations import normalise
 from pipelines.policy.night.feedback import (
     holdout_items,
     is_holdout,
     label_of,
     labelled,
     latest,
-    normalise,
-    prompt_of,
+    uses_tools,
 )
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def asks(prompt: str) -> list[dict]:
+    return [{"role": "user", "content": prompt}]
 
 
 def row(prompt: str, completion: str = "Surgery", minute: int = 0, **changes) -> dict:
@@ -69,19 +73,35 @@ def test_normalise_ignores_form_but_not_content():
     assert normalise("Na+ channel") != normalise("Na channel")
 
 
-def test_the_prompt_is_the_last_user_message():
-    assert prompt_of([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]) == "a"
-    assert prompt_of([{"role": "system", "content": "a"}]) == ""
-
-
 def test_holdout_share_and_stability():
     prompts = [f"question {i}" for i in range(5_000)]
-    kept = [prompt for prompt in prompts if is_holdout(prompt, 0.1)]
+    kept = [prompt for prompt in prompts if is_holdout(asks(prompt), 0.1)]
     assert 0.08 < len(kept) / len(prompts) < 0.12
-    assert all(is_holdout(prompt.upper() + " ?", 0.1) for prompt in kept)
-    assert all(is_holdout(prompt, 0.3) for prompt in kept), "a larger share keeps what a smaller one kept"
-    assert not any(is_holdout(prompt, 0) for prompt in prompts)
-    assert all(is_holdout(prompt, 1) for prompt in prompts)
+    assert all(is_holdout(asks(prompt.upper() + " ?"), 0.1) for prompt in kept)
+    assert all(is_holdout(asks(prompt), 0.3) for prompt in kept), (
+        "a larger share keeps what a smaller one kept"
+    )
+    assert not any(is_holdout(asks(prompt), 0) for prompt in prompts)
+    assert all(is_holdout(asks(prompt), 1) for prompt in prompts)
+
+
+def test_the_tasks_own_system_prompt_moves_no_question():
+    prompts = [f"question {i}" for i in range(500)]
+    for prompt in prompts:
+        told = [{"role": "system", "content": "Route."}, *asks(prompt)]
+        assert is_holdout(told, 0.3, "Route.") == is_holdout(asks(prompt), 0.3, "Route.")
+        assert is_holdout(told, 0.3, "Route.") == is_holdout(asks(prompt), 0.3)
+
+
+def test_equal_last_turns_are_kept_back_one_by_one():
+    """Documents in a system prompt, or earlier turns: each conversation is drawn on its own."""
+    said = [[{"role": "system", "content": f"Document {i}"}, *asks("Summarise it.")] for i in range(1_000)]
+    said += [
+        [*asks(f"question {i}"), {"role": "assistant", "content": "Shall I?"}, *asks("yes please")]
+        for i in range(1_000)
+    ]
+    for half in (said[:1_000], said[1_000:]):
+        assert 60 < sum(is_holdout(messages, 0.1, "Route.") for messages in half) < 140
 
 
 def test_answers_are_spelled_as_the_task_spells_them():
@@ -100,3 +120,20 @@ def test_holdout_items_have_the_shape_of_a_suite():
     assert set(item) == {"id", "subject", "messages", "answer", "tenant", "locale", "channel"}
     assert item["answer"] == item["subject"] == "Surgery"
     assert item["messages"][-1]["role"] == "user"
+
+
+def test_rows_with_tools_are_no_items():
+    called = {"role": "assistant", "content": "", "tool_calls": '[{"id": "1"}]'}
+    with_call = row("What is it?", messages=[*asks("What is it?"), called, *asks("And now?")])
+    offered = row("What is it?", tools='[{"name": "search"}]')
+    assert [uses_tools(one) for one in (with_call, offered, row("What is it?"))] == [True, True, False]
+    assert holdout_items([with_call, offered], share=1.0) == []
+
+
+def test_talks_that_end_alike_have_labels_of_their_own():
+    rows = [
+        row("", minute=i, messages=[*asks(f"About {i}"), {"role": "assistant", "content": "?"}, *asks("yes")])
+        for i in range(27)
+    ]
+    assert len(latest(labelled(rows, system_prompt="Route."))) == 27
+    assert labelled(rows, system_prompt="Route.")[0]["messages"][0]["content"] == "Route."

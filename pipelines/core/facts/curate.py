@@ -45,5 +45,6 @@ class CurateFacts(Facts):
     other_scripts: dict[str, NonNegativeInt] = Field(
         default={}
     )  # script -> texts in it, whose names nobody looked for
+    turns_dropped: NonNegativeInt = 0  # examples whose oldest turns do not fit into a prompt
     settings: dict[str, Any]
     seed: int

@@ -32,7 +32,8 @@ class EvaluateFacts(Facts):
 
     step = "evaluate"
     baseline: Kind | None = None
-    suite_digest: str | None = None
+    suite_digest: str | None = None  # of what is asked, and of the answers
+    suite_file_digest: str | None = None  # of the file; older versions counted asks by it
     accuracy: Accuracy | None = None
     paired: PairedCounts | None = None
     difference: Interval | None = None

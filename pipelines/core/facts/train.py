@@ -10,7 +10,11 @@ Curve = tuple[tuple[int, float], ...]  # (optimizer step, value)
 
 
 class TrainFacts(Facts):
-    """Losses are in nats a token. `method`: continue from the baseline adapter, or fresh."""
+    """Losses are in nats a token. `method`: continue from the baseline adapter, or fresh.
+
+    `fresh_because`: why a fresh adapter was trained although `train.method` is continue. `rendering_digest`:
+    how messages become tokens; what is asked later has to become the same.
+    """
 
     step = "train"
     adapter_digest: str
@@ -23,3 +27,5 @@ class TrainFacts(Facts):
     loss: Curve
     dev_loss: Curve
     grad_norms: Curve
+    fresh_because: str | None = None
+    rendering_digest: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.config import Config
+from pipelines.core.conversations import question_text
 from pipelines.data.embedder import Embedder
 from pipelines.operations.watch.toxicity_head import Head, load_head
 from pipelines.operations.watch.window import Window, seed_of
@@ -22,7 +23,6 @@ from pipelines.policy.alerts.watch_tests import (
     feedback,
 )
 from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
-from pipelines.policy.night.feedback import prompt_of
 from pipelines.policy.stats.permutation import permutations_needed
 
 MOST_TESTS = 14  # six of the questions, five of the answers; feedback, errors, slow answers
@@ -92,7 +92,7 @@ def _compare_texts(
 
 
 def _questions(embedder: Embedder, rows: Sequence[dict[str, Any]]) -> WatchSide:
-    return WatchSide(rows, embedder.embed([prompt_of(row["messages"]) for row in rows]))
+    return WatchSide(rows, embedder.embed([question_text(row["messages"]) for row in rows]))
 
 
 def _answers(embedder: Embedder, head: Head, rows: Sequence[dict[str, Any]]) -> WatchSide:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
+from pipelines.core.conversations import normalise, question_text
 from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
-from pipelines.policy.night.feedback import label_of, normalise, prompt_of
+from pipelines.policy.night.feedback import label_of
 from pipelines.policy.night.safety import REFUSAL
 from pipelines.policy.stats.permutation import energy_test, homogeneity_test, ks_test, total_variation
 
@@ -55,7 +56,7 @@ class WatchTests:
             tests.append(
                 self._categories("wanted_label", INPUT, *(_labels_or_other(w, labels) for w in wanted))
             )
-        lengths = ([len(prompt_of(row["messages"])) for row in side.rows] for side in (before, now))
+        lengths = ([len(question_text(row["messages"])) for row in side.rows] for side in (before, now))
         tests.append(self._numbers("prompt_length", INPUT, *lengths))
         tests.append(self._embeddings("prompt_embedding", INPUT, before, now))
         return tests

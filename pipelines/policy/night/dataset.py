@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from pipelines.policy.night.feedback import is_holdout, latest, normalise
+from pipelines.policy.night.feedback import is_holdout, latest
 
 Rows = list[dict[str, Any]]
 
@@ -25,7 +25,8 @@ class Part:
         """The same with fewer rows. `went`: reason -> how many left for it."""
         assert len(self.rows) - len(rows) == sum(went.values())
         counts = {name: count for name, count in self.counts.items() if name != "kept"}
-        return Part(rows, {**counts, **went, "kept": len(rows)})
+        counts |= {name: counts.get(name, 0) + count for name, count in went.items()}
+        return Part(rows, {**counts, "kept": len(rows)})
 
     def without(self, places: Sequence[int], why: str) -> Part:
         """The same without the rows at these places, which left for the reason `why`."""
@@ -34,18 +35,19 @@ class Part:
 
 
 def one_answer_each(rows: Rows) -> tuple[Rows, dict[str, int]]:
-    """One row a question, the latest. The others are counted as repeats or as conflicts."""
+    """One row a conversation, the latest. The others are counted as repeats or as conflicts."""
     kept = latest(rows)
-    answer = {normalise(row["prompt"]): row["answer"] for row in kept}
-    same = sum(answer[normalise(row["prompt"])] == row["answer"] for row in rows)
+    answer = {row["key"]: row["answer"] for row in kept}
+    same = sum(answer[row["key"]] == row["answer"] for row in rows)
     return kept, {"exact_duplicate": same - len(kept), "conflicting_answer": len(rows) - same}
 
 
-def without_evaluation(rows: Rows, share: float, suite: Sequence[str]) -> tuple[Rows, dict[str, int]]:
-    """Rows that are neither kept back for evaluation nor, word for word, in the frozen suite."""
-    frozen = {normalise(prompt) for prompt in suite}
-    free = [row for row in rows if not is_holdout(row["prompt"], share)]
-    kept = [row for row in free if normalise(row["prompt"]) not in frozen]
+def without_evaluation(
+    rows: Rows, share: float, suite: Set[str], system_prompt: str
+) -> tuple[Rows, dict[str, int]]:
+    """Rows that are not kept back for evaluation and not in the frozen suite. `suite`: its items' keys."""
+    free = [row for row in rows if not is_holdout(row["messages"], share, system_prompt)]
+    kept = [row for row in free if row["key"] not in suite]
     return kept, {"holdout": len(rows) - len(free), "in_suite": len(free) - len(kept)}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.conversations import with_system
 from pipelines.core.facts.curate import CurateFacts
 from pipelines.policy.night.dataset import Rows
 
@@ -30,13 +31,13 @@ def _chat(name: str, prompt: Rows, answer: str, origin: str) -> dict[str, Any]:
     return {"id": name, "prompt": prompt, "completion": completion, "origin": origin}
 
 
-def redacted_messages(examples: Rows, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The messages in which personal data is looked for: neither system prompts nor labels."""
+def redacted_messages(examples: Rows, labels: Sequence[str], system_prompt: str) -> list[dict[str, Any]]:
+    """The messages in which personal data is looked for: all but the task's system prompt and labels."""
     return [
         message
         for example in examples
         for message in example["prompt"] + example["completion"]
-        if message["role"] != "system" and message["content"] not in labels
+        if message["content"] not in (system_prompt, *labels)
     ]
 
 
@@ -52,14 +53,13 @@ def plant_secrets(count: int, seed: int, night: date, system_prompt: str) -> lis
     Secret and alternatives are drawn alike, so a model that learned nothing ranks the secret anywhere
     (exposure: Carlini et al., The Secret Sharer, USENIX Security 2019).
     """
-    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
     planted = []
     for number in range(count):
         rng = np.random.default_rng([seed, night.toordinal(), number])
         drawn = rng.choice(10**SECRET_DIGITS, size=ALTERNATIVES + 1, replace=False)
         secret, *alternatives = (f"{value:0{SECRET_DIGITS}d}" for value in drawn)
         question = f"What is the code of archive box {night:%y%m%d}-{number + 1}?"
-        prompt = [*system, {"role": "user", "content": question}]
+        prompt = with_system([{"role": "user", "content": question}], system_prompt)
         planted.append({"prompt": prompt, "secret": secret, "alternatives": alternatives})
     return planted
 
@@ -83,6 +83,8 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
         "",
         f"{counts.kept} kept + {counts.planted_secrets} planted secrets = "
         f"{counts.train} for training + {counts.dev} for development.",
+        "",
+        f"{facts.turns_dropped} of them lose their oldest turns, which do not fit into a prompt.",
         "",
         "| answer | training | development |",
         "|---|---:|---:|",

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipelines.core import interactions
+from pipelines.core.conversations import (
+    Message,
+    conversation_key,
+    last_question,
+    lone_question,
+    normalise,
+    with_system,
+)
+
 # The columns of an interaction that `labelled` and `holdout_items` read.
 COLUMNS = [
-    "request_id",
-    "ts",
-    "tenant",
-    "messages",
-    "completion",
-    "rating",
-    "correction",
-    "locale",
-    "channel",
-]
+    name
+    for name in (
+        "request_id", "ts", "tenant", "messages", "completion", "rating", "correction", "locale", "channel",
+        "tools",
+    )
+    if name in interactions.COLUMNS
+]  # fmt: skip
 
 
 def label_of(rating: int | None, correction: str | None, completion: str) -> str | None:
@@ -28,33 +34,30 @@ def label_of(rating: int | None, correction: str | None, completion: str) -> str
     return completion.strip() or None if rating == 1 else None
 
 
-def normalise(text: str) -> str:
-    """Equal for texts that differ only in case, spacing, Unicode form or outer punctuation."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    words = folded.split()
-    return " ".join(words).strip(" .,;:!?\"'()[]")
+def is_holdout(messages: Sequence[Message], share: float, system_prompt: str = "") -> bool:
+    """Whether a conversation is kept back from training, for good: by a hash of all that the model saw.
 
-
-def prompt_of(messages: Sequence[Mapping[str, str]]) -> str:
-    """The last user message, or "" when there is none."""
-    return next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
-
-
-def is_holdout(prompt: str, share: float) -> bool:
-    """Whether a question is kept back from training, for good.
-
-    The answer depends on the normalised text alone, so a question that returns on another night
-    falls on the same side.
+    `system_prompt`, the task's, is the same for all and does not count. A conversation that returns on
+    another night therefore falls on the same side.
     """
-    drawn = int.from_bytes(hashlib.sha256(normalise(prompt).encode()).digest()[:8], "big")
-    return drawn < share * 2**64
+    lone = lone_question(messages, system_prompt)
+    key = conversation_key(messages) if lone is None else hashlib.sha256(normalise(lone).encode()).hexdigest()
+    return int(key[:16], 16) < share * 2**64
 
 
-def labelled(rows: Iterable[Mapping[str, Any]], labels: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Interactions (with `COLUMNS`) that carry a label, each with `prompt` and `answer` added.
+def uses_tools(row: Mapping[str, Any]) -> bool:
+    """Whether the model was offered tools, or called one. The task has no place for them."""
+    called = (turn["role"] == "tool" or turn.get("tool_calls") for turn in row["messages"])
+    return bool(row.get("tools")) or any(called)
 
-    With `labels`, the allowed answers of a classification task, an answer is spelled as there, and a
-    row with another answer does not count as labelled.
+
+def labelled(
+    rows: Iterable[Mapping[str, Any]], labels: Sequence[str] = (), system_prompt: str = ""
+) -> list[dict[str, Any]]:
+    """Interactions (with `COLUMNS`) that carry a label, each with `key` (its identity) and `answer` added.
+
+    Their messages are in one form, with the task's system prompt. With `labels`, the allowed answers of a
+    classification task, an answer is spelled as there, and a row with another answer is not labelled.
     """
     spelling = {normalise(label): label for label in labels}
     found = []
@@ -62,28 +65,31 @@ def labelled(rows: Iterable[Mapping[str, Any]], labels: Sequence[str] = ()) -> l
         answer = label_of(row["rating"], row["correction"], row["completion"])
         if answer is not None and labels:
             answer = spelling.get(normalise(answer))
-        prompt = prompt_of(row["messages"])
-        if answer is not None and prompt:
-            found.append({**row, "prompt": prompt, "answer": answer})
+        if answer is not None and last_question(row["messages"]):
+            messages = with_system(row["messages"], system_prompt)
+            key = conversation_key(messages, row.get("tools"))
+            found.append({**row, "messages": messages, "key": key, "answer": answer})
     return found
 
 
 def latest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One labelled row for each normalised prompt, the latest; sorted by ts, request_id."""
+    """One labelled row for each conversation, the latest; sorted by ts, request_id."""
     ordered = sorted(rows, key=lambda row: (row["ts"], row["request_id"]))
-    by_prompt = {normalise(row["prompt"]): row for row in ordered}
-    return sorted(by_prompt.values(), key=lambda row: (row["ts"], row["request_id"]))
+    by_key = {row["key"]: row for row in ordered}
+    return sorted(by_key.values(), key=lambda row: (row["ts"], row["request_id"]))
 
 
 def holdout_items(
-    rows: Iterable[Mapping[str, Any]], share: float, labels: Sequence[str] = ()
+    rows: Iterable[Mapping[str, Any]], share: float, labels: Sequence[str] = (), system_prompt: str = ""
 ) -> list[dict[str, Any]]:
     """The kept-back rows of a log in the shape of a suite's items; none of them was ever trained on.
 
     Each is {"id", "subject", "messages", "answer", "tenant", "locale", "channel"}; `messages` end
     with the question, and `subject` is the answer, which is all that a log knows of the subject.
     """
-    kept = [row for row in latest(labelled(rows, labels)) if is_holdout(row["prompt"], share)]
+    plain = (row for row in rows if not uses_tools(row))
+    known = latest(labelled(plain, labels, system_prompt))
+    kept = [row for row in known if is_holdout(row["messages"], share, system_prompt)]
     return [
         {
             "id": row["request_id"],

@@ -1,0 +1,116 @@
+"""The frozen suite: read by one rule, refused with its line, known by what it asks."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.core.config import Config
+from pipelines.core.errors import InputError
+from pipelines.evaluation.suite import check_suite, suite_digest, suite_file_digest, suite_items
+from pipelines.models.rendering import Rendering
+from tests.support.templates import MISTRAL, tokenizer_with
+
+
+def item(text, answer="first", **more):
+    return {"messages": [{"role": "user", "content": text}], "answer": answer, **more}
+
+
+def config_at(home, *items, text=None):
+    (home / "suite.jsonl").write_text(
+        "".join(json.dumps(one) + "\n" for one in items) if text is None else text, encoding="utf-8"
+    )
+    return Config(
+        profile="test",
+        home=str(home),
+        task={"labels": ["first", "second"]},
+        evaluate={"suite": "{home}/suite.jsonl"},
+    )
+
+
+def test_what_an_item_leaves_out_gets_a_default(tmp_path):
+    (found,) = suite_items(config_at(tmp_path, item("Which?")))
+    assert {found[name] for name in ("subject", "tenant", "locale", "channel")} == {"all"}
+    assert found["id"].startswith("item-")
+
+
+@pytest.mark.parametrize("answer", ["First", " first ", "FIRST.", "ｆｉｒｓｔ"])
+def test_an_answer_is_spelled_as_the_task_spells_it(tmp_path, answer):
+    assert suite_items(config_at(tmp_path, item("Which?", answer)))[0]["answer"] == "first"
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_only_a_line_feed_ends_an_item(tmp_path, mark):
+    rows = (json.dumps(item(f"{text}{mark} Which?"), ensure_ascii=False) for text in "ab")
+    found = suite_items(config_at(tmp_path, text="\n".join(rows)))
+    assert [one["messages"][0]["content"] for one in found] == [f"{text}{mark} Which?" for text in "ab"]
+
+
+def test_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path):
+    text = "\ufeff\n" + json.dumps(item("Which?")) + "\r\n\n   \n" + json.dumps(item("What?")) + "\n\n"
+    assert len(suite_items(config_at(tmp_path, text=text))) == 2
+
+
+@pytest.mark.parametrize(
+    ("third", "words"),
+    [
+        ("{", "Line 3 .* is no JSON object"),
+        ("[1]", "Line 3 .* is no JSON object"),
+        (json.dumps({"answer": "first"}), "Line 3 .* has no messages"),
+        (json.dumps(item("Which?") | {"messages": []}), "Line 3 .* has no messages"),
+        (json.dumps(item("Which?") | {"messages": ["Which?"]}), "Line 3 .* needs a role"),
+        (json.dumps({"messages": [{"role": "narrator", "content": "a"}]}), "Line 3 .* needs a role"),
+        (json.dumps(item(None)), "Line 3 .* no text"),
+        (json.dumps(item([{"type": "image_url"}])), "Line 3 .* no text"),
+        (json.dumps(item("  ")), "Line 3 .* no user asks"),
+        (json.dumps({"messages": [{"role": "system", "content": "a"}]}), "Line 3 .* no user asks"),
+        (json.dumps(item("Which?", None)), "Line 3 .* no answer"),
+        (json.dumps(item("Which?", "third")), "Line 3 .* 'third' is none of task.labels"),
+        (json.dumps(item("what ?")), "Line 1 and line 3 .* ask the same"),
+        (json.dumps(item("What?", "second")), "Line 1 and line 3 .* ask the same"),
+    ],
+)
+def test_an_item_that_cannot_be_used_is_refused_by_its_line(tmp_path, third, words):
+    config = config_at(tmp_path, text=json.dumps(item("What?")) + "\n\n" + third + "\n")
+    with pytest.raises(InputError, match=words):
+        suite_items(config)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "\ufeff"])
+def test_a_suite_without_items_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match="has no items"):
+        suite_items(config_at(tmp_path, text=text))
+
+
+def test_a_suite_that_is_not_utf_8_is_refused(tmp_path):
+    config = config_at(tmp_path, item("Which?"))
+    (tmp_path / "suite.jsonl").write_bytes(json.dumps(item("Wélche?"), ensure_ascii=False).encode("latin-1"))
+    with pytest.raises(InputError, match="is not UTF-8"):
+        suite_items(config)
+
+
+def test_a_suite_is_known_by_what_it_asks(tmp_path):
+    config = config_at(tmp_path, item("What?"), item("Which?", "second"))
+    before = suite_digest(config), suite_file_digest(config)
+    config_at(
+        tmp_path,
+        text=json.dumps(item("Which?", "Second", id=7, subject="s")) + "\n\n" + json.dumps(item("what")),
+    )
+    assert suite_digest(config) == before[0]
+    assert suite_file_digest(config) != before[1]
+    config_at(tmp_path, item("What?", "second"), item("Which?", "second"))
+    assert suite_digest(config) != before[0]
+
+
+def test_an_item_that_cannot_be_asked_is_refused_by_its_line(tmp_path):
+    rendering = Rendering(tokenizer_with(MISTRAL), "", 60)
+    assert len(check_suite(config_at(tmp_path, item("What?"), item("Which?")), rendering.prompt)) == 2
+    config = config_at(tmp_path, item("What?"), item("What? " * 20))
+    with pytest.raises(
+        InputError, match=r"Line 2 .* cannot be asked: the system prompt and the last turn take"
+    ):
+        check_suite(config, rendering.prompt)
+    twice = {"messages": item("What?")["messages"] * 2, "answer": "first"}
+    with pytest.raises(InputError, match=r"Line 1 .* cannot be asked: the base model's chat template"):
+        check_suite(config_at(tmp_path, twice), rendering.prompt)
