@@ -133,8 +133,10 @@ def _text_of(message: Any) -> str:
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, list):
         texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return content if isinstance(content, str) else ""
+        content = "".join(text for text in texts if isinstance(text, str))
+    if not isinstance(content, str):
+        return ""
+    return content.encode(errors="replace").decode()  # half a character can be sent to nobody
 
 
 def _reported(event: dict[str, Any]) -> EngineError | RequestRefused:

@@ -45,7 +45,7 @@ class Dispatcher:
         self._shadows, self._metrics, self._tracer = shadows, metrics, tracer
 
     async def answer(self, call: Call, by: AnsweredBy) -> AsyncIterator[Piece]:
-        """The pieces of the answer; `by` is filled before the first one. Raises Refusal.
+        """The pieces of the answer; `by` is filled before the first one. Raises Refusal, or RequestRefused.
 
         The journal's row is queued before the last piece is yielded, so feedback always finds its answer.
         """
@@ -128,10 +128,12 @@ class Dispatcher:
         raise self._refusal(faults)
 
     def _failed(self, call: Call, progress: Progress, route: str, error: BaseException, suffix: str) -> str:
-        """Record a failed attempt and return its fault. Raises Refusal where no other backend would help."""
+        """Record a failed attempt and return its fault. Raises Refusal or RequestRefused where no other
+        backend would help.
+        """
         if isinstance(error, RequestRefused):
             log.warning("the engine refuses a request: %s", error, extra={"request_id": call.request_id})
-            raise Refusal(error.status, error.code, error.message) from error
+            raise error
         fault = _fault(error)
         self._recorder.failed(call, progress, route, fault, suffix, str(error))
         if isinstance(error, Overloaded):

@@ -14,7 +14,7 @@ from typing import Any
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from gateway.engines.base import CompletionRequest, Piece, ServingEngine
+from gateway.engines.base import CompletionRequest, Piece, RequestRefused, ServingEngine
 from gateway.errors import Refusal
 from gateway.metrics import Metrics
 from gateway.serving.backends import Backends
@@ -129,7 +129,7 @@ class Service:
                     if piece.finish_reason:
                         status = "answered"
                     yield piece
-        except Refusal as refusal:
+        except (Refusal, RequestRefused) as refusal:
             status = refusal.code
             raise
         finally:

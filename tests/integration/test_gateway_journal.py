@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -143,6 +144,83 @@ def test_a_full_journal_says_what_it_loses(home):
     small.close()
     assert small.lost > 0
     assert len(journal_rows(home)) == 600 - small.lost
+
+
+POISON = {
+    "half a character": {"completion": "half \ud83d", "messages": [{"role": "user", "content": "\udfff"}]},
+    "half a character of a tenant": {"tenant": "\ud800", "subject_id": "\ud800"},
+    "a count beyond 64 bits": {"tokens_in": 2**70, "tokens_out": -(2**70)},
+    "no number": {"latency_ms": float("nan")},
+    "nothing where something must be": {"tenant": None},
+    "no text": {"completion": object()},
+    "no messages": {"messages": None},
+    "no time": {"ts": None},
+    "bytes": {"messages": [{"role": "user", "content": b"x"}]},
+    "a loop": {"messages": [{"role": "user", "content": (loop := [])}]},
+}
+loop.append(loop)
+
+
+@pytest.mark.parametrize("changes", POISON.values(), ids=POISON)
+def test_a_bad_row_is_repaired_or_set_aside(journal, home, changes):
+    """The writer goes on, and the rows of the same group are written."""
+    journal.add(make_row("before", noon(NIGHT)))
+    journal.add(replace(make_row("bad", noon(NIGHT)), **changes))
+    journal.add(make_row("after", noon(NIGHT)))
+    assert journal.feedback("after", "north-clinic", 1, None).result(10) == "stored"
+    written = {row["request_id"] for row in journal_rows(home)}
+    assert {"before", "after"} <= written
+    assert ("bad" in written) == (journal.set_aside == 0)
+    assert ("bad" in written) == any(word in str(changes) for word in ("udfff", "ud800", "tokens_in"))
+    assert journal.is_alive
+    assert journal.problem == ""
+
+
+def test_bad_feedback_is_told_to_who_gave_it(journal, home):
+    journal.add(make_row("r", noon(NIGHT)))
+    with pytest.raises(sqlite3.Error):
+        journal.feedback("r", "north-clinic", 1, object()).result(10)
+    assert journal.feedback("r", "north-clinic", 2**70, "half \ud83d").result(10) == "stored"
+    assert journal_rows(home)[0]["correction"] == "half ?"
+
+
+def test_a_journal_that_is_no_database_any_more_is_told(journal, home):
+    journal.add(make_row("first", noon(NIGHT)))
+    until(lambda: journal_rows(home))
+    with sqlite3.connect(journal_path(home)) as other:
+        other.execute("ALTER TABLE interactions RENAME TO elsewhere")
+    journal.add(make_row("second", noon(NIGHT)))
+    until(lambda: "no such table" in journal.problem)
+    assert journal.is_alive
+    with sqlite3.connect(journal_path(home)) as other:
+        other.execute("ALTER TABLE elsewhere RENAME TO interactions")
+    until(lambda: not journal.problem)
+    assert len(journal_rows(home)) == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ([(-1, None), (None, "Surgery")], (-1, "Surgery")),
+        ([(None, "Surgery"), (-1, None)], (-1, "Surgery")),
+        ([(None, "Surgery"), (1, None)], (1, None)),  # the answer was right after all
+        ([(1, None), (None, "Surgery")], (None, "Surgery")),  # it was not
+        ([(-1, "Dental"), (0, "Surgery")], (0, "Surgery")),
+        ([(-1, "Dental"), (0, None)], (0, "Dental")),
+    ],
+)
+def test_newer_feedback_erases_nothing_by_accident(journal, home, said, kept):
+    journal.add(make_row("r", noon(NIGHT)))
+    for rating, correction in said:
+        assert journal.feedback("r", "north-clinic", rating, correction).result(10) == "stored"
+    row = journal_rows(home)[0]
+    assert (row["rating"], row["correction"]) == kept
+
+
+@pytest.mark.parametrize("correction", [None, ""])
+def test_feedback_that_says_nothing_is_refused(journal, correction):
+    with pytest.raises(ValueError, match="neither"):
+        journal.feedback("r", "north-clinic", None, correction)
 
 
 def test_rows_are_in_order_of_time(journal, home):

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece
+from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece, RequestRefused
 from pipelines.core.traffic_split import Adapter
 
 
@@ -20,9 +20,16 @@ class DoubleEngine:
         self.loaded: set[Adapter] = set()
         self.warmed: list[str] = []
         self.asked: list[tuple[str, CompletionRequest]] = []
-        self.faults: dict[str, str] = {}  # name -> "error" | "late" (breaks off after the first piece)
+        self.faults: dict[
+            str, str
+        ] = {}  # name -> "error" | "refuse" | "late" (breaks off after the first piece)
         self.unloadable: set[str] = set()
+        self.unwarmable: set[str] = set()
         self.delays: dict[str, float] = {}  # seconds before the first piece
+        self.piece_s = (
+            0.0  # if set, an answer has `max_tokens` pieces, and each takes this long for each answer
+        )
+        self.running = 0  # answers under way
         self.load_s = 0.0
         self.closed = False
         self.restarts = 0
@@ -37,6 +44,8 @@ class DoubleEngine:
         self.loaded.discard(adapter)
 
     async def warm(self, adapter: Adapter | None) -> None:
+        if name(adapter) in self.unwarmable:
+            raise EngineError("The test wants no warm-up.", "Nothing to do.")
         self.warmed.append(name(adapter))
 
     async def complete(self, request: CompletionRequest, adapter: Adapter | None) -> AsyncIterator[Piece]:
@@ -44,13 +53,25 @@ class DoubleEngine:
         if adapter and adapter not in self.loaded:
             raise AdapterMissing(f"Adapter {who} is not loaded.", "Load it.")
         self.asked.append((who, request))
+        self.running += 1
+        try:
+            async for piece in self._answer(request, who):
+                yield piece
+        finally:
+            self.running -= 1
+
+    async def _answer(self, request: CompletionRequest, who: str) -> AsyncIterator[Piece]:
         await asyncio.sleep(self.delays.get(who, 0))
         if self.faults.get(who) == "error":
             raise EngineError("The test wants a fault.", "Nothing to do.")
+        if self.faults.get(who) == "refuse":
+            raise RequestRefused("invalid_request", "the test wants no such request")
         words = [request.choices[0]] if request.choices else [who, *_last(request).split()]
+        if self.piece_s:
+            words = ["word"] * request.max_tokens
         for word in words[:-1]:
+            await asyncio.sleep(self.piece_s * self.running)
             yield Piece(word + " ")
-            await asyncio.sleep(0)
         if self.faults.get(who) == "late":
             raise EngineError("The test wants the answer to break off.", "Nothing to do.")
         yield Piece(words[-1], "stop", tokens_in=len(_last(request).split()), tokens_out=len(words))
