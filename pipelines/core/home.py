@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from pipelines.core.locks import holding
 
 OTHERS = 0o077  # permissions of the group and of everybody else
-MARKS = ("ledger.db", "journal.db", "locks")  # what tells a home from any other folder
+MARKS = ("ledger.db", "gateway", "locks")  # what tells a home from any other folder
 UNUSED_S = 86_400.0  # a cached copy that was used within this time is not removed
 GIB = 1 << 30
 log = logging.getLogger("nightshift")
