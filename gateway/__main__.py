@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from functools import partial
 
 # As in pipelines.__main__: set before torch is imported, so that its idle threads do not spin.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -20,6 +21,7 @@ from gateway.engines.base import ServingEngine
 from gateway.engines.openai import OpenAIEngine
 from gateway.http.app import create_app
 from gateway.http.connections import Connections
+from gateway.http.protocol import GuardedProtocol
 from gateway.logs import log_json
 from gateway.serving.adapter_files import AdapterFiles
 from gateway.tracing import tracing
@@ -87,7 +89,7 @@ def server_config(app: FastAPI, settings: Gateway) -> uvicorn.Config:
     app.state.connections = Connections(settings)
     return uvicorn.Config(
         app,
-        http=app.state.connections.make,
+        http=partial(GuardedProtocol, app.state.connections),  # type: ignore[arg-type]  # it only calls it
         ws="none",
         log_config=None,
         access_log=False,

@@ -10,12 +10,12 @@ from fastapi import FastAPI
 from opentelemetry import trace
 
 from gateway.engines.base import ServingEngine
+from gateway.http import health, routes
 from gateway.http.auth import Verifier
 from gateway.http.body import BodyLimits
 from gateway.http.errors import add_error_handlers
 from gateway.http.leaving import CancelWhenGone
 from gateway.http.openapi import describe
-from gateway.http.routes import router
 from gateway.serving.service import Service
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
@@ -45,6 +45,7 @@ def create_app(
     app.add_middleware(CancelWhenGone)
     app.add_middleware(BodyLimits, most_bytes=settings.max_body_bytes, patience_s=settings.client_timeout_s)
     add_error_handlers(app)
-    app.include_router(router)
+    app.include_router(routes.router)
+    app.include_router(health.router)
     describe(app)
     return app

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from gateway.http.answer_schemas import ChatAnswer, ChatChunk, ErrorBody
 from gateway.http.schemas import ChatRequest, FeedbackRequest, PredictRequest
 
 DESCRIPTION = (
@@ -36,111 +37,6 @@ OPT_OUT = {
     "schema": {"type": "string"},
     "description": "anything but 0, false, no, off or an empty value: nothing is learned from this call",
 }
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class ErrorDetail(_Answer):
-    message: str
-    type: Literal["invalid_request_error", "server_error"]
-    param: str | None
-    code: str
-
-
-class ErrorBody(_Answer):
-    error: ErrorDetail
-
-
-class AnsweredByBody(_Answer):
-    adapter: str
-    route: Literal["production", "canary"]
-    fallback: bool
-    cached: bool
-    dropped_turns: int = 0
-
-
-class Usage(_Answer):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class AnswerMessage(_Answer):
-    role: Literal["assistant"]
-    content: str
-
-
-class Choice(_Answer):
-    index: Literal[0]
-    message: AnswerMessage
-    finish_reason: Literal["stop", "length"]
-
-
-class ChatAnswer(_Answer):
-    id: str
-    object: Literal["chat.completion"]
-    created: int
-    model: str
-    choices: list[Choice]
-    usage: Usage
-    nightshift: AnsweredByBody
-
-
-class Delta(_Answer):
-    role: Literal["assistant"] | None = None
-    content: str | None = None
-
-
-class ChunkChoice(_Answer):
-    index: Literal[0]
-    delta: Delta
-    finish_reason: Literal["stop", "length"] | None
-
-
-class ChatChunk(_Answer):
-    """One event of a streamed answer. The last one before `[DONE]` may hold the usage and no choice."""
-
-    id: str
-    object: Literal["chat.completion.chunk"]
-    created: int
-    model: str
-    choices: list[ChunkChoice]
-    usage: Usage | None = None
-    nightshift: AnsweredByBody | None = None
-
-
-class Prediction(AnsweredByBody):
-    request_id: str
-    label: str
-
-
-class FeedbackAnswer(_Answer):
-    request_id: str
-    result: Literal["stored", "unchanged"]
-
-
-class Readiness(BaseModel):
-    ready: bool
-    promotion: int | None
-    production: str | None
-    canary: str | None
-    shadow: str | None
-    problem: str
-
-
-class ModelEntry(_Answer):
-    id: str
-    object: Literal["model"]
-    created: int
-    owned_by: str
-
-
-class ModelList(_Answer):
-    object: Literal["list"]
-    data: list[ModelEntry]
-
 
 STREAM = {
     "description": "The answer, or its events if `stream` is true.",

@@ -1,4 +1,4 @@
-"""The routes: OpenAI's API, /predict, feedback, health and metrics."""
+"""The routes for users: OpenAI's API, /predict and feedback."""
 
 from __future__ import annotations
 
@@ -12,18 +12,11 @@ from fastapi.responses import JSONResponse, Response
 
 from gateway.engines.base import CompletionRequest
 from gateway.errors import Refusal, retry_later
+from gateway.http.answer_schemas import FeedbackAnswer, ModelList, Prediction
 from gateway.http.answers import answer_headers, answered_by, chat_answer
 from gateway.http.auth import Caller
 from gateway.http.errors import validated
-from gateway.http.openapi import (
-    RETRY_AFTER,
-    STREAM,
-    FeedbackAnswer,
-    ModelList,
-    Prediction,
-    Readiness,
-    asks,
-)
+from gateway.http.openapi import STREAM, asks
 from gateway.http.schemas import ChatRequest, FeedbackRequest, PredictRequest
 from gateway.http.streams import Chunks, EventStream, events
 from gateway.http.strict_json import shown
@@ -118,39 +111,6 @@ async def models(request: Request) -> dict[str, Any]:
     caller, model = await _caller(request), _service(request).config.register_.name
     found = [{"id": model, "object": "model", "created": 0, "owned_by": "nightshift"}]
     return {"object": "list", "data": found if caller.may_use(model) else []}
-
-
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """Whether the process responds."""
-    return {"status": "alive"}
-
-
-@router.get(
-    "/readyz",
-    responses={200: {"model": Readiness}, 503: {"model": Readiness, "headers": RETRY_AFTER}},
-)
-async def readyz(request: Request) -> Response:
-    """Whether the gateway can answer users, and with which adapters: 200 or 503."""
-    service = _service(request)
-    route = service.live_route.current
-    body = {
-        "ready": service.is_ready,
-        "promotion": route.number if route else None,
-        "production": route.production.name if route else None,
-        "canary": route.canary.name if route and route.canary else None,
-        "shadow": route.shadow.name if route and route.shadow else None,
-        "problem": service.problem,
-    }
-    return JSONResponse(body) if service.is_ready else JSONResponse(body, 503, {"Retry-After": "1"})
-
-
-@router.get("/metrics", responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
-async def metrics(request: Request) -> Response:
-    """Prometheus metrics."""
-    service = _service(request)
-    service.update_gauges()
-    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _service(request: Request) -> Service:
