@@ -19,6 +19,7 @@ from gateway.http.options import WithoutEffect
 from gateway.http.strict_json import read_object, shown
 
 UNSUPPORTED = {*WithoutEffect.model_fields, *Message.model_fields} - {"role", "content"}
+MOST_MISTAKES = 2_000  # listing more would take longer than other requests should wait
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -67,6 +68,9 @@ def validated(model: type[M], body: bytes) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
+        if error.error_count() > MOST_MISTAKES:
+            message = f"The body has {error.error_count()} mistakes. See /openapi.json for what it may hold."
+            raise Refusal(400, "invalid_request", message) from None
         raise _invalid(data, error.errors(include_url=False)) from None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import get_type_hints
 
@@ -137,3 +138,14 @@ def test_an_error_shows_the_value_but_no_long_text():
     assert "0.1" in refusal(top_p=0.1).message
     assert '"king"' in refusal(messages=[{"role": "king", "content": "x"}]).message
     assert "x" * 100 not in refusal(stop="x" * 10_000).message
+
+
+@pytest.mark.parametrize("place", ["top", "message"])
+def test_a_body_full_of_mistakes_is_refused_fast(place):
+    keys = ",".join(f'"{number}":1' for number in range(28_000))
+    body = f'{{"messages":[{{{keys}}}]}}' if place == "message" else f"{{{keys}}}"
+    began = time.process_time()
+    for raw in (body, body.replace('"27999"', '"0"')):  # the second has a key twice
+        with pytest.raises(Refusal):
+            validated(ChatRequest, raw.encode())
+    assert time.process_time() - began < 1
