@@ -89,8 +89,11 @@ def _invalid(data: dict[str, Any], mistakes: list[Any]) -> Refusal:
         message = f"{param} is {found}, and this gateway does not support that. Leave it out."
         return Refusal(400, "invalid_request", message, param=param)
     more = [mistake["ctx"]["param"]] if "param" in mistake.get("ctx", {}) else []
-    param = _path([*place, *more])
-    return Refusal(400, "invalid_request", _message(param, mistake), param=param or None)
+    place += more
+    # An option is named as a whole, a message by its place.
+    named = place if place[:1] == ["messages"] else [part for part in place if isinstance(part, str)]
+    message = _message(_path(place), mistake)
+    return Refusal(400, "invalid_request", message, param=_path(named) or None)
 
 
 def _unsupported(place: list[Any]) -> list[Any]:

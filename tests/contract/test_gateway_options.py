@@ -135,6 +135,7 @@ def test_whole_characters_are_taken():
 
 
 def test_an_error_shows_the_value_but_no_long_text():
+    assert (refusal(stop=[""]).param, refusal(guided_choice=["a", ""]).param) == ("stop", "guided_choice")
     assert "0.1" in refusal(top_p=0.1).message
     assert '"king"' in refusal(messages=[{"role": "king", "content": "x"}]).message
     assert "x" * 100 not in refusal(stop="x" * 10_000).message
