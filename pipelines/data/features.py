@@ -125,7 +125,7 @@ def activity(lake: Lake, view: str, windows_days: Sequence[int], night: date) ->
     column, at = VIEWS[view], end_of(night)
     columns = []
     for days in windows_days:
-        inside = f"FILTER (WHERE ts >= TIMESTAMPTZ '{at - timedelta(days=days)}')"
+        inside = f"FILTER (WHERE day > DATE '{night - timedelta(days=days)}')"
         columns += [
             f"count(*) {inside} AS requests_{days}d",
             f"avg(CAST(rating = -1 AS DOUBLE)) {inside} AS negative_rate_{days}d",

@@ -220,3 +220,10 @@ def test_only_what_a_night_could_know_counts(night, lake):
     lake.publish(NIGHT + DAY, make_rows(NIGHT, 30, seed=9))
     assert features.activity(lake, "tenant_activity", WINDOWS, NIGHT).equals(first)
     assert pc.sum(first["requests_28d"]).as_py() == 60 + 9 * 40
+
+
+def test_a_home_with_odd_signs_works(tmp_path):
+    home = tmp_path / "a b #1 Übung's"
+    night = Night(home, NIGHT, {})
+    night.deliver(make_rows(NIGHT, 60, seed=2))
+    assert night.run("ingest", "validate", "features").verdict == "proceed"

@@ -199,3 +199,9 @@ def test_looks_by_hand_share_the_day_like_hourly_ones(tmp_path, home):
     assert Watch(schedule="").looks_per_day == 24
     with pytest.raises(ConfigError, match="remove looks_per_day"):
         load_config(write(tmp_path, "profile = 'x'\n[watch]\nlooks_per_day = 4\n"), home)
+
+
+@pytest.mark.parametrize("name", ["50%25 off", "q?x", "home[1]", "st*r"])
+def test_a_home_that_databases_misread_is_refused(tmp_path, name):
+    with pytest.raises(ConfigError, match=r"has . in its path"):
+        load_config(SHIPPED[0], tmp_path / name)

@@ -12,12 +12,20 @@ from pydantic_core import ErrorDetails
 from pipelines.core.config.profile import Config
 from pipelines.core.errors import ConfigError
 
+NOT_IN_A_HOME = "%?*["
+
 
 def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | None = None) -> Config:
     """Read a profile. `overrides` are dotted keys (`train.epochs`) that win over the file.
 
-    Raises ConfigError for a missing file, broken TOML, an unknown key or a value out of range.
+    Raises ConfigError for a missing file, broken TOML, an unknown key, a value out of range, or a home whose
+    path has a sign that databases read as part of an address or a pattern.
     """
+    if bad := next((sign for sign in NOT_IN_A_HOME if sign in str(home)), None):
+        raise ConfigError(
+            f"The home {home} has {bad} in its path, which databases do not take for a name.",
+            "Choose another folder with --home or NIGHTSHIFT_HOME.",
+        )
     data = _read(path)
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")
