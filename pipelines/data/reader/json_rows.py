@@ -69,11 +69,13 @@ def _checked(value: Any, line: str) -> Raw:
 
 
 def _is_document(first: str, second: str) -> bool:
-    """Whether the file is one value over many lines, or one array in one line."""
+    """Whether the file is one value over many lines, or one array (or `data` with one) in one line."""
     start = first.strip()
     if start in ("{", "["):
         return True
-    return start.startswith("[") and (not second or not _is_json(start))
+    if start.startswith("["):
+        return not second or not _is_json(start)
+    return not second and '"data"' in start and _is_json(start)
 
 
 def _is_json(text: str) -> bool:

@@ -20,7 +20,7 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         "request_id": first(row, "request_id", "custom_id", "id", "response.id", "response.body.id"),
         "ts": first(row, "ts", "timestamp", "created_at", "created", "response.created",
-                    "response.body.created"),
+                    "response.created_at", "response.body.created"),
         "subject_id": first(row, "subject_id", "user", "request.user", "request.body.user", "body.user"),
         "conversation_id": first(row, "conversation_id", "session_id", "metadata.conversation_id"),
         "messages": first(row, "messages") or messages_of(request),

@@ -1,0 +1,88 @@
+"""What an inspection finds: plain data, as `--json` prints it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+
+@dataclass
+class FoundColumn:
+    """A column as the file has it; `example` is a shortened value."""
+
+    name: str
+    kind: str
+    filled: float  # share of the rows with a value
+    example: str
+
+
+@dataclass
+class LookedAt:
+    """One file: what it is, and its first rows."""
+
+    file: str
+    kind: str
+    size_bytes: int
+    packing: str | None
+    encoding: str | None
+    separator: str | None
+    rows: int  # that were read
+    is_whole: bool  # false: the file has more rows
+    unreadable: dict[str, int]  # reason -> rows
+    columns: list[FoundColumn]
+
+
+@dataclass
+class MappedColumn:
+    """Our column, where it comes from, and what stands where a row has no value."""
+
+    ours: str
+    theirs: str
+    filled: float
+    default: str
+
+
+@dataclass
+class Refusal:
+    """Why rows would not be kept, and an example of what is there."""
+
+    reason: str
+    rows: int
+    example: str
+
+
+@dataclass
+class FeedbackLook:
+    """A separate file of feedback."""
+
+    looked_at: LookedAt
+    columns: dict[str, str]
+    matched: int  # requests of the log that it has feedback for
+    requests: int  # requests that it names
+    refused: dict[str, int]
+    ratings: dict[str, int]  # like, dislike, neither, correction
+
+
+@dataclass
+class Inspection:
+    """Everything about one log."""
+
+    looked_at: LookedAt
+    format: str
+    settings: dict[str, Any]  # of [ingest], as the profile has them
+    mapping: list[MappedColumn]
+    kept: int
+    copies: int
+    opted_out: int
+    refused: list[Refusal]
+    ratings: dict[str, int]  # like, dislike, neither, correction
+    first: str | None  # the earliest and latest time
+    last: str | None
+    night: date
+    has_zone: bool | None  # None: no times
+    labels: dict[str, int]  # distinct answers, where they are few
+    system_prompts: dict[str, int]
+    feedback: FeedbackLook | None = None
+    hints: list[str] = field(default_factory=list)
+    profile: str = ""
