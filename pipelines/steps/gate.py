@@ -18,7 +18,10 @@ SETTINGS = ("gate",)
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    """The runs decided before this one that asked the same suite: reruns of a night count too."""
+    """The runs decided before this one that asked the same suite: reruns of a night count too.
+
+    Older versions wrote down the digest of the suite's file, today's that of its items.
+    """
     asks = _earlier_asks(ctx, measured(ctx.inputs))
     return {"earlier_asks": digest_of([decision.run_id for decision in asks])}
 
@@ -47,8 +50,9 @@ def run(ctx: Context) -> Outcome:
 
 
 def _earlier_asks(ctx: Context, found: Measured) -> list[Decision]:
-    suite, decisions = found.evaluate.suite_digest, open_ledger(ctx.config).decided_before(ctx.run.run_id)
-    return [one for one in decisions if suite and decision_facts(one.facts).suite_digest == suite]
+    asked = {found.evaluate.suite_digest, found.evaluate.suite_file_digest} - {None}
+    decisions = open_ledger(ctx.config).decided_before(ctx.run.run_id)
+    return [one for one in decisions if decision_facts(one.facts).suite_digest in asked]
 
 
 def _headline(verdict: Verdict, improvement: Check) -> str:
