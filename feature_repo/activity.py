@@ -17,7 +17,10 @@ from feast.data_format import ParquetFormat
 from feast.types import Float64, Int64
 
 WINDOWS_DAYS = (1, 7, 28)
-VIEWS = {"tenant_activity": "tenant", "person_activity": "subject_id"}  # view -> its entity's column
+VIEWS: dict[str, tuple[str, ...]] = {  # view -> the columns that together name its entity
+    "tenant_activity": ("tenant",),
+    "person_activity": ("tenant", "subject_id"),  # ids of people are a tenant's own
+}
 
 
 def feature_names(windows_days: Sequence[int]) -> list[str]:
@@ -27,9 +30,10 @@ def feature_names(windows_days: Sequence[int]) -> list[str]:
 
 def define(data: Path, windows_days: Sequence[int], max_age: timedelta) -> list[Any]:
     """Entities and views over the Parquet folders `<data>/<view>/`."""
-    objects: list[Any] = []
-    for view, column in VIEWS.items():
-        entity = Entity(name=column, join_keys=[column], value_type=ValueType.STRING)
+    names = sorted({column for columns in VIEWS.values() for column in columns})
+    entities = {name: Entity(name=name, join_keys=[name], value_type=ValueType.STRING) for name in names}
+    objects: list[Any] = [*entities.values()]
+    for view, columns in VIEWS.items():
         source = FileSource(
             name=f"{view}_files",
             path=str(data / view),
@@ -40,8 +44,6 @@ def define(data: Path, windows_days: Sequence[int], max_age: timedelta) -> list[
             Field(name=name, dtype=Int64 if name.startswith("requests") else Float64)
             for name in feature_names(windows_days)
         ]
-        objects += [
-            entity,
-            FeatureView(name=view, entities=[entity], ttl=max_age, schema=schema, source=source),
-        ]
+        own = [entities[column] for column in columns]
+        objects.append(FeatureView(name=view, entities=own, ttl=max_age, schema=schema, source=source))
     return objects

@@ -6,6 +6,6 @@ from pathlib import Path
 
 from activity import WINDOWS_DAYS, define
 
-tenant, tenant_activity, person, person_activity = define(
+person, tenant, tenant_activity, person_activity = define(
     Path(os.environ["NIGHTSHIFT_HOME"]).resolve() / "feast" / "data", WINDOWS_DAYS, timedelta(hours=48)
 )

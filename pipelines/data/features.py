@@ -33,7 +33,8 @@ from pipelines.policy.night.parity import Value
 
 logging.getLogger("feast").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="ibis")  # Feast turns them on again
-Rows = dict[str, dict[str, Value]]  # entity -> feature -> value
+Entity = tuple[str, ...]  # the values of a view's columns, such as tenant and subject_id
+Rows = dict[Entity, dict[str, Value]]  # entity -> feature -> value
 
 
 class FeatureStore:
@@ -76,9 +77,23 @@ class FeatureStore:
 
     def apply(self) -> None:
         """Bring the registry and the online tables in line with the definitions."""
+        for view, columns in VIEWS.items():
+            self._forget_other_keys(view, columns)
         self._feast.apply(define(self.folder / "data", self._windows, self._max_age))
         with closing(sqlite3.connect(self.folder / "online.db")) as online:
             online.execute("PRAGMA journal_mode = WAL")  # readers go on while a night is written
+
+    def _forget_other_keys(self, view: str, columns: Entity) -> None:
+        """Remove what an older version stored of a view by other columns: nobody can ask for it any more."""
+        for file in (self.folder / "data" / view).glob("night=*.parquet"):
+            if not {*columns} <= {*pq.read_schema(file).names}:
+                file.unlink()
+        try:
+            known = self._feast.get_feature_view(view)
+        except FeastObjectNotFoundException:
+            return
+        if {*known.entities} != {*columns}:
+            self._feast.apply([], objects_to_delete=[known], partial=False)
 
     def newest(self) -> datetime | None:
         """The instant up to which the online store is filled."""
@@ -88,41 +103,45 @@ class FeatureStore:
             return None
         return max((time for time in times if time), default=None)
 
-    def entities(self, view: str, night: date) -> list[str]:
+    def entities(self, view: str, night: date) -> list[Entity]:
         """The entities that have a row of that night, sorted."""
         file = self.folder / "data" / view / f"night={night}.parquet"
-        return pq.read_table(file, columns=[VIEWS[view]])[VIEWS[view]].to_pylist()
+        return entities_of(view, pq.read_table(file, columns=[*VIEWS[view]]))
 
-    def offline(self, view: str, entities: Sequence[str], at: datetime) -> pa.Table:
+    def offline(self, view: str, entities: Sequence[Entity], at: datetime) -> pa.Table:
         """Features of these entities as they were at an instant, one row each, by a point-in-time join."""
-        column = VIEWS[view]
-        asked = pd.DataFrame({column: list(entities)})
+        asked = pd.DataFrame(list(entities), columns=[*VIEWS[view]])
         asked["event_timestamp"] = pd.Series(pd.Timestamp(at), index=asked.index).dt.as_unit("us")
         found = self._feast.get_historical_features(asked, [f"{view}:{name}" for name in self._names])
         kinds = [(name, pa.int64() if name.startswith("requests") else pa.float64()) for name in self._names]
-        schema = pa.schema([(column, pa.string()), *kinds])
-        return found.to_arrow().select(schema.names).cast(schema).sort_by(column)
+        schema = pa.schema([*((column, pa.string()) for column in VIEWS[view]), *kinds])
+        in_order = [(column, "ascending") for column in VIEWS[view]]
+        return found.to_arrow().select(schema.names).cast(schema).sort_by(in_order)
 
     def materialise(self, at: datetime) -> None:
         """Copy the rows stamped with this instant into the online store. Doing it again changes nothing."""
         with redirect_stdout(StringIO()):  # Feast prints its progress
             self._feast.materialize(start_date=at, end_date=at, feature_views=list(VIEWS))
 
-    def online(self, view: str, entities: Sequence[str]) -> tuple[Rows, dict[str, datetime | None]]:
+    def online(self, view: str, entities: Sequence[Entity]) -> tuple[Rows, dict[Entity, datetime | None]]:
         """The values that a service would read now, and the instant that each entity's row describes."""
-        column = VIEWS[view]
         answer = self._feast.get_online_features(
             features=[f"{view}:{name}" for name in self._names],
-            entity_rows=[{column: entity} for entity in entities],
+            entity_rows=[dict(zip(VIEWS[view], entity, strict=True)) for entity in entities],
         ).to_dict(include_event_timestamps=True)
         values = {e: {n: answer[n][i] for n in self._names} for i, e in enumerate(entities)}
         stamps = {e: _instant(answer[f"{self._names[0]}__ts"][i]) for i, e in enumerate(entities)}
         return values, stamps
 
 
+def entities_of(view: str, rows: pa.Table) -> list[Entity]:
+    """The entity of each row of a view."""
+    return list(zip(*(rows[column].to_pylist() for column in VIEWS[view]), strict=True))
+
+
 def activity(lake: Lake, view: str, windows_days: Sequence[int], night: date) -> pa.Table:
     """A view's rows as of the end of a night (UTC): one for each entity seen in the longest window."""
-    column, at = VIEWS[view], end_of(night)
+    entity, at = ", ".join(VIEWS[view]), end_of(night)
     columns = []
     for days in windows_days:
         inside = f"FILTER (WHERE day > DATE '{night - timedelta(days=days)}')"
@@ -133,8 +152,8 @@ def activity(lake: Lake, view: str, windows_days: Sequence[int], night: date) ->
         ]
     first = (at - timedelta(days=max(windows_days))).date()
     return lake.query(
-        f"SELECT {column}, TIMESTAMPTZ '{at}' AS event_timestamp, {', '.join(columns)} "
-        f"FROM interactions GROUP BY {column} ORDER BY {column}",
+        f"SELECT {entity}, TIMESTAMPTZ '{at}' AS event_timestamp, {', '.join(columns)} "
+        f"FROM interactions GROUP BY {entity} ORDER BY {entity}",
         first,
         night,
         night,

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.features import Difference, FeaturesFacts, Parity
+from pipelines.core.pseudonyms import pseudonym, pseudonym_key
 from pipelines.data import open_feature_store, open_lake
-from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
+from pipelines.data.features import VIEWS, Entity, FeatureStore, activity, end_of, entities_of
 from pipelines.data.lake import write_parquet
 from pipelines.policy.night.parity import Skew, compare, stale
 from pipelines.runner import Context, Outcome
@@ -76,21 +77,30 @@ def fill(ctx: Context, store: FeatureStore) -> dict[str, pa.Table]:
     at = end_of(ctx.night)
     store.materialise(at)
     found = {}
-    for view, column in VIEWS.items():
+    for view in VIEWS:
         entities = store.entities(view, ctx.night)
         found[view] = store.offline(view, entities, at)
         write_parquet(ctx.out / f"{view}.parquet", found[view].to_batches(), found[view].schema)
-        log.info("%s: %d of %s", view, len(entities), column)
+        log.info("%s: %d entities", view, len(entities))
     return found
 
 
 def check_parity(ctx: Context, store: FeatureStore, view: str, rows: pa.Table) -> list[Skew]:
     """Compare the online values of sampled entities, and their age, with the offline rows."""
     sampled = _sampled(ctx, rows)
-    offline = {record.pop(VIEWS[view]): record for record in sampled.to_pylist()}
-    online, stamps = store.online(view, list(offline))
-    differences = compare(offline, online, ctx.config.features.parity_tolerance)
-    return [*stale(stamps, end_of(ctx.night), _max_age(ctx)), *differences]
+    entities = entities_of(view, sampled)
+    values, stamps = store.online(view, entities)
+    shown, every = _shown(ctx, entities), sampled.drop_columns([*VIEWS[view]]).to_pylist()
+    offline = {shown[entity]: row for entity, row in zip(entities, every, strict=True)}
+    online = {shown[entity]: row for entity, row in values.items()}
+    aged = stale({shown[entity]: at for entity, at in stamps.items()}, end_of(ctx.night), _max_age(ctx))
+    return [*aged, *compare(offline, online, ctx.config.features.parity_tolerance)]
+
+
+def _shown(ctx: Context, entities: list[Entity]) -> dict[Entity, str]:
+    """What facts and reasons call an entity: a tenant by its name, a person by a keyed hash."""
+    key = pseudonym_key(ctx.home)
+    return {entity: entity[0] if len(entity) == 1 else pseudonym(key, *entity) for entity in entities}
 
 
 def _sampled(ctx: Context, rows: pa.Table) -> pa.Table:

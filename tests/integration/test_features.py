@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from feature_repo import activity as activity_definitions
+from pipelines.data import features as data_features
 from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
 from pipelines.data.lake import Lake
 from pipelines.steps import features
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parent.parent.parent
 NIGHT = date(2026, 1, 10)
 DAY = timedelta(days=1)
 WINDOWS = (1, 7, 28)
+CAMPUS = ("campus",)
 
 
 @pytest.fixture
@@ -48,10 +51,10 @@ def store_of(night, folder="feast"):
     return FeatureStore(night.home / folder, WINDOWS, timedelta(hours=48))
 
 
-def by_hand(rows, column, entity, days):
+def by_hand(rows, columns, entity, days):
     """The three features of one entity, straight from their definition."""
     since = end_of(NIGHT) - days * DAY
-    own = [r for r in rows.to_pylist() if r[column] == entity and r["ts"] >= since]
+    own = [r for r in rows.to_pylist() if [r[c] for c in columns] == entity and r["ts"] >= since]
     rated = [r["rating"] for r in own if r["rating"] is not None]
     return {
         f"requests_{days}d": len(own),
@@ -60,13 +63,13 @@ def by_hand(rows, column, entity, days):
     }
 
 
-@pytest.mark.parametrize(("view", "column"), VIEWS.items())
-def test_features_are_what_their_definition_says(lake, view, column):
+@pytest.mark.parametrize(("view", "columns"), VIEWS.items())
+def test_features_are_what_their_definition_says(lake, view, columns):
     rows = lake.interactions(NIGHT - 27 * DAY, NIGHT, NIGHT)
     for row in activity(lake, view, WINDOWS, NIGHT).to_pylist():
         assert row.pop("event_timestamp") == datetime(2026, 1, 11, tzinfo=UTC)
-        entity = row.pop(column)
-        expected = {k: v for days in WINDOWS for k, v in by_hand(rows, column, entity, days).items()}
+        entity = [row.pop(column) for column in columns]
+        expected = {k: v for days in WINDOWS for k, v in by_hand(rows, columns, entity, days).items()}
         assert row == pytest.approx(expected)
 
 
@@ -77,10 +80,10 @@ def test_a_night_is_stored_online_and_offline_and_both_agree(night):
     assert manifest.facts["parity"]["compared"] == 4 + 50
     tenants = night.rows("features", "tenant_activity")
     assert sum(row["requests_1d"] for row in tenants) == 60 + 0
-    online, stamps = store_of(night).online("tenant_activity", ["campus", "nobody"])
-    assert online["campus"] == pytest.approx({k: v for k, v in tenants[0].items() if k != "tenant"})
-    assert stamps["campus"] == end_of(NIGHT)
-    assert set(online["nobody"].values()) == {None}
+    online, stamps = store_of(night).online("tenant_activity", [CAMPUS, ("nobody",)])
+    assert online[CAMPUS] == pytest.approx({k: v for k, v in tenants[0].items() if k != "tenant"})
+    assert stamps[CAMPUS] == end_of(NIGHT)
+    assert set(online["nobody",].values()) == {None}
 
 
 def test_offline_reads_are_as_of_their_instant(night):
@@ -92,12 +95,12 @@ def test_offline_reads_are_as_of_their_instant(night):
         NIGHT - DAY,
         activity(Lake(f"{night.home}/lake", 256), "tenant_activity", WINDOWS, NIGHT - DAY),
     )
-    today = store.offline("tenant_activity", ["campus"], end_of(NIGHT)).to_pylist()[0]
-    yesterday = store.offline(
-        "tenant_activity", ["campus"], end_of(NIGHT) - timedelta(minutes=1)
-    ).to_pylist()[0]
+    today = store.offline("tenant_activity", [CAMPUS], end_of(NIGHT)).to_pylist()[0]
+    yesterday = store.offline("tenant_activity", [CAMPUS], end_of(NIGHT) - timedelta(minutes=1)).to_pylist()[
+        0
+    ]
     assert today["requests_7d"] != yesterday["requests_7d"]
-    too_old = store.offline("tenant_activity", ["campus"], end_of(NIGHT) + timedelta(hours=49)).to_pylist()[0]
+    too_old = store.offline("tenant_activity", [CAMPUS], end_of(NIGHT) + timedelta(hours=49)).to_pylist()[0]
     assert too_old["requests_7d"] is None
 
 
@@ -149,10 +152,10 @@ def test_a_replay_leaves_the_live_store_alone(night):
     later = Night(night.home, NIGHT + DAY, {})
     later.deliver(make_rows(NIGHT + DAY, 60, seed=3))
     later.run("ingest", "validate", "features")
-    live = store_of(night).online("tenant_activity", ["campus"])
-    assert live[1]["campus"] == end_of(NIGHT + DAY)
+    live = store_of(night).online("tenant_activity", [CAMPUS])
+    assert live[1][CAMPUS] == end_of(NIGHT + DAY)
     assert night.run("features", rerun=True).digest == first.digest
-    assert store_of(night).online("tenant_activity", ["campus"]) == live
+    assert store_of(night).online("tenant_activity", [CAMPUS]) == live
 
 
 def test_killed_at_any_moment_it_ends_the_same(night):
@@ -174,20 +177,22 @@ def test_killed_at_any_moment_it_ends_the_same(night):
 def test_reads_stay_up_while_features_are_written(night):
     night.run("features")
     store, reader = store_of(night), store_of(night)
-    people = [f"person-{i:05d}" for i in range(5_000)]
+    people = [("campus", f"person-{i:05d}") for i in range(5_000)]
     one = pq.read_table(night.home / "feast" / "data" / "person_activity" / f"night={NIGHT}.parquet").slice(
         0, 1
     )
-    many = one.take([0] * len(people)).set_column(0, "subject_id", pa.array(people))
+    many = one.take([0] * len(people))
+    for place, column in enumerate(VIEWS["person_activity"]):
+        many = many.set_column(place, column, pa.array([person[place] for person in people]))
     store.put("person_activity", NIGHT, pa.concat_tables([many]))
     writer = threading.Thread(target=store.materialise, args=(end_of(NIGHT),))
     writer.start()
     reads, slowest = 0, 0.0
     while writer.is_alive():
         started = time.monotonic()
-        values, _ = reader.online("tenant_activity", ["campus"])
+        values, _ = reader.online("tenant_activity", [CAMPUS])
         slowest = max(slowest, time.monotonic() - started)
-        assert values["campus"]["requests_7d"] > 0
+        assert values[CAMPUS]["requests_7d"] > 0
         reads += 1
         time.sleep(0.02)
     writer.join()
@@ -212,7 +217,7 @@ def test_the_feast_command_works_on_the_same_store(night):
         capture_output=True,
         check=True,
     )
-    assert store_of(night).online("tenant_activity", ["campus"])[0]["campus"]["requests_1d"] > 0
+    assert store_of(night).online("tenant_activity", [CAMPUS])[0][CAMPUS]["requests_1d"] > 0
 
 
 def test_only_what_a_night_could_know_counts(night, lake):
@@ -227,3 +232,43 @@ def test_a_home_with_odd_signs_works(tmp_path):
     night = Night(home, NIGHT, {})
     night.deliver(make_rows(NIGHT, 60, seed=2))
     assert night.run("ingest", "validate", "features").verdict == "proceed"
+
+
+def test_one_id_at_two_tenants_is_two_people(night):
+    rows = make_rows(NIGHT, 60, seed=2, subject_id="1", tenant=["campus"] * 40 + ["telehealth"] * 20)
+    night.deliver(rows, "more.parquet")
+    (night.folder / "part.parquet").unlink()
+    night.run("ingest", "validate", "features", rerun=True)
+    people = [("campus", "1"), ("telehealth", "1")]
+    online, _ = store_of(night).online("person_activity", people)
+    assert [online[person]["requests_1d"] for person in people] == [40, 20]
+
+
+def test_people_stand_in_facts_and_reasons_as_pseudonyms(night, monkeypatch):
+    monkeypatch.setattr(FeatureStore, "materialise", lambda self, at: None)
+    manifest = night.run("features")
+    assert manifest.verdict == "hold"
+    entities = {one["entity"] for one in manifest.facts["parity"]["differences"]}
+    assert {"campus"} < entities
+    people = {row["subject_id"] for row in night.rows("features", "person_activity")}
+    said = manifest.model_dump_json()
+    assert not [person for person in people if person in said]
+    assert night.run("features", rerun=True).digest == manifest.digest
+
+
+def test_a_store_by_older_keys_is_brought_up_to_date(night, monkeypatch):
+    old = {"tenant_activity": ("tenant",), "person_activity": ("subject_id",)}
+    for module in (data_features, activity_definitions, features):
+        monkeypatch.setattr(module, "VIEWS", old)
+    monkeypatch.setattr(features, "_shown", lambda ctx, entities: {one: one[0] for one in entities})
+    night.run("features")
+    assert store_of(night).entities("person_activity", NIGHT)[0] != ()
+    monkeypatch.undo()
+    later = Night(night.home, NIGHT + DAY, {})
+    later.deliver(make_rows(NIGHT + DAY, 60, seed=3))
+    manifest = later.run("ingest", "validate", "features")
+    assert manifest.verdict == "proceed", manifest.reasons
+    assert {*later.rows("features", "person_activity")[0]} > {"tenant", "subject_id"}
+    assert [path.name for path in (night.home / "feast/data/person_activity").iterdir()] == [
+        f"night={NIGHT + DAY}.parquet"
+    ]

@@ -12,7 +12,7 @@ Value = int | float | str | None
 
 
 class Difference(Part):
-    """A feature of one entity that differs between the two stores."""
+    """A feature of one entity that differs between the two stores. A person stands there as a pseudonym."""
 
     entity: str
     feature: str
