@@ -32,6 +32,7 @@ help: ## list the targets
 setup: .venv/.ready .venv-airflow/.ready $(PREPARED) ## install both environments; prepare databases, sample model and sample data
 
 nightly: setup ## run the next night through Airflow (ARGS="--force --epochs 3 --rank 8 --dry-run")
+	@.venv/bin/nightshift doctor
 	@$(LOCAL) nightly $(ARGS)
 
 up: setup ## start Airflow and MLflow on this machine (loopback only)

@@ -1,0 +1,42 @@
+"""Where a night's interactions come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+
+from pipelines.core.config import Config
+from pipelines.operations.doctor.finding import Finding
+from pipelines.stores.journal.tables import journal_path
+
+
+def look_at_source(config: Config) -> Finding:
+    """Whether there is anything to read; there need not be before the first night."""
+    if config.ingest.kind == "sample":
+        return Finding("ok", "source", "The sample's own questions are asked.")
+    if config.ingest.kind == "gateway":
+        return _gateway(journal_path(config.home))
+    return _files(config.ingest.source.replace("{home}", config.home).replace("{night}", "*"))
+
+
+def _gateway(journal: Path) -> Finding:
+    if journal.exists():
+        return Finding("ok", "source", f"The gateway's journal is {journal}.")
+    return Finding(
+        "warn", "source", f"The gateway has no journal at {journal} yet.", "Run `make serve` first."
+    )
+
+
+def _files(pattern: str) -> Finding:
+    try:
+        fs, path = fsspec.core.url_to_fs(pattern)
+        found = len(fs.glob(path))
+    except (OSError, ValueError, ImportError) as error:
+        said = f"{pattern} cannot be listed ({str(error).splitlines()[0]})."
+        return Finding("fail", "source", said, "Correct ingest.source.")
+    if found:
+        return Finding("ok", "source", f"{found} files match {pattern}.")
+    return Finding(
+        "warn", "source", f"No file matches {pattern}.", "Deliver a night, or correct ingest.source."
+    )
