@@ -36,6 +36,10 @@ def suite_items(config: Config) -> list[Item]:
     Raises InputError without a file, without an item, and for an item that cannot be used.
     """
     path = _path(config)
+    if not config.task.labels:
+        raise InputError(
+            "task.labels is empty, so no answer can be chosen.", "List the allowed answers there."
+        )
     spelling = {normalise(label): label for label in config.task.labels}
     lines = list(lines_of(path))
     items = [_item(path, line, spelling) for line in lines]

@@ -64,7 +64,7 @@ class Engine:
     def __init__(self, model: Model, base_path: str, system_prompt: str = "") -> None:
         """`system_prompt`: the task's. Raises CannotRender before the model's weights are read."""
         use_threads(model.threads)
-        self.folder = resolve_base(base_path)
+        self.folder = resolve_base(base_path, model.revision)
         self.base_digest = digest_base(self.folder)
         self.tokenizer_digest = digest_tokenizer(self.folder)
         self.tokenizer: Any = load_tokenizer(self.folder)

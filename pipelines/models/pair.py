@@ -10,7 +10,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry
-from pipelines.models.base import digest_base, resolve_base
+from pipelines.models.base import base_folder, digest_base
 from pipelines.models.engine import Engine
 
 PRODUCTION, CANDIDATE = "production", "candidate"
@@ -18,7 +18,7 @@ PRODUCTION, CANDIDATE = "production", "candidate"
 
 def base_digest(config: Config) -> str:
     """sha256 of the base model that both models share."""
-    return digest_base(resolve_base(config.path(config.model.base)))
+    return digest_base(base_folder(config))
 
 
 class ModelPair:
@@ -30,7 +30,7 @@ class ModelPair:
     """
 
     def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts) -> None:
-        self.engine = Engine(config.model, config.path(config.model.base), config.task.system_prompt)
+        self.engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
         if self.engine.base_digest != trained.base_digest:
             raise InputError(
                 f"The candidate was trained on another base model ({trained.base_digest[:12]}) "

@@ -18,7 +18,7 @@ from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.conversations import TEMPLATE_VARIABLES, Message, text_of, with_system
 from pipelines.core.errors import InputError
-from pipelines.models.base import load_tokenizer, resolve_base
+from pipelines.models.base import base_folder, load_tokenizer
 
 _ASKED, _SAID, _TOLD = "Xq7 asked", "Xq7 said", "Xq7 told"  # texts that no template writes by itself
 
@@ -199,7 +199,7 @@ class Rendering:
 
 def rendering_of(config: Config) -> Rendering:
     """How this configuration's base model is asked. Reads its tokenizer only."""
-    tokenizer = load_tokenizer(resolve_base(config.path(config.model.base)))
+    tokenizer = load_tokenizer(base_folder(config))
     return Rendering(tokenizer, config.task.system_prompt, config.model.max_prompt_tokens)
 
 

@@ -21,6 +21,7 @@ from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
+from pipelines.models.base import base_folder
 from pipelines.models.engine import Engine
 from pipelines.sample.people import CHANNELS, PEOPLE, feedback_on, person
 from pipelines.sample.questions import Item, messages_of, plan, questions
@@ -55,7 +56,7 @@ def write_night(config: Config, night: date) -> Path:
 
 
 def _answered(config: Config, night: date, items: tuple[Item, ...]) -> list[dict[str, object]]:
-    engine = Engine(config.model, config.path(config.model.base), config.task.system_prompt)
+    engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
     adapter = in_production(config)
     if adapter:
         registry = open_registry(config)

@@ -25,7 +25,7 @@ from pipelines.data.feedback_log import labelled_rows
 from pipelines.data.pii import Redactor, other_scripts
 from pipelines.data.training_rows import Fitting, chats_of, questions, trainable, without_unfit
 from pipelines.evaluation.suite import Item, check_suite, suite_file_digest
-from pipelines.models.base import digest_tokenizer, resolve_base
+from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
 from pipelines.policy.night.dataset import Part, Rows, choose
 from pipelines.policy.night.examples import (
@@ -46,7 +46,7 @@ log = logging.getLogger("nightshift")
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     lake = open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night)
-    base = resolve_base(ctx.config.path(ctx.config.model.base))
+    base = base_folder(ctx.config)
     return {
         "lake": lake,
         "suite": suite_file_digest(ctx.config),

@@ -22,7 +22,7 @@ from pipelines.data.feedback_log import earlier_labelled
 from pipelines.evaluation import scores
 from pipelines.evaluation.scores import Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
-from pipelines.models.base import digest_base, digest_tokenizer, resolve_base
+from pipelines.models.base import base_folder, digest_base, digest_tokenizer
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering
 from pipelines.policy.night.feedback import holdout_items
@@ -34,7 +34,7 @@ EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; 
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    base = resolve_base(ctx.config.path(ctx.config.model.base))
+    base = base_folder(ctx.config)
     first, last = _earlier_days(ctx)
     return {
         "base_model": digest_base(base),

@@ -27,7 +27,7 @@ Method = Literal["fresh", "continue"]
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    base = base_model.resolve_base(ctx.config.path(ctx.config.model.base))
+    base = base_model.base_folder(ctx.config)
     return {"base_model": base_model.digest_base(base), "tokenizer": base_model.digest_tokenizer(base)}
 
 
@@ -36,7 +36,7 @@ def run(ctx: Context) -> Outcome:
     rows, dev = read_jsonl(ctx.read("curate", "train")), read_jsonl(ctx.read("curate", "dev"))
     if not rows:
         raise InputError("train.jsonl holds no examples.", "See where the rows went in curate/card.md.")
-    base = base_model.resolve_base(config.path(config.model.base))
+    base = base_model.base_folder(config)
     baseline, rendering = ctx.facts(DecideFacts).baseline, rendering_of(config)
     start, fresh_because = _start(ctx, baseline, base)
     method: Method = "continue" if start else "fresh"

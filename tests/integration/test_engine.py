@@ -131,9 +131,15 @@ def test_free_answers_are_what_greedy_decoding_gives(engine, base):
 
 def test_a_base_comes_from_a_folder_or_a_uri(base, tmp_path):
     assert resolve_base(str(base)) == base
-    copied = resolve_base(f"file://{base}")
-    assert copied != base
+    copied = resolve_base(f"file://{base}", cache=tmp_path / "cache")
+    assert copied.parent == tmp_path / "cache"
     assert digest_base(copied) == digest_base(base)
+    resolve_base.cache_clear()
+    before = (copied / "config.json").stat().st_mtime_ns
+    assert resolve_base(f"file://{base}", cache=tmp_path / "cache") == copied
+    assert (copied / "config.json").stat().st_mtime_ns == before, "it is copied once"
+    with pytest.raises(InputError, match="no base model at"):
+        resolve_base(f"file://{tmp_path}/empty", cache=tmp_path / "cache")
     other = AutoModelForCausalLM.from_pretrained(base)
     other.lm_head.weight.data[0, 0] += 1
     other.save_pretrained(tmp_path / "other")

@@ -205,3 +205,33 @@ def test_looks_by_hand_share_the_day_like_hourly_ones(tmp_path, home):
 def test_a_home_that_databases_misread_is_refused(tmp_path, name):
     with pytest.raises(ConfigError, match=r"has . in its path"):
         load_config(SHIPPED[0], tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ("[]", "task.labels is empty"),
+        ('["a", "A"]', "'a' and 'A' are one label"),
+        ('["a", "b", "a."]', "'a' and 'a.' are one label"),
+        ('["a", ""]', "'' is no label"),
+        ('["a", "?"]', "'?' is no label"),
+        ('["a", " b"]', "remove the space"),
+    ],
+)
+def test_labels_that_cannot_be_told_apart_are_refused(tmp_path, home, labels, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_config(write(tmp_path, f"profile = 'x'\n[task]\nlabels = {labels}\n"), home)
+
+
+def test_a_label_may_begin_another(tmp_path, home):
+    config = load_config(write(tmp_path, "profile = 'x'\n[task]\nlabels = ['yes', 'yes please']\n"), home)
+    assert config.task.labels == ("yes", "yes please")
+
+
+@pytest.mark.parametrize("kind", ['kind = "gateway"', 'source = "/logs/*.jsonl"'])
+def test_only_the_sample_has_a_models_name(tmp_path, home, kind):
+    assert load_config(write(tmp_path, "profile = 'x'\n"), home).register_.name == "department-router"
+    with pytest.raises(ConfigError, match=r"cannot be used: register\.name is not set"):
+        load_config(write(tmp_path, f"profile = 'x'\n[ingest]\n{kind}\n"), home)
+    named = write(tmp_path, f"profile = 'x'\n[ingest]\n{kind}\n[register]\nname = 'mine'\n")
+    assert load_config(named, home).register_.name == "mine"

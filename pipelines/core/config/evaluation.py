@@ -61,5 +61,5 @@ class Gate(Section):
 class Register(Section):
     """`[register]`: where a candidate is kept."""
 
-    name: str = "department-router"  # of the registered model in MLflow
+    name: str = ""  # of the registered model in MLflow; only the sample has a default
     dry_run: bool = False  # do everything but register

@@ -31,9 +31,14 @@ def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | 
         section, _, key = dotted.rpartition(".")
         (data.setdefault(section, {}) if section else data)[key] = value
     try:
-        return Config.model_validate({**data, "home": str(home)})
+        config = Config.model_validate({**data, "home": str(home)})
     except ValidationError as error:
         raise refused(path, error) from error
+    if "labels" in data.get("task", {}) and not config.task.labels:
+        raise ConfigError(
+            f"Settings in {path} cannot be used: task.labels is empty.", "List the allowed answers."
+        )
+    return config
 
 
 def _read(path: str | Path) -> dict[str, Any]:
@@ -60,6 +65,8 @@ def refused(path: str | Path, error: ValidationError) -> ConfigError:
 
 def _described(error: ErrorDetails) -> str:
     setting = ".".join(map(str, error["loc"]))
+    if not setting:  # it is about more than one
+        return error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{setting}: no such setting"
     return f"{setting}: {error['msg'].removeprefix('Value error, ')}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.core.config.alerts import Alerts
 from pipelines.core.config.base import Cron, Positive, Section
@@ -15,6 +17,8 @@ from pipelines.core.config.operations import Cost, Notify, Retention, Watch
 from pipelines.core.config.rollout import Promote
 from pipelines.core.config.serving import Gateway, Serving
 from pipelines.core.config.training import Curate, Decide, Train
+
+SAMPLE_MODEL = "department-router"
 
 
 class Config(Section):
@@ -53,6 +57,27 @@ class Config(Section):
     cost: Cost = Cost()
     retention: Retention = Retention()
     notify: Notify = Notify()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_of_the_sample(cls, data: Any) -> Any:
+        """The sample's model has a name; everybody else's needs one of its own."""
+        if not isinstance(data, Mapping):
+            return data
+        ingest, register = data.get("ingest") or {}, data.get("register") or {}
+        if not (isinstance(ingest, Mapping) and isinstance(register, Mapping)) or register.get("name"):
+            return data
+        own = ingest.get("kind") or ("files" if ingest.get("source") else "sample")
+        return data if own != "sample" else {**data, "register": {**register, "name": SAMPLE_MODEL}}
+
+    @model_validator(mode="after")
+    def _model_has_a_name(self) -> Config:
+        if not self.register_.name:
+            raise ValueError(
+                'register.name is not set: name your model, such as register.name = "support-router" '
+                f"(older versions called it {SAMPLE_MODEL})"
+            )
+        return self
 
     def path(self, template: str, night: date | None = None) -> str:
         """Fill `{home}` and `{night}` in a path setting."""

@@ -46,7 +46,7 @@ class Train(Section):
     """`[train]`: the LoRA adapter and how it is trained."""
 
     method: Literal["fresh", "continue"] = "continue"  # without a production adapter both start fresh
-    rank: Positive = 16  # of the LoRA matrices
+    rank: Positive = 16  # of the LoRA matrices; where production's differs, a fresh adapter is trained
     alpha: Positive = 32  # LoRA's scale is alpha / rank
     dropout: Share = 0.0  # before the LoRA matrices
     target_modules: str = "all-linear"  # the layers that get LoRA matrices, as PEFT names them
@@ -55,7 +55,7 @@ class Train(Section):
     batch_size: Positive = 8  # examples in one forward pass
     gradient_accumulation: Positive = 1  # forward passes in one step of the optimizer
     warmup_share: Share = 0.1  # of the steps
-    max_length_tokens: Positive = 256  # longer examples are cut
+    max_length_tokens: Positive = 320  # prompt and answer; longer examples are left out and counted
     packing: bool = False  # several examples in one sequence
     save_every_steps: Positive = 20  # without dev examples; with them, each evaluation saves
     eval_every_steps: Positive = 20  # on the dev examples
