@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -13,35 +13,29 @@ from transformers.pytorch_utils import Conv1D
 
 from pipelines.core.config import Train
 
+ALL_LINEAR = "all-linear"
+
 
 @dataclass(frozen=True)
 class LoraShape:
-    """`layers` as PEFT stores them: names sorted, or a regular expression."""
+    """`layers`: the names of the base model's layers that have LoRA matrices."""
 
     rank: int
     alpha: float
-    layers: tuple[str, ...] | str
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """As MLflow logs it."""
-        return asdict(self)
+    layers: frozenset[str]
 
 
-def shape_of(adapter: Path) -> LoraShape:
+def shape_of(adapter: Path, base: Path) -> LoraShape:
     """What an adapter's own configuration says."""
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
-    layers = config["target_modules"]
-    return LoraShape(
-        config["r"], config["lora_alpha"], layers if isinstance(layers, str) else _sorted(layers)
-    )
+    return LoraShape(config["r"], config["lora_alpha"], _layers(base, config["target_modules"]))
 
 
 def asked_shape(settings: Train, base: Path) -> LoraShape:
-    """What `[train]` asks for; `all-linear` stands for the base model's own linear layers."""
-    names = settings.target_modules
-    layers = _linear_layers(base) if names == "all-linear" else _sorted(names.split(","))
-    return LoraShape(settings.rank, settings.alpha, layers)
+    """What `[train]` asks for."""
+    asked = settings.target_modules
+    names = asked if asked == ALL_LINEAR else [name.strip() for name in asked.split(",")]
+    return LoraShape(settings.rank, settings.alpha, _layers(base, names))
 
 
 def differences(found: LoraShape, asked: LoraShape) -> list[str]:
@@ -56,17 +50,18 @@ def differences(found: LoraShape, asked: LoraShape) -> list[str]:
     return said
 
 
-def _linear_layers(base: Path) -> tuple[str, ...]:
-    """The names of the linear layers but the last, as PEFT's all-linear takes them. No weights are read."""
+def _layers(base: Path, asked: str | list[str]) -> frozenset[str]:
+    """The linear layers that PEFT takes for names, all-linear or a regular expression. No weights are read."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
     head = model.get_output_embeddings()
-    kinds = (torch.nn.Linear, Conv1D)
-    linear = (
-        name for name, module in model.named_modules() if isinstance(module, kinds) and module is not head
-    )
-    return _sorted({name.rsplit(".", 1)[-1] for name in linear})
-
-
-def _sorted(names: Any) -> tuple[str, ...]:
-    return tuple(sorted(name.strip() for name in names))
+    linear = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D))
+    }
+    if asked == ALL_LINEAR:
+        return frozenset(name for name, module in linear.items() if module is not head)
+    if isinstance(asked, str):
+        return frozenset(name for name in linear if re.fullmatch(asked, name))
+    return frozenset(name for name in linear if any(f".{name}".endswith(f".{end}") for end in asked))

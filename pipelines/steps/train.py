@@ -107,7 +107,7 @@ def _start(ctx: Context, baseline: Baseline, base: Path) -> tuple[Path | None, s
     if ctx.config.train.method == "fresh" or baseline.kind == "base":
         return None, None
     adapter = open_registry(ctx.config).fetch(baseline.version)
-    differs = differences(shape_of(adapter), asked_shape(ctx.config.train, base))
+    differs = differences(shape_of(adapter, base), asked_shape(ctx.config.train, base))
     if not differs:
         return adapter, None
     because = f"A fresh adapter was trained, not version {baseline.version} continued: {'; '.join(differs)}."

@@ -12,6 +12,7 @@ import time
 import pytest
 import torch
 from filelock import FileLock
+from mlflow import MlflowClient
 from transformers import AutoModelForCausalLM
 
 from pipelines.core.config import Config, Model, Train
@@ -260,25 +261,58 @@ def test_the_step_leaves_adapter_files_and_reruns_the_same(home, base):
     assert curve(config, mlflow_id, "loss") == [tuple(point) for point in first.facts["loss"]]
 
 
-def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
-    config = config_for(home, base)
-    registry = open_registry(config)
-    tracker = open_tracker(config)
+LIKE_TINY = {"rank": 32, "alpha": 64}  # as tests.support.tiny makes adapters
+
+
+def pinned_baseline(config, base, tmp_path):
+    """Two registered adapters, the second in production; `decide` pinned the first."""
+    registry, tracker = open_registry(config), open_tracker(config)
     for number in (1, 2):
         made = tiny.make_adapter(base, tmp_path / str(number), [f"adapter {number}"], number)
         (made / "README.md").unlink(missing_ok=True)
         registry.register(made, tracker, tracker.run("r", str(number)), f"r{number}", ("2026-01-01",), {})
     ledger, second = open_ledger(config), registry.version("2")
     ledger.add_promotion(ledger.promotion(), "test", Route(Adapter("2", second.digest)), "a test", "pytest")
-    pinned = {"kind": "adapter", "version": "1", "digest": adapter_digest(tmp_path / "1"), "nights": []}
-    run = curated(home, "2026-01-02", rows_of(12), rows_of(4), pinned)
+    return {"kind": "adapter", "version": "1", "digest": adapter_digest(tmp_path / "1"), "nights": []}
+
+
+def logged(config, run):
+    mlflow_id = open_tracker(config).run(run.run_id, run.manifest("train").fingerprint)
+    return MlflowClient(config.path(config.tracking_uri)).get_run(mlflow_id).data.params
+
+
+def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
+    config = config_for(home, base, **LIKE_TINY)
+    run = curated(home, "2026-01-02", rows_of(12), rows_of(4), pinned_baseline(config, base, tmp_path))
     run_step("train", run.folder.uri, config)
     facts = run.manifest("train").facts
-    assert facts["method"] == "continue"
+    assert (facts["method"], facts["fresh_because"]) == ("continue", None)
     start = train(
         base, rendered(base), config.train, rows_of(12), rows_of(4), 7, tmp_path / "s", tmp_path / "1"
     )
     assert facts["loss"] == [list(point) for point in start.loss]
+    assert facts["rendering_digest"] == rendered(base).digest
+    assert logged(config, run)["method"] == "continue"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"rank": 8}, "its rank is 32 and train.rank is 8"),
+        ({"alpha": 32}, "its alpha is 64 and train.alpha is 32"),
+        ({"target_modules": "q_proj,v_proj"}, "train.target_modules names other layers"),
+    ],
+)
+def test_another_shape_is_trained_afresh_and_said(home, base, tmp_path, asked, words):
+    config = config_for(home, base, **LIKE_TINY | asked)
+    run = curated(home, "2026-01-02", rows_of(8), [], pinned_baseline(config, base, tmp_path))
+    run_step("train", run.folder.uri, config)
+    manifest = run.manifest("train")
+    assert manifest.facts["method"] == logged(config, run)["method"] == "fresh"
+    assert words in manifest.reasons[0]
+    trained = json.loads(run.folder.read_bytes("train/adapter/adapter_config.json"))
+    assert (trained["r"], trained["lora_alpha"]) == (config.train.rank, config.train.alpha)
+    assert {name: logged(config, run)[name] for name in asked} == {k: str(v) for k, v in asked.items()}
 
 
 def test_no_examples_are_a_fault_in_words(home, base):
