@@ -51,7 +51,7 @@ def differences(found: LoraShape, asked: LoraShape) -> list[str]:
 
 
 def _layers(base: Path, asked: str | list[str]) -> frozenset[str]:
-    """The linear layers that PEFT takes for names, all-linear or a regular expression. No weights are read."""
+    """The linear layers that PEFT takes for names, all-linear or a regular expression, without weights."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
     head = model.get_output_embeddings()
