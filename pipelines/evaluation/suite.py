@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
-from pipelines.core.interactions import ROLES
+from pipelines.data.reader.turns import UnfitMessages, as_messages
 from pipelines.evaluation.suite_file import Line, lines_of
+from pipelines.policy.night.feedback import uses_tools
 
 Item = dict[str, Any]
 SLICES = ("subject", "tenant", "locale", "channel")
@@ -65,7 +66,7 @@ def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any
 
 def _item(path: Path, line: Line, spelling: dict[str, str]) -> Item:
     try:
-        messages = _messages(line.values.get("messages"))
+        messages = _messages(line.values)
         answer = _answer(line.values.get("answer"), spelling)
     except ValueError as error:
         raise InputError(
@@ -77,22 +78,19 @@ def _item(path: Path, line: Line, spelling: dict[str, str]) -> Item:
     return {**line.values, **slices, "id": name, "messages": messages, "answer": answer}
 
 
-def _messages(found: Any) -> list[dict[str, Any]]:
-    if not isinstance(found, list) or not found:
+def _messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    try:
+        turns = as_messages(values.get("messages"))
+    except UnfitMessages as unfit:
+        raise ValueError(f"{unfit.reason} {unfit.found}".strip()) from None
+    if not turns:
         raise ValueError("it has no messages")
-    for turn in found:
-        if not isinstance(turn, dict) or turn.get("role") not in (*ROLES, "developer"):
-            raise ValueError(f"a message needs a role ({', '.join(ROLES)}) and a content")
-        if not _is_text(turn.get("content")):
-            raise ValueError("the content of a message is no text")
-    if not last_question(found).strip():
+    messages = normalise_messages(turns)
+    if uses_tools({**values, "messages": messages}):
+        raise ValueError("it holds tools, which the task has no place for")
+    if not last_question(messages).strip():
         raise ValueError("no user asks anything in it")
-    return normalise_messages(found)
-
-
-def _is_text(content: Any) -> bool:
-    parts = content if isinstance(content, list) else [{"text": content}]
-    return all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts)
+    return messages
 
 
 def _answer(found: Any, spelling: dict[str, str]) -> str:

@@ -1,13 +1,16 @@
-"""The lines of the suite's file, as they were written."""
+"""The items of the suite's file as they were written: JSON, CSV or Parquet, compressed or not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.core.errors import InputError
+from pipelines.data.reader.files import form_of, rows_of_file
+from pipelines.data.reader.text import as_text
+from pipelines.data.reader.unpack import unpacked
 
 
 class Line(NamedTuple):
@@ -18,23 +21,23 @@ class Line(NamedTuple):
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """Every item of a JSONL file. Only a line feed ends a line; blank lines are left out."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error.reason}).", "Save it as UTF-8.") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield Line(f"Line {number}", _parsed(path, number, line))
+    """Every item of the file, read as a log is read. Raises InputError for one that cannot be read."""
+    rows = list(rows_of_file(path, path.name, csv_nulls=()))
+    numbers = _numbers(path)
+    by_line = len(numbers) == len(rows)
+    for row, number in zip(rows, numbers if by_line else count(1), strict=by_line):
+        place = f"{'Line' if by_line else 'Item'} {number}"
+        if row.values is None or row.problem:
+            raise InputError(
+                f"{place} of {path} cannot be read: {row.problem} ({row.found or row.text[:60]!r}).",
+                "Write one JSON object a line.",
+            )
+        yield Line(place, row.values)
 
 
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise InputError(
-            f"Line {number} of {path} is no JSON object: {line.strip()[:60]!r}.", "Write one object a line."
-        )
-    return values
+def _numbers(path: Path) -> list[int]:
+    """The numbers of the lines of JSON that are not blank; none for other files."""
+    if form_of(path, path.name).kind != "JSON":
+        return []
+    with unpacked(path, path.name) as data:
+        return [number for number, line in enumerate(as_text(data), start=1) if line.strip()]

@@ -85,7 +85,7 @@ def test_a_base_of_any_template_is_fit(examined, name):
         ({"asked": []}, "evaluation suite", "has no items"),
         ({"asked": [("Which?", "third")]}, "evaluation suite", "none of task.labels"),
         ({"asked": [*ASKED, ("Why? " * 90, "first")]}, "evaluation suite", "a prompt may have 300"),
-        ({"longest": 80}, "lengths", "train.max_length_tokens is 80"),
+        ({"longest": 70}, "lengths", "train.max_length_tokens is 70"),
     ],
 )
 def test_what_would_fail_later_fails_now(examined, changes, about, words):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.config import Config
+from pipelines.core.config import Config, Evaluate
 from pipelines.core.errors import InputError
 from pipelines.evaluation.suite import check_suite, suite_digest, suite_file_digest, suite_items
 from pipelines.models.rendering import Rendering
@@ -55,17 +59,18 @@ def test_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path):
 @pytest.mark.parametrize(
     ("third", "words"),
     [
-        ("{", "Line 3 .* is no JSON object"),
-        ("[1]", "Line 3 .* is no JSON object"),
+        ("{", "Line 3 .* cannot be read: not JSON"),
+        ("[1]", "Line 3 .* cannot be read: not a JSON object"),
         (json.dumps({"answer": "first"}), "Line 3 .* has no messages"),
         (json.dumps(item("Which?") | {"messages": []}), "Line 3 .* has no messages"),
-        (json.dumps(item("Which?") | {"messages": ["Which?"]}), "Line 3 .* needs a role"),
-        (json.dumps({"messages": [{"role": "narrator", "content": "a"}]}), "Line 3 .* needs a role"),
-        (json.dumps(item(None)), "Line 3 .* no text"),
-        (json.dumps(item([{"type": "image_url"}])), "Line 3 .* no text"),
+        (json.dumps(item("Which?") | {"messages": ["Which?"]}), "Line 3 .* in place of a message"),
+        (json.dumps({"messages": [{"role": "narrator", "content": "a"}]}), "Line 3 .* unknown role"),
+        (json.dumps(item(None)), "Line 3 .* without content"),
+        (json.dumps(item([{"type": "image_url"}])), "Line 3 .* holds an image"),
         (json.dumps(item("  ")), "Line 3 .* no user asks"),
         (json.dumps({"messages": [{"role": "system", "content": "a"}]}), "Line 3 .* no user asks"),
         (json.dumps(item("Which?", None)), "Line 3 .* no answer"),
+        (json.dumps(item("Which?", tools=[{"name": "search"}])), "Line 3 .* holds tools"),
         (json.dumps(item("Which?", "third")), "Line 3 .* 'third' is none of task.labels"),
         (json.dumps(item("what ?")), "Line 1 and line 3 .* ask the same"),
         (json.dumps(item("What?", "second")), "Line 1 and line 3 .* ask the same"),
@@ -86,7 +91,7 @@ def test_a_suite_without_items_is_refused(tmp_path, text):
 def test_a_suite_that_is_not_utf_8_is_refused(tmp_path):
     config = config_at(tmp_path, item("Which?"))
     (tmp_path / "suite.jsonl").write_bytes(json.dumps(item("Wélche?"), ensure_ascii=False).encode("latin-1"))
-    with pytest.raises(InputError, match="is not UTF-8"):
+    with pytest.raises(InputError, match=r"Line 1 .* not UTF-8"):
         suite_items(config)
 
 
@@ -114,3 +119,35 @@ def test_an_item_that_cannot_be_asked_is_refused_by_its_line(tmp_path):
     twice = {"messages": item("What?")["messages"] * 2, "answer": "first"}
     with pytest.raises(InputError, match=r"Line 1 .* cannot be asked: the base model's chat template"):
         check_suite(config_at(tmp_path, twice), rendering.prompt)
+
+
+ITEMS = [item("What?", tenant="south"), item("Which, or none?", "second", tenant="north")]
+
+
+def written(items, form, path):
+    """The items in this form; returns the path."""
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(items), path)
+    elif form == "csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, ["messages", "answer", "tenant"])
+            writer.writeheader()
+            writer.writerows({**one, "messages": json.dumps(one["messages"])} for one in items)
+    elif form == "json":
+        path.write_text(json.dumps(items, indent=1), encoding="utf-8")
+    else:
+        path.write_bytes(gzip.compress("\n".join(map(json.dumps, items)).encode()))
+    return path
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "json", "jsonl.gz"])
+def test_a_suite_may_have_any_form_of_a_log(tmp_path, form):
+    plain = config_at(tmp_path, *ITEMS)
+    path = written(ITEMS, form, tmp_path / f"suite.{form}")
+    config = plain.model_copy(update={"evaluate": Evaluate(suite=str(path))})
+    assert [one["answer"] for one in suite_items(config)] == ["first", "second"]
+    assert [one["tenant"] for one in suite_items(config)] == ["south", "north"]
+    assert suite_digest(config) == suite_digest(plain)
+    written([*ITEMS, item("Who?", "third", tenant="south")], form, path)
+    with pytest.raises(InputError, match=r"(Line|Item) 3 .* 'third' is none of task\.labels"):
+        suite_items(config)
