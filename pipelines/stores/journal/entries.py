@@ -76,7 +76,8 @@ def _store_feedback(connection: sqlite3.Connection, entry: Feedback) -> Feedback
         (request_id,),
     ).fetchone()
     correction = None if answered["opt_out"] else storable(entry.correction)
-    new = merged(tuple(last), entry.rating, correction) if last else (entry.rating, correction)
+    rating = storable(entry.rating)
+    new = merged(tuple(last), rating, correction) if last else (rating, correction)
     if last is not None and tuple(last) == new:
         return "unchanged"
     connection.execute(
