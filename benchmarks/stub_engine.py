@@ -47,6 +47,8 @@ STREAMED = (
 class StubEngine:
     """In the gateway's own process."""
 
+    restarts = 0
+
     async def load(self, adapter: Adapter, folder: Path) -> None:
         """Nothing to load."""
 
