@@ -26,6 +26,14 @@ class Work:
     def left(self) -> float:
         return max(0.0, self.expected - self.pieces)
 
+    def is_made_late(self, now: float, today: float, then: float, pieces: float) -> bool:
+        """Whether another answer of so many pieces makes this one late, which it was not before.
+
+        A piece takes `today` seconds, and `then` as long as both are under way.
+        """
+        left_s, own_s = self.deadline - now, self.left * today
+        return own_s <= left_s < own_s + min(self.left, pieces) * (then - today)
+
 
 class Capacity:
     """Watches answers under way, and says whether one more fits."""
@@ -45,9 +53,10 @@ class Capacity:
         if not self._running:
             return 0.0
         today, then = self._seconds(len(self._running)), self._seconds(len(self._running) + 1)
-        needed = self._first_s + self._expected(request) * then
-        at_risk = [work for work in self._running if now + work.left * today <= work.deadline]
-        if now + needed <= deadline and all(now + work.left * then <= work.deadline for work in at_risk):
+        expected = self._expected(request)
+        own_s = self._first_s + expected * then
+        made_late = any(work.is_made_late(now, today, then, expected) for work in self._running)
+        if now + own_s <= deadline and not made_late:
             return 0.0
         return max(1.0, min(work.left for work in self._running) * today)
 

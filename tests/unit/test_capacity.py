@@ -45,8 +45,9 @@ def test_one_more_must_not_make_the_others_late():
     capacity = Capacity()
     run(capacity, 1, 0.05, 50)
     run(capacity, 2, 0.1, 50)
-    capacity.begin(LONG, 15.0, 0.0)  # 10 s alone, 20 s with another one
-    assert capacity.excess_s(SHORT, 15.0, 0.0) >= 1
+    capacity.begin(LONG, 15.0, 0.0)  # 10 s alone, 20 s with another long one
+    assert capacity.excess_s(LONG, 100.0, 0.0) >= 1
+    assert capacity.excess_s(SHORT, 100.0, 0.0) == 0  # which slows it down for two pieces only
     late = Capacity()
     run(late, 1, 0.05, 50)
     late.begin(LONG, 5.0, 0.0)  # late anyway
