@@ -10,7 +10,7 @@ import sys
 import warnings
 from typing import Any
 
-from pipelines.cli import admin, alerts, backtest, completion, doctor, inspect, rollout, steps, watch
+from pipelines.cli import admin, alerts, backtest, completion, doctor, inspect, rollout, steps, suite, watch
 from pipelines.core.config.options import load
 from pipelines.core.errors import NightshiftError
 from pipelines.core.home import using_home
@@ -18,7 +18,7 @@ from pipelines.core.home import using_home
 ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrains when that is worth it,
 checks the result, and promotes it in stages."""
 GROUPS = {
-    "Your own data": [inspect.add],
+    "Your own data": [inspect.add, suite.add],
     "Nights": [admin.add_nights],
     "Steps of a night": [steps.add],
     "Rollout": [rollout.add],

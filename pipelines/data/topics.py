@@ -18,7 +18,13 @@ TEXTS_A_WORD = 3  # a word of fewer texts names no topic: it may tell of one per
 def find_topics(
     vectors: np.ndarray, texts: Sequence[str], shown: Sequence[str], seed: int
 ) -> tuple[np.ndarray, list[str]]:
-    """The topic of each text (int, one a text) and each topic's words, from the texts as they may be `shown`.
+    """The topic of each text and each topic's words, which come from the texts as they may be `shown`."""
+    codes = topic_codes(vectors, texts, seed)
+    return codes, topic_names(codes, shown)
+
+
+def topic_codes(vectors: np.ndarray, texts: Sequence[str], seed: int) -> np.ndarray:
+    """The topic of each text, from 0 on (int64, one a text).
 
     The texts are sorted before they are clustered. The topics then depend on the texts alone, not on the
     window that a text came from, so that a test that compares the windows' shares stays valid.
@@ -29,11 +35,12 @@ def find_topics(
         found = KMeans(count, n_init=4, random_state=seed).fit_predict(vectors[order])
     codes = np.empty(len(texts), dtype=np.int64)
     codes[order] = found
-    return codes, _names(codes, shown, count)
+    return codes
 
 
-def _names(codes: np.ndarray, texts: Sequence[str], count: int) -> list[str]:
-    """Words whose mean TF-IDF inside the topic exceeds their mean over all texts the most."""
+def topic_names(codes: np.ndarray, texts: Sequence[str]) -> list[str]:
+    """For each topic the words whose mean TF-IDF inside it exceeds their mean over all texts the most."""
+    count = int(codes.max()) + 1
     vectorizer = TfidfVectorizer(
         stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{3,}\b", max_features=5_000, min_df=TEXTS_A_WORD
     )

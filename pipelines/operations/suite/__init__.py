@@ -1,0 +1,1 @@
+"""The evaluation suite: propose items from a log."""

@@ -1,0 +1,104 @@
+"""`nightshift suite propose`: evaluation items from a log that nobody has prepared."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+
+import pytest
+
+from pipelines.cli.main import main
+from pipelines.core.conversations import conversation_key
+from pipelines.data.held_back import held_back_keys
+from tests.support.openai_log import SYSTEM, write_log
+
+pytestmark = pytest.mark.slow
+LABELS = ("Anatomy", "Dental", "Pharmacology", "Surgery")
+PROFILE = """
+profile = "mine"
+[task]
+system_prompt = "{system}"
+labels = ["Anatomy", "Dental", "Pharmacology", "Surgery"]
+[ingest]
+source = "{log}"
+format = "openai"
+feedback = "{thumbs}"
+columns = {{tenant = "metadata.tenant"}}
+feedback_columns = {{request_id = "completion_id", rating = "thumb", feedback_ts = "rated_at"}}
+rating = {{good = ["up"], bad = ["down"]}}
+[evaluate]
+suite = "{{home}}/suite.jsonl"
+"""
+PLANTED = (
+    "Dr. Maria Fernandez (maria.fernandez@example.com) asks which nerve supplies the diaphragm",
+    "Dr. Maria Fernandez (maria.fernandez@example.com) asks which nerve supplies the diaphragm ?!",
+    "Which nerve supplies the diaphragm, asks Dr. Maria Fernandez (maria.fernandez@example.com)",
+)
+
+
+@pytest.fixture(scope="module")
+def proposed(tmp_path_factory):
+    """A log of 300 rows, in which one question with a name comes three times, and all its items."""
+    folder = tmp_path_factory.mktemp("propose")
+    log, thumbs = write_log(folder / "logs", date(2026, 11, 27), 300, LABELS)
+    rows = [json.loads(line) for line in log.read_text("utf-8").split("\n") if line]
+    with thumbs.open("a", encoding="utf-8") as file:
+        for row, question in zip(rows[:3], PLANTED, strict=True):
+            row["messages"][1]["content"] = question
+            row["choices"][0]["message"]["content"] = "Anatomy"
+            file.write(f"{row['id']},up,2026-11-28T00:00:00Z\n")
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    profile = folder / "mine.toml"
+    profile.write_text(PROFILE.format(system=SYSTEM, log=log, thumbs=thumbs))
+    words = ["suite", "propose", str(log), "--config", str(profile), "--home", str(folder / "home")]
+    assert main([*words, "--items", "1000"]) == 0
+    items = (folder / "home" / "suite.jsonl").read_text("utf-8").split("\n")[:-1]
+    return folder / "home", words, rows, [json.loads(item) for item in items]
+
+
+def test_items_are_liked_answers_nobody_reviewed(proposed) -> None:
+    _, _, rows, items = proposed
+    answers = {row["messages"][1]["content"]: row["choices"][0]["message"]["content"] for row in rows}
+    plain = [item for item in items if "<" not in item["messages"][1]["content"]]
+    assert len(plain) > 50
+    assert all(answers[item["messages"][1]["content"]] == item["answer"] for item in plain)
+    assert not any(item["reviewed"] for item in items)
+    assert {item["tenant"] for item in items} == {"north-clinic", "campus", "telehealth"}
+
+
+def test_personal_data_is_replaced_in_items(proposed) -> None:
+    _, _, _, items = proposed
+    written = json.dumps(items)
+    assert "Fernandez" not in written
+    assert "example.com" not in written
+    assert "<PERSON>" in written
+
+
+def test_near_duplicates_give_one_item(proposed) -> None:
+    _, _, _, items = proposed
+    about = [item for item in items if "supplies the diaphragm" in item["messages"][1]["content"]]
+    assert len(about) == 1
+
+
+def test_items_and_near_ones_are_held_back_for_good(proposed) -> None:
+    home, _, _, items = proposed
+    held = held_back_keys(home)
+    assert len(held) >= len(items)
+    for question in PLANTED:
+        turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
+        assert conversation_key(turns) in held
+
+
+def test_a_suite_is_never_overwritten(proposed, capsys) -> None:
+    home, words, _, _ = proposed
+    before = (home / "suite.jsonl").read_bytes()
+    assert main(words) == 2
+    assert "already" in capsys.readouterr().err
+    assert (home / "suite.jsonl").read_bytes() == before
+
+
+def test_a_second_suite_has_other_items(proposed, tmp_path, capsys) -> None:
+    """All rows with an answer are in the first one, so that none is left."""
+    _, words, _, _ = proposed
+    assert main([*words, "--to", str(tmp_path / "second.jsonl")]) == 2
+    assert "in a suite already" in capsys.readouterr().err
