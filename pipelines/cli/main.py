@@ -18,13 +18,13 @@ from pipelines.core.home import using_home
 ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrains when that is worth it,
 checks the result, and promotes it in stages."""
 GROUPS = {
-    "Your own data": [inspect.add, suite.add],
+    "Your own data": [inspect.add, suite.add, doctor.add],
     "Nights": [admin.add_nights],
     "Steps of a night": [steps.add],
     "Rollout": [rollout.add],
     "Alerts": [alerts.add],
     "Watch and backtest": [watch.add, backtest.add],
-    "Administration": [admin.add_upkeep, doctor.add, completion.add],
+    "Administration": [admin.add_upkeep, completion.add],
 }
 MORE = """Example:
   nightshift nights --from 2026-01-01 --to 2026-01-07

@@ -22,6 +22,7 @@ from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
+from pipelines.data.held_back import held_back_keys
 from pipelines.data.pii import Redactor, other_scripts
 from pipelines.data.training_rows import Fitting, chats_of, questions, trainable, without_unfit
 from pipelines.evaluation.suite import Item, check_suite, suite_file_digest
@@ -50,6 +51,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         "lake": lake,
         "suite": suite_file_digest(ctx.config),
+        "held_back": digest_of(sorted(held_back_keys(ctx.home))),
         "tokenizer": digest_tokenizer(base),
         "max_length_tokens": digest_of(ctx.config.train.max_length_tokens),
     }
@@ -121,8 +123,11 @@ def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
 
 
 def _read(ctx: Context, first: date, last: date) -> Part:
+    """Labelled rows, without those that were ever taken for a suite."""
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
-    return labelled_rows(lake, first, last, ctx.night, most, ctx.config.seed, ctx.config.task)
+    part = labelled_rows(lake, first, last, ctx.night, most, ctx.config.seed, ctx.config.task)
+    held = held_back_keys(ctx.home)
+    return part.without([place for place, row in enumerate(part.rows) if row["key"] in held], "held_back")
 
 
 def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:

@@ -13,10 +13,11 @@ import pytest
 
 from pipelines.core.config import Config, Curate
 from pipelines.core.contract import Verdict
-from pipelines.core.conversations import last_question, normalise
+from pipelines.core.conversations import conversation_key, last_question, normalise
 from pipelines.core.errors import InputError
 from pipelines.data.dedupe import NearDuplicates, pieces_of
 from pipelines.data.embedder import Embedder
+from pipelines.data.held_back import hold_back
 from pipelines.data.lake import Lake
 from pipelines.data.pii import Redactor
 from pipelines.policy.night.feedback import is_holdout
@@ -202,12 +203,26 @@ def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
     outcome, lines, _ = curated(tmp_path, config)
     assert outcome.facts.counts.new == {
         "read": 9, "without_label": 1, "beyond_the_pool": 0, "tool_calls": 0, "not_an_allowed_answer": 1,
-        "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1, "cannot_render": 0,
+        "held_back": 0, "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1, "cannot_render": 0,
         "too_long": 0, "beyond_max_length": 0, "near_suite": 1, "near_duplicate": 0, "over_the_cap": 0,
         "kept": 2,
     }  # fmt: skip
     answers = {last_question(e["prompt"]): e["completion"][0]["content"] for e in lines["train"]}
     assert answers[second] == "Anatomy", "the latest correction wins"
+
+
+def test_what_was_once_in_a_suite_is_never_trained_on(tmp_path):
+    """Also where the suite is another one by now."""
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0)
+    once, never = trainable(2, seed=7)
+    rows = [say(once, request_id="a"), say(never, request_id="b")]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": once.upper()}]
+    hold_back(tmp_path, [conversation_key(asked)], "an old suite")
+    write_suite(tmp_path, ["Which bone is the longest?"])
+    outcome, lines, _ = curated(tmp_path, config)
+    assert outcome.facts.counts.new["held_back"] == 1
+    assert [last_question(e["prompt"]) for e in lines["train"]] == [never]
 
 
 def talk(subject, last="yes please", **changes):
