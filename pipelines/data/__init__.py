@@ -17,7 +17,8 @@ def open_lake(config: Config) -> Lake:
     """The lake of a configuration."""
     from pipelines.data.lake import Lake
 
-    return Lake(config.path(config.lake_root), config.ingest.memory_mib, config.ingest.timezone)
+    kept = Path(config.home) / "cache" / "digests" / "lake.json"
+    return Lake(config.path(config.lake_root), config.ingest.memory_mib, config.ingest.timezone, kept)
 
 
 def open_feature_store(config: Config, folder: Path | None = None) -> FeatureStore:

@@ -14,7 +14,7 @@ from fsspec.utils import glob_translate
 
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError
-from pipelines.data.lake import sha256_at
+from pipelines.data.digests import sha256_at
 
 MAGIC = frozenset("*?[")
 

@@ -17,7 +17,6 @@ from datetime import date
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import duckdb
 import fsspec
@@ -27,8 +26,9 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.core.contract import digest_of
-from pipelines.core.files import replacing, sha256_of_stream
+from pipelines.core.files import replacing
 from pipelines.core.interactions import COLUMNS
+from pipelines.data.digests import FileDigests
 from pipelines.data.schema import SCHEMA
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
@@ -70,12 +70,6 @@ def write_parquet(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Sche
     return rows
 
 
-def sha256_at(fs: Any, path: str) -> str:
-    """sha256 (hex) of a file in an fsspec file system."""
-    with fs.open(path, "rb") as file:
-        return sha256_of_stream(file)
-
-
 def as_sql_list(paths: Iterable[str]) -> str:
     """Paths as a DuckDB list literal. Signs of a glob stand for themselves."""
     return "[" + ", ".join("'" + _GLOB.sub(r"[\1]", path).replace("'", "''") + "'" for path in paths) + "]"
@@ -85,10 +79,16 @@ _GLOB = re.compile(r"([*?[])")
 
 
 class Lake:
-    """Interactions at any fsspec URI; `memory_mib` bounds DuckDB. A day begins at midnight in `timezone`."""
+    """Interactions at any fsspec URI; `memory_mib` bounds DuckDB. A day begins at midnight in `timezone`.
 
-    def __init__(self, root: str, memory_mib: int, timezone: str = "UTC") -> None:
+    `digests`: a file that keeps the digests of files between steps.
+    """
+
+    def __init__(
+        self, root: str, memory_mib: int, timezone: str = "UTC", digests: Path | None = None
+    ) -> None:
         self._fs, path = fsspec.core.url_to_fs(root)
+        self._digests = FileDigests(self._fs, digests)
         self._base, self._removed = f"{path.rstrip('/')}/interactions", f"{path.rstrip('/')}/removals"
         self._memory_mib, self._timezone = memory_mib, timezone
         self._is_local = isinstance(self._fs, LocalFileSystem)
@@ -110,7 +110,7 @@ class Lake:
     def digest(self, first: date, last: date, as_of: date, since: date = date.min) -> str:
         """sha256 over the bytes of every file that `files` returns."""
         files = self.files(first, last, as_of, since) + self._removals(as_of)
-        return digest_of({self._inside(path): sha256_at(self._fs, path) for path in files})
+        return digest_of({self._inside(path): sha256 for path, sha256 in self._digests.of(files).items()})
 
     def interactions(
         self, first: date, last: date, as_of: date, columns: list[str] | None = None
