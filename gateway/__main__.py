@@ -58,8 +58,9 @@ def make_engine(config: Config) -> ServingEngine:
     if config.serving.engine == "openai":
         return OpenAIEngine(config.serving, config.task.system_prompt)
     from gateway.engines.embedded import EmbeddedEngine
+    from pipelines.models.base import base_folder
 
-    base, system_prompt = config.path(config.model.base), config.task.system_prompt
+    base, system_prompt = str(base_folder(config)), config.task.system_prompt
     return EmbeddedEngine(config.serving, config.model, base, system_prompt)
 
 
