@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from pipelines.models.trainer import tokenized, train, training_order
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
-from tests.support import tiny
+from tests.support import templates, tiny
 from tests.support.mlflow_runs import curve
 from tests.support.nightfall import finish
 
@@ -180,6 +181,24 @@ def test_what_is_trained_on_is_what_is_served(base):
 def test_a_row_beyond_the_longest_is_refused(base, tmp_path):
     with pytest.raises(InputError, match=r"tokens; train\.max_length_tokens is 20"):
         train(base, rendered(base), Train(**SMALL | {"max_length_tokens": 20}), rows_of(4), [], 7, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", [templates.HIDDEN_THINKING, templates.MISTRAL])
+def test_what_was_trained_is_said_under_any_template(base, tmp_path, template):
+    """Also where the template adds an empty block of thinking before the last answer only."""
+    shutil.copytree(base, tmp_path / "base")
+    tokenizer = load_tokenizer(tmp_path / "base")
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(tmp_path / "base")
+    settings = Train(**SMALL | {"rank": 16, "alpha": 32, "epochs": 10})
+    rows = rows_of(16, answers=("Dental",))
+    trained = train(tmp_path / "base", rendered(tmp_path / "base"), settings, rows, [], 7, tmp_path / "s")
+    engine = Engine(Model(), str(tmp_path / "base"))
+    engine.load("taught", trained.adapter)
+    asked = [row["prompt"] for row in rows_of(24)[16:]]
+    assert engine.choose(asked, ("Anatomy", "Dental", "Surgery")) == ["Dental"] * 8
+    assert engine.generate(asked[:2], 12) == ["Dental"] * 2, "and the answer ends where its turn ends"
 
 
 def test_training_stops_early_and_keeps_the_best(base, tmp_path):

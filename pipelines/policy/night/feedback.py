@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipelines.core import interactions
 from pipelines.core.conversations import (
     Message,
     conversation_key,
@@ -18,12 +17,8 @@ from pipelines.core.conversations import (
 
 # The columns of an interaction that `labelled` and `holdout_items` read.
 COLUMNS = [
-    name
-    for name in (
-        "request_id", "ts", "tenant", "messages", "completion", "rating", "correction", "locale", "channel",
-        "tools",
-    )
-    if name in interactions.COLUMNS
+    "request_id", "ts", "tenant", "messages", "completion", "rating", "correction", "locale", "channel",
+    "tools",
 ]  # fmt: skip
 
 
