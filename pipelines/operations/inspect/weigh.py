@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
-from pipelines.core.config import Config
+from pipelines.core.config import Config, Register
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import INTERACTION
 from pipelines.data.reader.cells import Unfit, as_time, is_missing
@@ -50,7 +50,8 @@ def inspect_log(file: Path, feedback: Path | None) -> Inspection:
 
 def reader_of(settings: Mapping[str, Any], night: date) -> RowReader:
     """The rules of a night with these settings of `[ingest]`."""
-    return RowReader(Config(profile="inspect", ingest=Ingest(**settings)), night)
+    config = Config(profile="inspect", ingest=Ingest(**settings), register=Register(name="inspect"))
+    return RowReader(config, night)
 
 
 def _settings(looked_at: LookedAt, raws: Sequence[Raw], rows: guess.Rows) -> dict[str, Any]:
