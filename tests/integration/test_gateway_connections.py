@@ -93,7 +93,7 @@ ENDLESS = {
 def test_what_never_ends_is_cut_off(running, start, chunk):
     with connect(running) as connection:
         connection.sendall(start)
-        assert sent(connection, chunk) < 20_000_000  # mostly what the kernel's buffers take, of 64 MB
+        assert sent(connection, chunk) < 48_000_000  # of 64 MB; the kernel's buffers take up to 36 MB
         assert is_healthy(running)
 
 
