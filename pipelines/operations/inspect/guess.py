@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC
 from typing import Any
 
@@ -80,6 +80,18 @@ def feedback_columns_of(names: Sequence[str], rows: Rows) -> dict[str, str]:
         if theirs:
             found[ours] = theirs
     return {ours: theirs for ours, theirs in found.items() if ours != theirs}
+
+
+def column_holding(ids: Set[str], names: Sequence[str], rows: Rows) -> str | None:
+    """The column that names the most of these requests, if at least half of its values do."""
+    shares = {name: _share_within(ids, name, rows) for name in names}
+    best = max(shares, key=lambda name: shares[name], default=None)
+    return best if best is not None and shares[best] >= ENOUGH else None
+
+
+def _share_within(ids: Set[str], name: str, rows: Rows) -> float:
+    values = [value for row in rows if isinstance(value := at(row, name), str | int)]
+    return sum(str(value) in ids for value in values) / max(1, len(values))
 
 
 def scale_of(values: Sequence[Any]) -> dict[str, Any]:

@@ -37,13 +37,16 @@ def _head(found: Inspection, name: str) -> list[str]:
 
 def _task(found: Inspection) -> list[str]:
     prompt = next(iter(found.system_prompts), "")
-    labels = [*found.labels]
-    comment = "" if labels else "  # answers are free text"
+    labels = f"labels = {_toml([*found.labels])}"
+    if not found.labels:
+        labels = (
+            '# labels = ["first", "second"]  # CHANGE: the allowed answers; nights cannot judge free text yet'
+        )
     return [
         "[task]",
         f"name = {_toml(_task_name(found))}  # CHANGE: recorded with each training",
         f"system_prompt = {_toml(prompt)}",
-        f"labels = {_toml(labels)}{comment}",
+        labels,
         "",
     ]
 

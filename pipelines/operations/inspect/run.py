@@ -27,5 +27,5 @@ def inspect(file: Path, feedback: Path | None, target: Path | None, as_json: boo
         print(json.dumps(asdict(found), ensure_ascii=False, indent=1, default=str))
         return 0
     show(found)
-    show_profile(found.profile, str(target) if target else None, str(found.night))
+    show_profile(found.profile, target, found.looked_at.file, found.night)
     return 0

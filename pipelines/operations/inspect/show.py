@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+from pathlib import Path
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -31,17 +34,23 @@ def show(found: Inspection, console: Console | None = None) -> None:
         console.print(f"[yellow]Note[/] {escape(hint)}")
 
 
-def show_profile(text: str, where: str | None, night: str, console: Console | None = None) -> None:
+def show_profile(
+    text: str, where: Path | None, log: str, night: date, console: Console | None = None
+) -> None:
     """The profile, or where it was written, and what to do next."""
     console = console or _console()
     if where is None:
         console.print("\n[bold]Profile to start from[/] (write it with --write FILE)")
         console.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
         return
-    console.print(f"\n[bold green]Wrote[/] {escape(where)}. Look at its lines that say CHANGE, then:")
-    run_dir = f".nightshift-mine/runs/{night}"
-    commands = f"nightshift ingest --config {where} --home .nightshift-mine --run-dir {run_dir}"
-    console.print(f"  {commands}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"\n[bold green]Wrote[/] {escape(str(where))}. Look at its lines that say CHANGE, then:")
+    for command in (
+        f"export NIGHTSHIFT_CONFIG={where.absolute()} NIGHTSHIFT_HOME={Path.cwd() / '.nightshift-mine'}",
+        f"nightshift suite propose {log}",
+        "nightshift doctor",
+        f'make nightly ARGS="--night {night}"',
+    ):
+        console.print(f"  {command}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _console() -> Console:
@@ -118,7 +127,9 @@ def _rows(console: Console, found: Inspection) -> None:
 def _answers(console: Console, found: Inspection) -> None:
     console.print(f"\n[bold]Feedback[/] {_ratings(found.ratings)}")
     if not found.labels:
-        console.print("[bold]Answers[/] are free text")
+        console.print(
+            "[bold]Answers[/] are free text. [yellow]Nights judge answers from a list only[/] (task.labels)."
+        )
         return
     most = list(found.labels.items())[:MOST_LABELS]
     shown = ", ".join(f"{escape(label)} ({count})" for label, count in most)

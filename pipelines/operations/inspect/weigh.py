@@ -30,6 +30,7 @@ TRIED = 200  # rows that are read in every format, to find the one that reads th
 MOST_LABELS = 40
 COMMON = 5  # an answer that is a label comes this often, on average
 TOP = 6
+BESIDES = ("tenant", "subject_id", "conversation_id", "channel")
 EAST = timezone(timedelta(hours=5))
 
 
@@ -63,6 +64,8 @@ def _settings(looked_at: LookedAt, raws: Sequence[Raw], rows: guess.Rows) -> dic
     }
     usable = {form: _usable(raws[:TRIED], settings) for form, settings in tried.items()}
     form = max(FORMATS, key=lambda name: (usable[name], name == "nightshift"))
+    if form != "nightshift":
+        tried[form]["columns"] |= _besides(raws[:TRIED], tried[form], columns)
     settings = {key: value for key, value in tried[form].items() if value}
     rating = settings.get("columns", {}).get("rating", "rating")
     if scale := guess.scale_of([value for row in rows if (value := at(row, rating)) is not ABSENT]):
@@ -73,6 +76,14 @@ def _settings(looked_at: LookedAt, raws: Sequence[Raw], rows: guess.Rows) -> dic
 def _only_ratings(columns: Mapping[str, str]) -> dict[str, str]:
     """What a format cannot know: feedback and the like."""
     return {name: columns[name] for name in ("rating", "correction", "opt_out", "locale") if name in columns}
+
+
+def _besides(raws: Sequence[Raw], settings: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, str]:
+    """What users put into a format's own fields, such as metadata.tenant, where the format finds nothing."""
+    reader = reader_of(settings, date(2000, 1, 1))
+    found = {name for raw in raws for name, value in reader.read(raw).cells.items() if value is not None}
+    missing = [name for name in BESIDES if name in columns and "." in columns[name]]
+    return {name: columns[name] for name in missing if name not in found or name in reader.defaulted}
 
 
 def _usable(raws: Sequence[Raw], settings: Mapping[str, Any]) -> tuple[int, int]:
@@ -198,20 +209,23 @@ def _weigh_feedback(file: Path, raws: Sequence[Raw], settings: dict[str, Any], n
     """Look at separate feedback. Adds what reads it to `settings`."""
     looked_at, rows = look_at(file)
     values = [raw.values for raw in rows if raw.values is not None]
-    columns = guess.feedback_columns_of([column.name for column in looked_at.columns], values[:TRIED])
+    reader = reader_of(settings, night)
+    ids = {row.cells["request_id"] for row in map(reader.read, raws) if row.cells.get("request_id")}
+    names = [column.name for column in looked_at.columns]
+    columns = guess.feedback_columns_of(names, values[:TRIED])
+    if named := guess.column_holding(ids, names, values[:TRIED]):
+        columns["request_id"] = named
     rating = columns.get("rating", "rating")
     ratings = [value for row in values if (value := at(row, rating)) is not ABSENT]
     if _refuses(ratings, settings) and (scale := guess.scale_of(ratings)):
         settings["rating"] = scale
     settings |= {"feedback": str(file.resolve()), **({"feedback_columns": columns} if columns else {})}
     found = read_feedback(rows, Ingest(**settings))
-    reader = reader_of(settings, night)
-    names = {row.cells["request_id"] for row in map(reader.read, raws) if row.cells.get("request_id")}
     told = found.newest.to_pylist()
     return FeedbackLook(
         looked_at,
         columns,
-        matched=sum(row["request_id"] in names for row in told),
+        matched=sum(row["request_id"] in ids for row in told),
         requests=len(told),
         refused=found.refused,
         ratings=ratings_of(told),
