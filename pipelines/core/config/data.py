@@ -121,7 +121,7 @@ def with_kind(ingest: Mapping[str, Any]) -> dict[str, Any]:
 class Validate(Section):
     """`[validate]`: when a night's rows are good enough to join the lake."""
 
-    min_rows: Positive = 50  # fewer: the night is held
+    min_rows: Positive = 50  # fewer: the rows are kept, and the night waits for more
     max_quarantined_share: Share = 0.2  # more: the night is held
     max_latency_ms: Positive = 600_000  # a larger latency is out of range
     chunk_rows: Positive = 250_000  # rows that are checked at once
