@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.core.facts.ingest import Accounted, FeedbackAccount, FileAccount
+from pipelines.data.delivered import ReadFeedback
 from pipelines.data.intake import Intake
-from pipelines.data.reader.delivered import ReadFeedback
 
 WHERE = {
     "kept": "ingest/rows.parquet",

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.core.interactions import COLUMNS
 from pipelines.data.lake import REMOVALS, Lake, as_sql_list, write_parquet
-from pipelines.data.schema import SCHEMA
+from pipelines.data.schema import FEEDBACK, SCHEMA
 
 QUARANTINE = pa.schema(
     [
@@ -27,9 +27,6 @@ QUARANTINE = pa.schema(
         ("found", pa.string()),  # what was there instead, shortened; "" where nothing can be shown
         ("raw", pa.string()),  # JSON: the row, or {"text", "bytes"} when cut, or {"withheld", "bytes"}
     ]
-)
-FEEDBACK = pa.schema(
-    [(name, SCHEMA.field(name).type) for name in ("request_id", "rating", "correction", "feedback_ts")]
 )
 
 # Everything but the texts. A row without a name is named by its content, and counted where that repeats.

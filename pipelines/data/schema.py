@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.core.interactions import INTERACTION, Kind
+from pipelines.core.interactions import FEEDBACK_COLUMNS, INTERACTION, Kind
 
 TURN = ("role", "content", "name", "tool_call_id", "tool_calls")  # tool_calls is JSON
 MESSAGES = pa.list_(pa.struct([pa.field(name, pa.string()) for name in TURN]))
@@ -23,6 +23,7 @@ TYPES: dict[Kind, pa.DataType] = {
     "bool": pa.bool_(),
 }
 SCHEMA = pa.schema([pa.field(column.name, TYPES[column.kind], column.nullable) for column in INTERACTION])
+FEEDBACK = pa.schema([pa.field(name, SCHEMA.field(name).type) for name in FEEDBACK_COLUMNS])
 
 
 def rows_of(table: pa.Table) -> list[dict[str, Any]]:

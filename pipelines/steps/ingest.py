@@ -20,11 +20,11 @@ from pipelines.core.errors import InputError
 from pipelines.core.facts.ingest import IngestFacts
 from pipelines.data import delivery, open_lake
 from pipelines.data.accounts import Account, feedback_account, reasons_of_nothing
+from pipelines.data.delivered import read_delivery, read_separate_feedback
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import connect
-from pipelines.data.reader.delivered import read_delivery, read_separate_feedback
-from pipelines.data.reader.rows import RowReader
+from pipelines.data.row_reader import RowReader
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("ingest",)

@@ -17,7 +17,7 @@ import zstandard
 
 from pipelines.core.config import load_config
 from pipelines.data.reader.files import rows_of_file
-from pipelines.data.reader.rows import Row, RowReader
+from pipelines.data.row_reader import Row, RowReader
 
 DEMO = Path(__file__).parents[2] / "config" / "demo.toml"
 NIGHT = date(2026, 1, 3)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pipelines.core.config import load_config
 from pipelines.core.errors import InputError
 from pipelines.data.accounts import Account, reasons_of_nothing
-from pipelines.data.intake import FEEDBACK, Intake
+from pipelines.data.delivered import read_delivery
+from pipelines.data.intake import Intake
 from pipelines.data.lake import Lake, connect
-from pipelines.data.reader.delivered import read_delivery
-from pipelines.data.reader.rows import RowReader
+from pipelines.data.row_reader import RowReader
+from pipelines.data.schema import FEEDBACK
 from tests.support.fuzz import examples
 from tests.support.logs import DEMO, NIGHT, PACKERS, as_array, as_csv, as_jsonl, read, write_parquet
 from tests.support.odd_logs import MIXED, ODD, ROWS, lines_of, whole

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import pyarrow as pa
-
 from pipelines.core.config.columns import zone_of
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import FEEDBACK_COLUMNS, INTERACTION
@@ -17,17 +15,8 @@ from pipelines.data.reader.cells import Unfit
 from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.rows import reason_of
-from pipelines.data.schema import TYPES
+from pipelines.data.reader.reasons import reason_of
 
-SCHEMA = pa.schema(
-    [
-        ("request_id", pa.string()),
-        ("rating", TYPES["rating"]),
-        ("correction", pa.string()),
-        ("feedback_ts", TYPES["time"]),
-    ]
-)
 Found = dict[str, Any]
 Readers = dict[str, Callable[[Any], Any]]
 _KIND = {column.name: column.kind for column in INTERACTION}
@@ -37,7 +26,7 @@ _KIND = {column.name: column.kind for column in INTERACTION}
 class Feedback:
     """The newest feedback of each request. read = requests + refused + superseded."""
 
-    newest: pa.Table
+    newest: list[Found]
     read: int
     refused: dict[str, int]  # by reason
     superseded: int  # another row of the same request is newer
@@ -65,7 +54,7 @@ def read_feedback(rows: Iterable[Raw], settings: Ingest) -> Feedback:
         superseded += before is not None
         if before is None or _is_newer(found, before):
             newest[name] = found
-    return Feedback(pa.Table.from_pylist(list(newest.values()), SCHEMA), read, refused, superseded)
+    return Feedback([*newest.values()], read, refused, superseded)
 
 
 def _read(raw: Raw, settings: Ingest, readers: Readers) -> tuple[Found, str | None]:

@@ -1,4 +1,4 @@
-"""The profile to start from, as TOML that `nightshift ingest --config` and `make nightly` take."""
+"""The profile to start from, as TOML."""
 
 from __future__ import annotations
 

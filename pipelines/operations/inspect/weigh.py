@@ -12,15 +12,15 @@ from typing import Any
 from pipelines.core.config import Config, Register
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import INTERACTION
+from pipelines.data.formats import converter_of
 from pipelines.data.reader.cells import Unfit, as_time, is_missing
 from pipelines.data.reader.columns import unusable_columns
 from pipelines.data.reader.feedback import read_feedback
-from pipelines.data.reader.formats import converter_of
 from pipelines.data.reader.mapping import ABSENT, at, mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.rows import Row, RowReader
 from pipelines.data.reader.turns import UnfitMessages
+from pipelines.data.row_reader import Row, RowReader
 from pipelines.operations.inspect import guess
 from pipelines.operations.inspect.finding import FeedbackLook, Inspection, LookedAt, MappedColumn, Refusal
 from pipelines.operations.inspect.look import look_at
@@ -221,7 +221,7 @@ def _weigh_feedback(file: Path, raws: Sequence[Raw], settings: dict[str, Any], n
         settings["rating"] = scale
     settings |= {"feedback": str(file.resolve()), **({"feedback_columns": columns} if columns else {})}
     found = read_feedback(rows, Ingest(**settings))
-    told = found.newest.to_pylist()
+    told = found.newest
     return FeedbackLook(
         looked_at,
         columns,

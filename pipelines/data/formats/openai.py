@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.data.reader.formats.chat import answer_of, first, messages_of
+from pipelines.data.formats.chat import answer_of, first, messages_of
 
 
 def convert(row: Mapping[str, Any]) -> dict[str, Any]:

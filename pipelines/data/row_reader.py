@@ -14,24 +14,16 @@ from typing import Any
 from pipelines.core.config import Config
 from pipelines.core.config.columns import zone_of
 from pipelines.core.interactions import DEFAULTS, INTERACTION, Kind
+from pipelines.data.formats import converter_of
 from pipelines.data.reader import cells
 from pipelines.data.reader.cells import Unfit
-from pipelines.data.reader.formats import converter_of
 from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.reasons import reason_of
 from pipelines.data.reader.turns import Turn, UnfitMessages, as_messages, size_of, split_answer
 
 RAW_BYTES = 4_096  # a longer raw row is cut in quarantine
-WORDS: dict[Kind, str] = {
-    "id": "not text",
-    "text": "not text",
-    "time": "not a time",
-    "tools": "not a list of tools",
-    "int32": "not a whole number",
-    "float64": "not a finite number",
-    "bool": "not true or false",
-}
 IDENTITY = ("messages", "completion", "ts", "tenant", "subject_id", "conversation_id", "tools")
 Cells = dict[str, Any]
 
@@ -188,15 +180,6 @@ class RowReader:
         if len(text) > RAW_BYTES:
             text = json.dumps({"text": text[:RAW_BYTES], "bytes": len(text.encode())}, ensure_ascii=False)
         row.raw = text
-
-
-def reason_of(name: str, kind: Kind, unfit: Unfit) -> str:
-    """Why a value is refused, in words that many rows share."""
-    return (
-        f"{name} is not in the scale of ingest.rating"
-        if kind == "rating"
-        else f"{name} is {WORDS[kind]}, but {unfit.what}"
-    )
 
 
 def content_key(found: Cells) -> str:

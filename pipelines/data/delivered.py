@@ -12,12 +12,13 @@ import pyarrow as pa
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import COLUMNS
 from pipelines.data import delivery
-from pipelines.data.reader import feedback
 from pipelines.data.reader.columns import absent_columns, unusable_columns
+from pipelines.data.reader.feedback import read_feedback
 from pipelines.data.reader.files import rows_of_file
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.rows import RowReader
-from pipelines.data.reader.typed import Seen, write_typed
+from pipelines.data.row_reader import RowReader
+from pipelines.data.schema import FEEDBACK
+from pipelines.data.typed import Seen, write_typed
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def read_delivery(source: str, settings: Ingest, reader: RowReader, work: Path) 
 def read_separate_feedback(source: str, settings: Ingest, work: Path) -> ReadFeedback:
     """Read `ingest.feedback`, where it is set. Raises InputError where a file cannot be read at all."""
     if not source:
-        return ReadFeedback(feedback.SCHEMA.empty_table())
+        return ReadFeedback(FEEDBACK.empty_table())
     files = delivery.fetch(source, work / "feedback")
     seen = [Seen(name) for name, _ in files]
 
@@ -81,9 +82,13 @@ def read_separate_feedback(source: str, settings: Ingest, work: Path) -> ReadFee
                 one.note(raw)
                 yield raw
 
-    found = feedback.read_feedback(rows(), settings)
+    found = read_feedback(rows(), settings)
     return ReadFeedback(
-        found.newest, found.read, found.superseded, found.refused, tuple(_unusable_feedback(seen, settings))
+        pa.Table.from_pylist(found.newest, FEEDBACK),
+        found.read,
+        found.superseded,
+        found.refused,
+        tuple(_unusable_feedback(seen, settings)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipelines.data.reader.formats import langfuse, litellm, openai, sharegpt
+from pipelines.data.formats import langfuse, litellm, openai, sharegpt
 
 Row = Mapping[str, Any]
 _CONVERTERS: dict[str, Callable[[Row], Row]] = {

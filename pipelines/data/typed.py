@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.rows import Row
+from pipelines.data.row_reader import Row
 from pipelines.data.schema import SCHEMA
 
 BATCH_ROWS = 8_192

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.data.formats.chat import first
 from pipelines.data.reader.cells import is_missing
-from pipelines.data.reader.formats.chat import first
 from pipelines.data.reader.mapping import opened
 
 ROLES = {
