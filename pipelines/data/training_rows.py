@@ -11,6 +11,7 @@ from pipelines.models.rendering import CannotRender, Rendering, TooLong
 from pipelines.policy.night.dataset import Part, Rows, one_answer_each, without_evaluation
 
 Chat = tuple[Sequence[Message], str]  # messages and answer
+UNFIT = ("cannot_render", "too_long", "beyond_max_length")  # why a row leaves
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Fitting:
 
     def unfit(self, chats: Sequence[Chat]) -> dict[str, list[int]]:
         """Reason -> places of the chats that cannot be trained on."""
-        found: dict[str, list[int]] = {"cannot_render": [], "too_long": [], "beyond_max_length": []}
+        found: dict[str, list[int]] = {reason: [] for reason in UNFIT}
         for place, chat in enumerate(chats):
             if reason := self._reason(*chat):
                 found[reason].append(place)

@@ -24,7 +24,7 @@ from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
 from pipelines.data.held_back import held_back_keys
 from pipelines.data.pii import Redactor, other_scripts
-from pipelines.data.training_rows import Fitting, chats_of, questions, trainable, without_unfit
+from pipelines.data.training_rows import UNFIT, Fitting, chats_of, questions, trainable, without_unfit
 from pipelines.evaluation.suite import Item, check_suite, suite_file_digest
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
@@ -168,7 +168,7 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
     return Outcome(
         headline=said,
         verdict=Verdict.PROCEED if enough else Verdict.SKIP,
-        reasons=(said + ".",) if enough else (_too_few(counts.new, least),),
+        reasons=(said + "." if enough else _too_few(counts.new, least), *_lost(facts)),
         outputs={"train": "train.jsonl", "dev": "dev.jsonl", "canaries": "canaries.json", "card": "card.md"},
         metrics={
             "train_examples": (float(counts.train), "examples"),
@@ -176,6 +176,15 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
         },
         facts=facts,
     )
+
+
+def _lost(facts: CurateFacts) -> list[str]:
+    """What went, wholly or in part, because it does not fit."""
+    counts, dropped = facts.counts, facts.turns_dropped
+    went = {name: counts.new.get(name, 0) + counts.replay.get(name, 0) for name in UNFIT}
+    every = ", ".join(f"{rows} {name.replace('_', ' ')}" for name, rows in went.items() if rows)
+    said = [f"{sum(went.values())} rows cannot be trained on ({every})."] if every else []
+    return said + ([f"{dropped} examples lose their oldest turns."] if dropped else [])
 
 
 def _too_few(counts: dict[str, int], least: int) -> str:

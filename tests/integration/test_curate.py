@@ -277,6 +277,10 @@ def test_what_does_not_fit_leaves_and_is_counted(tmp_path):
     card = (out / "card.md").read_text()
     assert "| too long | 1 |" in card
     assert "1 of them lose their oldest turns" in card
+    assert outcome.reasons[1:] == (
+        "2 rows cannot be trained on (1 cannot render, 1 too long).",
+        "1 examples lose their oldest turns.",
+    )
 
 
 def test_answers_beyond_the_longest_example_leave(tmp_path):
