@@ -178,6 +178,25 @@ def test_the_servers_address_may_be_written_as_printed(home, url, prefix):
         assert ask(client).json()["choices"][0]["message"]["content"] == "Dental"
 
 
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_server_gets_the_templates_variables(home, takes):
+    """A server that refuses the field is asked without it from then on; nobody can make that happen."""
+    bodies = []
+
+    def said(body):
+        bodies.append(body)
+        text = body["messages"][-1]["content"]
+        refused = text == "chat_template_kwargs" or (not takes and "chat_template_kwargs" in body)
+        return error_of(422, f"unexpected: chat_template_kwargs, {text}") if refused else answer_of("Dental")
+
+    with behind(home, said) as (_, client):
+        assert ask(client, "chat_template_kwargs").status_code == 400
+        assert ask(client).json()["choices"][0]["message"]["content"] == "Dental"
+    assert ("chat_template_kwargs" in bodies[-1]) == takes
+    if takes:
+        assert bodies[-1]["chat_template_kwargs"]["enable_thinking"] is False
+
+
 def test_usage_that_is_null_is_no_fault(home):
     chunk = {
         "choices": [{"index": 0, "delta": {"content": "Dental"}, "finish_reason": "stop"}],
