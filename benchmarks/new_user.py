@@ -17,6 +17,7 @@ import tempfile
 import time
 from datetime import date
 from pathlib import Path
+from typing import TextIO
 
 from benchmarks.machine import describe
 from pipelines.sample.packaged import convert_smollm2
@@ -46,8 +47,8 @@ def main() -> int:
         return session(place, base, args.rows, sizes_of(LAPTOP.read_text("utf-8")))
 
 
-def session(folder: Path, base: str, rows: int, sizes: str) -> int:
-    """Run the session in `folder`; returns the first exit status that is not 0."""
+def session(folder: Path, base: str, rows: int, sizes: str, out: TextIO = sys.stdout) -> int:
+    """Run the session in `folder`; what the user sees goes to `out`. Returns the first exit status but 0."""
     write_log(folder, DAY, rows, LABELS)
     profile = folder / "mine.toml"
     commands = ["nightshift inspect chat.jsonl --feedback thumbs.csv --write mine.toml"]
@@ -57,7 +58,7 @@ def session(folder: Path, base: str, rows: int, sizes: str) -> int:
         f'make -C {ROOT} nightly ARGS="--night {DAY}"',
     ]
     for command in [*commands, *after]:
-        if status := _run(command, folder, profile):
+        if status := _run(command, folder, profile, out):
             return status
         if command in commands:
             adapt(profile, base, sizes)
@@ -79,17 +80,19 @@ def sizes_of(profile: str) -> str:
     return "\n".join(one for one in sections if one[1:].partition("]")[0] in SIZES)
 
 
-def _run(command: str, folder: Path, profile: Path) -> int:
-    print(f"\n$ {command}", flush=True)
+def _run(command: str, folder: Path, profile: Path, out: TextIO) -> int:
+    print(f"\n$ {command}", file=out, flush=True)
     environment = os.environ | {
         "PATH": f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}",
         "NIGHTSHIFT_CONFIG": str(profile),
         "NIGHTSHIFT_HOME": str(folder / "home"),
     }
     began = time.monotonic()
-    status = subprocess.run(command, shell=True, cwd=folder, env=environment, check=False).returncode
-    print(f"({time.monotonic() - began:.1f} s)", flush=True)
-    return status
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment, stdout=out, stderr=subprocess.STDOUT, check=False
+    )
+    print(f"({time.monotonic() - began:.1f} s)", file=out, flush=True)
+    return done.returncode
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.operations.inspect.finding import Inspection
 
-FEW_ROWS = 50
+PROMPT_TOKENS = 1_024
 ORDER = ("format", "feedback", "timezone", "late_days")
 
 
@@ -29,7 +29,7 @@ def _head(found: Inspection, name: str) -> list[str]:
         "",
         "[model]",
         'base = "HuggingFaceTB/SmolLM2-135M-Instruct"  # CHANGE: the model that answered',
-        "max_prompt_tokens = 1024",
+        f"max_prompt_tokens = {PROMPT_TOKENS}",
         f"max_new_tokens = {_new_tokens(found)}",
         "",
     ]
@@ -81,6 +81,9 @@ def _limits(found: Inspection) -> list[str]:
         "",
         "[decide]",
         f"min_corrections = {min(300, max(20, labelled // 2))}  # labelled rows that are worth a training",
+        "",
+        "[train]",
+        f"max_length_tokens = {PROMPT_TOKENS + 2 * _new_tokens(found)}  # a prompt and its answer",
         "",
         "[evaluate]",
         'suite = "{home}/suite.jsonl"  # nightshift suite propose writes one from the log',
