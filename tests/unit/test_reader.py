@@ -61,12 +61,36 @@ def test_lines_end_at_a_line_feed_only(tmp_path):
     assert [row.cells["completion"] for row in found] == [text]
 
 
-@pytest.mark.parametrize("cut", [9, 30])
-def test_a_damaged_archive_is_refused(tmp_path, cut):
-    packed = PACKERS[".gz"](as_jsonl([ROW] * 50))
-    (tmp_path / "log.jsonl.gz").write_bytes(packed[:-cut])
-    with pytest.raises(InputError, match=r"log\.jsonl\.gz is damaged"):
-        read(tmp_path / "log.jsonl.gz")
+@pytest.mark.parametrize("packing", [".gz", ".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize("left", [0.5, 0.97])
+def test_a_damaged_archive_is_refused(tmp_path, packing, left):
+    packed = PACKERS[packing](as_jsonl([ROW | {"request_id": f"r-{n}"} for n in range(3_000)]))
+    (tmp_path / "log").write_bytes(packed[: int(left * len(packed))])
+    with pytest.raises(InputError, match="log is damaged"):
+        read(tmp_path / "log")
+
+
+@pytest.mark.parametrize("packing", [".gz", ".bz2", ".xz", ".zst"])
+def test_archives_one_after_the_other_are_one_file(tmp_path, packing):
+    parts = [PACKERS[packing](as_jsonl([ROW | {"request_id": f"r-{n}"}])) for n in range(3)]
+    (tmp_path / "log").write_bytes(b"".join(parts))
+    assert [row.cells["request_id"] for row in read(tmp_path / "log")[0]] == ["r-0", "r-1", "r-2"]
+
+
+def test_a_consent_that_stands_twice_is_none(tmp_path):
+    line = json.dumps(ROW)[:-1]
+    (tmp_path / "log.jsonl").write_text(
+        f'{line}, "opt_out": true, "opt_out": false}}\n'
+        f'{line}, "meta": {{"opt_out": true}}, "opt_out": false}}\n'
+    )
+    first, second = read(tmp_path / "log.jsonl")[0]
+    assert (first.fault, second.fault) == ('"opt_out" stands twice', None)
+    assert "withheld" in first.raw
+
+
+def test_a_separator_that_excel_declares(tmp_path):
+    (tmp_path / "log.csv").write_bytes(b"sep=;\r\n" + as_csv([ROW], ";"))
+    assert [row.fault for row in read(tmp_path / "log.csv")[0]] == [None]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def csv_rows(text: TextIO, name: str, nulls: Sequence[str]) -> Iterator[Raw]:
     """Every record below the header. Raises InputError for a header that cannot be used."""
     csv.field_size_limit(MAX_LINE)
     lines = _Lines(text)
-    separator = separator_of(lines.ahead())
+    separator = lines.declared_separator() or separator_of(lines.ahead())
     header = _header(lines, separator, name)
     for record, problem, written in _records(lines, separator, name):
         if not problem and len(record) != len(header):
@@ -130,6 +130,14 @@ class _Lines:
             if line.strip():
                 self._again.append(line)
         return self._again[0] if self._again else ""
+
+    def declared_separator(self) -> str:
+        """Excel may begin a file with `sep=;`. That line is no record."""
+        declared = re.fullmatch(r"sep=(.)\s*", self.ahead())
+        if not declared:
+            return ""
+        self._again.clear()
+        return declared[1]
 
     def give_back_all_but_one(self) -> str:
         """The record's first line; its others will be read again."""

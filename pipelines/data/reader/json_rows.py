@@ -12,6 +12,7 @@ from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.text import MAX_LINE, NOT_UNICODE, is_sound, mended
 
 MAX_DOCUMENT = 1 << 26  # characters; an array or object over many lines is held in memory
+CONSENT = '"opt_out"'
 TOO_LONG = f"a line of more than {MAX_LINE >> 20} million characters"
 
 
@@ -51,12 +52,25 @@ def _row_of(line: str) -> Raw:
         return Raw(None, TOO_LONG)
     line = line.rstrip("\r\n")
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_no_twins if line.count(CONSENT) > 1 else None)
     except RecursionError:
         return Raw(None, "JSON that is nested too deeply")
+    except _Twins:
+        return Raw(None, f"{CONSENT} stands twice", "", str(mended(line)))
     except ValueError as error:
         return Raw(None, "not JSON" if is_sound(line) else NOT_UNICODE, _where(error), str(mended(line)))
     return _checked(value, line)
+
+
+class _Twins(Exception):
+    """An object has a key twice, so that nobody knows which value is meant."""
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twins
+    return found
 
 
 def _checked(value: Any, line: str) -> Raw:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import zstandard
 from pipelines.core.errors import InputError
 
 PACKINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+PACKED_BYTES = 1 << 16  # read at once
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
@@ -51,8 +53,50 @@ def plain_name(name: str) -> str:
     return name[: len(name) - len(ending)]
 
 
-def _zstandard(file: Path) -> Any:
-    return zstandard.open(file, "rb", dctx=zstandard.ZstdDecompressor(max_window_size=1 << 27))
+class _Zstandard(io.RawIOBase):
+    """The unpacked bytes of all frames. Unlike the library's reader it says if the last one is cut off."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("rb")
+        self._packed, self._ready = b"", b""
+        self._frame, self._started = _new_frame(), False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        while not self._ready and self._fill():
+            pass
+        count = min(len(target), len(self._ready))
+        target[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _fill(self) -> bool:
+        """Unpack the next block; False at the end."""
+        packed = self._packed or self._file.read(PACKED_BYTES)
+        self._packed = b""
+        if not packed:
+            if not self._frame.eof and self._started:
+                raise EOFError("the last frame is cut off")
+            return False
+        if self._frame.eof:
+            self._frame = _new_frame()
+        self._started = True
+        self._ready = self._frame.decompress(packed)
+        self._packed = self._frame.unused_data
+        return True
+
+
+def _new_frame() -> Any:
+    return zstandard.ZstdDecompressor(max_window_size=1 << 27).decompressobj()
+
+
+def _zstandard(file: Path) -> IO[bytes]:
+    return io.BufferedReader(_Zstandard(file))
 
 
 _OPEN: dict[str | None, Any] = {
