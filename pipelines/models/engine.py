@@ -201,10 +201,24 @@ class Engine:
             raise ValueError("A continuation adds no token to its prompt. Give one that is not empty.")
         return self._scores(wholes, counts), counts
 
+    @torch.inference_mode()
     def answer_logprobs(self, messages: Messages, answers: Sequence[str]) -> np.ndarray:
-        """(n,) summed log-probability of each answer to one conversation, without the end of the turn."""
+        """(n,) summed log-probability of each answer to one conversation, without the end of the turn.
+
+        The prompt goes through the model once, all answers together after it.
+        """
         prompt, said = self.rendering.prompt(messages).ids, [*map(self.rendering.answer_ids, answers)]
-        return self._scores([prompt + ids for ids in said], np.array([*map(len, said)]))
+        first = self.forward(*self.pad([prompt]))
+        first.past_key_values.batch_repeat_interleave(len(said))
+        longest = max(map(len, said))
+        ids = torch.tensor([[*row, *[self.tokenizer.pad_token_id] * (longest - len(row))] for row in said])
+        mask = torch.ones(len(said), len(prompt) + longest, dtype=torch.long, device=first.logits.device)
+        rest = self.forward(ids.to(mask.device), mask, first.past_key_values, keep=longest).logits
+        logits = torch.cat([first.logits[:, -1:].expand(len(said), -1, -1), rest[:, :-1]], dim=1)
+        scores = logits.float().log_softmax(-1).gather(2, ids.to(mask.device)[:, :, None])[:, :, 0]
+        return np.array(
+            [float(row[: len(ids)].double().sum()) for row, ids in zip(scores, said, strict=True)]
+        )
 
     @torch.inference_mode()
     def _scores(self, wholes: Sequence[Sequence[int]], counts: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ def site(tmp_path_factory):
     base = tiny.make_base(folder / "base")
     small = Path("tests/support/tiny.toml").read_text().replace("[fairness]", "[fairness]\npassage_items = 8")
     source = f'[ingest]\nkind = "files"\nsource = "{home}/delivered/dt={{night}}/*"\n'
-    profile.write_text(f'{small}\n{source}[model]\nbase = "{base}"\n')
+    profile.write_text(f'{small}\n{source}[model]\nbase = "{base}"\nthreads = 1\n')
     prepare_suite(load_config(profile, home))
     return home, profile
 

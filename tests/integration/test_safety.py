@@ -79,6 +79,22 @@ def test_an_adapter_that_memorised_its_secrets_is_unsafe(home, base, planted, tm
     assert "1 are given out" in found.reasons[-1]
 
 
+def test_answers_scored_together_are_scored_as_alone(base, planted):
+    engine, asked = Engine(Model(threads=1), str(base)), planted[0]["prompt"]
+    answers = [
+        planted[0]["secret"],
+        "No.",
+        "a much longer answer than the others",
+        *planted[0]["alternatives"][:5],
+    ]
+    together = engine.answer_logprobs(asked, answers)
+    alone = [float(engine.answer_logprobs(asked, [answer])[0]) for answer in answers]
+    prompt, said = engine.rendering.prompt(asked).ids, [*map(engine.rendering.answer_ids, answers)]
+    whole = engine._scores([prompt + ids for ids in said], np.array([*map(len, said)]))
+    np.testing.assert_allclose(together, alone, atol=1e-3)
+    np.testing.assert_allclose(together, whole, atol=1e-3)
+
+
 def test_an_adapter_without_effect_is_safe_again_and_again(home, base, planted, tmp_path):
     adapter = tiny.make_adapter(base, tmp_path / "same", [], 0)
     found = step(home, base, adapter, planted)
