@@ -18,8 +18,9 @@ Example:
 
 def add(commands: Any) -> None:
     """Add the command `suite` with its own commands."""
-    suite = commands.add_parser("suite", help="propose items for the evaluation suite from a log")
-    parts = suite.add_subparsers(dest="part", metavar="COMMAND", required=True)
+    text = "propose items for the evaluation suite from a log"
+    suite = commands.add_parser("suite", help=text, description=f"{text[:1].upper()}{text[1:]}.")
+    parts = suite.add_subparsers(dest="part", metavar="COMMAND", required=True, help="propose")
     propose = add_command(parts, "propose", "draw evaluation items from a log, in proportion", _propose)
     propose.formatter_class, propose.epilog = argparse.RawDescriptionHelpFormatter, MORE
     propose.add_argument("file", nargs="?", metavar="FILE", help="a log: a file, folder, glob or URI")

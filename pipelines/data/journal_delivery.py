@@ -17,7 +17,6 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.core.config import Config
-from pipelines.core.config.columns import zone_of
 from pipelines.core.errors import InputError
 from pipelines.core.files import replacing
 from pipelines.core.interactions import COLUMNS
@@ -44,7 +43,7 @@ def deliver(config: Config, night: date) -> Path:
             f"The gateway's journal {path} does not exist.", "Start the gateway once: make serve."
         )
     with closing(connect(path)) as journal:
-        deliveries.choose(journal, night, config.ingest.late_days, zone_of(config.ingest.timezone))
+        deliveries.choose(journal, night, config.ingest.late_days, config.ingest.zone)
         rows = [_as_interaction(row) for row in deliveries.chosen_rows(journal, night)]
         with replacing(target) as partial:
             write_parquet(partial, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)

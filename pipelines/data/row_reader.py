@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from pipelines.core.config import Config
-from pipelines.core.config.columns import zone_of
 from pipelines.core.interactions import DEFAULTS, INTERACTION, Kind
 from pipelines.data.formats import converter_of
 from pipelines.data.reader import cells
@@ -52,7 +51,7 @@ class RowReader:
         settings = self.config.ingest
         self._convert, self._columns = converter_of(settings.format), settings.columns
         self._most, self._late_days = settings.max_text_bytes, settings.late_days
-        self._zone = zone_of(settings.timezone)
+        self._zone = settings.zone
         self._noon = datetime.combine(self.night, time(12), self._zone).astimezone(UTC)
         self._constants = DEFAULTS | settings.defaults
         readers: dict[Kind, Callable[[Any], Any]] = {

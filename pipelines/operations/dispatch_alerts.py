@@ -94,7 +94,7 @@ def _run(config: Config, ledger: Ledger, ruling: Ruling) -> RunToStart:
     cause = f"alert:{short_list(ruling.names)}"
     conf = {"ruling": ruling.id, "traceparent": ruling.traceparent}
     if ruling.action is Action.RETRAIN:
-        conf |= {"cause": cause} | _night(config, ledger, ruling.at.date())
+        conf |= {"cause": cause} | _night(config, ledger, ruling.at.astimezone(config.ingest.zone).date())
     else:
         conf |= {"actor": cause, "reason": ruling.reason[:500]}
     return RunToStart(dag_id=ruling.dag_id, dag_run_id=ruling.dag_run_id, conf=conf)
@@ -108,7 +108,7 @@ def _night(config: Config, ledger: Ledger, today: date) -> dict[str, str]:
     """
     if config.ingest.kind == "gateway":
         yesterday = today - timedelta(days=1)
-        is_due = bool(config.schedule) and awaits_delivery(config.home, yesterday)
+        is_due = bool(config.schedule) and awaits_delivery(config.home, yesterday, config.ingest.zone)
         return {"night": str(yesterday if is_due else today)}
     if config.ingest.kind == "sample":
         return {"night": str(config.sample.next_night(decision.night for decision in ledger.decisions()))}

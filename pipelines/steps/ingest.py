@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
-from pipelines.core.config.columns import zone_of
 from pipelines.core.config.data import SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
@@ -123,7 +122,7 @@ def _work_folder(ctx: Context) -> Iterator[Path]:
 
 def _midnight(ctx: Context) -> datetime:
     """When the night's day begins."""
-    return datetime.combine(ctx.night, time(), zone_of(ctx.config.ingest.timezone))
+    return datetime.combine(ctx.night, time(), ctx.config.ingest.zone)
 
 
 def _hold(headline: str, *reasons: str) -> Outcome:

@@ -55,7 +55,7 @@ def tell_failed(context: Context) -> None:
     if dag_id != NIGHTLY_DAG or run is None:
         notify(settings, what, "The run's note says why and what to do.", link)
         return
-    night = _night(run.conf, run.run_after)
+    night = _night(settings, run.conf, run.run_after)
     text = (
         "The run's note says why. When that is fixed, clear the failed task, or run the night by hand: "
         f"{nights(settings, night, night)}"
@@ -72,7 +72,7 @@ def tell_late(context: Mapping[str, Any]) -> None:
         text = f"It was due by {due} UTC. The run's page shows which task it waits for."
         notify(settings, f"{run['dag_id']} is late", text, link)
         return
-    night = _night(run["conf"], datetime.fromisoformat(run["run_after"]))
+    night = _night(settings, run["conf"], datetime.fromisoformat(run["run_after"]))
     text = (
         f"It was due by {due} UTC, and later nights wait for it. The run's page shows which task runs or "
         "waits. To give the run up, mark it as failed, then run the night by hand: "
@@ -121,5 +121,5 @@ def _link(dag_id: str, run_id: str) -> str:
     return f"{conf.get('api', 'base_url', fallback='')}/dags/{dag_id}/runs/{run_id}"
 
 
-def _night(conf: Mapping[str, Any] | None, run_after: datetime) -> date:
-    return plan(conf or {}, run_after).night
+def _night(settings: Settings, conf: Mapping[str, Any] | None, run_after: datetime) -> date:
+    return plan(conf or {}, run_after, settings.config.ingest.zone).night

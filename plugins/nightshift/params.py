@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
 from airflow.sdk import Param
@@ -95,9 +95,9 @@ class Plan:
         return run_id_for(self.night, self.overrides, self.attempt)
 
 
-def plan(params: Mapping[str, Any], run_after: datetime) -> Plan:
-    """The plan of a filled-in form; an empty night is the last day that ended before `run_after`."""
+def plan(params: Mapping[str, Any], run_after: datetime, zone: tzinfo = UTC) -> Plan:
+    """The plan of a filled-in form. An empty night is the last day in `zone` that ended before `run_after`."""
     overrides = {key: params[field] for field, key in OVERRIDES.items() if params.get(field)}
     night = params.get("night")
-    last_ended = (run_after - timedelta(days=1)).date()
+    last_ended = run_after.astimezone(zone).date() - timedelta(days=1)
     return Plan(date.fromisoformat(night) if night else last_ended, overrides, params.get("attempt") or 1)

@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from nightshift.params import plan
 
@@ -22,3 +23,10 @@ def test_an_alert_is_the_cause_and_makes_another_run():
     alerted = plan({**EMPTY, "cause": "alert:InputDrift", "ruling": "0" * 32}, NOON)
     assert alerted.overrides == {"decide.cause": "alert:InputDrift", "decide.ruling": "0" * 32}
     assert alerted.run_id != plan(EMPTY, NOON).run_id
+
+
+def test_a_night_ends_where_the_log_lives():
+    """At 02:00 UTC it is still the evening before in New York, so that the day there has not ended."""
+    run_after = datetime(2026, 3, 2, 2, tzinfo=UTC)
+    assert plan(EMPTY, run_after).night == date(2026, 3, 1)
+    assert plan(EMPTY, run_after, ZoneInfo("America/New_York")).night == date(2026, 2, 28)

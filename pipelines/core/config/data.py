@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date, timedelta, tzinfo
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config.base import Count, Positive, Section, Share
-from pipelines.core.config.columns import RatingScale, known_zone, mapped_columns
+from pipelines.core.config.columns import RatingScale, known_zone, mapped_columns, zone_of
 from pipelines.core.interactions import COLUMNS, CONSTANTS, FEEDBACK_COLUMNS
 
 SAMPLE_FOLDER = "{home}/sample/interactions/dt={night}"  # where the sample workload lays out a night
@@ -62,6 +62,11 @@ class Ingest(Section):
     late_days: Count = 3  # rows up to this much older than the night still join their own day
     memory_mib: Positive = 1024  # DuckDB's limit
     max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of `timezone`."""
+        return zone_of(self.timezone)
 
     @field_validator("columns")
     @classmethod

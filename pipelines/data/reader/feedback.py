@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pipelines.core.config.columns import zone_of
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import FEEDBACK_COLUMNS, INTERACTION
 from pipelines.data.reader import cells
@@ -38,7 +37,7 @@ def read_feedback(rows: Iterable[Raw], settings: Ingest) -> Feedback:
         "request_id": cells.as_id,
         "rating": Ratings(settings.rating).read,
         "correction": cells.as_text,
-        "feedback_ts": partial(cells.as_time, zone=zone_of(settings.timezone)),
+        "feedback_ts": partial(cells.as_time, zone=settings.zone),
     }
     newest: dict[str, Found] = {}
     refused: dict[str, int] = {}

@@ -49,7 +49,7 @@ def rows_of_files(config: Config, source: str, today: date) -> list[dict[str, An
         files = read_delivery(source, settings, RowReader(config, today), work)
         feedback = read_separate_feedback(config.path(settings.feedback, today), settings, work)
         if unusable := [*files.unusable(settings), *feedback.unusable]:
-            raise InputError(" ".join(unusable), f"`nightshift inspect {source}` proposes a mapping.")
+            raise InputError(" ".join(unusable), "`nightshift inspect FILE` proposes a mapping.")
         intake = Intake(connection, files.typed, feedback.newest)
         intake.classify(today, EVERY_DAY, Lake(str(work / "empty"), settings.memory_mib))
         intake.write_kept(work / "rows.parquet")

@@ -36,9 +36,9 @@ def delivery_path(home: str | Path, night: date) -> Path:
     return Path(home) / "gateway" / "interactions" / f"dt={night}" / "part.parquet"
 
 
-def awaits_delivery(home: str | Path, night: date) -> bool:
-    """Whether the night has answers and no delivery yet."""
-    return not delivery_path(home, night).exists() and JournalReader(home).has_answers(night)
+def awaits_delivery(home: str | Path, night: date, zone: tzinfo) -> bool:
+    """Whether the night, a day in `zone`, has answers and no delivery yet."""
+    return not delivery_path(home, night).exists() and JournalReader(home).has_answers(night, zone)
 
 
 def choose(journal: sqlite3.Connection, night: date, late_days: int, zone: tzinfo) -> None:

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +136,12 @@ class JournalReader:
             found = journal.execute(NEWEST_OUTCOMES, (*both_sides(since, candidate, production), most))
             return [outcome(row, candidate) for row in found]
 
-    def has_answers(self, day: date) -> bool:
-        """Whether any user got a whole answer on a day (UTC)."""
+    def has_answers(self, day: date, zone: tzinfo) -> bool:
+        """Whether any user got a whole answer on a day in `zone`."""
         query = (
             "SELECT 1 FROM interactions WHERE ts >= ? AND ts < ? AND fault = '' AND parent IS NULL LIMIT 1"
         )
-        span = (midnight(day), midnight(day + timedelta(days=1)))
+        span = (midnight(day, zone), midnight(day + timedelta(days=1), zone))
         with self._open() as journal:
             return journal is not None and journal.execute(query, span).fetchone() is not None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import time
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from nightshift.local import instance as machine
@@ -29,7 +29,7 @@ def nightly(settings: Settings, args: argparse.Namespace) -> int:
             own = instance = machine.start(settings, machine.free_port(), mlflow_port=0, attached=True)
         api = Api(instance.url, password(settings))
         started = time.monotonic() - began
-        night = args.night or _next_night(sample)
+        night = args.night or _next_night(settings, sample)
         print(f"night {night}", flush=True)
         dag_run = start_night(api, _conf(night, args))
         result = follow(api, dag_run)
@@ -55,9 +55,9 @@ def _start_sample(settings: Settings) -> subprocess.Popen[str] | None:
     )
 
 
-def _next_night(sample: subprocess.Popen[str] | None) -> date:
+def _next_night(settings: Settings, sample: subprocess.Popen[str] | None) -> date:
     if sample is None:
-        return date.today() - timedelta(days=1)
+        return datetime.now(settings.config.ingest.zone).date() - timedelta(days=1)
     out, errors = sample.communicate()
     if sample.returncode:
         raise SystemExit(errors.strip().splitlines()[-1])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nightshift.notify import tell_held, tell_missed
 from nightshift.operators.command import ANSWER, CommandOperator
 from nightshift.params import Plan, plan
+from nightshift.settings import Settings
 from nightshift.traces import TRACEPARENT, traceparent
 from pipelines.core.contract import NIGHTLY, Verdict
 from pipelines.core.results import StepResult
@@ -28,7 +29,7 @@ class StepOperator(CommandOperator):
     ui_color = "#e8edf7"
 
     def words(self, context: Context) -> list[str]:
-        run = _plan(context)
+        run = _plan(self.settings, context)
         changed = [f"--set={key}={json.dumps(value)}" for key, value in run.overrides.items()]
         return [self.task_id, f"--run-dir={run_uri(self.settings.config, run.run_id)}", *changed]
 
@@ -50,7 +51,7 @@ class RecordOperator(StepOperator):
     }
 
     def act(self, context: Context, result: StepResult) -> None:
-        run = _plan(context)
+        run = _plan(self.settings, context)
         context["ti"].xcom_push(TRACEPARENT, traceparent(context))  # for the rollout that this night may wake
         answers = context["ti"].xcom_pull(task_ids=list(NIGHTLY), key=ANSWER)
         verdicts = (answer["verdict"] for answer in answers if answer)
@@ -61,5 +62,5 @@ class RecordOperator(StepOperator):
         self.skip_all_except(context["ti"], self.OUTCOMES[last])
 
 
-def _plan(context: Context) -> Plan:
-    return plan(context["params"], context["dag_run"].run_after)
+def _plan(settings: Settings, context: Context) -> Plan:
+    return plan(context["params"], context["dag_run"].run_after, settings.config.ingest.zone)
