@@ -96,7 +96,7 @@ class Plan:
 
 
 def plan(params: Mapping[str, Any], run_after: datetime, zone: tzinfo = UTC) -> Plan:
-    """The plan of a filled-in form. An empty night is the last day in `zone` that ended before `run_after`."""
+    """The plan of a filled-in form. An empty night is the last day in `zone` before `run_after`."""
     overrides = {key: params[field] for field, key in OVERRIDES.items() if params.get(field)}
     night = params.get("night")
     last_ended = run_after.astimezone(zone).date() - timedelta(days=1)

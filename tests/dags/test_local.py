@@ -34,7 +34,7 @@ def test_a_missing_work_environment_gets_one_sentence(settings):
 def test_a_sample_that_breaks_gets_its_own_sentence(settings):
     settings.python.write_text('#!/bin/sh\necho "fault: There is no model. Get one." >&2\nexit 2\n')
     with pytest.raises(SystemExit, match=r"fault: There is no model\. Get one\."):
-        nightly._next_night(nightly._start_sample(settings))
+        nightly._next_night(settings, nightly._start_sample(settings))
 
 
 def test_nothing_runs_in_an_empty_home(settings):
