@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.policy.night.proposal import draw_in_proportion
+from tests.support.fuzz import examples
 
 
 def drawn(log: list[tuple[str, ...]], known: list[tuple[str, ...]], count: int, seed: int = 0) -> Counter:
@@ -50,7 +51,8 @@ def test_small_groups_get_their_share_together() -> None:
 groups = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xy")), max_size=40)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.fuzz
+@settings(max_examples=examples(), deadline=None, derandomize=True)
 @given(more=groups, known=groups, count=st.integers(0, 60), seed=st.integers(0, 9))
 def test_it_draws_the_count_or_all(
     more: list[tuple[str, str]], known: list[tuple[str, str]], count: int, seed: int
