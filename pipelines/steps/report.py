@@ -18,6 +18,7 @@ from pipelines.core.facts.gate import Check, GateFacts, GateReadings
 from pipelines.core.facts.ingest import IngestFacts
 from pipelines.core.facts.reading import Facts, facts_of, readable_parts
 from pipelines.core.facts.train import TrainFacts
+from pipelines.core.interactions import INTERACTION
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.reporting import plots
 from pipelines.runner import Context, Outcome
@@ -58,6 +59,7 @@ def run(ctx: Context) -> Outcome:
         plots=dict.fromkeys(PLOTS) | _plots(ctx, facts, steps),
         lineage=_lineage(ctx.inputs),
         gate_rows=_gate_rows(ctx.inputs, facts["gate"]),
+        defaults={column.name: column.default for column in INTERACTION} | ctx.config.ingest.defaults,
         data_docs=_data_docs(ctx.inputs),
     )
     (ctx.out / "report.html").write_text(page, encoding="utf-8")

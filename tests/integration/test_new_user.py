@@ -72,3 +72,12 @@ def test_no_item_of_the_suite_is_trained_on(ended):
     assert len(items) == 200
     assert trained.isdisjoint(items)
     assert curated.facts["counts"]["new"]["held_back"] >= 20
+
+
+def test_the_report_names_defaults_and_joined_feedback(ended):
+    folder, _ = ended
+    (page,) = (folder / "home" / "runs").glob("*/report/report.html")
+    text = page.read_text("utf-8")
+    assert "column without a value" in text
+    assert '<td>channel</td><td class="n">2000</td><td class="soft">unknown</td>' in text
+    assert "0 for unknown requests" in text
