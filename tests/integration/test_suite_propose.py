@@ -26,6 +26,8 @@ feedback = "{thumbs}"
 columns = {{tenant = "metadata.tenant"}}
 feedback_columns = {{request_id = "completion_id", rating = "thumb", feedback_ts = "rated_at"}}
 rating = {{good = ["up"], bad = ["down"]}}
+[register]
+name = "router"
 [evaluate]
 suite = "{{home}}/suite.jsonl"
 """

@@ -12,10 +12,10 @@ from typing import Any
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.data import delivery, open_lake
+from pipelines.data.delivered import read_delivery, read_separate_feedback
 from pipelines.data.intake import Intake
 from pipelines.data.lake import Lake, as_sql_list, connect
-from pipelines.data.reader.delivered import read_delivery, read_separate_feedback
-from pipelines.data.reader.rows import RowReader
+from pipelines.data.row_reader import RowReader
 from pipelines.data.schema import rows_of
 
 MOST_ROWS = 5_000  # of a log; embedding them takes about half a minute
