@@ -68,6 +68,7 @@ def _item(path: Path, line: Line, spelling: dict[str, str]) -> Item:
     try:
         messages = _messages(line.values)
         answer = _answer(line.values.get("answer"), spelling)
+        messages = _without_answer(messages, answer)
     except ValueError as error:
         raise InputError(
             f"{line.place} of the evaluation suite {path} cannot be used: {error}.",
@@ -76,6 +77,15 @@ def _item(path: Path, line: Line, spelling: dict[str, str]) -> Item:
     slices = {name: str(line.values.get(name) or EVERY) for name in SLICES}
     name = str(line.values.get("id") or f"item-{conversation_key(messages)[:12]}")
     return {**line.values, **slices, "id": name, "messages": messages, "answer": answer}
+
+
+def _without_answer(messages: list[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
+    """The conversation up to where the answer begins. Raises ValueError where it ends in another one."""
+    if messages[-1]["role"] != "assistant":
+        return messages
+    if normalise(messages[-1]["content"]) != normalise(answer):
+        raise ValueError("its messages end in an assistant turn that is not its answer")
+    return messages[:-1]
 
 
 def _messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -21,6 +21,8 @@ from pipelines.core.errors import InputError
 from pipelines.models.base import base_folder, load_tokenizer
 
 _ASKED, _SAID, _TOLD = "Xq7 asked", "Xq7 said", "Xq7 told"  # texts that no template writes by itself
+# A template is a program of the base's maker, and fails as it likes.
+TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
 
 
 class CannotRender(InputError):
@@ -148,7 +150,7 @@ class Rendering:
                 strftime_now=lambda _: TEMPLATE_VARIABLES["date_string"],
                 **TEMPLATE_VARIABLES,
             )
-        except (TemplateError, TypeError, KeyError, AttributeError) as error:  # a template fails as it likes
+        except TEMPLATE_FAULTS as error:
             raise CannotRender(
                 f"The base model's chat template does not take this conversation: {error}.",
                 "Change the order of its turns, or choose another model.base.",
@@ -218,8 +220,13 @@ def _folded(turns: Sequence[Message]) -> list[Message]:
     system = [text_of(turn["content"]) for turn in turns if turn["role"] == "system"]
     others = [turn for turn in turns if turn["role"] != "system"]
     first = next((place for place, turn in enumerate(others) if turn["role"] == "user"), None)
-    if not system or first is None:
+    if not system:
         return others
+    if first is None:
+        raise CannotRender(
+            "The base model's chat template takes no system prompt, and no user speaks in this conversation.",
+            "Add a user turn.",
+        )
     asked = "\n\n".join([*system, others[first]["content"]])
     return [*others[:first], {**others[first], "content": asked}, *others[first + 1 :]]
 

@@ -8,8 +8,12 @@ import pytest
 
 from pipelines.core.config.columns import RatingScale
 from pipelines.core.errors import ConfigError, InputError
+from pipelines.data.formats.chat import answer_of
+from pipelines.data.reader import cells, json_rows
 from pipelines.data.reader.cells import Unfit
+from pipelines.data.reader.files import rows_of_file
 from pipelines.data.reader.ratings import Ratings
+from pipelines.data.reader.turns import UnfitMessages, as_messages, split_answer
 from tests.support.logs import PACKERS, as_array, as_csv, as_jsonl, at, read, write_parquet
 
 ASKED = [{"role": "user", "content": "Which label?"}]
@@ -353,3 +357,51 @@ def test_an_unreadable_consent_shows_nothing(tmp_path):
 def test_the_same_rows_in_parquet(tmp_path):
     write_parquet(tmp_path / "log.parquet", [ROW])
     assert read(tmp_path / "log.parquet")[0][0].cells == one(tmp_path, {}).cells
+
+
+def read_all(tmp_path, text, name="log.json"):
+    """The raw rows of a file with this text."""
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return list(rows_of_file(path, name, ()))
+
+
+def test_a_lone_row_with_a_list_named_data_is_a_row(tmp_path):
+    row = {"request_id": "a", "prompt": "q", "completion": "c", "data": [{"x": 1}, {"x": 2}]}
+    (only,) = read_all(tmp_path, json.dumps(row) + "\n")
+    assert only.values == row
+    assert len(read_all(tmp_path, json.dumps({"object": "list", "data": [row, row]}))) == 2
+
+
+def test_a_consent_that_stands_twice_in_an_array_is_none(tmp_path):
+    twice = '{"prompt": "q", "completion": "c", "opt_out": true, "x": 1, "opt_out": false}'
+    first, second = read_all(tmp_path, f'[{twice}, {{"prompt": "q", "completion": "c"}}]')
+    assert (first.values, first.problem) == (None, '"opt_out" stands twice')
+    assert second.problem is None
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_that_is_too_long_costs_only_itself(tmp_path, monkeypatch, place):
+    monkeypatch.setattr(json_rows, "MAX_LINE", 200)
+    lines = [json.dumps({"request_id": str(n)}) for n in range(4)]
+    lines.insert(place, json.dumps({"request_id": "x" * 900}))
+    found = read_all(tmp_path, "\n".join(lines) + "\n", "log.jsonl")
+    assert [row.values is None for row in found] == [n == place for n in range(5)]
+
+
+def test_a_blank_id_is_no_id():
+    assert [cells.as_id(value) for value in ("", "  ", " A1 ", 7)] == [None, None, "A1", "7"]
+
+
+def test_an_answer_with_a_tool_call_is_no_text():
+    call = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    turns = as_messages(
+        [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": "Let me look that up.", "tool_calls": call},
+        ]
+    )
+    with pytest.raises(UnfitMessages, match="tool call"):
+        split_answer(turns, None)
+    with pytest.raises(UnfitMessages, match="tool call"):
+        answer_of({"role": "assistant", "content": [{"type": "text", "text": "x"}, {"type": "tool_use"}]})

@@ -159,3 +159,9 @@ def test_any_conversation_is_rendered_cut_or_refused(name, texts, most):
     assert len(example.prompt_ids) <= most
     assert example.dropped_turns % 2 == 0
     assert turns[-1]["content"].strip() in shown(rendering, example.prompt_ids)
+
+
+def test_a_system_prompt_alone_is_no_question_for_every_base():
+    rendering = Rendering(tokenizer_with(templates.GEMMA), "", 500)
+    with pytest.raises(CannotRender, match="no user speaks"):
+        rendering.prompt([{"role": "system", "content": "Be brief."}])

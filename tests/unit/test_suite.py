@@ -151,3 +151,12 @@ def test_a_suite_may_have_any_form_of_a_log(tmp_path, form):
     written([*ITEMS, item("Who?", "third", tenant="south")], form, path)
     with pytest.raises(InputError, match=r"(Line|Item) 3 .* 'third' is none of task\.labels"):
         suite_items(config)
+
+
+def test_an_item_is_asked_without_its_answer(tmp_path):
+    """A log's conversation ends in the answer: asked with it, the model would read what it has to say."""
+    turns = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "First"}]
+    (found,) = suite_items(config_at(tmp_path, {"messages": turns, "answer": "first"}))
+    assert found["messages"] == turns[:1]
+    with pytest.raises(InputError, match="assistant turn that is not its answer"):
+        suite_items(config_at(tmp_path, {"messages": turns, "answer": "second"}))

@@ -35,9 +35,11 @@ def answer_of(response: Any) -> Any:
     if isinstance(response.get("output"), list):
         return _responses_text(response["output"])
     content = opened(response.get("content"))
-    if not content and (response.get("tool_calls") or response.get("function_call")):
+    if response.get("tool_calls") or response.get("function_call"):
         raise UnfitMessages(TOOL_CALL)
     if isinstance(content, list):
+        if any(isinstance(part, Mapping) and part.get("type") == "tool_use" for part in content):
+            raise UnfitMessages(TOOL_CALL)
         texts = [part.get("text") for part in content if isinstance(part, Mapping)]
         return "".join(text for text in texts if isinstance(text, str))
     return content
@@ -65,8 +67,6 @@ def _responses_text(output: list[Any]) -> str:
         if isinstance(part, Mapping)
     ]
     texts = [text for text in parts if isinstance(text, str)]
-    if not texts and any(
-        isinstance(item, Mapping) and item.get("type") == "function_call" for item in output
-    ):
+    if any(isinstance(item, Mapping) and item.get("type") == "function_call" for item in output):
         raise UnfitMessages(TOOL_CALL)
     return "".join(texts)

@@ -46,9 +46,11 @@ def is_blank(value: Any) -> bool:
 
 
 def as_id(value: Any) -> str | None:
-    """A name or id. Whole numbers become text, as tables write ids."""
-    if is_missing(value) or isinstance(value, str):
-        return None if is_missing(value) else value
+    """A name or id, without the space around it; a blank one is none. Whole numbers become text."""
+    if is_missing(value):
+        return None
+    if isinstance(value, str):
+        return value.strip() or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):

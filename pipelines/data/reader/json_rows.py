@@ -13,26 +13,34 @@ from pipelines.data.reader.text import MAX_LINE, NOT_UNICODE, is_sound, mended
 
 MAX_DOCUMENT = 1 << 26  # characters; an array or object over many lines is held in memory
 CONSENT = '"opt_out"'
+ROW_NAMES = {"messages", "prompt", "completion", "conversations", "choices", "request_id"}
 TOO_LONG = f"a line of more than {MAX_LINE >> 20} million characters"
 
 
 def json_rows(text: TextIO, name: str) -> Iterator[Raw]:
     """Every row of a JSON file; blank lines are none. Raises InputError for a document that is not JSON."""
-    first, second = _filled_line(text), _filled_line(text)
+    first = _filled_line(text)
+    if _is_cut(first) and not first.lstrip().startswith("["):
+        _skip_line(text)
+    second = _filled_line(text)
     if _is_document(first, second):
         yield from _document(first + second, text, name)
     else:
-        yield from (_row_of(line) for line in _lines(first, second, text))
-
-
-def _lines(first: str, second: str, text: TextIO) -> Iterator[str]:
-    rest = iter(lambda: text.readline(MAX_LINE), "")
-    for line in chain((first, second), rest):
-        if len(line) == MAX_LINE and not line.endswith("\n"):
+        if _is_cut(second):
             _skip_line(text)
-            yield line
-        elif line.strip():
-            yield line
+        yield from (_row_of(line) for line in chain((first, second), _lines(text)) if line.strip())
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    for line in iter(lambda: text.readline(MAX_LINE), ""):
+        if _is_cut(line):
+            _skip_line(text)
+        yield line
+
+
+def _is_cut(line: str) -> bool:
+    """Whether the line goes on: it is longer than a line may be."""
+    return len(line) == MAX_LINE and not line.endswith("\n")
 
 
 def _filled_line(text: TextIO) -> str:
@@ -48,7 +56,7 @@ def _skip_line(text: TextIO) -> None:
 
 
 def _row_of(line: str) -> Raw:
-    if len(line) == MAX_LINE and not line.endswith("\n"):
+    if _is_cut(line):
         return Raw(None, TOO_LONG)
     line = line.rstrip("\r\n")
     try:
@@ -108,14 +116,33 @@ def _document(begun: str, text: TextIO, name: str) -> Iterator[Raw]:
             "Write it as JSON lines: one object a line.",
         )
     try:
-        value = json.loads(whole)
+        value = json.loads(whole, object_pairs_hook=_marked)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{name} is not JSON ({_where(error)}).", "Correct it there, or deliver the file again, whole."
         ) from error
-    items = value.get("data") if isinstance(value, dict) else value
+    items = value["data"] if _is_wrapper(value) else value
     for item in items if isinstance(items, list) else [value]:
-        yield _checked(item, json.dumps(item, ensure_ascii=False))
+        line = json.dumps(item, ensure_ascii=False)
+        if isinstance(item, _Twin):
+            yield Raw(None, f"{CONSENT} stands twice", "", str(mended(line)))
+        else:
+            yield _checked(item, line)
+
+
+def _is_wrapper(value: Any) -> bool:
+    """Whether an object only holds the rows: its `data` is a list of objects, and it is no row itself."""
+    items = value.get("data") if isinstance(value, dict) else None
+    return bool(items) and isinstance(items, list) and not ROW_NAMES & value.keys()
+
+
+class _Twin(dict[str, Any]):
+    """An object in which the consent stands twice."""
+
+
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = sum(f'"{key}"' == CONSENT for key, _ in pairs) > 1
+    return _Twin(pairs) if twice else dict(pairs)
 
 
 def _where(error: Exception) -> str:

@@ -48,9 +48,10 @@ def split_answer(turns: list[Turn], completion: str | None) -> tuple[list[Turn],
     last = turns[-1] if turns else None
     if last is None or last["role"] != "assistant":
         return turns, completion
-    if completion is None and last["tool_calls"] and not last["content"]:
+    is_answer = completion is None or completion == last["content"]
+    if is_answer and last["tool_calls"]:  # whatever text stands beside the call
         raise UnfitMessages("the answer is a tool call")
-    if completion is None or completion == last["content"]:
+    if is_answer:
         return turns[:-1], last["content"]
     return turns, completion
 
