@@ -45,7 +45,7 @@ BAD_VALUES = {
     "route is unknown": {"route": "sideways"},
     "locale is not a language tag": {"locale": "English, I think"},
     "completion is empty": {"completion": "  "},
-    "tenant is empty or too long": {"tenant": ""},
+    "tenant is empty or too long": {"tenant": "x" * 201},
     "the prompt is empty": {"messages": [{"role": "user", "content": " "}]},
     "the last message is not the user's": {"messages": [{"role": "assistant", "content": "hm"}]},
 }
