@@ -51,3 +51,5 @@ REQUIRED = tuple(column.name for column in INTERACTION if not column.default)
 CONSTANTS = ("tenant", "adapter", "route", "locale", "channel")  # their defaults are the words themselves
 DEFAULTS = {column.name: column.default for column in INTERACTION if column.name in CONSTANTS}
 FEEDBACK_COLUMNS = ("request_id", "rating", "correction", "feedback_ts")  # of a separate file of feedback
+CONSENT = ("opt_out", "opt_in")  # opt_in says the opposite, for logs that have it so
+READ_BESIDES = ("prompt", "system", "opt_in")  # no columns of the lake: a row's other ways to say its content

@@ -49,10 +49,18 @@ class Account:
 
 def feedback_account(found: ReadFeedback, intake: Intake) -> FeedbackAccount | None:
     """The account of separate feedback; None where none is set up."""
-    if found.refused is None:
+    told = found.told
+    if told is None:
         return None
     fates = dict.fromkeys(("joined", "redelivered", "unchanged", "unmatched"), 0) | intake.feedback_fates()
-    return FeedbackAccount(read=found.read, superseded=found.superseded, refused=found.refused, **fates)
+    return FeedbackAccount(
+        files=found.files,
+        read=told.read,
+        superseded=told.superseded,
+        withdrawn=told.withdrawn,
+        refused=dict(told.refused),
+        **fates,
+    )
 
 
 def reasons_of_nothing(account: Account, intake: Intake) -> list[str]:

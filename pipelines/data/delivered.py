@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.core.config.data import Ingest
-from pipelines.core.interactions import COLUMNS
+from pipelines.core.interactions import COLUMNS, CONSENT, FEEDBACK_COLUMNS, READ_BESIDES
 from pipelines.data import delivery
-from pipelines.data.reader.columns import absent_columns, unusable_columns
-from pipelines.data.reader.feedback import read_feedback
+from pipelines.data.reader.columns import absent_columns, listed, misspelt, unread_consents, unusable_columns
+from pipelines.data.reader.feedback import Feedback, read_feedback
 from pipelines.data.reader.files import rows_of_file
 from pipelines.data.reader.raw import Raw
 from pipelines.data.row_reader import RowReader
@@ -27,6 +27,7 @@ class ReadDelivery:
 
     typed: Path
     seen: list[Seen]
+    opt_out_if_silent: bool | None  # what a row means that says nothing of it; None: it is refused
 
     @property
     def names(self) -> list[str]:
@@ -39,15 +40,17 @@ class ReadDelivery:
 
     def unusable(self, settings: Ingest) -> list[str]:
         """Why these files cannot be used with these settings; none where they can."""
-        by_file = chain.from_iterable(unusable_columns(one.name, one.columns, settings) for one in self.seen)
+        by_file = chain.from_iterable(
+            unusable_columns(one.name, one.columns, one.consents, settings) for one in self.seen
+        )
         return [*by_file, *absent_columns(self.columns, settings.columns, "ingest.columns")]
 
     def ignored(self, settings: Ingest) -> list[str]:
         """Columns that nothing reads. Another format's are read by name, deep inside."""
         if settings.format != "nightshift":
             return []
-        read = {*COLUMNS, "prompt", *(path.partition(".")[0] for path in settings.columns.values())}
-        return sorted(set(self.columns) - read - set(settings.columns.values()))
+        read = {*COLUMNS, *READ_BESIDES, *(path.partition(".")[0] for path in settings.columns.values())}
+        return sorted(set(self.columns) - read - {*settings.columns.values(), *settings.ignore})
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,14 @@ class ReadFeedback:
     """Separate feedback: the newest of each request, what was left out, what is wrong with its columns."""
 
     newest: pa.Table
-    read: int = 0
-    superseded: int = 0
-    refused: dict[str, int] | None = None  # by reason; None where no separate feedback is set up
+    told: Feedback | None = None  # None where no separate feedback is set up
+    files: int = 0
     unusable: tuple[str, ...] = ()
+
+    @property
+    def opted_out(self) -> list[str]:
+        """The requests whose people took their consent back."""
+        return sorted(self.told.opted_out) if self.told else []
 
 
 def read_delivery(source: str, settings: Ingest, reader: RowReader, work: Path) -> ReadDelivery:
@@ -66,7 +73,8 @@ def read_delivery(source: str, settings: Ingest, reader: RowReader, work: Path) 
     files = delivery.fetch(source, work / "delivery")
     rows = [(name, rows_of_file(file, name, settings.csv_nulls)) for name, file in files]
     typed = work / "typed.parquet"
-    return ReadDelivery(typed, write_typed(typed, rows, reader.read))
+    seen = write_typed(typed, rows, reader.read)
+    return ReadDelivery(typed, seen, settings.opt_out_if_missing if reader.states_consent else False)
 
 
 def read_separate_feedback(source: str, settings: Ingest, work: Path) -> ReadFeedback:
@@ -82,31 +90,26 @@ def read_separate_feedback(source: str, settings: Ingest, work: Path) -> ReadFee
                 one.note(raw)
                 yield raw
 
-    found = read_feedback(rows(), settings)
-    return ReadFeedback(
-        pa.Table.from_pylist(found.newest, FEEDBACK),
-        found.read,
-        found.superseded,
-        found.refused,
-        tuple(_unusable_feedback(seen, settings)),
-    )
+    told = read_feedback(rows(), settings)
+    newest = pa.Table.from_pylist(told.newest, FEEDBACK)
+    return ReadFeedback(newest, told, len(files), tuple(_unusable_feedback(seen, settings)))
 
 
 def _unusable_feedback(seen: list[Seen], settings: Ingest) -> list[str]:
-    """Feedback needs request_id, and a rating or a correction."""
-    mapping = settings.feedback_columns
+    """Feedback needs request_id, and a rating or a correction. None of them is ignored for its spelling."""
+    mapping, setting = settings.feedback_columns, "ingest.feedback_columns"
     wrong = []
     for one in seen:
-        has = [
-            name
-            for name in ("request_id", "rating", "correction")
-            if mapping.get(name, name) in _heads(one, mapping)
-        ]
-        if one.rows and one.columns and ("request_id" not in has or len(has) < 2):
-            wrong.append(
-                f"The feedback {one.name} needs request_id and a rating or a correction; its columns are "
-                f"{', '.join(one.columns)}. Name them under [ingest.feedback_columns]."
+        heads, columns = _heads(one, mapping), list(one.columns)
+        sentences = unread_consents(one.consents, mapping, settings.ignore, setting)
+        sentences += misspelt(FEEDBACK_COLUMNS, columns, mapping, settings.ignore, setting)
+        has = [name for name in (*FEEDBACK_COLUMNS[:3], *CONSENT) if mapping.get(name, name) in heads]
+        if columns and not sentences and ("request_id" not in has or len(has) < 2):
+            sentences.append(
+                f"needs request_id and a rating or a correction; its columns are {listed(columns)}. "
+                f"Name them under [{setting}]."
             )
+        wrong += [f"The feedback {one.name} {sentence}" for sentence in sentences]
     return wrong
 
 

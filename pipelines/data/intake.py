@@ -6,7 +6,7 @@ in the delivery. It keeps the time that the request had first, so that a request
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,16 +29,33 @@ QUARANTINE = pa.schema(
     ]
 )
 
+_TYPED = """
+    CREATE VIEW typed AS
+    SELECT * REPLACE (coalesce(opt_out, {silent}) AS opt_out) FROM read_parquet({{files}})
+"""
+# A row without a consent among rows that have one is refused, and its text is shown nowhere.
+_REFUSING = """
+    CREATE VIEW typed AS
+    WITH rows AS (
+      SELECT *, opt_out IS NULL AND NOT coalesce(starts_with(raw, '{{"withheld"'), false) AS silent
+      FROM read_parquet({files}))
+    SELECT * EXCLUDE silent REPLACE (
+      coalesce(opt_out, false) AS opt_out,
+      if(silent, coalesce(fault, 'opt_out is missing'), fault) AS fault,
+      if(silent, '', found) AS found,
+      if(silent, '{{"withheld": "opt_out is missing"}}', raw) AS raw) FROM rows
+"""
 # Everything but the texts. A row without a name is named by its content, and counted where that repeats.
 _LIGHT = """
     CREATE TABLE light AS
-    SELECT file_no, row_no, ts, fault, opt_out,
+    SELECT file_no, row_no, ts, fault,
+      t.opt_out OR coalesce(t.request_id IN (SELECT request_id FROM withdrawn), false) AS opt_out,
       coalesce(t.request_id, content_key || '-' || row_number() OVER (
         PARTITION BY content_key ORDER BY file_no, row_no)) AS request_id,
       if(f.newer, f.rating, t.rating) AS rating,
       if(f.newer, f.correction, t.correction) AS correction,
       if(f.newer, f.feedback_ts, t.feedback_ts) AS feedback_ts
-    FROM {typed} AS t LEFT JOIN LATERAL (
+    FROM typed AS t LEFT JOIN LATERAL (
       SELECT *, t.feedback_ts IS NULL OR feedback.feedback_ts IS NULL
         OR feedback.feedback_ts >= t.feedback_ts OR (t.rating IS NULL AND t.correction IS NULL) AS newer
       FROM feedback WHERE feedback.request_id = t.request_id) AS f ON true
@@ -79,10 +96,23 @@ _SUBJECT = "coalesce(subject_id, conversation_id, classified.request_id)"
 class Intake:
     """The typed rows of one delivery, and the feedback that came apart from it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, typed: Path, feedback: pa.Table) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        typed: Path,
+        feedback: pa.Table,
+        opted_out: Sequence[str] = (),
+        opt_out_if_silent: bool | None = False,
+    ) -> None:
+        """`opted_out` are requests whose people said so in feedback.
+
+        `opt_out_if_silent` is what a row means that says nothing of it; None: such a row is refused.
+        """
         self._connection = connection
-        self._typed = f"read_parquet({as_sql_list([str(typed)])})"
         connection.register("feedback", feedback.select(FEEDBACK.names).cast(FEEDBACK))
+        connection.register("withdrawn", pa.table({"request_id": pa.array(opted_out, pa.string())}))
+        view = _REFUSING if opt_out_if_silent is None else _TYPED.format(silent=opt_out_if_silent)
+        connection.execute(view.format(files=as_sql_list([str(typed)])))
 
     def classify(self, night: date, late_days: int, lake: Lake) -> None:
         """Keep, quarantine or drop every row, and find the feedback for answers of earlier nights."""
@@ -90,7 +120,7 @@ class Intake:
         files = lake.files(night - timedelta(days=late_days), night, before)
         run = self._connection.execute
         run(f"CREATE VIEW lake AS {lake.scan(self._connection, files, before)}")
-        run(_LIGHT.format(typed=self._typed))
+        run(_LIGHT)
         asked = "SELECT request_id FROM light UNION ALL SELECT request_id FROM feedback"
         run(
             "CREATE TABLE known AS SELECT request_id, min(ts) AS ts, max_by(rating, delivered) AS rating, "
@@ -120,7 +150,7 @@ class Intake:
         """(reason, number of rows, an example of what was found) of the quarantined rows."""
         return self._rows(
             f"SELECT reason, count(*), coalesce(min(nullif(found, '')), '') FROM classified "
-            f"JOIN {self._typed} USING (file_no, row_no) WHERE answer = 'quarantined' "
+            "JOIN typed USING (file_no, row_no) WHERE answer = 'quarantined' "
             f"GROUP BY reason ORDER BY 2 DESC, 1 LIMIT {most}"
         )
 
@@ -141,7 +171,7 @@ class Intake:
         new = ("rating", "correction", "feedback_ts")
         again = ", ".join(f"redelivered.{name}" if name in new else f"lake.{name}" for name in COLUMNS)
         sql = (
-            f"SELECT {kept} FROM {self._typed} AS typed JOIN classified USING (file_no, row_no) "
+            f"SELECT {kept} FROM typed JOIN classified USING (file_no, row_no) "
             f"WHERE answer = 'kept' UNION ALL BY NAME "
             f"SELECT {again} FROM lake JOIN redelivered ON lake.request_id = redelivered.request_id "
             "ORDER BY ts, request_id"
@@ -155,14 +185,17 @@ class Intake:
         )
         sql = (
             "SELECT file, row_no AS row, left(classified.request_id, 200) AS request_id, reason, found, raw "
-            f"FROM {self._typed} AS typed JOIN classified USING (file_no, row_no) JOIN names USING (file_no) "
+            "FROM typed JOIN classified USING (file_no, row_no) JOIN names USING (file_no) "
             "WHERE answer = 'quarantined' ORDER BY file_no, row_no"
         )
         return write_parquet(target, self._read(sql), QUARANTINE)
 
     def write_opted_out(self, target: Path) -> int:
         """The requests whose people want no learning from them."""
-        sql = "SELECT DISTINCT request_id FROM light WHERE opt_out AND request_id IS NOT NULL ORDER BY 1"
+        sql = (
+            "SELECT request_id FROM light WHERE opt_out AND request_id IS NOT NULL "
+            "UNION SELECT request_id FROM withdrawn ORDER BY 1"
+        )
         return write_parquet(target, self._read(sql), REMOVALS)
 
     def late_rows(self, midnight: str) -> int:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from pipelines.core.config import Config
-from pipelines.core.interactions import DEFAULTS, INTERACTION, Kind
+from pipelines.core.interactions import CONSENT, DEFAULTS, INTERACTION, Kind
 from pipelines.data.formats import converter_of
 from pipelines.data.reader import cells
 from pipelines.data.reader.cells import Unfit
@@ -20,8 +20,9 @@ from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.reasons import reason_of
-from pipelines.data.reader.turns import Turn, UnfitMessages, as_messages, size_of, split_answer
+from pipelines.data.reader.turns import Turn, UnfitMessages, as_messages, size_of, split_answer, with_system
 
+MISSING_CONSENT = "opt_out is missing"
 RAW_BYTES = 4_096  # a longer raw row is cut in quarantine
 IDENTITY = ("messages", "completion", "ts", "tenant", "subject_id", "conversation_id", "tools")
 Cells = dict[str, Any]
@@ -41,17 +42,22 @@ class Row:
 
 @dataclass
 class RowReader:
-    """The rules of one night. `defaulted` counts the good rows in which a column had no value."""
+    """The rules of one night. `defaulted` counts the good rows in which a column had no value.
+
+    `states_consent` is whether any row has said `opt_out`. If one does, a row that does not is no yes.
+    """
 
     config: Config
     night: date
     defaulted: Counter[str] = field(default_factory=Counter)
+    states_consent: bool = False
 
     def __post_init__(self) -> None:
         settings = self.config.ingest
         self._convert, self._columns = converter_of(settings.format), settings.columns
         self._most, self._late_days = settings.max_text_bytes, settings.late_days
-        self._zone = settings.zone
+        self._zone, self._if_missing = settings.zone, settings.opt_out_if_missing
+        self.states_consent = any(name in settings.columns for name in CONSENT)
         self._noon = datetime.combine(self.night, time(12), self._zone).astimezone(UTC)
         self._constants = DEFAULTS | settings.defaults
         readers: dict[Kind, Callable[[Any], Any]] = {
@@ -71,29 +77,38 @@ class RowReader:
     def read(self, raw: Raw) -> Row:
         """The row; it has a fault where it cannot be used. It is never an exception."""
         if raw.values is None:
-            return Row({}, raw.problem, "", _withheld(raw))
-        try:
-            given = mapped(raw.values, self._convert(raw.values), self._columns)
-        except UnfitMessages as unfit:
-            return Row({}, unfit.reason, "", _withheld(raw))
+            return Row({}, raw.problem, raw.found, _withheld(raw))
+        given = mapped(raw.values, self._convert(raw.values), self._columns)
         row = Row({})
         self._read_cells(given, row)
         self._read_conversation(given, row)
-        self._check_required(given, row)
+        is_readable = self._read_consent(given, row)
+        self._check_required(row)
         self._check_day(row)
         if raw.problem:
             row.fault, row.found = raw.problem, raw.found
         if row.fault:
-            self._keep_raw(raw, row)
+            row.raw = _shortened(raw) if is_readable else _withheld(raw)
+            row.found = row.found if is_readable else ""
         else:
             self._fill(row)
         return row
+
+    def lacks_consent(self, row: Row) -> bool:
+        """Whether a good row says nothing where another row has said `opt_out`."""
+        unsaid = row.fault is None and row.cells["opt_out"] is None
+        return unsaid and self.states_consent and self._if_missing is None
 
     def _read_cells(self, given: Cells, row: Row) -> None:
         for name, read, kind in self._readers:
             value = given.get(name)
             try:
+                if isinstance(value, UnfitMessages):
+                    raise value
                 value = None if value is None else read(value)
+            except UnfitMessages as unfit:
+                _refuse(row, unfit.reason, unfit.found)
+                value = None
             except Unfit as unfit:
                 _refuse(row, reason_of(name, kind, unfit), unfit.found)
                 value = None
@@ -102,15 +117,13 @@ class RowReader:
             row.cells[name] = value
 
     def _read_conversation(self, given: Cells, row: Row) -> None:
-        """Messages and answer; `prompt` stands for messages of one user turn."""
+        """Messages and answer; `prompt` stands for messages of one user turn, `system` for a turn before."""
         row.cells["messages"] = None
-        value = given.get("messages")
-        if cells.is_missing(value) and isinstance(given.get("prompt"), str):
-            value = [{"role": "user", "content": given["prompt"]}]
         try:
-            turns = as_messages(value)
+            turns = as_messages(_asked(given))
             if turns is not None:
                 turns, row.cells["completion"] = split_answer(turns, row.cells["completion"])
+                turns = with_system(turns, given.get("system"))
                 row.cells["messages"] = self._short_turns(row, turns)
         except UnfitMessages as unfit:
             _refuse(row, unfit.reason, unfit.found)
@@ -135,17 +148,30 @@ class RowReader:
             return None
         return text
 
-    def _check_required(self, given: Mapping[str, Any], row: Row) -> None:
+    def _read_consent(self, given: Mapping[str, Any], row: Row) -> bool:
+        """Whether the row's consent can be read, or there is none to read. An empty one is no consent."""
+        if not any(name in given for name in CONSENT):
+            return True
+        self.states_consent = True
+        try:
+            opt_in = cells.as_bool(given.get("opt_in"))
+        except Unfit as unfit:
+            _refuse(row, reason_of("opt_in", "bool", unfit), unfit.found)
+            return False
+        told = [
+            said
+            for said in (row.cells["opt_out"], None if opt_in is None else not opt_in)
+            if said is not None
+        ]
+        row.cells["opt_out"] = any(told) if told else self._if_missing
+        if row.cells["opt_out"] is None:
+            _refuse(row, MISSING_CONSENT)
+        return row.cells["opt_out"] is not None
+
+    def _check_required(self, row: Row) -> None:
         for name in ("messages", "completion"):
             if row.cells[name] is None:
                 _refuse(row, f"{name} is missing")
-        if row.cells["opt_out"] is None:
-            if (
-                "opt_out" in given
-            ):  # an empty consent is no consent; a log without the column has none to give
-                _refuse(row, "opt_out is missing")
-            else:
-                row.cells["opt_out"] = False
 
     def _check_day(self, row: Row) -> None:
         moment = row.cells["ts"]
@@ -158,12 +184,14 @@ class RowReader:
             _refuse(row, f"more than {self._late_days} days late", f"ts {moment:%Y-%m-%d %H:%M} UTC")
 
     def _fill(self, row: Row) -> None:
-        """Put the defaults where a column has no value. Two of them follow later, from request_id."""
+        """Put the defaults where a column has no value. request_id, subject_id and opt_out follow later."""
         found = row.cells
         if found["request_id"] is None:
             row.content_key = content_key(found)
         missing = [
-            one.name for one in INTERACTION if one.default and not one.nullable and found[one.name] is None
+            one.name
+            for one in INTERACTION
+            if one.default and not one.nullable and found[one.name] is None and one.name != "opt_out"
         ]
         for name in missing:
             found[name] = self._constants.get(name)
@@ -171,14 +199,23 @@ class RowReader:
             found["ts"] = self._noon
         self.defaulted.update(missing)
 
-    def _keep_raw(self, raw: Raw, row: Row) -> None:
-        if row.cells["opt_out"] is None:
-            row.found, row.raw = "", _withheld(raw)
-            return
-        text = raw.text or _as_json(raw.values)
-        if len(text) > RAW_BYTES:
-            text = json.dumps({"text": text[:RAW_BYTES], "bytes": len(text.encode())}, ensure_ascii=False)
-        row.raw = text
+
+def _asked(given: Mapping[str, Any]) -> Any:
+    """The messages, or the one question in their place. Raises UnfitMessages where that is no text."""
+    value, prompt = given.get("messages"), given.get("prompt")
+    if not cells.is_missing(value) or cells.is_missing(prompt):
+        return value
+    if not isinstance(prompt, str):
+        raise UnfitMessages(f"prompt is not text, but {cells.kind_of(prompt)}", cells.shown(prompt))
+    return [{"role": "user", "content": prompt}]
+
+
+def _shortened(raw: Raw) -> str:
+    """The row for quarantine: whole, or the beginning of it."""
+    text = raw.text or _as_json(raw.values)
+    if len(text) > RAW_BYTES:
+        return json.dumps({"text": text[:RAW_BYTES], "bytes": len(text.encode())}, ensure_ascii=False)
+    return text
 
 
 def content_key(found: Cells) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.data.reader.consent import consents_in
 from pipelines.data.reader.raw import Raw
 from pipelines.data.row_reader import Row
 from pipelines.data.schema import SCHEMA
@@ -28,11 +29,16 @@ class Seen:
     name: str
     rows: int = 0
     columns: dict[str, None] = field(default_factory=dict)  # in the order of their appearance
+    consents: dict[str, None] = field(default_factory=dict)  # dotted names that speak of consent
 
     def note(self, raw: Raw) -> None:
         self.rows += 1
-        if raw.values and len(self.columns) < MOST_KEYS:
+        if not raw.values:
+            return
+        if len(self.columns) < MOST_KEYS:
             self.columns.update(dict.fromkeys(raw.values))
+        if len(self.consents) < MOST_KEYS:
+            self.consents.update(dict.fromkeys(consents_in(raw.values)))
 
 
 def write_typed(

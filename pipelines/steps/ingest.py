@@ -54,11 +54,13 @@ def run(ctx: Context) -> Outcome:
             return _hold("the delivery cannot be read", str(error))
         if unusable := [*files.unusable(settings), *feedback.unusable]:
             return _hold("columns are missing", *unusable)
-        intake = Intake(connection, files.typed, feedback.newest)
+        intake = Intake(connection, files.typed, feedback.newest, feedback.opted_out, files.opt_out_if_silent)
         intake.classify(ctx.night, settings.late_days, open_lake(ctx.config))
         account = Account(intake.accounting(), intake.accounting_by_file(), files.names)
         separate = feedback_account(feedback, intake)
         log.info("read %d rows of %d files", account.read, len(files.names))
+        if separate and not separate.files:
+            log.warning("no file matches ingest.feedback (%s)", settings.feedback)
         again = separate.redelivered if separate else 0
         assert intake.write_kept(ctx.out / "rows.parquet") == account.kept + again
         assert intake.write_quarantined(ctx.out / "quarantine.parquet", files.names) == account.quarantined

@@ -274,7 +274,7 @@ def open_quote(folder):
 
 
 def spreadsheet(folder):
-    (folder / "log.xlsx").write_bytes(b"PK")
+    (folder / "log.xlsx").write_bytes(b"PK\x03\x04\x14\x00")
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,7 @@ def test_feedback_that_comes_apart_is_joined(night):
     manifest = night.run("ingest")
     assert manifest.facts["feedback"] == {
         "read": 8, "joined": 3, "redelivered": 2, "unchanged": 0, "unmatched": 1, "superseded": 1,
-        "refused": {"rating is not in the scale of ingest.rating": 1},
+        "withdrawn": 0, "files": 1, "refused": {"rating is not in the scale of ingest.rating": 1},
     }  # fmt: skip
     assert account(manifest) == {"clean": 60}
     assert night.run("validate").facts["published"] == {str(before): 2, str(NIGHT): 60}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.logs import at, read
+from tests.support.logs import as_jsonl, at, read
 
 LOGS = Path(__file__).parents[1] / "fixtures" / "logs"
 ASKED = ("My parcel has not come.", "I was charged twice.")
@@ -106,3 +106,95 @@ def test_litellm_spend_logs():
     names = ("request_id", "tenant", "subject_id", "conversation_id", "latency_ms")
     assert some(first, *names) == ("chatcmpl-7", "team-1", "u-17", "s-9", 1250.0)
     assert said(second) == ([("user", ASKED[1])], "billing")
+
+
+def one(tmp_path, row, form="openai"):
+    (tmp_path / "log.jsonl").write_bytes(as_jsonl([row]))
+    (found,) = read(tmp_path / "log.jsonl", format=form)[0]
+    return found
+
+
+RESPONSES = {
+    "id": "resp_1",
+    "object": "response",
+    "created_at": 1767427200,
+    "instructions": "Answer with one label.",
+    "input": [{"role": "user", "content": [{"type": "input_text", "text": ASKED[0]}]}],
+    "output": [
+        {"type": "reasoning", "summary": []},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "delivery"}]},
+    ],
+}
+
+
+def test_objects_of_the_responses_api_are_read_flat_and_nested(tmp_path):
+    request = {key: RESPONSES[key] for key in ("instructions", "input")}
+    for row in (RESPONSES, {"id": "resp_1", "request": request, "response": RESPONSES}):
+        found = one(tmp_path, row)
+        assert (found.fault, said(found)) == (None, ([SYSTEM, ("user", ASKED[0])], "delivery"))
+        assert found.cells["request_id"] == "resp_1"
+
+
+BESIDE = {  # where the system prompt stands beside the messages
+    "openai": lambda turns: {"request": {"system": SYSTEM[1], "messages": turns}, "response": "delivery"},
+    "langfuse": lambda turns: {"input": {"system": SYSTEM[1], "messages": turns}, "output": "delivery"},
+    "litellm": lambda turns: {
+        "proxy_server_request": {"system": [{"type": "text", "text": SYSTEM[1]}], "messages": turns},
+        "response": "delivery",
+    },
+    "sharegpt": lambda turns: {
+        "system": SYSTEM[1],
+        "conversations": [*turns, {"from": "gpt", "value": "delivery"}],
+    },
+}
+
+
+@pytest.mark.parametrize("form", BESIDE)
+def test_a_system_prompt_beside_the_messages_goes_before(tmp_path, form):
+    found = one(tmp_path, BESIDE[form]([{"role": "user", "content": ASKED[0]}]), form)
+    assert (found.fault, said(found)) == (None, ([SYSTEM, ("user", ASKED[0])], "delivery"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"previous_response_id": "resp_0", "input": "And then?"},
+        {"conversation": {"id": "conv_1"}, "input": "And then?"},
+        {"prompt": {"id": "pmpt_1", "version": "2"}, "input": "And then?"},
+    ],
+)
+@pytest.mark.parametrize("form", ["openai", "langfuse", "litellm"])
+def test_a_conversation_that_is_stored_elsewhere_is_refused(tmp_path, request_, form):
+    place = {"openai": "request", "langfuse": "input", "litellm": "proxy_server_request"}[form]
+    row = {"id": "a", place: request_, "response": "x", "output": "x"}
+    name = next(key for key in request_ if key != "input")
+    assert one(tmp_path, row, form).fault == f"a part of the conversation is stored elsewhere ({name})"
+
+
+@pytest.mark.parametrize("answer", ['{"label": "delivery"}', '["delivery"]', '[{"type": 1}]', "[x", "{}"])
+@pytest.mark.parametrize("form", ["openai", "langfuse", "litellm"])
+def test_an_answer_of_json_stays_text(tmp_path, answer, form):
+    asked = {"messages": [{"role": "user", "content": "q"}]}
+    whole = {"choices": [{"message": {"role": "assistant", "content": answer}}]}
+    for response in (answer, {"role": "assistant", "content": answer}, whole):
+        row = {"request": asked, "input": asked, **asked, "response": response, "output": response}
+        found = one(tmp_path, row, form)
+        assert (found.fault, found.cells["completion"]) == (None, answer)
+
+
+def test_a_question_of_json_stays_text(tmp_path):
+    found = one(tmp_path, {"input": '{"order": 7}', "output": "delivery"}, "langfuse")
+    assert said(found) == ([("user", '{"order": 7}')], "delivery")
+
+
+def test_of_several_choices_none_is_taken(tmp_path):
+    choices = [{"message": {"role": "assistant", "content": text}} for text in ("a", "b")]
+    row = {"request": {"messages": [{"role": "user", "content": "q"}]}, "response": {"choices": choices}}
+    found = one(tmp_path, row)
+    assert (found.fault, found.found) == ("the answer has several choices", "2 choices")
+
+
+def test_a_picture_in_the_answer_refuses_its_row(tmp_path):
+    parts = [{"type": "text", "text": "See:"}, {"type": "image", "source": {}}]
+    found = one(tmp_path, {"request": {"prompt": "q"}, "response": {"role": "assistant", "content": parts}})
+    assert found.fault == "messages holds an image (image)"

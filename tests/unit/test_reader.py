@@ -1,16 +1,19 @@
 """The one reader: what a file holds, in whatever format, and what a value means."""
 
 import json
+from datetime import UTC
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.core.config.columns import RatingScale
+from pipelines.core.config.data import Ingest
 from pipelines.core.errors import ConfigError, InputError
 from pipelines.data.formats.chat import answer_of
 from pipelines.data.reader import cells, json_rows
 from pipelines.data.reader.cells import Unfit
+from pipelines.data.reader.columns import unusable_columns
 from pipelines.data.reader.files import rows_of_file
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.turns import UnfitMessages, as_messages, split_answer
@@ -88,7 +91,7 @@ def test_a_consent_that_stands_twice_is_none(tmp_path):
         f'{line}, "meta": {{"opt_out": true}}, "opt_out": false}}\n'
     )
     first, second = read(tmp_path / "log.jsonl")[0]
-    assert (first.fault, second.fault) == ('"opt_out" stands twice', None)
+    assert (first.fault, second.fault) == ("a key that stands twice in one object", None)
     assert "withheld" in first.raw
 
 
@@ -252,7 +255,7 @@ def test_the_least_row_gets_every_default(tmp_path):
     plain = {name: value for name, value in row.cells.items() if value is not None and name != "messages"}
     assert plain == {
         "ts": at(12), "tenant": "acme", "completion": "first", "adapter": "unknown", "route": "production",
-        "locale": "und", "channel": "unknown", "opt_out": False,
+        "locale": "und", "channel": "unknown",
     }  # fmt: skip
     assert row.content_key.startswith("row-")
     assert reader.defaulted == dict.fromkeys(
@@ -342,7 +345,10 @@ def test_parquet_of_foreign_types_is_read(tmp_path):
 def test_a_lone_surrogate_costs_its_row(tmp_path):
     lines = [json.dumps(ROW | {"completion": "\ud800"}).encode(), json.dumps(ROW).encode()]
     (tmp_path / "log.jsonl").write_bytes(b"\n".join(lines))
-    assert [row.fault for row in read(tmp_path / "log.jsonl")[0]] == ["not UTF-8", None]
+    assert [row.fault for row in read(tmp_path / "log.jsonl")[0]] == [
+        "a lone surrogate, which is no character",
+        None,
+    ]
     escaped = json.dumps([{"role": "user", "content": "\ud800"}])
     assert one(tmp_path, {"messages": escaped}).fault == "messages is text that is not JSON"
 
@@ -373,13 +379,6 @@ def test_a_lone_row_with_a_list_named_data_is_a_row(tmp_path):
     assert len(read_all(tmp_path, json.dumps({"object": "list", "data": [row, row]}))) == 2
 
 
-def test_a_consent_that_stands_twice_in_an_array_is_none(tmp_path):
-    twice = '{"prompt": "q", "completion": "c", "opt_out": true, "x": 1, "opt_out": false}'
-    first, second = read_all(tmp_path, f'[{twice}, {{"prompt": "q", "completion": "c"}}]')
-    assert (first.values, first.problem) == (None, '"opt_out" stands twice')
-    assert second.problem is None
-
-
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_line_that_is_too_long_costs_only_itself(tmp_path, monkeypatch, place):
     monkeypatch.setattr(json_rows, "MAX_LINE", 200)
@@ -403,5 +402,93 @@ def test_an_answer_with_a_tool_call_is_no_text():
     )
     with pytest.raises(UnfitMessages, match="tool call"):
         split_answer(turns, None)
-    with pytest.raises(UnfitMessages, match="tool call"):
-        answer_of({"role": "assistant", "content": [{"type": "text", "text": "x"}, {"type": "tool_use"}]})
+    assert isinstance(
+        answer_of({"content": [{"type": "text", "text": "x"}, {"type": "tool_use"}]}), UnfitMessages
+    )
+
+
+TIMES = {
+    "20260103": 0, 20260103: 0, "2026/01/03 08:00": 8, "2026-01-03 08:00:00 +0000 UTC": 8,
+    "2026-01-03 08:00:00 UTC": 8, "Sat, 03 Jan 2026 08:00:00 GMT": 8, "3 Jan 2026 03:00 -0500": 8,
+    "2026-01-03T08:00:00,000Z": 8, 1767427200: 8, "1767427200000": 8,
+}  # fmt: skip
+NO_TIMES = ["01/02/2026", "Jan 3, 2026 1:00 PM", "0001-01-01T00:00:00Z", "9999-12-31", "2026-13-01", 10**30]
+
+
+@pytest.mark.parametrize("written", TIMES)
+def test_a_time_is_read_in_the_forms_that_mean_one_time(written):
+    assert cells.as_time(written, UTC) == at(TIMES[written])
+
+
+@pytest.mark.parametrize("written", NO_TIMES)
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/New_York"])
+def test_a_time_that_is_none_or_two_costs_its_row(tmp_path, written, zone):
+    row = one(tmp_path, {"ts": written}, timezone=zone)
+    assert (row.fault.partition(",")[0], row.found != "") == ("ts is not a time", True)
+
+
+@pytest.mark.parametrize("written", ["123", "123.0", 123, 123.0, " 123 "])
+def test_an_id_is_one_id_however_a_table_writes_it(tmp_path, written):
+    assert one(tmp_path, {"request_id": written}).cells["request_id"] == "123"
+
+
+@pytest.mark.parametrize("title", ["PK_ID", "ORC_id", "PAR1", "BZhello", "ARROW1", "Obj", "%PDF"])
+def test_a_header_is_no_magic_number(tmp_path, title):
+    (row,) = read_all(tmp_path, f"{title},prompt\n1,q\n", "log.csv")
+    assert row.values == {title: "1", "prompt": "q"}
+
+
+def test_a_header_in_the_middle_is_no_row(tmp_path):
+    found = read_all(tmp_path, "a,b\n1,2\na,b\n3,4\n", "log.csv")
+    assert [row.problem for row in found] == [None, "the header again", None]
+
+
+def test_csv_may_have_spaces_before_its_quotes(tmp_path):
+    (row,) = read_all(tmp_path, '"id", "prompt", "x"\n"1", "a, b", NULL\n', "log.csv")
+    assert row.values == {"id": "1", "prompt": "a, b", "x": "NULL"}
+    (row,) = rows_of_file(tmp_path / "log.csv", "log.csv", ("NULL",))
+    assert row.values["x"] is None
+
+
+@pytest.mark.parametrize("zone", ["America/Nowhere", "UTC+9", "+05:30"])
+def test_parquet_may_name_any_time_zone(tmp_path, zone):
+    moment = pa.array([1767427200_000], pa.timestamp("ms")).cast(pa.timestamp("ms", "UTC"))
+    kind = pa.timestamp("ms", zone)
+    table = pa.table({"ts": moment.view(kind), "messages": [ASKED], "completion": ["a"]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    ((row,), _) = read(tmp_path / "log.parquet")
+    assert (row.fault, row.cells["ts"]) == (None, at(8))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind"), [(7, "a number"), (True, "true or false"), ({"q": 1}, "an object")]
+)
+def test_a_prompt_that_is_no_text_says_so(tmp_path, prompt, kind):
+    (row,) = rows_of(tmp_path, [{"prompt": prompt, "completion": "a"}])
+    assert row.fault == f"prompt is not text, but {kind}"
+
+
+def test_what_the_parser_says_is_kept(tmp_path):
+    (tmp_path / "log.jsonl").write_text('{"a": 1}\n{"prompt": "q",}\n')
+    row = read(tmp_path / "log.jsonl")[0][1]
+    assert (row.fault, "line 1, character" in row.found) == ("not JSON", True)
+
+
+def test_a_system_prompt_of_its_own_goes_before(tmp_path):
+    system, turn = {"role": "system", "content": "Be brief."}, {"role": "user", "content": "q"}
+    for asked in ({"prompt": "q"}, {"messages": [turn]}, {"messages": [system, turn]}):
+        (row,) = rows_of(tmp_path, [{"completion": "a", "system": "Be brief.", **asked}])
+        assert [(t["role"], t["content"]) for t in row.cells["messages"]] == [
+            ("system", "Be brief."),
+            ("user", "q"),
+        ]
+    (row,) = rows_of(tmp_path, [{"completion": "a", "system": 5, "prompt": "q"}])
+    assert row.fault == "messages has content that is a number, not text"
+
+
+def test_a_system_prompt_under_another_name_is_not_ignored():
+    columns = ["prompt", "completion", "systemPrompt"]
+    (sentence,) = unusable_columns("a", columns, [], Ingest())
+    assert sentence == 'a has systemPrompt. Write under [ingest.columns]: system = "systemPrompt".'
+    assert not unusable_columns("a", columns, [], Ingest(columns={"system": "systemPrompt"}))
+    assert not unusable_columns("a", columns, [], Ingest(ignore=["systemPrompt"]))

@@ -105,7 +105,7 @@ def account_for(folder, source, feedback_rows):
     except InputError:
         return
     with connect(64, folder) as connection:
-        intake = Intake(connection, found.typed, feedback)
+        intake = Intake(connection, found.typed, feedback, ["r-0"], found.opt_out_if_silent)
         intake.classify(NIGHT, 3, Lake(str(folder / "lake"), 64))
         account = Account(intake.accounting(), intake.accounting_by_file(), found.names)
         assert account.read == sum(one.rows for one in found.seen) == sum(one.read for one in account.by_file)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta, tzinfo
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config.base import Count, Positive, Section, Share
 from pipelines.core.config.columns import RatingScale, known_zone, mapped_columns, zone_of
-from pipelines.core.interactions import COLUMNS, CONSTANTS, FEEDBACK_COLUMNS
+from pipelines.core.interactions import COLUMNS, CONSENT, CONSTANTS, FEEDBACK_COLUMNS, READ_BESIDES
 
 SAMPLE_FOLDER = "{home}/sample/interactions/dt={night}"  # where the sample workload lays out a night
 SAMPLE_FILES = f"{SAMPLE_FOLDER}/*.parquet"
@@ -18,6 +18,7 @@ SAMPLE_FILES = f"{SAMPLE_FOLDER}/*.parquet"
 
 Format = Literal["nightshift", "openai", "sharegpt", "langfuse", "litellm"]
 Names = dict[str, str]
+MOST_LATE_DAYS = 3_660  # ten years
 CSV_NULLS = ("", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N")
 
 
@@ -53,13 +54,18 @@ class Ingest(Section):
     source: str = ""  # files: a URI or glob; may hold {home} and {night}
     format: Format = "nightshift"  # our own names, or the form that another product exports
     columns: Names = Field(default={})  # our name = theirs; a dot leads into it: rating = "feedback.score"
+    ignore: tuple[str, ...] = ()  # columns that speak of consent or a system prompt, and are not meant here
     defaults: Names = Field(default={})  # of tenant, adapter, route, locale and channel, where a row has none
+    opt_out_if_missing: bool | None = None  # a row without opt_out, in a log that has it; unset: refused
     rating: RatingScale = RatingScale()  # which values are likes and dislikes
     feedback: str = ""  # files of feedback that comes apart from the answers: a URI or glob, like source
     feedback_columns: Names = Field(default={})  # like columns, for these files
+    feedback_rating: RatingScale | None = None  # the scale of these files; unset: the same as rating
     timezone: str = "UTC"  # where a night begins and ends at midnight, and times without a zone belong
     csv_nulls: tuple[str, ...] = CSV_NULLS  # in CSV, without quotes: missing
-    late_days: Count = 3  # rows up to this much older than the night still join their own day
+    late_days: Annotated[Count, Field(le=MOST_LATE_DAYS)] = (
+        3  # rows up to this much older than the night still join their own day
+    )
     memory_mib: Positive = 1024  # DuckDB's limit
     max_text_bytes: Positive = 65_536  # longer prompts or completions go to quarantine
 
@@ -71,12 +77,12 @@ class Ingest(Section):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        return mapped_columns(columns, (*COLUMNS, "prompt"))
+        return mapped_columns(columns, (*COLUMNS, *READ_BESIDES))
 
     @field_validator("feedback_columns")
     @classmethod
     def _known_feedback(cls, columns: dict[str, str]) -> dict[str, str]:
-        return mapped_columns(columns, FEEDBACK_COLUMNS)
+        return mapped_columns(columns, (*FEEDBACK_COLUMNS, *CONSENT))
 
     @field_validator("defaults")
     @classmethod

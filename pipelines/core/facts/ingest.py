@@ -27,7 +27,7 @@ class FileAccount(Part):
 
 
 class FeedbackAccount(Part):
-    """Feedback that came apart from the answers. read is the sum of all others."""
+    """Feedback that came apart from the answers. read is the sum of all others but `files`."""
 
     read: NonNegativeInt
     joined: NonNegativeInt  # to answers of tonight
@@ -36,6 +36,8 @@ class FeedbackAccount(Part):
     unmatched: NonNegativeInt  # no answer of these nights has its request_id
     superseded: NonNegativeInt  # a newer one for the same request came with it
     refused: dict[str, NonNegativeInt]  # by reason
+    withdrawn: NonNegativeInt = 0  # of requests whose people opted out with it
+    files: NonNegativeInt | None = None  # that ingest.feedback names; None: written before they were counted
 
 
 class IngestFacts(Facts):

@@ -6,9 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.data.reader.mapping import ABSENT, at, opened
-from pipelines.data.reader.turns import UnfitMessages
+from pipelines.data.reader.turns import UnfitMessages, joined
 
 TOOL_CALL = "the answer is a tool call"
+ANSWER_KEYS = {"choices", "output", "content", "tool_calls", "function_call"}
+REQUEST_KEYS = {"messages", "input", "prompt", "previous_response_id"}
+MOST_WRAPPED = 3  # objects around the messages
+CALLS = {"tool_use", "function_call", "custom_tool_call", "computer_call", "local_shell_call"}
+NO_TEXT = {
+    "thinking", "redacted_thinking", "reasoning", "web_search_call", "file_search_call",
+    "code_interpreter_call", "image_generation_call", "mcp_call", "mcp_list_tools",
+}  # fmt: skip
 
 
 def first(row: Any, *paths: str) -> Any:
@@ -23,50 +31,84 @@ def first(row: Any, *paths: str) -> Any:
 def answer_of(response: Any) -> Any:
     """The text of an answer: a text, a message, a chat completion, or an object of the Responses API.
 
-    Raises UnfitMessages where the answer is a tool call, or a completion without choices.
+    A text of JSON that is none of these is the answer itself. Where it cannot be used, an UnfitMessages
+    stands in its place.
     """
-    response = opened(response)
-    if not isinstance(response, Mapping):
-        return response if isinstance(response, str) else None
-    if "choices" in response:
-        message = first(response, "choices.0.message")
-        text = first(response, "choices.0.text")
-        return answer_of(message) if message is not None else text
-    if isinstance(response.get("output"), list):
-        return _responses_text(response["output"])
-    content = opened(response.get("content"))
-    if response.get("tool_calls") or response.get("function_call"):
-        raise UnfitMessages(TOOL_CALL)
-    if isinstance(content, list):
-        if any(isinstance(part, Mapping) and part.get("type") == "tool_use" for part in content):
-            raise UnfitMessages(TOOL_CALL)
-        texts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return content
+    found = opened(response)
+    if _are_parts(found):
+        return _text_of(found)
+    if not isinstance(found, Mapping) or not ANSWER_KEYS & found.keys():
+        return response
+    if "choices" in found:
+        return _chosen(opened(found["choices"]))
+    if "output" in found and "content" not in found:
+        return _text_of(opened(found["output"]))
+    if found.get("tool_calls") or found.get("function_call"):
+        return UnfitMessages(TOOL_CALL)
+    content = found.get("content")
+    parts = opened(content)
+    return _text_of(parts) if _are_parts(parts) else content
 
 
 def messages_of(value: Any) -> Any:
-    """The messages of a request: a list, an object with `messages`, or a single prompt as text."""
-    value = opened(value)
-    if isinstance(value, Mapping):
-        value = opened(first(value, "messages", "input", "prompt"))
-    if isinstance(value, str):
+    """The messages of a request: a list, an object with `messages`, or a single prompt as text.
+
+    Where a part of them is stored elsewhere, an UnfitMessages stands in their place.
+    """
+    for _ in range(MOST_WRAPPED):
+        found = opened(value)
+        if not isinstance(found, Mapping) or not REQUEST_KEYS & found.keys():
+            break
+        if elsewhere := _stored_elsewhere(found):
+            return UnfitMessages(f"a part of the conversation is stored elsewhere ({elsewhere})")
+        value = first(found, "messages", "input", "prompt")
+    if isinstance(value, str) and not isinstance(opened(value), list):
         return [{"role": "user", "content": value}]
-    return value
+    return opened(value)
 
 
-def _responses_text(output: list[Any]) -> str:
-    """The text of the Responses API's output items."""
-    parts = [
-        part.get("text")
-        for item in output
-        if isinstance(item, Mapping)
-        and item.get("type") == "message"
-        and isinstance(item.get("content"), list)
-        for part in item["content"]
-        if isinstance(part, Mapping)
-    ]
-    texts = [text for text in parts if isinstance(text, str)]
-    if any(isinstance(item, Mapping) and item.get("type") == "function_call" for item in output):
-        raise UnfitMessages(TOOL_CALL)
+def system_of(request: Any) -> Any:
+    """The system prompt that stands beside the messages, as in the Responses API and Anthropic's."""
+    return first(request, "system", "instructions")
+
+
+def _stored_elsewhere(request: Mapping[str, Any]) -> str | None:
+    """The field that refers to turns or instructions that the row does not hold."""
+    if request.get("previous_response_id"):
+        return "previous_response_id"
+    if request.get("conversation") and "messages" not in request and "input" in request:
+        return "conversation"
+    return "prompt" if isinstance(request.get("prompt"), Mapping) else None
+
+
+def _chosen(choices: Any) -> Any:
+    """The answer of a completion. Of several nobody knows which one the user saw."""
+    if not isinstance(choices, list) or not choices:
+        return None
+    if len(choices) > 1:
+        return UnfitMessages("the answer has several choices", f"{len(choices)} choices")
+    message = first(choices, "0.message")
+    return answer_of(message) if isinstance(message, Mapping) else first(choices, "0.text")
+
+
+def _are_parts(value: Any) -> bool:
+    """Whether it is a list of objects that each name their type: parts of a content, items of an output."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, Mapping) and isinstance(one.get("type"), str) for one in value)
+    )
+
+
+def _text_of(parts: Any) -> Any:
+    """The text of content parts, or of the Responses API's items; its thoughts are no answer."""
+    texts: list[str] = []
+    for part in parts if isinstance(parts, list) else []:
+        kind = part.get("type") if isinstance(part, Mapping) else None
+        if kind in CALLS:
+            return UnfitMessages(TOOL_CALL)
+        try:
+            texts += [] if kind in NO_TEXT else [joined(part["content"] if kind == "message" else [part])]
+        except (UnfitMessages, KeyError) as unfit:
+            return unfit if isinstance(unfit, UnfitMessages) else UnfitMessages("the answer has no content")
     return "".join(texts)

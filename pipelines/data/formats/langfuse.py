@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.data.formats.chat import answer_of, first, messages_of
+from pipelines.data.formats.chat import answer_of, first, messages_of, system_of
 
 
 def convert(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,6 +21,7 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
         "subject_id": first(row, "userId", "user_id", "trace.userId"),
         "conversation_id": first(row, "sessionId", "session_id", "trace.sessionId"),
         "messages": messages_of(first(row, "input")),
+        "system": system_of(first(row, "input")),
         "completion": answer_of(first(row, "output")),
         "tools": first(row, "input.tools", "modelParameters.tools", "model_parameters.tools"),
         "adapter": first(row, "model", "providedModelName", "provided_model_name"),

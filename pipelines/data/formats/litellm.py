@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.data.formats.chat import answer_of, first, messages_of
+from pipelines.data.formats.chat import answer_of, first, messages_of, system_of
+from pipelines.data.reader.mapping import opened
 
 
 def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row under our names."""
+    request = _request(row)
     found = {
         "request_id": first(row, "request_id", "id", "litellm_call_id"),
         "ts": first(row, "endTime", "end_time", "startTime", "start_time"),
@@ -18,9 +20,10 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
         "subject_id": first(row, "end_user", "metadata.user_api_key_end_user_id", "user",
                             "metadata.user_api_key_user_id"),
         "conversation_id": first(row, "session_id", "trace_id"),
-        "messages": messages_of(_asked(row)),
+        "messages": messages_of(request),
+        "system": system_of(request),
         "completion": answer_of(first(row, "response")),
-        "tools": first(row, "model_parameters.tools", "proxy_server_request.tools"),
+        "tools": first(request, "tools"),
         "adapter": first(row, "model_group", "model"),
         "tokens_in": first(row, "prompt_tokens"),
         "tokens_out": first(row, "completion_tokens"),
@@ -29,14 +32,12 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _asked(row: Mapping[str, Any]) -> Any:
-    """The messages. The table leaves `messages` empty where it stores the request as a whole."""
-    messages = first(row, "messages")
-    return (
-        messages
-        if messages not in ({}, [], "{}", "[]") and messages
-        else first(row, "proxy_server_request.messages")
-    )
+def _request(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked. The table leaves `messages` empty where it stores the request as a whole."""
+    stored = [opened(row.get(name)) for name in ("model_parameters", "proxy_server_request")]
+    request = {key: value for one in stored if isinstance(one, Mapping) for key, value in one.items()}
+    messages = opened(row.get("messages"))
+    return {**request, "messages": messages} if messages else request
 
 
 def _milliseconds(row: Mapping[str, Any]) -> Any:

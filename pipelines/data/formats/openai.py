@@ -1,8 +1,8 @@
 """OpenAI's chat JSON lines: fine-tuning files, stored completions, and logs of a request and its response.
 
 `{"messages": [..., {"role": "assistant", ...}]}`, `{"request": {...}, "response": {...}}`, the output of a
-batch
-(`custom_id`, `response.body`) joined with its input (`body`), or a chat completion that holds its `messages`.
+batch (`custom_id`, `response.body`) joined with its input (`body`), a chat completion that holds its
+`messages`, or an object of the Responses API (`instructions`, `input`, `output`).
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.data.formats.chat import answer_of, first, messages_of
+from pipelines.data.formats.chat import answer_of, first, messages_of, system_of
+from pipelines.data.reader.mapping import opened
 
 
 def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row under our names; names that are ours already stay."""
-    request = first(row, "request.body", "request", "body", "input") or row
+    inner = opened(first(row, "request.body", "request", "body"))
+    request = inner if isinstance(inner, Mapping) else row
     response = first(row, "response.body", "response", "output")
     found = {
         "request_id": first(row, "request_id", "custom_id", "id", "response.id", "response.body.id"),
@@ -24,6 +26,7 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
         "subject_id": first(row, "subject_id", "user", "request.user", "request.body.user", "body.user"),
         "conversation_id": first(row, "conversation_id", "session_id", "metadata.conversation_id"),
         "messages": first(row, "messages") or messages_of(request),
+        "system": system_of(request),
         "completion": _completion(row, response),
         "tools": first(row, "tools", "request.tools", "request.body.tools", "body.tools"),
         "tokens_in": first(row, "tokens_in", "usage.prompt_tokens", "response.usage.prompt_tokens",

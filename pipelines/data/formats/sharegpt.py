@@ -23,10 +23,11 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row under our names; names that are ours already stay."""
     turns = opened(first(row, "conversations", "conversation", "items"))
     messages = [_turn(turn) for turn in turns] if isinstance(turns, list) else turns
-    system = first(row, "system", "system_prompt")
-    if isinstance(messages, list) and isinstance(system, str):
-        messages = [{"role": "system", "content": system}, *messages]
-    found = {"request_id": first(row, "request_id", "id"), "messages": messages}
+    found = {
+        "request_id": first(row, "request_id", "id"),
+        "messages": messages,
+        "system": first(row, "system", "system_prompt"),
+    }
     return {**row, **{name: value for name, value in found.items() if value is not None}}
 
 

@@ -9,20 +9,28 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-from pipelines.data.reader.text import is_sound
+from pipelines.data.reader.text import is_sound, mended
 
 MISSING_WORDS = {"", "nan", "null", "none", "nat", "<na>", "\\n"}  # in columns that are not text, in any case
 YES, NO = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
 INT32 = range(-(1 << 31), 1 << 31)
 # A number is a time since 1970; its size says the unit. Seconds reach to the year 5138.
 SECONDS, MILLISECONDS, MICROSECONDS = 10**11, 10**14, 10**17
+FIRST, LAST = datetime(2, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)  # in any zone they are a date
+RFC_2822 = re.compile(
+    r"([A-Z][a-z]{2}, )?\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d(:\d\d)? ([+-]\d{4}|GMT|UTC?|Z)", re.ASCII
+)
+SLASHES = re.compile(r"^(\d{4})/(\d\d)/(\d\d)", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 40  # characters of a value in an example
+WHOLE = re.compile(r"^([+-]?\d+)\.0$", re.ASCII)  # as tables write the ids of a column with gaps
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -46,11 +54,11 @@ def is_blank(value: Any) -> bool:
 
 
 def as_id(value: Any) -> str | None:
-    """A name or id, without the space around it; a blank one is none. Whole numbers become text."""
+    """A name or id, without the space around it; a blank one is none. 123 and 123.0 become "123"."""
     if is_missing(value):
         return None
     if isinstance(value, str):
-        return value.strip() or None
+        return WHOLE.sub(r"\1", value.strip()) or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
@@ -114,7 +122,11 @@ def as_bool(value: Any) -> bool | None:
 
 
 def as_time(value: Any, zone: tzinfo) -> datetime | None:
-    """ISO 8601 (in `zone` where it names none), or a number since 1970, whose size says the unit."""
+    """A time in UTC: ISO 8601 (in `zone` where it names none), RFC 2822, or a number since 1970.
+
+    The size of a number says its unit; eight digits that are a date are one. Other forms are refused:
+    nobody knows whether 01/02/2026 is in January or February.
+    """
     if is_blank(value):
         return None
     try:
@@ -125,17 +137,36 @@ def as_time(value: Any, zone: tzinfo) -> datetime | None:
 
 def _instant(value: Any, zone: tzinfo) -> datetime:
     if isinstance(value, str):
-        text = value.strip()
-        if NUMBER.fullmatch(text):
-            return _since_1970(int(text) if text.isdigit() else float(text))
-        value = datetime.fromisoformat(f"{text[:-4]}Z" if text.endswith(" UTC") else text)
-    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        return _since_1970(value)
+        value = _written(value.strip())
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        value = _date_in_digits(value) or _since_1970(value)
     elif isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if not isinstance(value, datetime):
         raise ValueError
-    return (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    moment = (value if value.tzinfo else value.replace(tzinfo=zone)).astimezone(UTC)
+    if not FIRST < moment < LAST:
+        raise ValueError
+    return moment
+
+
+def _written(text: str) -> Any:
+    """The time or number that a text says."""
+    if NUMBER.fullmatch(text):
+        return int(text) if text.isdigit() else float(text)
+    if RFC_2822.fullmatch(text):
+        return parsedate_to_datetime(text)
+    moment = datetime.fromisoformat(SLASHES.sub(r"\1-\2-\3", text.removesuffix(" UTC")))
+    return moment.replace(tzinfo=UTC) if text.endswith(" UTC") and not moment.tzinfo else moment
+
+
+def _date_in_digits(number: Any) -> datetime | None:
+    """20260103 as a date. As seconds it would be a day of 1970."""
+    if not 1990_01_01 <= number <= 2099_12_31 or number != int(number):
+        return None
+    with suppress(ValueError):
+        return datetime.strptime(str(int(number)), "%Y%m%d")
+    return None
 
 
 def _since_1970(number: Any) -> datetime:
@@ -164,11 +195,35 @@ def as_tools(value: Any) -> str | None:
 
 
 def from_json(text: str) -> Any:
-    """The value of a JSON text. Raises RecursionError or ValueError, also for a lone surrogate."""
-    value = json.loads(text)
+    """The value of a JSON text.
+
+    Raises RecursionError or ValueError, also for a lone surrogate, and for a key that stands twice.
+    """
+    value = json.loads(text, object_pairs_hook=without_twins)
     if "\\ud" in text.lower() and not is_sound(json.dumps(value, ensure_ascii=False)):
         raise ValueError("a lone surrogate")
     return value
+
+
+class Twins(ValueError):
+    """An object has `key` twice, so that nobody knows which value is meant."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads`: the object. Raises Twins."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise Twins(twice(pairs))
+    return found
+
+
+def twice(pairs: list[tuple[str, Any]]) -> str:
+    """The first key that stands there twice, shortened."""
+    names = [key for key, _ in pairs]
+    return shown(mended(next(key for key in names if names.count(key) > 1)))
 
 
 def kind_of(value: Any) -> str:

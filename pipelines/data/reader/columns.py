@@ -7,20 +7,45 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from pipelines.core.config.data import Ingest
-from pipelines.core.interactions import COLUMNS
+from pipelines.core.interactions import COLUMNS, CONSENT
+from pipelines.data.reader.consent import meant_by
 
 MOST_NAMED = 20  # columns that a sentence lists
 
 
-def unusable_columns(name: str, found: Iterable[str], settings: Ingest) -> list[str]:
-    """Sentences on a file whose columns cannot be used as they are; none where all is well."""
-    columns = list(found)
-    if not columns or settings.format != "nightshift":
+def unusable_columns(name: str, found: Iterable[str], consents: Iterable[str], settings: Ingest) -> list[str]:
+    """Sentences on a file whose columns cannot be used as they are; none where all is well.
+
+    `consents` are the dotted names that speak of consent, which no format may ignore.
+    """
+    columns, mapping = list(found), settings.columns
+    if not columns:
         return []
-    wrong = _misspelt(columns, settings.columns)
-    if not _conversation_in(columns, settings.columns):
-        wrong.append(_without_messages(columns))
+    wrong, unread = [], list(consents)
+    if settings.format == "nightshift":
+        wrong += misspelt(COLUMNS, columns, mapping, settings.ignore, "ingest.columns")
+        wrong += _system_elsewhere(columns, settings)
+        if not _conversation_in(columns, mapping):
+            wrong.append(_without_messages(columns))
+        if "opt_out" not in {*columns, *mapping}:  # misspelt() has said it
+            unread = [path for path in unread if path != spelling_of("opt_out", columns)]
+    wrong += unread_consents(unread, mapping, settings.ignore, "ingest.columns")
     return [f"{name} {sentence}" for sentence in wrong]
+
+
+def unread_consents(
+    consents: Iterable[str], mapping: Mapping[str, str], ignored: Iterable[str], setting: str
+) -> list[str]:
+    """A sentence where something speaks of consent that nothing reads."""
+    read = {*mapping.values(), *ignored, *(name for name in CONSENT if name not in mapping)}
+    unread = [path for path in consents if path not in read]
+    if not unread:
+        return []
+    lines = " or ".join(f'{meant_by(path.rpartition(".")[2])} = "{path}"' for path in unread[:MOST_NAMED])
+    return [
+        f"has {listed(unread)}, which seems to say who wants no learning. Write {lines} under [{setting}]; "
+        "if it means something else, name it in ingest.ignore."
+    ]
 
 
 def absent_columns(seen: Iterable[str], columns: Mapping[str, str], setting: str) -> list[str]:
@@ -38,15 +63,32 @@ def spelling_of(name: str, columns: Sequence[str]) -> str | None:
     return next((column for column in columns if _plain(column) == _plain(name)), None)
 
 
-def _misspelt(columns: list[str], mapping: Mapping[str, str]) -> list[str]:
-    """Columns of ours in another spelling. Nobody wants Opt_Out to be ignored."""
-    used = set(mapping.values())
-    absent = [name for name in COLUMNS if name not in mapping and name not in columns]
+def misspelt(
+    names: Sequence[str],
+    columns: Sequence[str],
+    mapping: Mapping[str, str],
+    ignored: Sequence[str],
+    setting: str,
+) -> list[str]:
+    """A sentence where columns have a name of ours in another spelling. Nobody wants Rating to be ignored."""
+    used = {*mapping.values(), *ignored}
+    absent = [name for name in names if name not in mapping and name not in columns]
     twins = {name: twin for name in absent if (twin := spelling_of(name, columns)) and twin not in used}
-    if not twins:
+    return _to_write(twins, setting)
+
+
+def _system_elsewhere(columns: Sequence[str], settings: Ingest) -> list[str]:
+    """A sentence where a column holds the system prompt under another name."""
+    if "system" in {*columns, *settings.columns}:
         return []
+    used = {*settings.columns.values(), *settings.ignore}
+    named = [column for column in columns if meant_by(column) == "system" and column not in used]
+    return _to_write({"system": named[0]} if named else {}, "ingest.columns")
+
+
+def _to_write(twins: Mapping[str, str], setting: str) -> list[str]:
     lines = ", ".join(f'{ours} = "{theirs}"' for ours, theirs in twins.items())
-    return [f"has {_listed(twins.values())}. Write under [ingest.columns]: {lines}."]
+    return [f"has {listed(twins.values())}. Write under [{setting}]: {lines}."] if twins else []
 
 
 def _conversation_in(columns: list[str], mapping: Mapping[str, str]) -> bool:
@@ -63,15 +105,16 @@ def _without_messages(columns: list[str]) -> str:
         if _plain(column) in ("conversation", "conversations", "question", "input", "query")
     ]
     hint = f' Is it {near[0]}? Then write messages = "{near[0]}" under [ingest.columns].' if near else ""
-    return f"has no column messages. Its columns are {_listed(columns)}.{hint}"
+    return f"has no column messages. Its columns are {listed(columns)}.{hint}"
 
 
 def _nearest(name: str, columns: Sequence[str]) -> str:
     near = get_close_matches(name, columns, 1) or get_close_matches(_plain(name), columns, 1)
-    return f"The nearest is {near[0]}." if near else f"They have {_listed(columns)}."
+    return f"The nearest is {near[0]}." if near else f"They have {listed(columns)}."
 
 
-def _listed(columns: Iterable[str]) -> str:
+def listed(columns: Iterable[str]) -> str:
+    """Names in a sentence, long ones and all beyond the first twenty shortened."""
     names = [name if len(name) <= 60 else f"{name[:60]}..." for name in columns]
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more

@@ -10,11 +10,11 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
 from pipelines.core.errors import InputError
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.text import MAX_LINE, NOT_UNICODE, is_sound, mended
+from pipelines.data.reader.text import MAX_LINE, NOT_UTF8, is_sound, mended
 
 SEPARATORS = ",;\t|"
 MAX_READ_AGAIN = 1 << 28  # characters; behind a quote that is not closed, lines are read again
@@ -24,9 +24,10 @@ def csv_rows(text: TextIO, name: str, nulls: Sequence[str]) -> Iterator[Raw]:
     """Every record below the header. Raises InputError for a header that cannot be used."""
     csv.field_size_limit(MAX_LINE)
     lines = _Lines(text)
-    separator = lines.declared_separator() or separator_of(lines.ahead())
-    header = _header(lines, separator, name)
-    for record, problem, written in _records(lines, separator, name):
+    form = _form(lines)
+    titles = _titles(lines, form, name)
+    header = _header(titles, name)
+    for record, problem, written in _records(lines, form, name):
         if not problem and len(record) != len(header):
             problem, count = (
                 "another number of cells than the header",
@@ -35,10 +36,12 @@ def csv_rows(text: TextIO, name: str, nulls: Sequence[str]) -> Iterator[Raw]:
             yield Raw(None, problem, count, str(mended(written)))
         elif problem:
             yield Raw(None, "not CSV", problem, str(mended(written)))
+        elif record == titles:
+            yield Raw(None, "the header again", "", str(mended(written)))
         else:
-            cells = _with_nulls(record, written, separator, nulls)
+            cells = _with_nulls(record, written, form, nulls)
             values = {key: cell for key, cell in zip(header, cells, strict=True) if key}
-            yield Raw(values) if is_sound(written) else Raw(mended(values), NOT_UNICODE)
+            yield Raw(values) if is_sound(written) else Raw(mended(values), NOT_UTF8)
 
 
 def separator_of(header: str) -> str:
@@ -47,26 +50,44 @@ def separator_of(header: str) -> str:
     return max(SEPARATORS, key=outside_quotes.count)
 
 
-def _header(lines: _Lines, separator: str, name: str) -> list[str]:
+class _Form(NamedTuple):
+    """How the file is written; `is_spaced` where a space stands between a separator and a quote."""
+
+    separator: str
+    is_spaced: bool
+
+    def reader(self, lines: Iterator[str]) -> Any:
+        return csv.reader(lines, delimiter=self.separator, skipinitialspace=self.is_spaced, strict=True)
+
+
+def _form(lines: _Lines) -> _Form:
+    separator = lines.declared_separator() or separator_of(lines.ahead())
+    return _Form(separator, re.search(f'{re.escape(separator)} +"', lines.ahead()) is not None)
+
+
+def _titles(lines: _Lines, form: _Form, name: str) -> list[str]:
+    """The cells of the first line."""
     try:
-        header = [
-            str(mended(cell)).strip()
-            for cell in next(csv.reader(lines, delimiter=separator, strict=True), [])
-        ]
+        return next(form.reader(lines), [])
     except csv.Error as error:
         raise InputError(
             f"The first line of {name} cannot be read as a CSV header ({error}).",
             "Its lines must end in a line feed, and its quotes must be closed.",
         ) from error
+
+
+def _header(titles: list[str], name: str) -> list[str]:
+    """The names of the columns. Raises InputError for one that stands twice."""
+    header = [str(mended(title)).strip() for title in titles]
     twins = sorted({key for key in header if key and header.count(key) > 1})
     if twins:
         raise InputError(f"{name} has the column {twins[0]} twice.", "Rename or remove one of them.")
     return header
 
 
-def _records(lines: _Lines, separator: str, name: str) -> Iterator[tuple[list[str], str, str]]:
+def _records(lines: _Lines, form: _Form, name: str) -> Iterator[tuple[list[str], str, str]]:
     """(cells, problem or "", the record's text) of every record that is not blank."""
-    reader, read_again = csv.reader(lines, delimiter=separator, strict=True), 0
+    reader, read_again = form.reader(lines), 0
     while True:
         lines.record = []
         try:
@@ -87,11 +108,12 @@ def _records(lines: _Lines, separator: str, name: str) -> Iterator[tuple[list[st
             yield record, "", written
 
 
-def _with_nulls(record: list[str], written: str, separator: str, nulls: Sequence[str]) -> list[str | None]:
+def _with_nulls(record: list[str], written: str, form: _Form, nulls: Sequence[str]) -> list[str | None]:
     """The cells, None where a word of `nulls` stands without quotes."""
     if not any(cell in nulls for cell in record):
         return [*record]
-    bare = written.rstrip("\r\n").split(separator) if '"' not in written else _cells(written, separator)
+    has_quotes = '"' in written
+    bare = _cells(written, form) if has_quotes else written.rstrip("\r\n").split(form.separator)
     if len(bare) != len(record):  # cannot happen with a record that Python's strict reader takes
         return [*record]
     return [
@@ -100,10 +122,10 @@ def _with_nulls(record: list[str], written: str, separator: str, nulls: Sequence
     ]
 
 
-def _cells(written: str, separator: str) -> list[str]:
+def _cells(written: str, form: _Form) -> list[str]:
     """The record cut into cells, each with its quotes."""
-    sign = re.escape(separator)
-    cell = rf'(?:\A|(?<={sign}))("(?:[^"]|"")*"|[^{sign}\r\n]*)(?={sign}|\r?\n?\Z)'
+    sign, space = re.escape(form.separator), " *" if form.is_spaced else ""
+    cell = rf'(?:\A|(?<={sign})){space}("(?:[^"]|"")*"|[^{sign}\r\n]*)(?={sign}|\r?\n?\Z)'
     return re.findall(cell, written)
 
 

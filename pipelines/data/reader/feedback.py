@@ -1,14 +1,15 @@
-"""Files of feedback that comes apart from the answers: request, rating, correction, and when it was given."""
+"""Files of feedback that comes apart from the answers: request, rating, correction, time, and opt-outs."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from pipelines.core.config.data import Ingest
-from pipelines.core.interactions import FEEDBACK_COLUMNS, INTERACTION
+from pipelines.core.interactions import INTERACTION, Kind
 from pipelines.data.reader import cells
 from pipelines.data.reader.cells import Unfit
 from pipelines.data.reader.mapping import mapped
@@ -18,42 +19,51 @@ from pipelines.data.reader.reasons import reason_of
 
 Found = dict[str, Any]
 Readers = dict[str, Callable[[Any], Any]]
-_KIND = {column.name: column.kind for column in INTERACTION}
+_KIND: dict[str, Kind] = {column.name: column.kind for column in INTERACTION} | {"opt_in": "bool"}
 
 
 @dataclass
 class Feedback:
-    """The newest feedback of each request. read = requests + refused + superseded."""
+    """The newest feedback of each request. read = newest + refused + superseded + withdrawn."""
 
     newest: list[Found]
-    read: int
-    refused: dict[str, int]  # by reason
-    superseded: int  # another row of the same request is newer
+    read: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by reason
+    superseded: int = 0  # another row of the same request is newer
+    withdrawn: int = 0  # rows of people who want no learning from the request
+    opted_out: set[str] = field(default_factory=set)  # these requests
 
 
 def read_feedback(rows: Iterable[Raw], settings: Ingest) -> Feedback:
     """Read every row. Of several for a request the newest stands: by feedback_ts, else by its place."""
     readers: Readers = {
         "request_id": cells.as_id,
-        "rating": Ratings(settings.rating).read,
+        "rating": Ratings(settings.feedback_rating or settings.rating).read,
         "correction": cells.as_text,
         "feedback_ts": partial(cells.as_time, zone=settings.zone),
+        "opt_out": cells.as_bool,
+        "opt_in": cells.as_bool,
     }
     newest: dict[str, Found] = {}
-    refused: dict[str, int] = {}
-    read = superseded = 0
+    told = Feedback([])
     for raw in rows:
-        read += 1
+        told.read += 1
         found, problem = _read(raw, settings, readers)
         if problem:
-            refused[problem] = refused.get(problem, 0) + 1
+            told.refused[problem] += 1
             continue
         name = str(found["request_id"])
+        if found["opt_out"]:
+            told.opted_out.add(name)
+            told.withdrawn += 1
+            continue
         before = newest.get(name)
-        superseded += before is not None
+        told.superseded += before is not None
         if before is None or _is_newer(found, before):
             newest[name] = found
-    return Feedback([*newest.values()], read, refused, superseded)
+    told.newest = [found for name, found in newest.items() if name not in told.opted_out]
+    told.withdrawn += len(newest) - len(told.newest)
+    return told
 
 
 def _read(raw: Raw, settings: Ingest, readers: Readers) -> tuple[Found, str | None]:
@@ -61,18 +71,19 @@ def _read(raw: Raw, settings: Ingest, readers: Readers) -> tuple[Found, str | No
         return {}, raw.problem
     given = mapped(raw.values, raw.values, settings.feedback_columns)
     found: Found = {}
-    for name in FEEDBACK_COLUMNS:
+    for name, read in readers.items():
         try:
             value = given.get(name)
-            found[name] = None if value is None else readers[name](value)
+            found[name] = None if value is None else read(value)
         except Unfit as unfit:
             return {}, reason_of(name, _KIND[name], unfit)
     correction = found["correction"]
     if isinstance(correction, str) and not correction.strip():
         found["correction"] = None
+    found["opt_out"] = found["opt_out"] or found.pop("opt_in") is False
     if found["request_id"] is None:
         return {}, "request_id is missing"
-    if found["rating"] is None and found["correction"] is None:
+    if found["rating"] is None and found["correction"] is None and not found["opt_out"]:
         return {}, "neither rating nor correction"
     return found, None
 

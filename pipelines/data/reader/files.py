@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,14 +18,16 @@ from pipelines.data.reader.unpack import packing_of, plain_name, unpacked
 JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
 HEAD_BYTES = 4_096
 FOREIGN = {
-    b"PK": "a zip archive or a spreadsheet",
-    b"ARROW1": "an Arrow file",
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"PK\x05\x06": "an empty zip archive",
+    b"ARROW1\x00\x00": "an Arrow file",
     b"ORC": "an ORC file",
     b"Obj\x01": "an Avro file",
-    b"SQLite format 3": "a SQLite database",
-    b"%PDF": "a PDF",
+    b"SQLite format 3\x00": "a SQLite database",
+    b"%PDF-": "a PDF",
     b"\xd0\xcf\x11\xe0": "a spreadsheet",
 }
+CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # bytes that no text has
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,10 @@ def form_of(file: Path, name: str) -> Form:
     packing = packing_of(file)
     with unpacked(file, name) as data:
         head = data.read(HEAD_BYTES)
-    if head.startswith(b"PAR1"):
+    is_binary = CONTROL.search(head) is not None  # a header may begin with the letters PAR1, ORC or PK_
+    if head.startswith(b"PAR1") and is_binary:
         return Form("Parquet", packing, None)
-    foreign = next((what for magic, what in FOREIGN.items() if head.startswith(magic)), None)
+    foreign = next((what for magic, what in FOREIGN.items() if head.startswith(magic) and is_binary), None)
     encoding = encoding_of(head)
     text = head.decode(encoding, "replace").lstrip()
     if foreign or "\x00" in text.partition("\n")[0]:

@@ -8,11 +8,12 @@ from itertools import chain
 from typing import Any, TextIO
 
 from pipelines.core.errors import InputError
+from pipelines.data.reader.cells import Twins, twice, without_twins
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.text import MAX_LINE, NOT_UNICODE, is_sound, mended
+from pipelines.data.reader.text import LONE_SURROGATE, MAX_LINE, NOT_UTF8, is_sound, mended
 
 MAX_DOCUMENT = 1 << 26  # characters; an array or object over many lines is held in memory
-CONSENT = '"opt_out"'
+TWINS = "a key that stands twice in one object"
 ROW_NAMES = {"messages", "prompt", "completion", "conversations", "choices", "request_id"}
 TOO_LONG = f"a line of more than {MAX_LINE >> 20} million characters"
 
@@ -60,34 +61,25 @@ def _row_of(line: str) -> Raw:
         return Raw(None, TOO_LONG)
     line = line.rstrip("\r\n")
     try:
-        value = json.loads(line, object_pairs_hook=_no_twins if line.count(CONSENT) > 1 else None)
+        value = json.loads(line, object_pairs_hook=without_twins)
     except RecursionError:
         return Raw(None, "JSON that is nested too deeply")
-    except _Twins:
-        return Raw(None, f"{CONSENT} stands twice", "", str(mended(line)))
+    except Twins as twins:
+        return Raw(None, TWINS, twins.key, str(mended(line)))
     except ValueError as error:
-        return Raw(None, "not JSON" if is_sound(line) else NOT_UNICODE, _where(error), str(mended(line)))
+        return Raw(None, "not JSON" if is_sound(line) else NOT_UTF8, _where(error), str(mended(line)))
     return _checked(value, line)
-
-
-class _Twins(Exception):
-    """An object has a key twice, so that nobody knows which value is meant."""
-
-
-def _no_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twins
-    return found
 
 
 def _checked(value: Any, line: str) -> Raw:
     """The row, mended where a text of it is no valid Unicode: `line` alone does not show \\ud800."""
     if not isinstance(value, dict):
         return Raw(None, f"not a JSON object, but {KINDS[type(value)]}", "", str(mended(line)))
-    if is_sound(line) and ("\\ud" not in line.lower() or is_sound(json.dumps(value, ensure_ascii=False))):
-        return Raw(value, text=line)
-    return Raw(mended(value), NOT_UNICODE, text=str(mended(line)))
+    if not is_sound(line):
+        return Raw(mended(value), NOT_UTF8, text=str(mended(line)))
+    if "\\ud" in line.lower() and not is_sound(json.dumps(value, ensure_ascii=False)):
+        return Raw(mended(value), LONE_SURROGATE, text=line)
+    return Raw(value, text=line)
 
 
 def _is_document(first: str, second: str) -> bool:
@@ -124,10 +116,8 @@ def _document(begun: str, text: TextIO, name: str) -> Iterator[Raw]:
     items = value["data"] if _is_wrapper(value) else value
     for item in items if isinstance(items, list) else [value]:
         line = json.dumps(item, ensure_ascii=False)
-        if isinstance(item, _Twin):
-            yield Raw(None, f"{CONSENT} stands twice", "", str(mended(line)))
-        else:
-            yield _checked(item, line)
+        twin = _twin_in(item)
+        yield _checked(item, line) if twin is None else Raw(None, TWINS, twin, str(mended(line)))
 
 
 def _is_wrapper(value: Any) -> bool:
@@ -137,12 +127,26 @@ def _is_wrapper(value: Any) -> bool:
 
 
 class _Twin(dict[str, Any]):
-    """An object in which the consent stands twice."""
+    """An object in which the key `twin` stands twice."""
+
+    twin = ""
 
 
 def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = sum(f'"{key}"' == CONSENT for key, _ in pairs) > 1
-    return _Twin(pairs) if twice else dict(pairs)
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    marked = _Twin(found)
+    marked.twin = twice(pairs)
+    return marked
+
+
+def _twin_in(value: Any) -> str | None:
+    """A key that stands twice in one of the objects inside; None where there is none."""
+    if isinstance(value, _Twin):
+        return value.twin
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((twin for one in inner if (twin := _twin_in(one)) is not None), None)
 
 
 def _where(error: Exception) -> str:

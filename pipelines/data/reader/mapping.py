@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from pipelines.core.interactions import CONSENT
+from pipelines.data.reader.cells import from_json
 
 ABSENT = object()  # the row has no such key; None stands for a key whose value is null
 
@@ -12,9 +14,13 @@ ABSENT = object()  # the row has no such key; None stands for a key whose value 
 def mapped(
     row: Mapping[str, Any], converted: Mapping[str, Any], columns: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The row under our names: what the format found, and what the columns name in the row itself."""
+    """The row under our names: what the format found, and what the columns name in the row itself.
+
+    A consent of the row is never lost, whatever the format reads.
+    """
+    consent = {name: row[name] for name in CONSENT if name in row and name not in columns}
     found = {ours: at(row, theirs) for ours, theirs in columns.items()}
-    return {**converted, **{ours: value for ours, value in found.items() if value is not ABSENT}}
+    return {**converted, **consent, **{ours: value for ours, value in found.items() if value is not ABSENT}}
 
 
 def at(row: Any, path: str) -> Any:
@@ -41,7 +47,7 @@ def opened(value: Any) -> Any:
     """An object or list that a table holds as a text of JSON."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
-            return json.loads(value)
+            return from_json(value)
         except (ValueError, RecursionError):
             return value
     return value

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines.core.errors import InputError
 from pipelines.data.reader.raw import Raw
-from pipelines.data.reader.text import NOT_UNICODE, is_sound, mended
+from pipelines.data.reader.text import NOT_UTF8, is_sound, mended
 
 BATCH_ROWS = 1_000
 UNREADABLE = (ValueError, OverflowError, pa.ArrowException)
@@ -56,12 +56,18 @@ def _row(one: pa.RecordBatch) -> Raw:
     except UNREADABLE as error:
         return Raw(None, "a value that cannot be read", type(error).__name__)
     decoded = _decoded(values)
-    return Raw(decoded) if _all_sound(decoded) else Raw(mended(decoded), NOT_UNICODE)
+    return Raw(decoded) if _all_sound(decoded) else Raw(mended(decoded), NOT_UTF8)
 
 
 def _readable(kind: pa.DataType) -> pa.DataType:
-    """The type with times that Python's datetime holds: it has microseconds."""
-    return pa.timestamp("us", kind.tz) if pa.types.is_timestamp(kind) else kind
+    """The type with times that Python's datetime holds: microseconds, and UTC for a zone of any name."""
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC" if kind.tz else None)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_readable(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _readable(field.type)) for field in kind])
+    return kind
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:

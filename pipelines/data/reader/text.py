@@ -18,7 +18,8 @@ BOMS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 MAX_LINE = 1 << 25  # characters; a longer line is skipped; a prompt of ten megabytes is still read
-NOT_UNICODE = "not UTF-8"
+NOT_UTF8 = "not UTF-8"
+LONE_SURROGATE = "a lone surrogate, which is no character"
 SURROGATES = re.compile("[\ud800-\udfff]")
 
 

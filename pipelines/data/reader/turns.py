@@ -26,7 +26,10 @@ OTHER_PARTS = {  # parts that no model here reads, by the name of their type
 
 
 class UnfitMessages(Exception):
-    """Messages that cannot be used. `reason` says why in words that many rows share, `found` shows it."""
+    """Messages that cannot be used. `reason` says why in words that many rows share, `found` shows it.
+
+    A format puts it in place of a value that it cannot read, so that the rest of the row is still read.
+    """
 
     def __init__(self, reason: str, found: str = "") -> None:
         self.reason, self.found = reason, found
@@ -34,6 +37,8 @@ class UnfitMessages(Exception):
 
 def as_messages(value: Any) -> list[Turn] | None:
     """The turns of a conversation, given as a list or as JSON; None where there is nothing."""
+    if isinstance(value, UnfitMessages):
+        raise value
     if isinstance(value, str):
         value = _parsed(value)
     if is_missing(value):
@@ -54,6 +59,14 @@ def split_answer(turns: list[Turn], completion: str | None) -> tuple[list[Turn],
     if is_answer:
         return turns[:-1], last["content"]
     return turns, completion
+
+
+def with_system(turns: list[Turn], system: Any) -> list[Turn]:
+    """The turns after a system prompt that stood outside of them; once where they begin with it."""
+    if is_missing(system) or system in ("", []):
+        return turns
+    (turn,) = as_messages([{"role": "system", "content": system}]) or []
+    return turns if turns[:1] == [turn] else [turn, *turns]
 
 
 def size_of(turns: list[Turn]) -> int:
@@ -112,8 +125,13 @@ def _content(value: Any, has_calls: bool) -> str:
             return ""
         raise UnfitMessages("messages has one without content")
     if isinstance(value, list | tuple):
-        return "".join(map(_part, value))
+        return joined(value)
     raise UnfitMessages(f"messages has content that is {kind_of(value)}, not text")
+
+
+def joined(parts: Any) -> str:
+    """The texts of content parts, in one. Raises UnfitMessages for a part that is no text."""
+    return parts if isinstance(parts, str) else "".join(map(_part, parts))
 
 
 def _part(value: Any) -> str:

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,12 @@ import zstandard
 
 from pipelines.core.errors import InputError
 
-PACKINGS = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+PACKINGS = {
+    rb"\x1f\x8b": "gzip",
+    rb"BZh[1-9](1AY&SY|\x17rE8P\x90)": "bzip2",
+    rb"\xfd7zXZ\x00": "xz",
+    rb"\x28\xb5\x2f\xfd": "zstandard",
+}
 PACKED_BYTES = 1 << 16  # read at once
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
@@ -25,8 +31,8 @@ BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError)
 def packing_of(file: Path) -> str | None:
     """The name of the compression, or None."""
     with file.open("rb") as opened:
-        head = opened.read(8)
-    return next((name for magic, name in PACKINGS.items() if head.startswith(magic)), None)
+        head = opened.read(16)
+    return next((name for magic, name in PACKINGS.items() if re.match(magic, head)), None)
 
 
 @contextmanager

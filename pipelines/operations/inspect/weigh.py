@@ -15,6 +15,7 @@ from pipelines.core.interactions import INTERACTION
 from pipelines.data.formats import converter_of
 from pipelines.data.reader.cells import Unfit, as_time, is_missing
 from pipelines.data.reader.columns import unusable_columns
+from pipelines.data.reader.consent import consents_in
 from pipelines.data.reader.feedback import read_feedback
 from pipelines.data.reader.mapping import ABSENT, at, mapped
 from pipelines.data.reader.ratings import Ratings
@@ -127,7 +128,7 @@ def _weighed(looked_at: LookedAt, raws: list[Raw], settings: dict[str, Any], nig
         has_zone=_times(raws, settings, EAST) == times if times else None,
         labels=_labels(good),
         system_prompts=_system_prompts(good),
-        hints=_hints(looked_at, settings),
+        hints=_hints(looked_at, raws, settings),
     )
 
 
@@ -196,10 +197,11 @@ def _system_prompts(rows: Sequence[Row]) -> dict[str, int]:
     return dict(counts.most_common(3))
 
 
-def _hints(looked_at: LookedAt, settings: Mapping[str, Any]) -> list[str]:
+def _hints(looked_at: LookedAt, raws: Sequence[Raw], settings: Mapping[str, Any]) -> list[str]:
     """What a person should know besides: columns that ingest would hold the night for, odd bytes."""
     names = [column.name for column in looked_at.columns if "." not in column.name]
-    hints = unusable_columns(Path(looked_at.file).name, names, Ingest(**settings))
+    consents = dict.fromkeys(path for raw in raws if raw.values for path in consents_in(raw.values))
+    hints = unusable_columns(Path(looked_at.file).name, names, consents, Ingest(**settings))
     if looked_at.unreadable.get("not UTF-8"):
         hints.append("Rows that are not UTF-8 are refused: convert the file, as with iconv -f WINDOWS-1252.")
     return hints

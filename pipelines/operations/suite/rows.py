@@ -50,7 +50,7 @@ def rows_of_files(config: Config, source: str, today: date) -> list[dict[str, An
         feedback = read_separate_feedback(config.path(settings.feedback, today), settings, work)
         if unusable := [*files.unusable(settings), *feedback.unusable]:
             raise InputError(" ".join(unusable), "`nightshift inspect FILE` proposes a mapping.")
-        intake = Intake(connection, files.typed, feedback.newest)
+        intake = Intake(connection, files.typed, feedback.newest, feedback.opted_out, files.opt_out_if_silent)
         intake.classify(today, EVERY_DAY, Lake(str(work / "empty"), settings.memory_mib))
         intake.write_kept(work / "rows.parquet")
         kept = f"read_parquet({as_sql_list([str(work / 'rows.parquet')])})"

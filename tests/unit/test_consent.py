@@ -1,0 +1,151 @@
+"""Consent: no spelling of it is ignored, and a row that does not say it is no yes."""
+
+import json
+
+import pytest
+
+from pipelines.core.config.data import Ingest
+from pipelines.data.reader.columns import unusable_columns
+from pipelines.data.reader.consent import consents_in, meant_by
+from pipelines.data.reader.feedback import read_feedback
+from pipelines.data.reader.raw import Raw
+from tests.support.logs import as_jsonl, read
+
+ASKED = [{"role": "user", "content": "Which label?"}]
+ROW = {"request_id": "r-1", "ts": "2026-01-03T08:00:00Z", "messages": ASKED, "completion": "first"}
+
+AGAINST = """
+opt_out optOut Opt-Out OPTOUT opted_out optedOut opt_out_status isOptedOut training_opt_out
+no_training noTrain do_not_train doNotTrain dont_train not_for_training never_learn exclude_from_training"""
+IN_FAVOUR = """
+opt_in optedIn consent consent_given userConsent training_consent consent_to_train
+allow_training allowed_for_learning may_use_for_training use_for_training trainingAllowed"""
+NEITHER = """
+optional option_in adoption_input promptOutput piano_training training_set no_improvement
+learning_rate cookie_consent_version model_trained_at tenant token_count retrained"""
+
+
+@pytest.mark.parametrize(
+    ("names", "ours"), [(AGAINST, "opt_out"), (IN_FAVOUR, "opt_in"), (NEITHER, None)], ids=str
+)
+def test_names_of_consent_are_known(names, ours):
+    assert {name: meant_by(name) for name in names.split()} == dict.fromkeys(names.split(), ours)
+
+
+def test_consents_are_found_inside_objects():
+    row = {
+        "id": 1,
+        "meta": {"user": {"optedOut": True}},
+        "metadata": '{"do_not_train": 1}',
+        "completion": '{"consent": "an answer, no consent"}',
+    }
+    assert list(consents_in(row)) == ["meta.user.optedOut", "metadata.do_not_train"]
+
+
+@pytest.mark.parametrize("form", ["nightshift", "openai", "sharegpt", "langfuse", "litellm"])
+@pytest.mark.parametrize("path", ["optedOut", "meta.no_training"])
+def test_an_unread_consent_is_named_in_every_format(form, path):
+    columns = ["request_id", "messages", "completion", path.partition(".")[0]]
+    (sentence,) = unusable_columns("log.jsonl", columns, [path], Ingest(format=form))
+    assert f'Write opt_out = "{path}" under [ingest.columns]' in sentence
+    for settings in ({"columns": {"opt_out": path}}, {"ignore": [path]}):
+        assert not unusable_columns("log.jsonl", columns, [path], Ingest(format=form, **settings))
+
+
+def test_a_mapped_consent_leaves_none_beside_it():
+    settings = Ingest(columns={"opt_out": "meta.out"})
+    (sentence,) = unusable_columns("a", ["messages", "opt_out", "meta"], ["opt_out", "meta.out"], settings)
+    assert "has opt_out, which seems to say who wants no learning" in sentence
+
+
+def read_rows(tmp_path, rows, **settings):
+    (tmp_path / "log.jsonl").write_bytes(as_jsonl(rows))
+    found, reader = read(tmp_path / "log.jsonl", **settings)
+    return [(row.fault, row.cells["opt_out"], reader.lacks_consent(row)) for row in found]
+
+
+def test_a_silent_row_waits_for_what_others_say(tmp_path):
+    silent, no = ROW, ROW | {"opt_out": False}
+    assert read_rows(tmp_path, [silent, silent]) == [(None, None, False)] * 2
+    assert read_rows(tmp_path, [silent, no]) == [(None, None, True), (None, False, False)]
+    assert read_rows(tmp_path, [silent, no], opt_out_if_missing=False)[0] == (None, None, False)
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": "x"}, {"meta": {}}, {"meta": {"out": None}}])
+def test_a_mapped_consent_that_a_row_lacks_is_no_yes(tmp_path, meta):
+    ((fault, opt_out, lacks),) = read_rows(tmp_path, [ROW | meta], columns={"opt_out": "meta.out"})
+    assert opt_out is None
+    assert lacks or fault == "opt_out is missing"
+
+
+@pytest.mark.parametrize(
+    ("said", "opt_out"),
+    [
+        ({"opt_in": True}, False),
+        ({"opt_in": "no"}, True),
+        ({"opt_in": True, "opt_out": True}, True),
+        ({"opt_in": False, "opt_out": False}, True),
+    ],
+)
+def test_opt_in_says_the_opposite(tmp_path, said, opt_out):
+    assert read_rows(tmp_path, [ROW | said]) == [(None, opt_out, False)]
+
+
+def test_an_opt_in_that_cannot_be_read_is_no_yes(tmp_path):
+    ((fault, opt_out, _),) = read_rows(tmp_path, [ROW | {"opt_in": "perhaps"}])
+    assert (fault, opt_out) == ("opt_in is not true or false, but text", None)
+
+
+@pytest.mark.parametrize("form", ["openai", "langfuse", "litellm", "sharegpt"])
+def test_no_format_loses_the_consent_of_a_row(tmp_path, form):
+    row = {
+        "messages": ASKED,
+        "completion": "a",
+        "input": "q",
+        "output": "a",
+        "response": "a",
+        "opt_out": True,
+    }
+    assert read_rows(tmp_path, [row], format=form)[0][1] is True
+
+
+def test_an_opt_out_stands_though_the_answer_is_no_text(tmp_path):
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
+    row = {"id": "a", "request": {"messages": ASKED}, "response": call, "opt_out": True}
+    assert read_rows(tmp_path, [row], format="openai") == [("the answer is a tool call", True, False)]
+
+
+def feedback(*rows, **settings):
+    return read_feedback([Raw(row) for row in rows], Ingest(**settings))
+
+
+def test_feedback_takes_consent_back():
+    told = feedback(
+        {"request_id": "a", "rating": 1},
+        {"request_id": "a", "opt_out": True},
+        {"request_id": "b", "rating": 1, "opt_out": False},
+        {"request_id": "c", "opt_in": "no"},
+        {"request_id": "d", "rating": 1, "opt_out": "perhaps"},
+    )
+    assert (told.opted_out, [one["request_id"] for one in told.newest]) == ({"a", "c"}, ["b"])
+    assert told.refused == {"opt_out is not true or false, but text": 1}
+    assert told.read == len(told.newest) + told.refused.total() + told.superseded + told.withdrawn
+
+
+def test_feedback_has_a_scale_of_its_own():
+    stars = {"good": [5], "bad": [1], "neutral": []}
+    told = feedback({"request_id": "a", "rating": 5}, feedback_rating=stars)
+    assert told.newest[0]["rating"] == 1
+    assert feedback({"request_id": "a", "rating": 5}).refused
+
+
+@pytest.mark.parametrize("place", ["", "meta", "messages"])
+@pytest.mark.parametrize("as_array", [False, True])
+def test_a_key_that_stands_twice_refuses_its_row(tmp_path, place, as_array):
+    twice = '"optedOut": true, "x": 1, "optedOut": false'
+    inner = {"": twice, "meta": f'"meta": {{{twice}}}', "messages": f'"messages": [{{{twice}}}]'}[place]
+    rows = [f'{{"prompt": "q", "completion": "c", {inner}}}', json.dumps(ROW)]
+    (tmp_path / "log").write_text(f"[{','.join(rows)}]" if as_array else "\n".join(rows))
+    first, second = read(tmp_path / "log")[0]
+    assert (first.fault, first.found) == ("a key that stands twice in one object", "optedOut")
+    assert (json.loads(first.raw)["withheld"], second.fault) == ("opt_out cannot be read", None)
