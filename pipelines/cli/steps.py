@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.cli.common import add_command, add_result, show, write_result
 from pipelines.core.config import Config
 from pipelines.core.contract import CLOSING, NIGHTLY
-from pipelines.core.errors import NightshiftError
+from pipelines.core.errors import NightshiftError, bug_sentences
 from pipelines.core.results import progress_line
 
 HELP = {
@@ -56,10 +56,10 @@ def _run(args: argparse.Namespace, config: Config) -> int:
     except NightshiftError as error:
         record_fault(args.step, args.run_dir, error)
         raise
-    except Exception as error:  # a bug: its traceback first, then the one line that people see in Airflow
+    except Exception as error:  # a bug: its traceback first, then the line that Airflow and the ledger keep
         record_fault(args.step, args.run_dir, error)
         log.exception("%s broke", args.step)
-        print(f"fault: {type(error).__name__}: {error}", file=sys.stderr)
+        print(f"fault: {bug_sentences(error)}", file=sys.stderr)
         return 1
     if args.step == CLOSING[-1]:
         prune(config)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import PurePath
+
 
 class NightshiftError(Exception):
     """Base of all errors that a person can act on; anything else is a bug."""
@@ -29,3 +32,11 @@ class TrainingError(NightshiftError):
 
 class MachineError(NightshiftError):
     """The machine lacks something: memory, disk, a tool, a free port."""
+
+
+def bug_sentences(error: BaseException) -> str:
+    """What and where a bug is. Its own message may quote what a user wrote, and this goes where it stays."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    place = f" in {PurePath(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else ""
+    return f"{type(error).__name__}{place}. This is a bug: the log has its message and traceback."

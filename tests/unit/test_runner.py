@@ -1,12 +1,14 @@
 """The runner's promises, with small steps in place of the real ones."""
 
 import json
+import re
 import sys
 from types import ModuleType
 from uuid import uuid4
 
 import pytest
 
+from pipelines.cli.main import main
 from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError, IntegrityError
@@ -119,6 +121,19 @@ def test_other_external_input_means_other_work(steps, config, run_uri):
     run_step("ingest", run_uri, config)
     steps("ingest", write_rows, externals=lambda ctx: {"source": "b"})
     assert not run_step("ingest", run_uri, config).reused
+
+
+def test_what_a_bug_quotes_stays_in_the_log(steps, config, run_uri, home, capsys, caplog):
+    def broken(ctx):
+        raise ValueError("could not convert 'my name is Quillon'")
+
+    steps("ingest", broken)
+    status = main(["ingest", "--run-dir", run_uri, "--home", str(home), "--config", "config/demo.toml"])
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert status == 1
+    assert re.fullmatch(r"fault: ValueError in test_runner\.py, line \d+\. This is a bug: the log .*", last)
+    assert "Quillon" in caplog.text
+    assert "Quillon" not in last
 
 
 def test_a_step_that_broke_leaves_no_manifest_and_runs_again(steps, config, run_uri):
