@@ -39,7 +39,7 @@ def test_consents_are_found_inside_objects():
         "metadata": '{"do_not_train": 1}',
         "completion": '{"consent": "an answer, no consent"}',
     }
-    assert list(consents_in(row)) == ["meta.user.optedOut", "metadata.do_not_train"]
+    assert consents_in(row) == ["meta.user.optedOut", "metadata.do_not_train"]
 
 
 @pytest.mark.parametrize("form", ["nightshift", "openai", "sharegpt", "langfuse", "litellm"])

@@ -30,7 +30,7 @@ RFC_2822 = re.compile(
 SLASHES = re.compile(r"^(\d{4})/(\d\d)/(\d\d)", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 40  # characters of a value in an example
-WHOLE = re.compile(r"^([+-]?\d+)\.0$", re.ASCII)  # as tables write the ids of a column with gaps
+WHOLE = re.compile(r"[+-]?\d+\.0", re.ASCII)  # as tables write the ids of a column with gaps
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -58,7 +58,8 @@ def as_id(value: Any) -> str | None:
     if is_missing(value):
         return None
     if isinstance(value, str):
-        return WHOLE.sub(r"\1", value.strip()) or None
+        name = value.strip()
+        return name[:-2] if name.endswith(".0") and WHOLE.fullmatch(name) else name or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):

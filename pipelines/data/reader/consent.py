@@ -7,7 +7,7 @@ instructions is another prompt.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -50,16 +50,20 @@ def _meant(name: str) -> str | None:
     return "system" if words.replace("_", "") in SYSTEM else None
 
 
-def consents_in(row: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[str]:
+def consents_in(row: Mapping[str, Any], before: str = "", depth: int = 1) -> list[str]:
     """The dotted names of all that speaks of consent, also inside objects."""
-    for name, value in row.items():
-        if _meant(name) in ("opt_out", "opt_in"):
-            yield f"{before}{name}"
-        inner = opened(value) if isinstance(value, str) and _is_detail(name) else value
-        if isinstance(inner, Mapping) and depth < MOST_DEPTH:
-            yield from consents_in(inner, f"{before}{name}.", depth + 1)
+    consents, details = _telling(tuple(row))
+    found = [f"{before}{name}" for name in consents]
+    inside = [(name, value) for name, value in row.items() if type(value) is dict]
+    inside += [(name, opened(row[name])) for name in details if isinstance(row[name], str)]
+    for name, value in inside:
+        if depth < MOST_DEPTH and isinstance(value, dict):
+            found += consents_in(value, f"{before}{name}.", depth + 1)
+    return found
 
 
-@lru_cache(maxsize=10_000)
-def _is_detail(name: str) -> bool:
-    return re.sub(r"[^a-z0-9]", "", name.lower()) in DETAILS
+@lru_cache(maxsize=1_000)
+def _telling(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Of these names, those of consent, and those of details that may be a text of JSON."""
+    consents = [name for name in names if _meant(name) in ("opt_out", "opt_in")]
+    return consents, [name for name in names if re.sub(r"[^a-z0-9]", "", name.lower()) in DETAILS]
