@@ -68,7 +68,8 @@ def run(ctx: Context) -> Outcome:
         kept_late = intake.late_rows(_midnight(ctx).isoformat())
         reasons = [] if account.kept + again + opted_out else reasons_of_nothing(account, intake)
     return Outcome(
-        headline=f"{account.kept} rows kept of {account.read}",
+        headline=f"{account.kept} rows kept of {account.read}"
+        + (f", and {again} earlier answers with new feedback" if again else ""),
         verdict=Verdict.HOLD if reasons else Verdict.PROCEED,
         reasons=tuple(reasons),
         outputs={

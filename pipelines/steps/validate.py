@@ -44,7 +44,8 @@ def run(ctx: Context) -> Outcome:
         chunks = night.chunks(data_contract.ROW_PROFILE, config.validate_.chunk_rows)
         rules = checker.check(data_contract.row_suite(config), chunks, row="row")
         refused = night.refuse([(rule.reason, rows) for rule in rules for rows in rule.rows if len(rows)])
-        log.info("%d of %d rows break a rule", refused, taken_in.kept)
+        again = taken_in.feedback.redelivered if taken_in.feedback else 0
+        log.info("%d of %d rows break a rule", refused, taken_in.kept + again)
         totals = night.totals(data_contract.NIGHT_PROFILE) | {
             "quarantined_share": (taken_in.quarantined + refused) / max(1, taken_in.read),
         }
@@ -58,7 +59,7 @@ def run(ctx: Context) -> Outcome:
     assert broken or sum(published.values()) == totals["rows"]
     verdict, reasons = _verdict(ctx, totals, broken, _commonest(taken_in, rules))
     return Outcome(
-        headline=f"{totals['rows']} rows pass, {refused} in quarantine",
+        headline=f"{totals['rows']} rows pass, {refused} in quarantine{', none published' if broken else ''}",
         verdict=verdict,
         reasons=tuple(reasons),
         outputs={"quarantine": "quarantine.parquet", "data_docs": "data_docs"},

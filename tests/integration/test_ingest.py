@@ -471,6 +471,7 @@ def test_feedback_that_comes_apart_is_joined(night):
         "withdrawn": 0, "files": 1, "refused": {"rating is not in the scale of ingest.rating": 1},
     }  # fmt: skip
     assert account(manifest) == {"clean": 60}
+    assert manifest.headline == "60 rows kept of 60, and 2 earlier answers with new feedback"
     assert night.run("validate").facts["published"] == {str(before): 2, str(NIGHT): 60}
     said = {
         row["request_id"]: (row["rating"], row["correction"])
