@@ -71,7 +71,7 @@ class ReadFeedback:
 def read_delivery(source: str, settings: Ingest, reader: RowReader, work: Path) -> ReadDelivery:
     """Read every file of a source. Raises InputError where one cannot be read at all."""
     files = delivery.fetch(source, work / "delivery")
-    rows = [(name, rows_of_file(file, name, settings.csv_nulls)) for name, file in files]
+    rows = [(name, rows_of_file(file, name, settings.csv_nulls, settings.encoding)) for name, file in files]
     typed = work / "typed.parquet"
     seen = write_typed(typed, rows, reader.read)
     return ReadDelivery(typed, seen, settings.opt_out_if_missing if reader.states_consent else False)
@@ -86,7 +86,7 @@ def read_separate_feedback(source: str, settings: Ingest, work: Path) -> ReadFee
 
     def rows() -> Iterator[Raw]:
         for one, (name, file) in zip(seen, files, strict=True):
-            for raw in rows_of_file(file, name, settings.csv_nulls):
+            for raw in rows_of_file(file, name, settings.csv_nulls, settings.encoding):
                 one.note(raw)
                 yield raw
 

@@ -69,7 +69,8 @@ def read(path: Path, night: date = NIGHT, **settings: Any) -> tuple[list[Row], R
     """The rows of one file under `[ingest]` settings, as `ingest` reads them before it looks for copies."""
     config = load_config(DEMO, path.parent, {f"ingest.{name}": value for name, value in settings.items()})
     reader = RowReader(config, night)
-    return [reader.read(raw) for raw in rows_of_file(path, path.name, config.ingest.csv_nulls)], reader
+    rows = rows_of_file(path, path.name, config.ingest.csv_nulls, config.ingest.encoding)
+    return [reader.read(raw) for raw in rows], reader
 
 
 def at(hour: int, day: int = 3) -> datetime:

@@ -492,3 +492,20 @@ def test_a_system_prompt_under_another_name_is_not_ignored():
     assert sentence == 'a has systemPrompt. Write under [ingest.columns]: system = "systemPrompt".'
     assert not unusable_columns("a", columns, [], Ingest(columns={"system": "systemPrompt"}))
     assert not unusable_columns("a", columns, [], Ingest(ignore=["systemPrompt"]))
+
+
+@pytest.mark.parametrize("form", [as_csv, as_jsonl])
+def test_a_log_may_be_in_an_encoding_of_its_own(tmp_path, form):
+    text = form([ROW | {"completion": "Ärzte – Nähe"}]).decode()
+    (tmp_path / "log").write_bytes(text.encode("windows-1252"))
+    (row,), _ = read(tmp_path / "log", encoding="windows-1252")
+    assert (row.fault, row.cells["completion"]) == (None, "Ärzte – Nähe")
+    assert [row.fault for row in read(tmp_path / "log")[0]] == ["not UTF-8"]
+
+
+def test_a_wrong_encoding_is_named(tmp_path):
+    (tmp_path / "log.csv").write_bytes(b"prompt,completion\nq,\x81\n")
+    with pytest.raises(InputError, match=r"log\.csv is not windows-1252: .*\. Correct ingest\.encoding"):
+        read(tmp_path / "log.csv", encoding="windows-1252")
+    with pytest.raises(ConfigError, match="'klingon' is no encoding of text"):
+        read(tmp_path / "log.csv", encoding="klingon")

@@ -1,4 +1,4 @@
-"""Settings that say what the columns of a log mean: names, rating scales, the time zone."""
+"""Settings that say what a log means: names, rating scales, the time zone, the encoding."""
 
 from __future__ import annotations
 
@@ -58,6 +58,16 @@ def mapped_columns(columns: dict[str, str], known: Sequence[str]) -> dict[str, s
         if not theirs.strip():
             raise ValueError(f"{ours} names no column")
     return columns
+
+
+def known_encoding(name: str) -> str:
+    """The same name. Raises ValueError where Python reads no text in it."""
+    try:
+        if name:
+            "".encode(name)
+    except LookupError:
+        raise ValueError(f'{name!r} is no encoding of text, such as "windows-1252"') from None
+    return name
 
 
 def known_zone(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config.base import Count, Positive, Section, Share
-from pipelines.core.config.columns import RatingScale, known_zone, mapped_columns, zone_of
+from pipelines.core.config.columns import RatingScale, known_encoding, known_zone, mapped_columns, zone_of
 from pipelines.core.interactions import COLUMNS, CONSENT, CONSTANTS, FEEDBACK_COLUMNS, READ_BESIDES
 
 SAMPLE_FOLDER = "{home}/sample/interactions/dt={night}"  # where the sample workload lays out a night
@@ -62,6 +62,7 @@ class Ingest(Section):
     feedback_columns: Names = Field(default={})  # like columns, for these files
     feedback_rating: RatingScale | None = None  # the scale of these files; unset: the same as rating
     timezone: str = "UTC"  # where a night begins and ends at midnight, and times without a zone belong
+    encoding: str = ""  # of text files without a byte order mark, such as "windows-1252"; empty: UTF-8
     csv_nulls: tuple[str, ...] = CSV_NULLS  # in CSV, without quotes: missing
     late_days: Annotated[Count, Field(le=MOST_LATE_DAYS)] = (
         3  # rows up to this much older than the night still join their own day
@@ -88,6 +89,11 @@ class Ingest(Section):
     @classmethod
     def _known_defaults(cls, defaults: dict[str, str]) -> dict[str, str]:
         return mapped_columns(defaults, CONSTANTS)
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str) -> str:
+        return known_encoding(name)
 
     @field_validator("timezone")
     @classmethod

@@ -64,8 +64,11 @@ def form_of(file: Path, name: str) -> Form:
     return Form("JSON" if is_json else "CSV", packing, encoding)
 
 
-def rows_of_file(file: Path, name: str, csv_nulls: Sequence[str]) -> Iterator[Raw]:
-    """Every row of a file, in its order. Raises InputError where it cannot be read as a whole."""
+def rows_of_file(file: Path, name: str, csv_nulls: Sequence[str], encoding: str = "") -> Iterator[Raw]:
+    """Every row of a file, in its order. Raises InputError where it cannot be read as a whole.
+
+    `encoding` is of a text without a mark; empty: UTF-8.
+    """
     form = form_of(file, name)
     if form.kind == "Parquet" and not form.packing:
         yield from parquet_rows(file, name)
@@ -75,5 +78,10 @@ def rows_of_file(file: Path, name: str, csv_nulls: Sequence[str]) -> Iterator[Ra
             f"{name} is a Parquet file inside {form.packing}.", "Unpack it: Parquet is compressed itself."
         )
     with unpacked(file, name) as data:
-        text = as_text(data)
-        yield from json_rows(text, name) if form.kind == "JSON" else csv_rows(text, name, csv_nulls)
+        text = as_text(data, encoding)
+        try:
+            yield from json_rows(text, name) if form.kind == "JSON" else csv_rows(text, name, csv_nulls)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{name} is not {encoding}: {error.reason}.", "Correct ingest.encoding, or convert the file."
+            ) from error

@@ -35,10 +35,15 @@ def encoding_of(head: bytes) -> str:
     return "utf-8"
 
 
-def as_text(data: IO[bytes]) -> io.TextIOWrapper:
-    """The bytes as a stream of lines."""
+def as_text(data: IO[bytes], otherwise: str = "") -> io.TextIOWrapper:
+    """The bytes as a stream of lines. They are in `otherwise` where no mark and no zero byte says more.
+
+    Reading raises UnicodeDecodeError for bytes that `otherwise` does not have.
+    """
     buffered: Any = data if hasattr(data, "peek") else io.BufferedReader(data)
     encoding = encoding_of(buffered.peek(4_096)[:4_096])
+    if otherwise and encoding == "utf-8":
+        return io.TextIOWrapper(buffered, encoding=otherwise, errors="strict", newline="\n")
     errors = "surrogateescape" if encoding.startswith("utf-8") else "nightshift.surrogate"
     return io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="\n")
 
