@@ -6,27 +6,27 @@ rendering of a finished turn is used only to find what it writes around an answe
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
-from pipelines.core.conversations import TEMPLATE_VARIABLES, Message, text_of, with_system
+from pipelines.core.conversations import Message, with_system
 from pipelines.core.errors import InputError
+from pipelines.core.interactions import ROLES
 from pipelines.models.base import base_folder, load_tokenizer
+from pipelines.models.chat_template import ChatTemplate
+from pipelines.models.control_tokens import CannotRender, ControlTokens, texts_in, unused_mark
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ASKED, _SAID, _TOLD = "Xq7 asked", "Xq7 said", "Xq7 told"  # texts that no template writes by itself
-# A template is a program of the base's maker, and fails as it likes.
-TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError)
-
-
-class CannotRender(InputError):
-    """The base model's chat template does not take a conversation."""
+END_OF_THOUGHT = "</think>"
+__all__ = ["CannotRender", "Example", "Prompt", "Rendering", "TooLong", "rendering_of"]
 
 
 class TooLong(InputError):
@@ -69,14 +69,11 @@ class Rendering:
         self.tokenizer: Any = tokenizer
         self._system, self._most = system_prompt, max_prompt_tokens
         self._folds_system = False
-        if not tokenizer.chat_template:
-            raise CannotRender(
-                f"The base model {tokenizer.name_or_path} has no chat template.",
-                "Let model.base name an instruction-tuned model, or add a chat_template.jinja to its folder.",
-            )
+        self._template, self._control = ChatTemplate(tokenizer), ControlTokens(tokenizer)
         self._lead, self._tail = self._around_an_answer()
         self.end_ids = self._end()
         self._folds_system = not self._takes_system()
+        self._marks = self._template.written_marks(self._probes(), self._control)
 
     @property
     def takes_system(self) -> bool:
@@ -85,7 +82,7 @@ class Rendering:
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
         """Raises TooLong, or CannotRender with what the template said."""
-        turns = with_system(messages, self._system)
+        turns = self._checked(with_system(messages, self._system))
         ids = self._ids(turns)
         if len(ids) <= self._most:
             return Prompt(ids)
@@ -112,13 +109,11 @@ class Rendering:
         prompt = self.prompt(messages)
         return Example(prompt.ids, self.answer_ids(answer) + self._tail, prompt.dropped_turns)
 
-    def text(self, messages: Sequence[Message], answered: bool = False) -> str:
-        """The text of a conversation, up to where the answer begins or, if `answered`, with it."""
-        return self._text(with_system(messages, self._system), answered)
-
     def answer_ids(self, answer: str) -> list[int]:
-        """The tokens of an answer behind its prompt, without the end of the turn."""
-        return self._tokens(self._lead + answer)
+        """The tokens of an answer behind its prompt, all of it plain text, without the end of the turn."""
+        self._check_text("answer", answer)
+        ids = self._tokens(self._lead + answer)
+        return self._control.plain_ids(self._lead + answer) if self._control.count(ids) else ids
 
     def paths(self, labels: Sequence[str]) -> list[tuple[int, ...]]:
         """The tokens that spell each label and end the turn."""
@@ -133,36 +128,90 @@ class Rendering:
         ids = [self._ids(messages) for messages in turns]
         return digest_of([*ids, self.answer_ids(_SAID), self._tail, self.end_ids])
 
+    def _checked(self, turns: Sequence[Message]) -> Sequence[Message]:
+        """The turns. Raises CannotRender for what no template can be given."""
+        roles = [turn["role"] for turn in turns]
+        if "user" not in roles:
+            raise CannotRender("No user speaks in the conversation.", "Add a user turn.")
+        if roles[-1] == "assistant":
+            raise CannotRender(
+                "The conversation ends in an assistant turn, so there is nothing to answer.",
+                "End it with a user turn.",
+            )
+        for turn in turns:
+            if turn["role"] not in ROLES:
+                raise CannotRender(
+                    f"The conversation has a turn of the role {turn['role']!r}.",
+                    f"Use {', '.join(ROLES)}.",
+                )
+            for text in texts_in(turn):
+                self._check_text(f"{turn['role']} turn", text)
+        return turns
+
+    def _check_text(self, what: str, text: str) -> None:
+        if not text.isascii() and _SURROGATE.search(text):
+            raise CannotRender(
+                f"The {what} holds half of a surrogate pair, which is no character.", "Take it out."
+            )
+        if found := self._marks.search(text):
+            raise CannotRender(
+                f"The {what} holds {found.group().strip()!r}, by which the base model tells turns apart.",
+                "Take it out, or choose a model.base whose turns are marked by control tokens.",
+            )
+
     def _ids(self, turns: Sequence[Message]) -> list[int]:
-        return self._tokens(self._text(turns, answered=False))
+        turns = _folded(turns) if self._folds_system else turns
+        text = self._template.text(turns)
+        if self._control.first_in(text for turn in turns for text in texts_in(turn)) is None:
+            ids = self._tokens(text)
+            # A tokenizer that changes letters first may find names that are not written so.
+            if self._control.count(ids) == self._control.count_names(text):
+                return ids
+        return self._guarded_ids(turns, text)
+
+    def _guarded_ids(self, turns: Sequence[Message], text: str) -> list[int]:
+        """The tokens of `text`, the template's for the turns, with every name in a turn as plain text.
+
+        The template writes the turns again with the names broken by a mark: the names that are still whole
+        are its own. Raises CannotRender where it writes something else then.
+        """
+        for variant in (turns, _without_thoughts(turns, ""), _without_thoughts(turns, "\n")):
+            mark = unused_mark([text, *texts_in(list(variant))])
+            marked = self._template.raw([self._control.broken(turn, mark) for turn in variant])
+            if marked.replace(mark, "") == text:
+                return self._control.plain_ids(marked, mark)
+        name = self._control.first_in(text for turn in turns for text in texts_in(turn))
+        raise CannotRender(
+            f"The base model's chat template changes a turn that holds {name!r}, a control token.",
+            "Take it out of the text.",
+        )
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids if text else []
 
-    def _text(self, turns: Sequence[Message], answered: bool) -> str:
-        if self._folds_system:
-            turns = _folded(turns)
+    def _probes(self) -> list[Sequence[Message]]:
+        """Conversations that show how the template marks its turns."""
+        asked: Message = {"role": "user", "content": _ASKED}
+        talk = [asked, {"role": "assistant", "content": _SAID}, asked]
+        told: Message = {"role": "system", "content": _TOLD}
+        return [
+            [asked],
+            talk if self._renders(talk) else [asked],
+            [asked] if self._folds_system else [told, asked],
+        ]
+
+    def _renders(self, turns: Sequence[Message]) -> bool:
         try:
-            text = self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns],
-                tokenize=False,
-                add_generation_prompt=not answered,
-                strftime_now=lambda _: TEMPLATE_VARIABLES["date_string"],
-                **TEMPLATE_VARIABLES,
-            )
-        except TEMPLATE_FAULTS as error:
-            raise CannotRender(
-                f"The base model's chat template does not take this conversation: {error}.",
-                "Change the order of its turns, or choose another model.base.",
-            ) from error
-        _check_complete(turns, str(text))
-        return str(text)
+            self._template.text(turns)
+        except CannotRender:
+            return False
+        return True
 
     def _around_an_answer(self) -> tuple[str, list[int]]:
         """White space that the template writes before an answer, and the tokens that follow one."""
         asked: list[Message] = [{"role": "user", "content": _ASKED}]
-        prompt = self._text(asked, answered=False)
-        whole = self._text([*asked, {"role": "assistant", "content": _SAID}], answered=True)
+        prompt = self._template.text(asked)
+        whole = self._template.text([*asked, {"role": "assistant", "content": _SAID}], answered=True)
         before, found, after = whole.rpartition(_SAID)
         if not found:
             raise CannotRender(
@@ -190,13 +239,7 @@ class Rendering:
         return self._tail[: self._ends(self._tail)[0] + 1]
 
     def _takes_system(self) -> bool:
-        try:
-            self._text(
-                [{"role": "system", "content": _TOLD}, {"role": "user", "content": _ASKED}], answered=False
-            )
-        except CannotRender:
-            return False
-        return True
+        return self._renders([{"role": "system", "content": _TOLD}, {"role": "user", "content": _ASKED}])
 
 
 def rendering_of(config: Config) -> Rendering:
@@ -205,19 +248,19 @@ def rendering_of(config: Config) -> Rendering:
     return Rendering(tokenizer, config.task.system_prompt, config.model.max_prompt_tokens)
 
 
-def _check_complete(turns: Sequence[Message], text: str) -> None:
-    """Raise CannotRender where the template leaves out what a user or the system said."""
-    for turn in turns:
-        if turn["role"] in ("system", "user") and turn["content"].strip() not in text:
-            raise CannotRender(
-                f"The base model's chat template leaves out a {turn['role']} turn of this conversation.",
-                "Change the order of its turns, or choose another model.base.",
-            )
+def _without_thoughts(turns: Sequence[Message], space: str) -> list[Message]:
+    """The turns as templates of reasoning models show them: what an assistant said after thinking."""
+    return [
+        {**turn, "content": turn["content"].rpartition(END_OF_THOUGHT)[2].lstrip(space)}
+        if turn["role"] == "assistant"
+        else turn
+        for turn in turns
+    ]
 
 
 def _folded(turns: Sequence[Message]) -> list[Message]:
     """The system's texts at the beginning of the first user turn."""
-    system = [text_of(turn["content"]) for turn in turns if turn["role"] == "system"]
+    system = [turn["content"] for turn in turns if turn["role"] == "system"]
     others = [turn for turn in turns if turn["role"] != "system"]
     first = next((place for place, turn in enumerate(others) if turn["role"] == "user"), None)
     if not system:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from collections.abc import Sequence
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 CHATML = """{% for m in messages %}<|im_start|>{{ m.role }}
@@ -52,6 +54,11 @@ THINKING = """{% for m in messages %}{% if m.role == 'assistant' and loop.last %
 
 {% endif %}{% endif %}"""
 
+# It shows what an assistant said earlier without its thoughts.
+FORGETS_THOUGHTS = """{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content.split('</think>')[-1].lstrip('\\n') if m.role == 'assistant' else m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
 HIDDEN_THINKING = THINKING.replace("enable_thinking", "no_such_name")
 PLAIN = """{% for m in messages %}{{ m.role }}: {{ m.content }}
 {% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"""
@@ -70,8 +77,8 @@ MARKS = [
 ]  # fmt: skip
 
 
-def tokenizer_with(template: str | None) -> PreTrainedTokenizerFast:
-    """A tokenizer whose tokens are bytes and the marks of these templates."""
+def tokenizer_with(template: str | None, added: Sequence[AddedToken] = ()) -> PreTrainedTokenizerFast:
+    """A tokenizer whose tokens are bytes, the marks of these templates and what is `added`."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     plain = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -79,5 +86,6 @@ def tokenizer_with(template: str | None) -> PreTrainedTokenizerFast:
     made = PreTrainedTokenizerFast(
         tokenizer_object=plain, bos_token="<s>", eos_token="</s>", extra_special_tokens=MARKS
     )
+    made.add_tokens(list(added))
     made.chat_template = template
     return made

@@ -163,5 +163,5 @@ def test_any_conversation_is_rendered_cut_or_refused(name, texts, most):
 
 def test_a_system_prompt_alone_is_no_question_for_every_base():
     rendering = Rendering(tokenizer_with(templates.GEMMA), "", 500)
-    with pytest.raises(CannotRender, match="no user speaks"):
+    with pytest.raises(CannotRender, match="No user speaks"):
         rendering.prompt([{"role": "system", "content": "Be brief."}])
