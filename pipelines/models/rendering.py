@@ -109,6 +109,11 @@ class Rendering:
         prompt = self.prompt(messages)
         return Example(prompt.ids, self.answer_ids(answer) + self._tail, prompt.dropped_turns)
 
+    def text(self, messages: Sequence[Message], answered: bool = False) -> str:
+        """The text of a conversation, up to where the answer begins or, if `answered`, with it."""
+        turns = with_system(messages, self._system)
+        return self._template.text(_folded(turns) if self._folds_system else turns, answered)
+
     def answer_ids(self, answer: str) -> list[int]:
         """The tokens of an answer behind its prompt, all of it plain text, without the end of the turn."""
         self._check_text("answer", answer)
