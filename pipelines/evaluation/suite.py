@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
+from pipelines.data.reader.cells import Unfit, as_id, as_tools, kind_of, shown
 from pipelines.data.reader.turns import UnfitMessages, as_messages
+from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of
 from pipelines.policy.night.feedback import uses_tools
 
@@ -34,49 +37,70 @@ def suite_file_digest(config: Config) -> str:
 def suite_items(config: Config) -> list[Item]:
     """Items with `id`, `messages`, `answer` (spelled as the task's label) and the slices.
 
-    Raises InputError without a file, without an item, and for an item that cannot be used.
+    Raises InputError without a file, without an item, and for items that cannot be used, with all of them.
     """
+    return check_suite(config, lambda messages: None)
+
+
+def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
+    """The items, each tried with `render`. Raises InputError also for those that cannot be asked."""
     path = _path(config)
     if not config.task.labels:
         raise InputError(
             "task.labels is empty, so no answer can be chosen.", "List the allowed answers there."
         )
     spelling = {normalise(label): label for label in config.task.labels}
-    lines = list(lines_of(path))
-    items = [_item(path, line, spelling) for line in lines]
+    items, faults, seen = [], [], Seen({}, {})
+    for line in lines_of(path):
+        try:
+            item = _item(line, spelling)
+            fault = seen.fault(line.place, item) or _unasked(line.place, item, render)
+        except ValueError as error:
+            what = "read" if line.problem else "used"
+            fault = Fault(line.place, f"cannot be {what}: {error}", "Correct that item, or remove it.")
+        if fault:
+            faults.append(fault)
+        else:
+            items.append(item)
+    if faults:
+        raise refusal(path, faults)
     if not items:
         raise InputError(f"The evaluation suite {path} has no items.", "Write one item a line.")
-    _refuse_repeats(path, lines, items)
     return items
 
 
-def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
-    """The items, each tried with `render`. Raises InputError for one that the base model cannot be asked."""
-    path, items = _path(config), suite_items(config)
-    for line, item in zip(lines_of(path), items, strict=True):
-        try:
-            render(item["messages"])
-        except InputError as error:
-            why = error.problem[:1].lower() + error.problem[1:]
-            raise InputError(
-                f"{line.place} of the evaluation suite {path} cannot be asked: {why}", error.remedy
-            ) from error
-    return items
-
-
-def _item(path: Path, line: Line, spelling: dict[str, str]) -> Item:
+def _unasked(place: str, item: Item, render: Callable[[Sequence[dict[str, Any]]], Any]) -> Fault | None:
     try:
-        messages = _messages(line.values)
-        answer = _answer(line.values.get("answer"), spelling)
-        messages = _without_answer(messages, answer)
-    except ValueError as error:
-        raise InputError(
-            f"{line.place} of the evaluation suite {path} cannot be used: {error}.",
-            "Correct that item, or remove it.",
-        ) from None
-    slices = {name: str(line.values.get(name) or EVERY) for name in SLICES}
-    name = str(line.values.get("id") or f"item-{conversation_key(messages)[:12]}")
-    return {**line.values, **slices, "id": name, "messages": messages, "answer": answer}
+        render(item["messages"])
+    except InputError as error:
+        why = error.problem[:1].lower() + error.problem[1:].rstrip(".")
+        return Fault(place, f"cannot be asked: {why}", error.remedy)
+    return None
+
+
+def _item(line: Line, spelling: dict[str, str]) -> Item:
+    """Raises ValueError for an item that cannot be used."""
+    if line.problem:
+        raise ValueError(line.problem)
+    values = {name: value for name, value in line.values.items() if name != "tools"}
+    messages, answer = _messages(line.values), _answer(line.values, spelling)
+    messages = _without_answer(messages, answer)
+    slices = {name: _name_in(values, name) or EVERY for name in SLICES}
+    name = _name_in(values, "id") or f"item-{conversation_key(messages)[:12]}"
+    return {**values, **slices, "id": name, "messages": messages, "answer": answer}
+
+
+def _name_in(values: Mapping[str, Any], column: str) -> str | None:
+    """A short text in a column; numbers and true or false become text. None where there is nothing."""
+    value = values.get(column)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isfinite(value) and value != int(value):
+        return str(value)
+    try:
+        return as_id(value)
+    except Unfit as unfit:
+        raise ValueError(f"its {column} is {unfit.what}") from None
 
 
 def _without_answer(messages: list[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
@@ -94,32 +118,41 @@ def _messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     except UnfitMessages as unfit:
         raise ValueError(f"{unfit.reason} {unfit.found}".strip()) from None
     if not turns:
-        raise ValueError("it has no messages")
+        there = f" (its columns are {', '.join(values)})" if "messages" not in values else ""
+        raise ValueError(f"it has no messages{there}")
     messages = normalise_messages(turns)
-    if uses_tools({**values, "messages": messages}):
+    if uses_tools({"messages": messages, "tools": _tools(values)}):
         raise ValueError("it holds tools, which the task has no place for")
     if not last_question(messages).strip():
         raise ValueError("no user asks anything in it")
     return messages
 
 
-def _answer(found: Any, spelling: dict[str, str]) -> str:
-    if not isinstance(found, str) or not found.strip():
-        raise ValueError("it has no answer")
-    if spelling and normalise(found) not in spelling:
-        raise ValueError(f"its answer {found!r} is none of task.labels ({', '.join(spelling.values())})")
-    return spelling.get(normalise(found), found.strip())
+def _tools(values: Mapping[str, Any]) -> str | None:
+    try:
+        return as_tools(values.get("tools") or None)
+    except Unfit as unfit:
+        raise ValueError(f"its tools are {unfit.what} and not a list") from None
 
 
-def _refuse_repeats(path: Path, lines: Sequence[Line], items: Sequence[Item]) -> None:
-    first: dict[str, Line] = {}
-    for line, item in zip(lines, items, strict=True):
-        known = first.setdefault(conversation_key(item["messages"]), line)
-        if known is not line:
-            raise InputError(
-                f"{known.place} and {line.place.lower()} of the evaluation suite {path} ask the same.",
-                "Remove one of them: an item counts once.",
-            )
+def _answer(values: Mapping[str, Any], spelling: dict[str, str]) -> str:
+    found = values.get("answer")
+    try:
+        text = None if isinstance(found, bool) else as_id(found)
+    except Unfit:
+        text = None
+    if text is None:
+        raise ValueError(f"it has no answer in words ({_there(values)})")
+    if normalise(text) not in spelling:
+        raise ValueError(f"its answer {text[:60]!r} is none of task.labels ({', '.join(spelling.values())})")
+    return spelling[normalise(text)]
+
+
+def _there(values: Mapping[str, Any]) -> str:
+    if "answer" not in values:
+        return f"its columns are {', '.join(values)}"
+    found = values["answer"]
+    return "it is blank" if isinstance(found, str) else f"it is {kind_of(found)}: {shown(found)}"
 
 
 def _path(config: Config) -> Path:
@@ -127,6 +160,8 @@ def _path(config: Config) -> Path:
     if not path.is_file():
         raise InputError(
             f"There is no evaluation suite at {path}.",
-            "Run `nightshift prepare` for the sample's, or point evaluate.suite to your own file of items.",
+            "Run `nightshift prepare` for the sample's, or point evaluate.suite to your own file of items."
+            if config.ingest.kind == "sample"
+            else "Draw one from a log with `nightshift suite propose`, or let evaluate.suite name a file.",
         )
     return path

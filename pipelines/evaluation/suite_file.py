@@ -14,25 +14,27 @@ from pipelines.data.reader.unpack import unpacked
 
 
 class Line(NamedTuple):
-    """An item as the file holds it; `place` says where, such as "Line 3"."""
+    """An item as the file holds it; `place` says where, such as "line 3", `problem` why it cannot be read."""
 
     place: str
     values: dict[str, Any]
+    problem: str = ""
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """Every item of the file, read as a log is read. Raises InputError for one that cannot be read."""
-    rows = list(rows_of_file(path, path.name, csv_nulls=()))
-    numbers = _numbers(path)
+    """Every item of the file, read as a log is read. Raises InputError for a file that cannot be read."""
+    try:
+        rows, numbers = list(rows_of_file(path, path.name, csv_nulls=())), _numbers(path)
+    except InputError as error:
+        raise InputError(
+            f"The evaluation suite {path} cannot be read: {error.problem}",
+            "Write it as JSON lines, a JSON array, CSV or Parquet.",
+        ) from error
     by_line = len(numbers) == len(rows)
     for row, number in zip(rows, numbers if by_line else count(1), strict=by_line):
-        place = f"{'Line' if by_line else 'Item'} {number}"
-        if row.values is None or row.problem:
-            raise InputError(
-                f"{place} of {path} cannot be read: {row.problem} ({row.found or row.text[:60]!r}).",
-                "Write one JSON object a line.",
-            )
-        yield Line(place, row.values)
+        place = f"{'line' if by_line else 'item'} {number}"
+        found = f"{row.problem} ({row.found or row.text[:60]!r})" if row.values is None or row.problem else ""
+        yield Line(place, row.values or {}, found)
 
 
 def _numbers(path: Path) -> list[int]:

@@ -160,3 +160,106 @@ def test_an_item_is_asked_without_its_answer(tmp_path):
     assert found["messages"] == turns[:1]
     with pytest.raises(InputError, match="assistant turn that is not its answer"):
         suite_items(config_at(tmp_path, {"messages": turns, "answer": "second"}))
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"answer": True}, "no answer in words .it is true or false: True"),
+        ({"answer": None}, "no answer in words .it is null"),
+        ({"answer": ["first"]}, "no answer in words .it is a list"),
+        ({"answer": float("nan")}, "no answer in words .it is a number: nan"),
+        ({"answer": 3}, "'3' is none of task.labels"),
+        ({"answer": " "}, "no answer in words .it is blank"),
+        ({"label": "first"}, "no answer in words .its columns are messages, label"),
+        ({"answer": "first", "tenant": ["a"]}, "its tenant is a list"),
+        ({"answer": "first", "id": {"a": 1}}, "its id is an object"),
+        ({"answer": "first", "tools": '[{"name": "search"}]'}, "holds tools"),
+        ({"answer": "first", "tools": "search"}, "its tools are text that is not JSON"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_as_found(tmp_path, values, words):
+    config = config_at(tmp_path, {"messages": item("Which?")["messages"], **values})
+    with pytest.raises(InputError, match=f"Line 1 .* cannot be used: .*{words}"):
+        suite_items(config)
+
+
+@pytest.mark.parametrize("none", [None, "", [], "[]", "null", float("nan")])
+def test_no_tools_are_none_however_they_are_written(tmp_path, none):
+    (found,) = suite_items(config_at(tmp_path, item("Which?", tools=none)))
+    assert "tools" not in found
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (None, "all"),
+        (float("nan"), "all"),
+        ("  ", "all"),
+        (0, "0"),
+        (2.5, "2.5"),
+        (" x ", "x"),
+        (False, "false"),
+    ],
+)
+def test_a_slice_has_one_name_however_it_is_written(tmp_path, value, name):
+    (found,) = suite_items(config_at(tmp_path, item("Which?", subject=value)))
+    assert found["subject"] == name
+
+
+@pytest.mark.parametrize("twins", [("x", "x"), ("x", " x "), (1, "1"), (1.0, 1)])
+def test_an_id_belongs_to_one_item(tmp_path, twins):
+    config = config_at(tmp_path, *(item(f"Which {n}?", id=name) for n, name in enumerate(twins)))
+    with pytest.raises(InputError, match=r"Line 1 and line 2 .* have the same id"):
+        suite_items(config)
+
+
+@pytest.mark.parametrize("label", ["None", "NULL", "nan", "N/A"])
+def test_a_label_may_be_a_word_for_nothing(tmp_path, label):
+    path = tmp_path / "suite.csv"
+    path.write_text(f'messages,answer\n"[{{""role"": ""user"", ""content"": ""a""}}]",{label}\n')
+    config = Config(
+        profile="test", home=str(tmp_path), task={"labels": [label, "second"]}, evaluate={"suite": str(path)}
+    )
+    assert [one["answer"] for one in suite_items(config)] == [label]
+
+
+def test_every_item_that_cannot_be_used_is_named_at_once(tmp_path):
+    rows = [item("a", "third"), item("b"), item("b", "second"), item("c", None), {"answer": "first"}]
+    config = config_at(tmp_path, text="\n".join(map(json.dumps, rows)) + "\n{\n")
+    with pytest.raises(InputError) as raised:
+        suite_items(config)
+    said = raised.value.problem
+    assert said.startswith("5 items of the evaluation suite")
+    for words in ("line 1 cannot", "line 2 and line 3 ask the same and answer 'first' and 'second'",
+                  "line 4 cannot", "line 5 cannot", "line 6 cannot be read"):  # fmt: skip
+        assert words in said
+
+
+def test_a_suite_of_faults_lists_the_first_ones(tmp_path):
+    config = config_at(tmp_path, *(item(f"{n}?", "third") for n in range(500)))
+    with pytest.raises(InputError, match=r"500 items .*; and 480 more"):
+        suite_items(config)
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"), [("sample", "nightshift prepare"), ("files", "nightshift suite propose")]
+)
+def test_a_profile_without_a_suite_is_told_how_to_get_one(tmp_path, kind, remedy):
+    config = Config(
+        profile="test",
+        home=str(tmp_path),
+        task={"labels": ["first"]},
+        ingest={"kind": kind, **({} if kind == "sample" else {"source": "logs/*.jsonl"})},
+    )
+    with pytest.raises(InputError, match=rf"no evaluation suite .*{remedy}"):
+        suite_items(config)
+
+
+def test_a_file_that_is_no_suite_is_refused_as_such(tmp_path):
+    config = config_at(tmp_path, item("Which?"))
+    (tmp_path / "suite.jsonl").write_bytes(b"\x00\x01\x02")
+    with pytest.raises(
+        InputError, match=r"evaluation suite .* cannot be read: .* binary .* Write it as JSON lines"
+    ):
+        suite_items(config)
