@@ -64,7 +64,7 @@ test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a rea
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
-	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -q -m fuzz tests/unit tests/contract tests/integration
+	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -q -m "fuzz or hypothesis" tests/unit tests/contract tests/integration
 
 test-fast: .venv/.test-ready .venv-airflow/.test-ready ## run the tests that need no models and no servers
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract -m "not slow"
