@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipelines.core.facts.ingest import Accounted, FeedbackAccount, FileAccount
-from pipelines.data.delivered import ReadFeedback
 from pipelines.data.intake import Intake
+from pipelines.data.separate_feedback import SeparateFeedback
 
 WHERE = {
     "kept": "ingest/rows.parquet",
@@ -47,18 +47,17 @@ class Account:
         }
 
 
-def feedback_account(found: ReadFeedback, intake: Intake) -> FeedbackAccount | None:
+def feedback_account(told: SeparateFeedback | None, intake: Intake) -> FeedbackAccount | None:
     """The account of separate feedback; None where none is set up."""
-    told = found.told
     if told is None:
         return None
     fates = dict.fromkeys(("joined", "redelivered", "unchanged", "unmatched"), 0) | intake.feedback_fates()
     return FeedbackAccount(
-        files=found.files,
+        files=told.files,
         read=told.read,
         superseded=told.superseded,
         withdrawn=told.withdrawn,
-        refused=dict(told.refused),
+        refused=told.refused,
         **fates,
     )
 

@@ -6,7 +6,7 @@ in the delivery. It keeps the time that the request had first, so that a request
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,23 +94,16 @@ _SUBJECT = "coalesce(subject_id, conversation_id, classified.request_id)"
 
 
 class Intake:
-    """The typed rows of one delivery, and the feedback that came apart from it."""
+    """The typed rows of one delivery, and the feedback that came apart from it.
+
+    The connection has the tables `feedback` and `withdrawn` of `separate_feedback`.
+    """
 
     def __init__(
-        self,
-        connection: duckdb.DuckDBPyConnection,
-        typed: Path,
-        feedback: pa.Table,
-        opted_out: Sequence[str] = (),
-        opt_out_if_silent: bool | None = False,
+        self, connection: duckdb.DuckDBPyConnection, typed: Path, opt_out_if_silent: bool | None
     ) -> None:
-        """`opted_out` are requests whose people said so in feedback.
-
-        `opt_out_if_silent` is what a row means that says nothing of it; None: such a row is refused.
-        """
+        """`opt_out_if_silent` is what a row means that says nothing of it; None: such a row is refused."""
         self._connection = connection
-        connection.register("feedback", feedback.select(FEEDBACK.names).cast(FEEDBACK))
-        connection.register("withdrawn", pa.table({"request_id": pa.array(opted_out, pa.string())}))
         view = _REFUSING if opt_out_if_silent is None else _TYPED.format(silent=opt_out_if_silent)
         connection.execute(view.format(files=as_sql_list([str(typed)])))
 

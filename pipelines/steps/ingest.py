@@ -19,11 +19,12 @@ from pipelines.core.errors import InputError
 from pipelines.core.facts.ingest import IngestFacts
 from pipelines.data import delivery, open_lake
 from pipelines.data.accounts import Account, feedback_account, reasons_of_nothing
-from pipelines.data.delivered import read_delivery, read_separate_feedback
+from pipelines.data.delivered import read_delivery
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import connect
 from pipelines.data.row_reader import RowReader
+from pipelines.data.separate_feedback import read_separate_feedback
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("ingest",)
@@ -49,15 +50,15 @@ def run(ctx: Context) -> Outcome:
     with _work_folder(ctx) as work, connect(settings.memory_mib, work) as connection:
         try:
             files = read_delivery(source, settings, reader, work)
-            feedback = read_separate_feedback(_feedback_source(ctx), settings, work)
+            told = read_separate_feedback(_feedback_source(ctx), settings, work, connection)
         except InputError as error:
             return _hold("the delivery cannot be read", str(error))
-        if unusable := [*files.unusable(settings), *feedback.unusable]:
+        if unusable := [*files.unusable(settings), *(told.unusable if told else ())]:
             return _hold("columns are missing", *unusable)
-        intake = Intake(connection, files.typed, feedback.newest, feedback.opted_out, files.opt_out_if_silent)
+        intake = Intake(connection, files.typed, files.opt_out_if_silent)
         intake.classify(ctx.night, settings.late_days, open_lake(ctx.config))
         account = Account(intake.accounting(), intake.accounting_by_file(), files.names)
-        separate = feedback_account(feedback, intake)
+        separate = feedback_account(told, intake)
         log.info("read %d rows of %d files", account.read, len(files.names))
         if separate and not separate.files:
             log.warning("no file matches ingest.feedback (%s)", settings.feedback)

@@ -7,7 +7,7 @@ import pytest
 from pipelines.core.config.data import Ingest
 from pipelines.data.reader.columns import unusable_columns
 from pipelines.data.reader.consent import consents_in, meant_by
-from pipelines.data.reader.feedback import read_feedback
+from pipelines.data.reader.feedback import FeedbackReader
 from pipelines.data.reader.raw import Raw
 from tests.support.logs import as_jsonl, read
 
@@ -115,28 +115,26 @@ def test_an_opt_out_stands_though_the_answer_is_no_text(tmp_path):
     assert read_rows(tmp_path, [row], format="openai") == [("the answer is a tool call", True, False)]
 
 
-def feedback(*rows, **settings):
-    return read_feedback([Raw(row) for row in rows], Ingest(**settings))
+def told(row, **settings):
+    return FeedbackReader(Ingest(**settings)).read(Raw({"request_id": "a", **row}))
 
 
-def test_feedback_takes_consent_back():
-    told = feedback(
-        {"request_id": "a", "rating": 1},
-        {"request_id": "a", "opt_out": True},
-        {"request_id": "b", "rating": 1, "opt_out": False},
-        {"request_id": "c", "opt_in": "no"},
-        {"request_id": "d", "rating": 1, "opt_out": "perhaps"},
-    )
-    assert (told.opted_out, [one["request_id"] for one in told.newest]) == ({"a", "c"}, ["b"])
-    assert told.refused == {"opt_out is not true or false, but text": 1}
-    assert told.read == len(told.newest) + told.refused.total() + told.superseded + told.withdrawn
+@pytest.mark.parametrize(
+    ("row", "opt_out"),
+    [({"opt_out": True}, True), ({"opt_in": "no"}, True), ({"rating": 1, "opt_out": "no"}, False)],
+)
+def test_feedback_takes_consent_back(row, opt_out):
+    assert (told(row).opt_out, told(row).problem) == (opt_out, None)
+
+
+def test_a_consent_in_feedback_that_cannot_be_read_refuses_its_row():
+    assert told({"rating": 1, "opt_out": "perhaps"}).problem == "opt_out is not true or false, but text"
 
 
 def test_feedback_has_a_scale_of_its_own():
     stars = {"good": [5], "bad": [1], "neutral": []}
-    told = feedback({"request_id": "a", "rating": 5}, feedback_rating=stars)
-    assert told.newest[0]["rating"] == 1
-    assert feedback({"request_id": "a", "rating": 5}).refused
+    assert told({"rating": 5}, feedback_rating=stars).rating == 1
+    assert told({"rating": 5}).problem == "rating is not in the scale of ingest.rating"
 
 
 @pytest.mark.parametrize("place", ["", "meta", "messages"])

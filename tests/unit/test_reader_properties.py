@@ -5,7 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -17,8 +16,9 @@ from pipelines.data.accounts import Account, reasons_of_nothing
 from pipelines.data.delivered import read_delivery
 from pipelines.data.intake import Intake
 from pipelines.data.lake import Lake, connect
+from pipelines.data.reader.feedback import Told
 from pipelines.data.row_reader import RowReader
-from pipelines.data.schema import FEEDBACK
+from pipelines.data.separate_feedback import load_feedback
 from tests.support.fuzz import examples
 from tests.support.logs import DEMO, NIGHT, PACKERS, as_array, as_csv, as_jsonl, read, write_parquet
 from tests.support.odd_logs import MIXED, ODD, ROWS, lines_of, whole
@@ -97,15 +97,14 @@ def test_everything_that_goes_in_is_accounted_for(contents, feedback_rows):
 
 def account_for(folder, source, feedback_rows):
     config = load_config(DEMO, folder)
-    feedback = pa.Table.from_pylist(
-        [{"request_id": f"r-{n}", "rating": 1} for n in range(feedback_rows)], FEEDBACK
-    )
+    told = [Told(f"r-{n}", 1, opt_out=n == 1) for n in range(feedback_rows)]
     try:
         found = read_delivery(str(source), config.ingest, RowReader(config, NIGHT), folder)
     except InputError:
         return
     with connect(64, folder) as connection:
-        intake = Intake(connection, found.typed, feedback, ["r-0"], found.opt_out_if_silent)
+        withdrawn = load_feedback(told, folder / "feedback.parquet", connection).withdrawn
+        intake = Intake(connection, found.typed, found.opt_out_if_silent)
         intake.classify(NIGHT, 3, Lake(str(folder / "lake"), 64))
         account = Account(intake.accounting(), intake.accounting_by_file(), found.names)
         assert account.read == sum(one.rows for one in found.seen) == sum(one.read for one in account.by_file)
@@ -115,5 +114,5 @@ def account_for(folder, source, feedback_rows):
         assert intake.write_quarantined(folder / "bad.parquet", found.names) == account.quarantined
         names = pq.read_table(folder / "rows.parquet")["request_id"].to_pylist()
         assert len(set(names)) == len(names) == account.kept
-        assert sum(intake.feedback_fates().values()) == feedback_rows
+        assert sum(intake.feedback_fates().values()) + withdrawn == feedback_rows
         assert account.kept or reasons_of_nothing(account, intake)

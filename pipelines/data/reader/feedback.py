@@ -1,12 +1,11 @@
-"""Files of feedback that comes apart from the answers: request, rating, correction, time, and opt-outs."""
+"""Rows of feedback that comes apart from the answers: request, rating, correction, time, and opt-outs."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import INTERACTION, Kind
@@ -17,80 +16,61 @@ from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.reasons import reason_of
 
-Found = dict[str, Any]
-Readers = dict[str, Callable[[Any], Any]]
 _KIND: dict[str, Kind] = {column.name: column.kind for column in INTERACTION} | {"opt_in": "bool"}
 
 
-@dataclass
-class Feedback:
-    """The newest feedback of each request. read = newest + refused + superseded + withdrawn."""
+class Told(NamedTuple):
+    """What one row says. Where `problem` says why it is refused, nothing else counts."""
 
-    newest: list[Found]
-    read: int = 0
-    refused: Counter[str] = field(default_factory=Counter)  # by reason
-    superseded: int = 0  # another row of the same request is newer
-    withdrawn: int = 0  # rows of people who want no learning from the request
-    opted_out: set[str] = field(default_factory=set)  # these requests
-
-
-def read_feedback(rows: Iterable[Raw], settings: Ingest) -> Feedback:
-    """Read every row. Of several for a request the newest stands: by feedback_ts, else by its place."""
-    readers: Readers = {
-        "request_id": cells.as_id,
-        "rating": Ratings(settings.feedback_rating or settings.rating).read,
-        "correction": cells.as_text,
-        "feedback_ts": partial(cells.as_time, zone=settings.zone),
-        "opt_out": cells.as_bool,
-        "opt_in": cells.as_bool,
-    }
-    newest: dict[str, Found] = {}
-    told = Feedback([])
-    for raw in rows:
-        told.read += 1
-        found, problem = _read(raw, settings, readers)
-        if problem:
-            told.refused[problem] += 1
-            continue
-        name = str(found["request_id"])
-        if found["opt_out"]:
-            told.opted_out.add(name)
-            told.withdrawn += 1
-            continue
-        before = newest.get(name)
-        told.superseded += before is not None
-        if before is None or _is_newer(found, before):
-            newest[name] = found
-    told.newest = [found for name, found in newest.items() if name not in told.opted_out]
-    told.withdrawn += len(newest) - len(told.newest)
-    return told
+    request_id: str | None = None
+    rating: int | None = None
+    correction: str | None = None
+    feedback_ts: datetime | None = None
+    opt_out: bool = False  # the person wants no learning from the request
+    problem: str | None = None
 
 
-def _read(raw: Raw, settings: Ingest, readers: Readers) -> tuple[Found, str | None]:
-    if raw.values is None or raw.problem:
-        return {}, raw.problem
-    given = mapped(raw.values, raw.values, settings.feedback_columns)
-    found: Found = {}
-    for name, read in readers.items():
-        try:
-            value = given.get(name)
-            found[name] = None if value is None else read(value)
-        except Unfit as unfit:
-            return {}, reason_of(name, _KIND[name], unfit)
-    correction = found["correction"]
-    if isinstance(correction, str) and not correction.strip():
-        found["correction"] = None
-    found["opt_out"] = found["opt_out"] or found.pop("opt_in") is False
-    if found["request_id"] is None:
-        return {}, "request_id is missing"
-    if found["rating"] is None and found["correction"] is None and not found["opt_out"]:
-        return {}, "neither rating nor correction"
-    return found, None
+class FeedbackReader:
+    """The rules of `[ingest]` for separate feedback."""
+
+    def __init__(self, settings: Ingest) -> None:
+        self._columns = settings.feedback_columns
+        self._readers: dict[str, Callable[[Any], Any]] = {
+            "request_id": cells.as_id,
+            "rating": Ratings(settings.feedback_rating or settings.rating).read,
+            "correction": cells.as_text,
+            "feedback_ts": partial(cells.as_time, zone=settings.zone),
+            "opt_out": cells.as_bool,
+            "opt_in": cells.as_bool,
+        }
+
+    def read(self, raw: Raw) -> Told:
+        """It is never an exception."""
+        if raw.values is None or raw.problem:
+            return Told(problem=raw.problem)
+        given = mapped(raw.values, raw.values, self._columns)
+        found: dict[str, Any] = {}
+        for name, read in self._readers.items():
+            try:
+                value = given.get(name)
+                found[name] = None if value is None else read(value)
+            except Unfit as unfit:
+                return Told(problem=reason_of(name, _KIND[name], unfit))
+        return _told(**found)
 
 
-def _is_newer(found: Found, before: Found) -> bool:
-    """By time; a row that has one is newer than a row without, and of equals the later row is newer."""
-    now, then = found["feedback_ts"], before["feedback_ts"]
-    if now is None or then is None:
-        return then is None
-    return bool(now >= then)
+def _told(
+    request_id: str | None,
+    rating: int | None,
+    correction: str | None,
+    feedback_ts: datetime | None,
+    opt_out: bool | None,
+    opt_in: bool | None,
+) -> Told:
+    correction = correction if correction and correction.strip() else None
+    out = bool(opt_out) or opt_in is False
+    if request_id is None:
+        return Told(problem="request_id is missing")
+    if rating is None and correction is None and not out:
+        return Told(problem="neither rating nor correction")
+    return Told(request_id, rating, correction, feedback_ts, out)

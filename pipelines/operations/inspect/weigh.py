@@ -16,7 +16,7 @@ from pipelines.data.formats import converter_of
 from pipelines.data.reader.cells import Unfit, as_time, is_missing
 from pipelines.data.reader.columns import unusable_columns
 from pipelines.data.reader.consent import consents_in
-from pipelines.data.reader.feedback import read_feedback
+from pipelines.data.reader.feedback import FeedbackReader
 from pipelines.data.reader.mapping import ABSENT, at, mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
@@ -222,15 +222,16 @@ def _weigh_feedback(file: Path, raws: Sequence[Raw], settings: dict[str, Any], n
     if _refuses(ratings, settings) and (scale := guess.scale_of(ratings)):
         settings["rating"] = scale
     settings |= {"feedback": str(file.resolve()), **({"feedback_columns": columns} if columns else {})}
-    found = read_feedback(rows, Ingest(**settings))
-    told = found.newest
+    reader_of_feedback = FeedbackReader(Ingest(**settings))
+    read = [reader_of_feedback.read(raw) for raw in rows]
+    told = {one.request_id: one for one in read if not one.problem}
     return FeedbackLook(
         looked_at,
         columns,
-        matched=sum(row["request_id"] in ids for row in told),
+        matched=sum(name in ids for name in told),
         requests=len(told),
-        refused=found.refused,
-        ratings=ratings_of(told),
+        refused=dict(Counter(one.problem for one in read if one.problem)),
+        ratings=ratings_of(one._asdict() for one in told.values()),
     )
 
 

@@ -12,11 +12,12 @@ from typing import Any
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.data import delivery, open_lake
-from pipelines.data.delivered import read_delivery, read_separate_feedback
+from pipelines.data.delivered import read_delivery
 from pipelines.data.intake import Intake
 from pipelines.data.lake import Lake, as_sql_list, connect
 from pipelines.data.row_reader import RowReader
 from pipelines.data.schema import rows_of
+from pipelines.data.separate_feedback import read_separate_feedback
 
 MOST_ROWS = 5_000  # of a log; embedding them takes about half a minute
 EVERY_DAY = 36_500
@@ -47,10 +48,10 @@ def rows_of_files(config: Config, source: str, today: date) -> list[dict[str, An
         raise InputError(f"There is no log at {source}.", "Correct the path.")
     with _work_folder(config) as work, connect(settings.memory_mib, work) as connection:
         files = read_delivery(source, settings, RowReader(config, today), work)
-        feedback = read_separate_feedback(config.path(settings.feedback, today), settings, work)
-        if unusable := [*files.unusable(settings), *feedback.unusable]:
+        told = read_separate_feedback(config.path(settings.feedback, today), settings, work, connection)
+        if unusable := [*files.unusable(settings), *(told.unusable if told else ())]:
             raise InputError(" ".join(unusable), "`nightshift inspect FILE` proposes a mapping.")
-        intake = Intake(connection, files.typed, feedback.newest, feedback.opted_out, files.opt_out_if_silent)
+        intake = Intake(connection, files.typed, files.opt_out_if_silent)
         intake.classify(today, EVERY_DAY, Lake(str(work / "empty"), settings.memory_mib))
         intake.write_kept(work / "rows.parquet")
         kept = f"read_parquet({as_sql_list([str(work / 'rows.parquet')])})"
