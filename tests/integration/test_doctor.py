@@ -100,3 +100,36 @@ def test_what_will_be_left_out_is_told(examined):
     assert status == 0
     assert levels["lengths"]["level"] == levels["source"]["level"] == "warn"
     assert "longer examples are left out" in levels["lengths"]["said"]
+
+
+def test_every_item_that_cannot_be_asked_is_named_at_once(examined):
+    asked = [("Which?", "third"), *ASKED, ("Why? " * 90, "first"), ("Who?", None)]
+    status, levels, _ = examined(asked=asked)
+    assert status == 1
+    said = levels["evaluation suite"]["said"]
+    assert all(f"line {line} cannot" in said for line in (1, 4, 5))
+
+
+def write_log(home, asked):
+    (home / "logs").mkdir(parents=True)
+    rows = ({"messages": [{"role": "user", "content": text}], "completion": "first"} for text in asked)
+    (home / "logs" / "day.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def test_the_share_of_long_prompts_is_told(examined, tmp_path):
+    """300 tokens may be used: of 100 prompts, 2 have more than 400 and 8 just over 300."""
+    write_log(tmp_path / "home", [*["Why? "] * 90, *["Why? " * 55] * 8, *["Why? " * 80] * 2])
+    status, levels, lengths = examined(longest=700)
+    (row,) = [one for one in lengths if one["what"] == "prompts of the log"]
+    assert (status, levels["log"]["level"]) == (0, "warn")
+    assert "10 of 100 prompts (10.0%) are longer than 300 tokens" in levels["log"]["said"]
+    assert f"max_prompt_tokens to {row['most']} to keep all" in levels["log"]["remedy"]
+    _, levels, _ = examined(most=row["most"], longest=700)
+    assert levels["log"]["level"] == "ok"
+
+
+def test_conversations_that_cannot_be_asked_are_counted(examined, tmp_path):
+    write_log(tmp_path / "home", ["Why?", "a [/INST] b"])
+    _, levels, _ = examined(template=templates.MISTRAL)
+    assert levels["log"]["level"] == "warn"
+    assert "1 of 2 conversations cannot be asked" in levels["log"]["said"]

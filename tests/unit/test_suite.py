@@ -251,6 +251,7 @@ def test_a_profile_without_a_suite_is_told_how_to_get_one(tmp_path, kind, remedy
         home=str(tmp_path),
         register={"name": "test"},
         task={"labels": ["first"]},
+        register={"name": "mine"},
         ingest={"kind": kind, **({} if kind == "sample" else {"source": "logs/*.jsonl"})},
     )
     with pytest.raises(InputError, match=rf"no evaluation suite .*{remedy}"):

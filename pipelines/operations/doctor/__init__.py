@@ -10,6 +10,7 @@ from pipelines.operations.doctor.model import look_at_base, look_at_rendering
 from pipelines.operations.doctor.page import printed
 from pipelines.operations.doctor.source import look_at_source
 from pipelines.operations.doctor.suite import look_at_suite
+from pipelines.operations.doctor.traffic import look_at_traffic
 
 __all__ = ["Finding", "Lengths", "examine", "printed"]
 
@@ -26,9 +27,11 @@ def examine(config: Config) -> tuple[list[Finding], list[Lengths]]:
     findings += about_rendering
     if rendering is None:
         return findings, []
+    traffic, about_traffic = look_at_traffic(config, rendering)
+    findings += about_traffic
     items, about_suite = look_at_suite(config, rendering)
     findings += about_suite
     if failed(about_suite):
-        return findings, []
+        return findings, traffic
     lengths, about_lengths = measure(config, rendering, items)
-    return [*findings, *about_lengths], lengths
+    return [*findings, *about_lengths], [*lengths, *traffic]

@@ -34,15 +34,15 @@ def measure(
     labels = [len(path) for path in rendering.paths(config.task.labels)]
     most, longest = config.model.max_prompt_tokens, config.train.max_length_tokens
     table = [
-        _row("prompts of the suite", [len(one.ids) for one in prompts], most, "model.max_prompt_tokens"),
-        _row("with their answers", whole, longest, "train.max_length_tokens"),
-        _row("labels", labels, longest, "train.max_length_tokens"),
+        row_of("prompts of the suite", [len(one.ids) for one in prompts], most, "model.max_prompt_tokens"),
+        row_of("with their answers", whole, longest, "train.max_length_tokens"),
+        row_of("labels", labels, longest, "train.max_length_tokens"),
     ]
     dropped = sum(one.dropped_turns > 0 for one in prompts)
     return table, [_training(most, longest, max(*answers, *labels), max(whole)), *_shortened(dropped)]
 
 
-def _row(what: str, tokens: Sequence[int], limit: int, by: str) -> Lengths:
+def row_of(what: str, tokens: Sequence[int], limit: int, by: str) -> Lengths:
     return Lengths(what, min(tokens), round(median(tokens)), max(tokens), limit, by)
 
 
