@@ -50,7 +50,9 @@ def conversation_key(messages: Sequence[Message], tools: Any = None) -> str:
     """
     turns = [_identity(turn) for turn in normalise_messages(messages)]
     seen = {"messages": turns, "tools": _value(tools)}
-    return hashlib.sha256(json.dumps(seen, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(seen, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def question_text(messages: Sequence[Message], system_prompt: str | None = None) -> str:
@@ -72,6 +74,12 @@ def lone_question(messages: Sequence[Message], system_prompt: str) -> str | None
     """The user's text where nothing but the task's system prompt stands beside it; else None."""
     turns = _without_system(normalise_messages(messages), system_prompt)
     return turns[0]["content"] if [turn["role"] for turn in turns] == ["user"] else None
+
+
+def beginnings_of(messages: Sequence[Message]) -> list[list[dict[str, Any]]]:
+    """A conversation up to each of its user turns, the shortest first."""
+    turns = normalise_messages(messages)
+    return [turns[: place + 1] for place, turn in enumerate(turns) if turn["role"] == "user"]
 
 
 def text_of(content: Any) -> str:

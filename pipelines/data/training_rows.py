@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipelines.core.conversations import Message, conversation_key, with_system
+from pipelines.core.conversations import Message, beginnings_of, conversation_key, with_system
 from pipelines.data.dedupe import NearDuplicates, Pieces, pieces_of
 from pipelines.models.rendering import CannotRender, Rendering, TooLong
 from pipelines.policy.night.dataset import Part, Rows, one_answer_each, without_evaluation
@@ -58,12 +58,28 @@ def trainable(
     asked = {conversation_key(with_system(messages, system_prompt)) for messages in suite}
     rows, went = without_evaluation(part.rows, holdout_share, asked, system_prompt)
     part = fit(part.keep(rows, **went), fitting)
-    close = [pieces_of(messages, system_prompt) for messages in suite]
-    part = part.without(near.matching(questions(part.rows, system_prompt), close), "near_suite")
+    part = part.without(
+        near_any([row["messages"] for row in part.rows], suite, near, system_prompt), "near_suite"
+    )
     newest_first = Part(part.rows[::-1], part.counts)
     repeats = near.within(questions(newest_first.rows, system_prompt))
     part = newest_first.without(repeats, "near_duplicate")
     return Part(part.rows[::-1], part.counts)
+
+
+def near_any(
+    asked: Sequence[Sequence[Message]],
+    suite: Sequence[Sequence[Message]],
+    near: NearDuplicates,
+    system_prompt: str,
+) -> list[int]:
+    """Places of the conversations that are near an item of the suite, or hold an earlier part that is."""
+    parts = [
+        (place, one) for place, messages in enumerate(asked) for one in (messages, *beginnings_of(messages))
+    ]
+    pieces = [pieces_of(one, system_prompt) for _, one in parts]
+    close = [pieces_of(messages, system_prompt) for messages in suite]
+    return sorted({parts[found][0] for found in near.matching(pieces, close)})
 
 
 def fit(part: Part, fitting: Fitting) -> Part:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
 
 from pipelines.core.contract import Verdict, digest_of
+from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError
 from pipelines.core.facts.curate import AnswerCounts, Counts, CurateFacts
 from pipelines.core.facts.decide import DecideFacts
@@ -22,13 +24,21 @@ from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
-from pipelines.data.held_back import held_back_keys
+from pipelines.data.held_back import held_back_items, held_back_keys
 from pipelines.data.pii import Redactor, other_scripts
-from pipelines.data.training_rows import UNFIT, Fitting, chats_of, questions, trainable, without_unfit
-from pipelines.evaluation.suite import Item, check_suite, suite_file_digest
+from pipelines.data.training_rows import (
+    UNFIT,
+    Fitting,
+    chats_of,
+    near_any,
+    questions,
+    trainable,
+    without_unfit,
+)
+from pipelines.evaluation.suite import check_suite, suite_file_digest
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
-from pipelines.policy.night.dataset import Part, Rows, choose
+from pipelines.policy.night.dataset import Part, Rows, choose, holds_any
 from pipelines.policy.night.examples import (
     PLANTED,
     dataset_card,
@@ -42,6 +52,7 @@ from pipelines.runner import Context, Outcome
 
 SETTINGS = ("curate", "task", "model")
 POOL = 4  # labelled rows read, as a multiple of max_examples; this bounds time and memory
+Conversations = Sequence[Sequence[Message]]
 log = logging.getLogger("nightshift")
 
 
@@ -61,16 +72,20 @@ def run(ctx: Context) -> Outcome:
     settings, rng = ctx.config.curate, np.random.default_rng([ctx.config.seed, ctx.night.toordinal()])
     fitting = Fitting(rendering_of(ctx.config), ctx.config.train.max_length_tokens)
     suite = check_suite(ctx.config, fitting.rendering.prompt)
-    new, replay = _fit_for_training(ctx, suite, fitting)
+    frozen = [item["messages"] for item in suite] + held_back_items(ctx.home)
+    near = NearDuplicates(
+        Embedder(ctx.config.model.embedder, ctx.config.model.threads), settings.near_duplicate_similarity
+    )
+    new, replay = _fit_for_training(ctx, frozen, near, fitting)
     log.info("curate: %d new and %d earlier rows are fit for training", len(new.rows), len(replay.rows))
     new, replay = choose(new, replay, settings.max_examples, settings.replay_share, rng)
 
     tonight = [example(row, "tonight") for row in new.rows]
     replayed = [example(row, "replay") for row in replay.rows]
     redacted, texts, texts_redacted = _redact(ctx, tonight + replayed)
-    # A placeholder may be longer than what it replaced.
-    new, tonight = without_unfit(new, tonight, fitting)
-    replay, replayed = without_unfit(replay, replayed, fitting)
+    # A placeholder may be longer than what it replaced, and proposed items have placeholders too.
+    new, tonight = _look_again(ctx, *without_unfit(new, tonight, fitting), frozen, near)
+    replay, replayed = _look_again(ctx, *without_unfit(replay, replayed, fitting), frozen, near)
     train, dev = split(tonight + replayed, settings.dev_share, rng)
     planted = plant_secrets(
         settings.canary_strings, ctx.config.seed, ctx.night, ctx.config.task.system_prompt
@@ -101,17 +116,27 @@ def run(ctx: Context) -> Outcome:
     return _write(ctx, facts, train, dev, planted)
 
 
-def _fit_for_training(ctx: Context, suite: list[Item], fitting: Fitting) -> tuple[Part, Part]:
+def _fit_for_training(
+    ctx: Context, frozen: Conversations, near: NearDuplicates, fitting: Fitting
+) -> tuple[Part, Part]:
     """New and replayed rows without what evaluation asks, what repeats another row, and what does not fit."""
-    model, settings, system = ctx.config.model, ctx.config.curate, ctx.config.task.system_prompt
-    near = NearDuplicates(Embedder(model.embedder, model.threads), settings.near_duplicate_similarity)
-    first, frozen = ctx.facts(DecideFacts).window.first, [item["messages"] for item in suite]
+    settings, system = ctx.config.curate, ctx.config.task.system_prompt
+    first = ctx.facts(DecideFacts).window.first
     new, replay = (
         trainable(_read(ctx, *days), settings.holdout_share, frozen, near, fitting, system)
         for days in ((first, ctx.night), (date.min, first - timedelta(days=1)))
     )
     again = near.matching(questions(replay.rows, system), questions(new.rows, system))
     return new, replay.without(again, "asked_again")
+
+
+def _look_again(
+    ctx: Context, part: Part, examples: Rows, frozen: Conversations, near: NearDuplicates
+) -> tuple[Part, Rows]:
+    """A part's rows and their examples, without those that are near an item once names are replaced."""
+    close = near_any([one["prompt"] for one in examples], frozen, near, ctx.config.task.system_prompt)
+    kept = [one for place, one in enumerate(examples) if place not in set(close)]
+    return part.without(close, "near_suite"), kept
 
 
 def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
@@ -127,7 +152,7 @@ def _read(ctx: Context, first: date, last: date) -> Part:
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
     part = labelled_rows(lake, first, last, ctx.night, most, ctx.config.seed, ctx.config.task)
     held = held_back_keys(ctx.home)
-    return part.without([place for place, row in enumerate(part.rows) if row["key"] in held], "held_back")
+    return part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
 
 
 def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:

@@ -226,6 +226,53 @@ def test_what_was_once_in_a_suite_is_never_trained_on(tmp_path):
     assert [last_question(e["prompt"]) for e in lines["train"]] == [never]
 
 
+NAMED = "Dr. Maria Fernandez (maria.fernandez@example.com) asks which nerve supplies the diaphragm"
+
+
+def test_what_is_near_an_old_item_is_never_trained_on(tmp_path):
+    """Its name was replaced in the item, and the item has left the suite."""
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, holdout_share=0.0)
+    (never,) = trainable(1, seed=7)
+    again = "Which nerve supplies the diaphragm, asks Dr. Maria Fernandez (maria.fernandez@example.com)"
+    rows = [say(again, request_id="a"), say(never, request_id="b")]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    shown = "Dr. <PERSON> (<EMAIL_ADDRESS>) asks which nerve supplies the diaphragm"
+    told = {"role": "system", "content": SYSTEM}
+    asked, item = ([told, {"role": "user", "content": text}] for text in (NAMED, shown))
+    hold_back(tmp_path, [conversation_key(asked)], "an old suite", [item])
+    write_suite(tmp_path, ["Which bone is the longest?"])
+    outcome, lines, _ = curated(tmp_path, config)
+    assert outcome.facts.counts.new["near_suite"] == 1
+    assert [last_question(e["prompt"]) for e in lines["train"]] == [never]
+
+
+def test_later_turns_of_an_item_are_never_trained_on(tmp_path):
+    """Neither of one in the suite, nor of one held back, nor of a near one."""
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, holdout_share=0.0)
+    once, never, _, frozen = trainable(4, seed=5)
+
+    def goes_on(question, name):
+        turns = [("user", question), ("assistant", "Surgery"), ("user", f"Why is that, {name}?")]
+        return say(
+            name, messages=[[{"role": role, "content": text} for role, text in turns]], request_id=name
+        )
+
+    rows = [
+        goes_on(frozen, "Ann"),
+        goes_on(f"{frozen} Please tell me.", "Ben"),
+        goes_on(once, "Cleo"),
+        goes_on(never, "Dora"),
+    ]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    told = {"role": "system", "content": SYSTEM}
+    hold_back(tmp_path, [conversation_key([told, {"role": "user", "content": once}])], "an old suite")
+    write_suite(tmp_path, [frozen])
+    outcome, lines, _ = curated(tmp_path, config)
+    counts = outcome.facts.counts.new
+    assert [counts[name] for name in ("in_suite", "near_suite", "held_back", "kept")] == [1, 1, 1, 1]
+    assert [last_question(e["prompt"]) for e in lines["train"]] == ["Why is that, Dora?"]
+
+
 def talk(subject, last="yes please", **changes):
     turns = [("user", f"I have a question on {subject}."), ("assistant", "Shall I tell you?"), ("user", last)]
     messages = [{"role": role, "content": text} for role, text in turns]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.conversations import beginnings_of, conversation_key
 from pipelines.policy.night.feedback import is_holdout, latest
 
 Rows = list[dict[str, Any]]
@@ -45,10 +46,20 @@ def one_answer_each(rows: Rows) -> tuple[Rows, dict[str, int]]:
 def without_evaluation(
     rows: Rows, share: float, suite: Set[str], system_prompt: str
 ) -> tuple[Rows, dict[str, int]]:
-    """Rows that are not kept back for evaluation and not in the frozen suite. `suite`: its items' keys."""
+    """Rows that are not kept back for evaluation and hold nothing of the frozen suite, also in earlier turns.
+
+    `suite`: its items' keys.
+    """
     free = [row for row in rows if not is_holdout(row["messages"], share, system_prompt)]
-    kept = [row for row in free if row["key"] not in suite]
+    kept = [row for row in free if not holds_any(row, suite)]
     return kept, {"holdout": len(rows) - len(free), "in_suite": len(free) - len(kept)}
+
+
+def holds_any(row: dict[str, Any], keys: Set[str]) -> bool:
+    """Whether a row or an earlier part of its conversation has one of the keys."""
+    return row["key"] in keys or any(
+        conversation_key(part) in keys for part in beginnings_of(row["messages"])
+    )
 
 
 def choose(
