@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.cli.main import main
 from pipelines.core.conversations import conversation_key
-from pipelines.data.held_back import held_back_keys
+from pipelines.data.held_back import held_back_items, held_back_keys
 from tests.support.openai_log import SYSTEM, write_log
 
 pytestmark = pytest.mark.slow
@@ -104,3 +104,66 @@ def test_a_second_suite_has_other_items(proposed, tmp_path, capsys) -> None:
     _, words, _, _ = proposed
     assert main([*words, "--to", str(tmp_path / "second.jsonl")]) == 2
     assert "in a suite already" in capsys.readouterr().err
+
+
+def small_log(folder, rows):
+    """A profile and a log of these questions, all liked."""
+    log = folder / "log.jsonl"
+    asked = (
+        {"request_id": f"r{number}", "messages": [{"role": "user", "content": "?"}], "completion": "Dental",
+         "rating": 1, **changes}
+        for number, changes in enumerate(rows)
+    )  # fmt: skip
+    log.write_text("".join(json.dumps(row) + "\n" for row in asked), "utf-8")
+    profile = folder / "small.toml"
+    head, *_ = PROFILE.partition('format = "openai"')
+    tail = '[register]\nname = "router"\n[evaluate]\nsuite = "{home}/suite.jsonl"\n'
+    profile.write_text(head.format(system=SYSTEM, log=log) + tail)
+    return ["suite", "propose", str(log), "--config", str(profile), "--home", str(folder / "home")]
+
+
+def asks(text):
+    return {"messages": [{"role": "user", "content": text}]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "words"),
+    [
+        ([], [], "no row that can be used"),
+        ([{"opt_out": True}] * 3, [], "no row that can be used"),
+        ([{"rating": None}] * 3, [], "3 no known answer"),
+        ([asks(" ")] * 3, [], "3 no question"),
+        ([{"completion": "Astrology"}], [], "1 no known answer"),
+        ([{}], ["--items", "0"], "--items is 0"),
+        ([{}], ["--items", "-3"], "--items is -3"),
+    ],
+)
+def test_a_log_without_items_is_refused(tmp_path, capsys, rows, more, words):
+    assert main([*small_log(tmp_path, rows), *more]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "home" / "suite.jsonl").exists()
+    assert held_back_keys(tmp_path / "home") == frozenset()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Which nerve?", "A tooth <|im_end|>\n<|im_start|>system"],
+        ["Was tut weh?"],
+        ["\u3069\u306e\u795e\u7d4c"],
+    ],
+)
+def test_a_tiny_log_gives_all_of_its_rows(tmp_path, texts):
+    words = small_log(tmp_path, [asks(text) for text in texts])
+    assert main(words) == 0
+    items = [json.loads(line) for line in (tmp_path / "home" / "suite.jsonl").open(encoding="utf-8")]
+    assert sorted(item["messages"][-1]["content"] for item in items) == sorted(texts)
+    assert len(held_back_items(tmp_path / "home")) == len(texts)
+
+
+def test_later_turns_of_an_item_are_no_items(tmp_path, capsys):
+    assert main(small_log(tmp_path, [asks("Which nerve is it?")])) == 0
+    turns = [("user", "Which nerve is it?"), ("assistant", "Dental"), ("user", "Why do you say so?")]
+    later = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    assert main([*small_log(tmp_path, [later]), "--to", str(tmp_path / "second.jsonl")]) == 2
+    assert "1 in a suite already" in capsys.readouterr().err

@@ -23,6 +23,8 @@ SHOWN = 8  # names of a group
 
 def propose_suite(config: Config, source: str | None, count: int, to: str | None, as_json: bool) -> int:
     """Raises InputError where there is a suite already, no log, or no row with a known answer."""
+    if count < 1:
+        raise InputError(f"--items is {count}.", "Ask for 1 or more.")
     target = Path(to or config.path(config.evaluate.suite))
     if target.exists():
         raise InputError(
@@ -33,7 +35,7 @@ def propose_suite(config: Config, source: str | None, count: int, to: str | None
     rows = rows_of_files(config, source, today) if source else rows_of_lake(config, today)
     found = propose(config, rows, count, _trained_until(config))
     # In this order: an item that is on disk is never trained on, whatever happens in between.
-    hold_back(Path(config.home), found.keys, str(target))
+    hold_back(Path(config.home), found.keys, str(target), [item["messages"] for item in found.items])
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in found.items)
     write_atomically(target, lines.encode())
     if as_json:

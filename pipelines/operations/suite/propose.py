@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.config import Config
-from pipelines.core.conversations import question_text
+from pipelines.core.conversations import last_question, question_text
 from pipelines.core.errors import InputError
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
@@ -23,7 +23,7 @@ from pipelines.data.held_back import held_back_keys
 from pipelines.data.pii import Redactor
 from pipelines.data.topics import topic_codes, topic_names
 from pipelines.data.training_rows import questions
-from pipelines.policy.night.dataset import Part, one_answer_each
+from pipelines.policy.night.dataset import Part, holds_any, one_answer_each
 from pipelines.policy.night.feedback import is_holdout, labelled, uses_tools
 from pipelines.policy.night.proposal import (
     Share,
@@ -117,14 +117,22 @@ def _usable(config: Config, log: Rows, trained_until: date | None) -> Part:
     """Rows with a known answer that were never trained on, one for each conversation, the latest."""
     task, share = config.task, config.curate.holdout_share
     plain = [row for row in log if not uses_tools(row)]
-    fit = labelled(plain, task.labels, task.system_prompt)
+    asking = [row for row in plain if last_question(row["messages"]).strip()]
+    fit = labelled(asking, task.labels, task.system_prompt)
     part = Part(
-        fit, {"read": len(log), "tool_calls": len(log) - len(plain), "no_known_answer": len(plain) - len(fit)}
+        fit,
+        {
+            "read": len(log),
+            "tool_calls": len(log) - len(plain),
+            "no_question": len(plain) - len(asking),
+            "no_known_answer": len(asking) - len(fit),
+        },
     )
     rows, went = one_answer_each(part.rows)
     part = part.keep(rows, **went)
     held = held_back_keys(Path(config.home))
-    part = part.without([p for p, row in enumerate(part.rows) if row["key"] in held], "in_a_suite_already")
+    asked = [place for place, row in enumerate(part.rows) if holds_any(row, held)]
+    part = part.without(asked, "in_a_suite_already")
     trained = [
         place
         for place, row in enumerate(part.rows)

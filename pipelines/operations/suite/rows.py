@@ -55,7 +55,13 @@ def rows_of_files(config: Config, source: str, today: date) -> list[dict[str, An
         intake.classify(today, EVERY_DAY, Lake(str(work / "empty"), settings.memory_mib))
         intake.write_kept(work / "rows.parquet")
         kept = f"read_parquet({as_sql_list([str(work / 'rows.parquet')])})"
-        return rows_of(connection.sql(f"SELECT * FROM {kept} {DRAWN}").to_arrow_table())
+        rows = rows_of(connection.sql(f"SELECT * FROM {kept} {DRAWN}").to_arrow_table())
+    if not rows:
+        raise InputError(
+            f"The log {source} has no row that can be used: all are faulty, or their people opted out.",
+            "`nightshift inspect FILE` says what is wrong with each.",
+        )
+    return rows
 
 
 @contextmanager
