@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -59,12 +60,15 @@ class Verifier:
         self._settings = settings
         self._keys = IssuerKeys(jwks, settings.jwks_ttl_s, settings.jwks_retry_s)
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """The caller whose token an Authorization header holds.
+    async def caller(self, authorizations: Sequence[str]) -> Caller:
+        """The caller whose token the Authorization header holds.
 
-        Raises Refusal: 401 for any bad token, 503 if the issuer's keys cannot be read.
+        Raises Refusal: 401 for any bad token and for two headers, which a proxy may read differently; 503 if
+        the issuer's keys cannot be read.
         """
-        scheme, _, token = (authorization or "").partition(" ")
+        if len(authorizations) > 1:
+            raise _unauthorized(f"send one Authorization header, not {len(authorizations)}")
+        scheme, _, token = "".join(authorizations).partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unauthorized("send `Authorization: Bearer TOKEN`")
         try:

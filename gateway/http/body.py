@@ -40,8 +40,15 @@ class BodyLimits:
         await self._app(scope, receive_again, send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, or None if the client went away. Raises Refusal (413 too large, 408 too slow)."""
-        claimed = dict(scope["headers"]).get(b"content-length", b"0")
+        """The whole body, or None if the client went away.
+
+        Raises Refusal: 413 too large, 408 too slow, 415 compressed.
+        """
+        named = dict(scope["headers"])
+        if named.get(b"content-encoding", b"identity").lower() != b"identity":
+            problem = "the body has a Content-Encoding, and this gateway takes plain JSON only"
+            raise Refusal(415, "unsupported_encoding", problem)
+        claimed = named.get(b"content-length", b"0")
         if claimed.isdigit() and len(claimed) < 20 and int(claimed) > self._most_bytes:
             raise self._too_large(f"has {int(claimed)}")
         body = bytearray()

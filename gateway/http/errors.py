@@ -20,6 +20,7 @@ from gateway.http.strict_json import read_object, shown
 
 UNSUPPORTED = {*WithoutEffect.model_fields, *Message.model_fields} - {"role", "content"}
 MOST_MISTAKES = 2_000  # listing more would take longer than other requests should wait
+MOST_NAME = 100  # characters of a key that an error repeats
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -128,6 +129,6 @@ def _place(data: Any, detail: Any) -> list[Any]:
 
 
 def _path(place: list[Any]) -> str:
-    """`messages[0].content`"""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    """`messages[0].content`, without the rest of a key that is long."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part[:MOST_NAME]}" for part in place)
     return "".join(parts).removeprefix(".")

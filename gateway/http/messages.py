@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from gateway.http.options import Body, NoList, refuse
 from gateway.http.strict_json import shown
@@ -25,6 +25,20 @@ class TextPart(Body):
 Parts = Annotated[list[TextPart], Field(min_length=1, max_length=100)]
 
 
+def _empty(fields: dict[str, Any]) -> dict[str, Any]:
+    if any(value is not None for value in fields.values()):
+        refuse("A field has a value. Leave it out.")
+    return fields
+
+
+# Not dict[str, None], which makes one mistake of each value: thousands of them hold up everybody.
+Empty = Annotated[
+    dict[str, Any],
+    AfterValidator(_empty),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "null"}}),
+]
+
+
 class Message(Body):
     """One turn. The fields after `content` are those of an answer that is put back into the history."""
 
@@ -36,7 +50,7 @@ class Message(Body):
     audio: None = None
     function_call: None = None
     tool_calls: NoList | None = None
-    provider_specific_fields: dict[str, None] | None = None  # LiteLLM adds it
+    provider_specific_fields: Empty | None = None  # LiteLLM adds it
 
     @model_validator(mode="after")
     def _has_content(self) -> Message:

@@ -23,6 +23,7 @@ WHEN = {
     404: "There is no such model or answer, or the token does not cover it.",
     408: "The request came too slowly.",
     413: "The body is too large.",
+    415: "The body is compressed.",
     429: "The tenant's minute or day is used up, or the queue is full.",
     431: "The headers are too large.",
     502: "The engine could not answer.",
@@ -62,7 +63,7 @@ def asks(*statuses: int, body: type[BaseModel] | None = None, **example: Any) ->
         extra |= {"requestBody": {"required": True, "content": content}}
     if body in (ChatRequest, PredictRequest):
         extra["parameters"] = [OPT_OUT]
-    return {"openapi_extra": extra, "responses": errors(401, 408, 413, 431, 503, *statuses)}
+    return {"openapi_extra": extra, "responses": errors(401, 408, 413, 415, 431, 503, *statuses)}
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

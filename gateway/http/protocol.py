@@ -14,6 +14,7 @@ from gateway.errors import Refusal
 from gateway.http.connections import Connections, only_health
 from pipelines.core.config import Gateway
 
+NO_UPGRADE = "this gateway speaks HTTP/1.1 only: send no Upgrade header (Java: HttpClient.Version.HTTP_1_1)"
 FRAMING = 8  # bytes of a connection for one byte of a body that comes in very small chunks
 log = logging.getLogger("nightshift.gateway")
 
@@ -26,6 +27,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._peers, self._settings = peers, peers.settings
         self._bytes = self._head_bytes = 0  # of the request that is being read
         self._in_head, self._has_begun = True, False
+        self._is_deaf = False  # what comes is thrown away until the answer is sent, and then it closes
         self._refusal = Refusal(400, "invalid_http", "this is no HTTP/1.1 request")
         self._request_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
@@ -55,6 +57,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._bytes += len(data)
+        if self._is_deaf:
+            if self._bytes > self._settings.max_body_bytes:
+                self.abort()
+            return
         super().data_received(data)
         most = self._settings.max_header_bytes
         if not self._in_head:
@@ -63,6 +69,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(_head_too_large(self._settings) if self._in_head else self._refusal)
 
     def on_message_begin(self) -> None:
+        if self._is_answering:
+            raise ValueError  # ends the parsing, see `send_400_response`
         super().on_message_begin()
         self._bytes = self._head_bytes = 0
         self._in_head = self._has_begun = True
@@ -79,6 +87,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._stop_waiting()  # `gateway.http.body` limits the time of the body
+        if self.parser.should_upgrade() and _has_body(self.headers):  # the parser would skip the body
+            self._refusal = Refusal(400, "upgrade_refused", NO_UPGRADE)
+            raise ValueError
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -92,7 +103,14 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(self._refusal)
+        """Called where parsing ended. What comes while an answer is under way must not break into it.
+
+        uvicorn would queue such requests and stop reading, and so would not see the client leave.
+        """
+        if self._is_answering:
+            self._is_deaf, self.cycle.keep_alive = True, False
+        else:
+            self._refuse(self._refusal)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -102,6 +120,11 @@ class GuardedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._unread_timer:
             self._unread_timer.cancel()
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a whole request waits for the end of its answer."""
+        return self.cycle is not None and not self.cycle.response_complete and not self._has_begun
 
     def _await_request(self) -> None:
         self._peers.incomplete.pop(self.transport, None)
@@ -141,6 +164,13 @@ class GuardedProtocol(HttpToolsProtocol):
         head += f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         self.transport.write(head.encode() + body)
         self.transport.close()
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in headers
+    )
 
 
 def _head_too_large(settings: Gateway) -> Refusal:

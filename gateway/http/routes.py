@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ from pipelines.observability.tracing import context_of
 
 FEEDBACK_PATIENCE_S = 10.0
 NO = ("", "0", "false", "no", "off")  # anything else in X-Opt-Out is an opt-out
+_ENTRY = r"[a-z0-9][a-z0-9_*/@-]{0,255}=[!-+\--<>-~]{1,256}"
+TRACESTATE = re.compile(rf"(?=.{{,512}}$){_ENTRY}(,{_ENTRY}){{,31}}")  # as W3C has it, without spaces
 router = APIRouter()
 
 
@@ -47,6 +50,7 @@ async def chat(request: Request) -> Response:
     body = validated(ChatRequest, await request.body())
     _check_model(caller, body.model, service.config.register_.name)
     completion = body.completion(service.config.model.max_new_tokens)
+    _check_length(body, completion, service.config.gateway.max_tokens)
     call, by = await _admit(request, caller, body, completion), AnsweredBy()
     pieces = service.answer(call, by)
     first = await anext(pieces)
@@ -120,7 +124,7 @@ def _service(request: Request) -> Service:
 
 async def _caller(request: Request) -> Caller:
     """Who calls. The request counts from here on, whatever is in its body."""
-    caller: Caller = await request.app.state.verifier.caller(request.headers.get("authorization"))
+    caller: Caller = await request.app.state.verifier.caller(request.headers.getlist("authorization"))
     await _service(request).quotas.check_rate(caller.tenant)
     return caller
 
@@ -137,8 +141,13 @@ async def _admit(
         channel=body.channel or "api",
         opt_out=bool(body.opt_out) or opts_out(headers.getlist("x-opt-out")),
     )
-    context = context_of(headers.get("traceparent", ""), headers.get("tracestate", ""))
+    context = context_of(headers.get("traceparent", ""), tracestate(headers.get("tracestate", "")))
     return await _service(request).admit(question, request.url.path, context)
+
+
+def tracestate(header: str) -> str:
+    """The header, or "" where it is malformed: OpenTelemetry would write it into the log."""
+    return header if TRACESTATE.fullmatch(header) else ""
 
 
 def opts_out(values: Sequence[str]) -> bool:
@@ -150,6 +159,13 @@ def _check_model(caller: Caller, asked: str, known: str) -> None:
     if asked != known or not caller.may_use(asked):
         message = f"there is no model {shown(asked)}, or the token's scopes do not cover it"
         raise Refusal(404, "model_not_found", message, param="model")
+
+
+def _check_length(body: ChatRequest, completion: CompletionRequest, most: int) -> None:
+    if completion.max_tokens > most:
+        param = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+        message = f"an answer may have {most} tokens, and {param} is {shown(completion.max_tokens)}"
+        raise Refusal(400, "max_tokens_exceeded", message, param=param)
 
 
 def _prediction(config: Config, text: str) -> CompletionRequest:

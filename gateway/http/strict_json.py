@@ -37,14 +37,16 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def shown(value: Any) -> str:
-    """A value as an error shows it. Long text is not repeated."""
+    """A value as an error shows it. What is long is not repeated."""
     if isinstance(value, str) and len(value) > 60:
         return f"a text of {len(value)} characters"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     if isinstance(value, dict):
         return "an object"
-    return json.dumps(value)
+    if len(text := json.dumps(value)) > 60 and not isinstance(value, str):
+        return f"a number of {len(text)} digits"
+    return text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -145,9 +145,6 @@ def _check_size(request: CompletionRequest, settings: Gateway) -> int:
     if size > settings.max_prompt_bytes:
         message = f"a conversation may have {settings.max_prompt_bytes} bytes, this one has {size}"
         raise Refusal(400, "context_length_exceeded", message, param="messages")
-    if request.max_tokens > settings.max_tokens:
-        message = f"an answer may have {settings.max_tokens} tokens, and max_tokens is {request.max_tokens}"
-        raise Refusal(400, "max_tokens_exceeded", message, param="max_tokens")
     return size
 
 

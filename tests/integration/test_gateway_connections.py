@@ -116,7 +116,6 @@ SLOW = {
     "nothing": b"",
     "an empty line": b"\r\n",
     "half a head": HEAD,
-    "half a second head": HEAD + b"\r\n" + HEAD,
     "half a body": b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{",
     "half a chunk": b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nx",
 }
@@ -131,6 +130,14 @@ def test_a_silent_client_is_cut_off(running, start):
     assert PATIENCE_S * 0.9 < time.monotonic() - began < PATIENCE_S + 2
     if start.startswith((b"GET", b"POST")):
         assert b"408 Request Timeout" in found
+
+
+def test_a_silent_client_is_cut_off_after_an_answer(running):
+    with connect(running) as connection:
+        connection.sendall(HEAD + b"\r\n")
+        assert b'{"status":"alive"}' in connection.recv(65_536)
+        connection.sendall(HEAD)
+        assert b"408 Request Timeout" in received(connection)
 
 
 def test_drops_of_a_head_do_not_extend_the_time(running):
@@ -187,7 +194,10 @@ def test_an_answer_that_nobody_reads_is_thrown_away(home):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             host, port = running.url.removeprefix("http://").split(":")
             connection.connect((host, int(port)))
-            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 2_000)
+            with suppress(OSError):
+                for _ in range(2_000):  # one after the other, as what is sent ahead is thrown away
+                    connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                    time.sleep(0.001)
         peers = running.app.state.connections
         until(lambda: peers.count <= 2, 10)
 
@@ -199,3 +209,65 @@ def test_idle_connections_are_closed_and_counted(running):
     peers = running.app.state.connections
     until(lambda: peers.count == 0)
     assert not peers.incomplete
+
+
+def post(running, body, extra=""):
+    """A request as bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {running.token()}\r\n"
+    return f"{head}{extra}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+AHEAD = {
+    "a request": HEAD + b"\r\n",
+    "requests": (HEAD + b"\r\n") * 500,
+    "a long body": b"POST /predict HTTP/1.1\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30_000,
+    "garbage": b"hello\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("ahead", AHEAD.values(), ids=AHEAD.keys())
+def test_what_is_sent_ahead_of_an_answer_is_not_read(home, ahead):
+    engine = DoubleEngine()
+    engine.piece_s = 0.01
+    with gateway(gateway_config(home, max_tokens=1000, max_body_bytes=40_000), engine) as running:
+        with connect(running) as connection:
+            connection.sendall(post(running, chat("first", max_tokens=20)) + ahead)
+            found = received(connection)
+        assert found.count(b"HTTP/1.1 ") == 1
+        assert b"connection: close" in found
+        assert json.loads(found.partition(b"\r\n\r\n")[2])["usage"]["completion_tokens"] == 20
+        with connect(running) as connection:  # nor does it hide that the client leaves
+            connection.sendall(post(running, chat("second", max_tokens=900)) + ahead)
+            until(lambda: engine.running)
+        until(lambda: not engine.running, 3)  # the whole answer takes 9 s
+
+
+def test_an_endless_stream_behind_a_request_is_cut(home):
+    engine = DoubleEngine()
+    engine.delays["base"] = 5
+    with gateway(gateway_config(home, max_body_bytes=40_000), engine) as running:
+        with connect(running) as connection:
+            connection.sendall(post(running, chat("first")))
+            assert sent(connection, HEAD * 1000 + b"\r\n") < 48_000_000
+        until(lambda: running.app.state.connections.count == 0)
+
+
+def test_no_other_protocol_swallows_a_body(running):
+    """Java's client asks for HTTP/2 in this way by default."""
+    asks = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+    with connect(running) as connection:
+        connection.sendall(post(running, chat("x"), asks))
+        assert refusal(received(connection)) == (400, "upgrade_refused")
+    with connect(running) as connection:
+        connection.sendall(HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        assert b'{"status":"alive"}' in connection.recv(65_536)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "identity, gzip", "br", "x" * 500, ""])
+def test_a_compressed_body_is_refused(running, coding):
+    with running.client() as client:
+        answer = client.post("/predict", json={"text": "x"}, headers={"Content-Encoding": coding})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_encoding")
+        plain = client.post("/predict", json={"text": "x"}, headers={"Content-Encoding": "Identity"})
+        assert plain.status_code == 200
