@@ -249,7 +249,6 @@ def test_a_profile_without_a_suite_is_told_how_to_get_one(tmp_path, kind, remedy
     config = Config(
         profile="test",
         home=str(tmp_path),
-        register={"name": "test"},
         task={"labels": ["first"]},
         register={"name": "mine"},
         ingest={"kind": kind, **({} if kind == "sample" else {"source": "logs/*.jsonl"})},
