@@ -24,7 +24,10 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "file", metavar="FILE", type=Path, help="JSON lines, JSON, CSV or Parquet, packed or not"
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="JSON lines, JSON, CSV or Parquet, packed or not; of a folder or pattern the first file",
     )
     command.add_argument(
         "--feedback", metavar="FILE", type=Path, help="feedback that comes apart from the answers"

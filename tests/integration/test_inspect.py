@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pipelines.cli.main import main
 from pipelines.core.config import load_config
-from pipelines.operations.inspect.guess import scale_of
+from pipelines.operations.inspect.scales import scale_of
 from pipelines.operations.inspect.show import show
 from pipelines.operations.inspect.weigh import inspect_log
 from pipelines.runner import run_step
@@ -71,6 +71,24 @@ def test_what_it_says_is_what_ingest_does(log, tmp_path, capsys):
     assert settings["ingest"]["rating"]["good"] == ["up"]
 
 
+def test_who_opts_out_in_feedback_is_not_kept(log, tmp_path):
+    told = [{"id": f"chat-{i}", "thumb": "up", "do_not_train": i < 3} for i in range(9)]
+    (tmp_path / "thumbs.csv").write_bytes(as_csv(told))
+    profile = tmp_path / "mine.toml"
+    assert (
+        main(["inspect", str(log), "--feedback", str(tmp_path / "thumbs.csv"), "--write", str(profile)]) == 0
+    )
+    found = inspect_log(log, tmp_path / "thumbs.csv")
+    assert (found.kept, found.opted_out) == (57, 3)
+    assert ingested(profile, tmp_path / "home", "2026-01-03")["kept"] == 57
+
+
+def test_feedback_without_a_rating_holds_the_night(log, tmp_path):
+    (tmp_path / "thumbs.csv").write_bytes(as_csv([{"id": "chat-1", "colour": 3}]))
+    found = inspect_log(log, tmp_path / "thumbs.csv")
+    assert (found.kept, len(found.held)) == (0, 1)
+
+
 FORMATS = {
     "openai_finetuning.jsonl": ("nightshift", 3), "openai_stored.json": ("openai", 2),
     "openai_log.jsonl": ("openai", 3),
@@ -100,7 +118,7 @@ def test_it_says_what_the_file_is(tmp_path, packing, capsys):
 
 
 def test_it_says_why_rows_are_not_kept(tmp_path):
-    rows = [row | {"rating": "so-so" if i < 7 else 1} for i, row in enumerate(chats())]
+    rows = [row | {"rating": "so-so" if i < 7 else 1, "opt_out": False} for i, row in enumerate(chats())]
     rows[9] |= {"messages": [{"role": "narrator", "content": "x"}]}
     rows[10] |= {"opt_out": True}
     (tmp_path / "log.jsonl").write_bytes(as_jsonl([*rows, rows[0] | {"rating": 1}, rows[30]]))
@@ -148,7 +166,7 @@ SCALES = {
 
 @pytest.mark.parametrize(("values", "scale"), SCALES.values(), ids=SCALES)
 def test_the_rating_scale_is_guessed(values, scale):
-    assert scale_of(values) == scale
+    assert scale_of(values).settings == scale
 
 
 def test_a_long_file_is_sampled_and_that_is_said(tmp_path, capsys, monkeypatch):
@@ -175,9 +193,25 @@ def test_what_is_no_log_is_said_in_words(tmp_path, content, words, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_a_folder_and_a_profile_that_exists_are_refused(log, tmp_path, capsys):
+def test_of_a_folder_the_first_log_is_looked_at(log, tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# Chats\n")
+    (tmp_path / ".hidden.jsonl").write_text("{}\n")
+    (tmp_path / "later.jsonl").write_bytes(log.read_bytes())
+    for named in (tmp_path, tmp_path / "*.jsonl"):
+        assert main(["inspect", str(named), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["looked_at"]["file"], found["looked_at"]["files"]) == (str(log), 2)
+        assert found["looked_at"]["source"] == f"{tmp_path}/*.jsonl"
+        assert "2 files are named; only the first" in found["hints"][0]
+
+
+def test_a_folder_without_a_log_is_refused(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# Chats\n")
     assert main(["inspect", str(tmp_path)]) == 2
-    assert "is a folder (it holds chats.jsonl, thumbs.csv)" in capsys.readouterr().err
+    assert "names no file that is a log" in capsys.readouterr().err
+
+
+def test_a_profile_that_exists_is_refused(log, capsys):
     assert main(["inspect", str(log), "--write", str(log)]) == 2
     assert "exists" in capsys.readouterr().err
 

@@ -31,6 +31,9 @@ class LookedAt:
     is_whole: bool  # false: the file has more rows
     unreadable: dict[str, int]  # reason -> rows
     columns: list[FoundColumn]
+    more_columns: int = 0  # that were not looked at
+    files: int = 1  # of the folder or pattern; the first is looked at
+    source: str = ""  # what the profile reads
 
 
 @dataclass
@@ -53,6 +56,15 @@ class Refusal:
 
 
 @dataclass
+class Sizes:
+    """Settings for the lengths of this log, in tokens (estimates), and what share is longer."""
+
+    prompt: int
+    answer: int
+    too_long: float
+
+
+@dataclass
 class FeedbackLook:
     """A separate file of feedback."""
 
@@ -72,17 +84,22 @@ class Inspection:
     format: str
     settings: dict[str, Any]  # of [ingest], as the profile has them
     mapping: list[MappedColumn]
-    kept: int
+    held: list[str]  # why ingest would hold the night; none: it would not
+    kept: int  # by ingest
     copies: int
+    clashes: int  # rows with the request_id of another row, and another content
     opted_out: int
-    refused: list[Refusal]
+    refused: list[Refusal]  # by ingest
+    invalid: list[Refusal]  # of the kept rows, by validate
     ratings: dict[str, int]  # like, dislike, neither, correction
     first: str | None  # the earliest and latest time
     last: str | None
     night: date
     has_zone: bool | None  # None: no times
     labels: dict[str, int]  # distinct answers, where they are few
-    system_prompts: dict[str, int]
+    system_prompt: str  # that (nearly) all rows have; "" where there is none
+    sizes: Sizes
+    doubts: list[str] = field(default_factory=list)  # tables of [ingest] that are a guess
     feedback: FeedbackLook | None = None
     hints: list[str] = field(default_factory=list)
     profile: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,37 @@ from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.text import as_text
 from pipelines.data.reader.unpack import unpacked
 from pipelines.operations.inspect.finding import FoundColumn, LookedAt
+from pipelines.operations.inspect.printable import printable
 
 MOST_ROWS = 5_000
+MOST_COLUMNS = 200  # the most filled; some logs have other keys in each row
+MOST_KEYS = 1_000  # of one row
+DEPTH = 3  # of objects inside objects
 EXAMPLE = 48  # characters
+
+
+@dataclass
+class _Seen:
+    """What one column held so far."""
+
+    filled: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    first: Any = None
+
+    def note(self, value: Any) -> None:
+        self.first = value if not self.filled else self.first
+        self.filled += 1
+        self.kinds[_kind(value)] += 1
 
 
 def look_at(file: Path) -> tuple[LookedAt, list[Raw]]:
     """What a file is, and its first rows. Raises InputError for what is no log."""
-    _refuse(file)
     form = form_of(file, file.name)
     rows = list(islice(rows_of_file(file, file.name, CSV_NULLS), MOST_ROWS + 1))
     is_whole, rows = len(rows) <= MOST_ROWS, rows[:MOST_ROWS]
     if not rows:
-        raise InputError(f"{file} holds no rows.", "Pass a file with at least one.")
+        raise InputError(f"{printable(str(file))} holds no rows.", "Pass a file with at least one.")
+    columns, more = _columns(rows)
     looked_at = LookedAt(
         file=str(file),
         kind=form.kind,
@@ -41,19 +60,10 @@ def look_at(file: Path) -> tuple[LookedAt, list[Raw]]:
         rows=len(rows),
         is_whole=is_whole,
         unreadable=dict(Counter(raw.problem for raw in rows if raw.problem)),
-        columns=_columns(rows),
+        columns=columns,
+        more_columns=more,
     )
     return looked_at, rows
-
-
-def _refuse(file: Path) -> None:
-    if not file.exists():
-        raise InputError(f"There is no file {file}.", "Check the path.")
-    if file.is_dir():
-        names = ", ".join(sorted(one.name for one in islice(file.iterdir(), 5)))
-        raise InputError(f"{file} is a folder (it holds {names or 'nothing'}).", "Pass one of its files.")
-    if not file.stat().st_size:
-        raise InputError(f"{file} is empty.", "Pass a file with at least one row.")
 
 
 def _separator(file: Path) -> str:
@@ -61,30 +71,42 @@ def _separator(file: Path) -> str:
         return separator_of(as_text(data).readline(1 << 20))
 
 
-def _columns(rows: list[Raw]) -> list[FoundColumn]:
-    """Every column, also those one level inside objects and named scores, in their order."""
-    values: dict[str, list[Any]] = {}
+def _columns(rows: list[Raw]) -> tuple[list[FoundColumn], int]:
+    """The columns, also those inside objects and named scores, and how many more there are."""
+    filled = Counter[str]()
     for raw in rows:
-        for name, value in _flat(raw.values or {}):
-            values.setdefault(name, []).append(value)
-    return [_column(name, found, len(rows)) for name, found in values.items()]
+        for name, value in _flat_row(raw):
+            filled[name] += not is_missing(value)
+    most = {name for name, _ in filled.most_common(MOST_COLUMNS)}
+    seen = {name: _Seen() for name in filled if name in most}
+    for raw in rows:
+        for name, value in _flat_row(raw):
+            if name in most and not is_missing(value):
+                seen[name].note(value)
+    return [_column(name, one, len(rows)) for name, one in seen.items()], len(filled) - len(seen)
 
 
-def _flat(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, value in row.items():
+def _flat_row(raw: Raw) -> Iterator[tuple[str, Any]]:
+    return islice(flat(raw.values or {}), MOST_KEYS)
+
+
+def flat(row: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[tuple[str, Any]]:
+    """Dotted names and values, as `[ingest.columns]` names them."""
+    for key, value in row.items():
+        name = f"{before}{key}"
         yield name, value
-        if isinstance(value, Mapping):
-            yield from ((f"{name}.{inner}", one) for inner, one in value.items())
+        if isinstance(value, Mapping) and depth < DEPTH:
+            yield from flat(value, f"{name}.", depth + 1)
         elif isinstance(value, list):
             named = (one for one in value if isinstance(one, Mapping) and isinstance(one.get("name"), str))
             yield from ((f"{name}.{one['name']}.value", one["value"]) for one in named if "value" in one)
 
 
-def _column(name: str, values: list[Any], rows: int) -> FoundColumn:
-    known = [value for value in values if not is_missing(value)]
-    kinds = Counter(_kind(value) for value in known)
-    kind = " or ".join(kind for kind, _ in kinds.most_common(3)) or "empty"
-    return FoundColumn(name, kind, round(len(known) / rows, 4), _example(known[0]) if known else "")
+def _column(name: str, seen: _Seen, rows: int) -> FoundColumn:
+    kind = " or ".join(kind for kind, _ in seen.kinds.most_common(3)) or "empty"
+    return FoundColumn(
+        name, kind, round(seen.filled / rows, 4), example_of(seen.first) if seen.filled else ""
+    )
 
 
 def _kind(value: Any) -> str:
@@ -93,7 +115,10 @@ def _kind(value: Any) -> str:
     return kind_of(value).removeprefix("a ").removeprefix("an ")
 
 
-def _example(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def example_of(value: Any) -> str:
+    """A value in one short line."""
+    text = (
+        value[: 8 * EXAMPLE] if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    )
     text = " ".join(text.split())
     return text if len(text) <= EXAMPLE else f"{text[: EXAMPLE - 1]}…"
