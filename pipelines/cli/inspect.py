@@ -32,6 +32,9 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--feedback", metavar="FILE", type=Path, help="feedback that comes apart from the answers"
     )
+    command.add_argument(
+        "--encoding", default="", metavar="NAME", help="of a text that is not UTF-8, such as windows-1252"
+    )
     command.add_argument("--write", metavar="FILE", type=Path, help="write the profile to start from there")
     add_json(command)
     command.set_defaults(run=_run)
@@ -40,4 +43,4 @@ def add(commands: Any) -> None:
 def _run(args: argparse.Namespace, _: object) -> int:
     from pipelines.operations.inspect.run import inspect
 
-    return inspect(args.file, args.feedback, args.write, args.json)
+    return inspect(args.file, args.feedback, args.encoding, args.write, args.json)

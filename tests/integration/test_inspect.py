@@ -10,6 +10,8 @@ from rich.console import Console
 
 from pipelines.cli.main import main
 from pipelines.core.config import load_config
+from pipelines.core.errors import InputError
+from pipelines.operations.inspect.run import inspect
 from pipelines.operations.inspect.scales import scale_of
 from pipelines.operations.inspect.show import show
 from pipelines.operations.inspect.weigh import inspect_log
@@ -228,3 +230,16 @@ def test_signs_of_markup_in_a_log_are_text(tmp_path, capsys):
     (tmp_path / "log.jsonl").write_bytes(as_jsonl([{"[red]x[/]": "[/]", **row} for row in chats()]))
     assert main(["inspect", str(tmp_path / "log.jsonl")]) == 0
     assert "[red]x[/]" in capsys.readouterr().out
+
+
+def test_an_encoding_is_asked_for_and_kept(tmp_path):
+    log, profile = tmp_path / "log.csv", tmp_path / "mine.toml"
+    log.write_bytes("prompt;completion\nWo ist es – in der Nähe?;Rückgabe\n".encode("windows-1252"))
+    found = inspect_log(log, None)
+    assert found.kept == 0
+    assert "Wo ist es – in der Nähe?;Rückgabe (windows-1252)" in found.hints[0]
+    assert inspect(log, None, "windows-1252", profile, is_json=False) == 0
+    settings = load_config(profile, str(tmp_path)).ingest
+    assert (settings.encoding, inspect_log(log, None, "windows-1252").kept) == ("windows-1252", 1)
+    with pytest.raises(InputError, match="'klingon' is no encoding of text"):
+        inspect(log, None, "klingon", None, is_json=False)

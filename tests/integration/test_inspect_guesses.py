@@ -125,7 +125,7 @@ def test_a_profile_that_would_be_refused_is_not_left(tmp_path, monkeypatch):
     (tmp_path / "log.jsonl").write_bytes(as_jsonl(pairs()))
     monkeypatch.setattr(run, "profile_of", lambda found, name: "profile = 1\n")
     with pytest.raises(InputError, match="No profile can be written"):
-        run.inspect(tmp_path / "log.jsonl", None, tmp_path / "mine.toml", False)
+        run.inspect(tmp_path / "log.jsonl", None, "", tmp_path / "mine.toml", False)
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 

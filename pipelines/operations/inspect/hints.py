@@ -90,8 +90,6 @@ def _file(found: Inspection) -> Iterator[str]:
             f"{len(looked_at.columns)} most filled were. "
             "Does the log use ids as keys?"
         )
-    if looked_at.unreadable.get("not UTF-8"):
-        yield 'Rows that are not UTF-8 are refused: set ingest.encoding, such as "windows-1252".'
 
 
 def _product(guess: Guess, rows: Sequence[dict[str, object]]) -> Iterator[str]:

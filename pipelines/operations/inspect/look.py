@@ -42,10 +42,10 @@ class _Seen:
         self.kinds[_kind(value)] += 1
 
 
-def look_at(file: Path) -> tuple[LookedAt, list[Raw]]:
+def look_at(file: Path, encoding: str) -> tuple[LookedAt, list[Raw]]:
     """What a file is, and its first rows. Raises InputError for what is no log."""
     form = form_of(file, file.name)
-    rows = list(islice(rows_of_file(file, file.name, CSV_NULLS), MOST_ROWS + 1))
+    rows = list(islice(rows_of_file(file, file.name, CSV_NULLS, encoding), MOST_ROWS + 1))
     is_whole, rows = len(rows) <= MOST_ROWS, rows[:MOST_ROWS]
     if not rows:
         raise InputError(f"{printable(str(file))} holds no rows.", "Pass a file with at least one.")
@@ -55,8 +55,8 @@ def look_at(file: Path) -> tuple[LookedAt, list[Raw]]:
         kind=form.kind,
         size_bytes=file.stat().st_size,
         packing=form.packing,
-        encoding=form.encoding,
-        separator=_separator(file) if form.kind == "CSV" else None,
+        encoding=encoding if encoding and form.encoding == "utf-8" else form.encoding,
+        separator=_separator(file, encoding) if form.kind == "CSV" else None,
         rows=len(rows),
         is_whole=is_whole,
         unreadable=dict(Counter(raw.problem for raw in rows if raw.problem)),
@@ -66,9 +66,9 @@ def look_at(file: Path) -> tuple[LookedAt, list[Raw]]:
     return looked_at, rows
 
 
-def _separator(file: Path) -> str:
+def _separator(file: Path, encoding: str) -> str:
     with unpacked(file, file.name) as data:
-        return separator_of(as_text(data).readline(1 << 20))
+        return separator_of(as_text(data, encoding).readline(1 << 20))
 
 
 def _columns(rows: list[Raw]) -> tuple[list[FoundColumn], int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipelines.operations.inspect.finding import Inspection
 from pipelines.operations.inspect.printable import as_toml, printable
 
-ORDER = ("format", "ignore", "feedback", "timezone", "late_days")
+ORDER = ("format", "encoding", "ignore", "feedback", "timezone", "late_days")
 
 
 def profile_of(found: Inspection, name: str) -> str:

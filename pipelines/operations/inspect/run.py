@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.core.config import load_config
+from pipelines.core.config.columns import known_encoding
 from pipelines.core.errors import ConfigError, InputError
 from pipelines.core.files import write_atomically
 from pipelines.operations.inspect.printable import as_json, printable
@@ -15,11 +16,15 @@ from pipelines.operations.inspect.show import show, show_profile
 from pipelines.operations.inspect.weigh import inspect_log
 
 
-def inspect(file: Path, feedback: Path | None, target: Path | None, is_json: bool) -> int:
+def inspect(file: Path, feedback: Path | None, encoding: str, target: Path | None, is_json: bool) -> int:
     """The command's exit status. Raises InputError for what is no log, or a profile that is there already."""
+    try:
+        known_encoding(encoding)
+    except ValueError as error:
+        raise InputError(f"{printable(str(error))}.", "Pass a name that Python knows, or none.") from error
     if target and target.exists():
         raise InputError(f"{printable(str(target))} exists.", "Name another file, or remove it.")
-    found = inspect_log(file, feedback)
+    found = inspect_log(file, feedback, encoding)
     found.profile = profile_of(found, target.stem if target else "mine")
     _check(found.profile)
     if target:

@@ -30,7 +30,7 @@ RATINGS = {1: "like", 0: "neither", -1: "dislike"}
 def weigh_feedback(found: Inspection, path: Path, raws: Sequence[Raw], guess: Guess) -> None:
     """Look at separate feedback. Adds what reads it to the settings, and its doubts to the hints."""
     file, source, files = file_of(path)
-    looked_at, rows = look_at(file)
+    looked_at, rows = look_at(file, guess.settings.get("encoding", ""))
     looked_at.source, looked_at.files = source, files
     values = [raw.values for raw in rows if raw.values is not None]
     settings, seen = found.settings, Seen(file.name)

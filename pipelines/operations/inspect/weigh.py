@@ -18,9 +18,10 @@ from pipelines.data.reader.cells import Unfit, as_time, is_missing, shown
 from pipelines.data.reader.columns import unusable_columns
 from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.text import NOT_UTF8
 from pipelines.data.row_reader import Row
 from pipelines.data.typed import Seen
-from pipelines.operations.inspect import hints, texts, times
+from pipelines.operations.inspect import encodings, hints, texts, times
 from pipelines.operations.inspect.checks import broken_rule
 from pipelines.operations.inspect.finding import Inspection, LookedAt, MappedColumn, Refusal
 from pipelines.operations.inspect.look import look_at
@@ -33,22 +34,29 @@ TOP = 6
 EAST = timezone(timedelta(hours=5))
 
 
-def inspect_log(path: Path, feedback: Path | None) -> Inspection:
-    """Look at a log, and at the feedback that belongs to it. Raises InputError where one is no log."""
+def inspect_log(path: Path, feedback: Path | None, encoding: str = "") -> Inspection:
+    """Look at a log, and at the feedback that belongs to it. Raises InputError where one is no log.
+
+    `encoding` is of a text without a mark; empty: UTF-8.
+    """
     file, source, files = file_of(path)
-    looked_at, raws = look_at(file)
+    looked_at, raws = look_at(file, encoding)
     looked_at.source, looked_at.files = source, files
     rows = [raw.values for raw in raws if raw.values is not None]
     seen = Seen(file.name)
     for raw in raws:
         seen.note(raw)
     guess = guessed([column.name for column in looked_at.columns], seen, raws, rows)
+    if encoding:
+        guess.settings["encoding"] = encoding
     today = datetime.now(UTC).date()
     when = times.times_of(_times(raws, guess.settings, UTC), today)
     if when.late_days > Ingest().late_days:
         guess.settings["late_days"] = when.late_days
     found = _weighed(looked_at, raws, guess, when, seen)
     found.hints += times.time_hints(when, today)
+    if NOT_UTF8 in looked_at.unreadable:
+        found.hints.insert(0, encodings.hint(file))
     if feedback:
         weigh_feedback(found, feedback, raws, guess)
     return found
