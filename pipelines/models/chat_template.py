@@ -105,9 +105,9 @@ class ChatTemplate:
         frames, order = self.frames(turns, answered)
         said = [turns[place]["content"] for place in order]
         whole = "".join(piece for pair in zip(frames, [*said, ""], strict=False) for piece in pair)
-        text = _squeezed(text)
-        if text == _squeezed(whole):
+        if text == whole or _squeezed(text) == _squeezed(whole):
             return
+        text = _squeezed(text)
         # A template may shorten what an assistant said earlier: its thoughts.
         at = 0
         for frame, place in zip(frames, order, strict=False):

@@ -44,6 +44,9 @@ class ControlTokens:
         self._written = re.compile(_any_of(self._numbers))
         self._begun = re.compile(rf"(?=({self._written.pattern}))(.)", re.DOTALL)
 
+        # One that changes letters first may find names that are not written so.
+        self._hides = getattr(getattr(tokenizer, "backend_tokenizer", None), "normalizer", True) is not None
+
     def first_in(self, texts: Iterable[str]) -> str | None:
         """The first name of a control token that the texts hold."""
         found = (self._written.search(text) for text in texts)
@@ -57,8 +60,9 @@ class ControlTokens:
         """How many of the tokens are control tokens."""
         return sum(number in self._ids for number in ids)
 
-    def count_names(self, text: str) -> int:
-        return sum(1 for _ in self._written.finditer(text))
+    def are_all_written(self, ids: Sequence[int], text: str) -> bool:
+        """Whether every control token among the tokens of a text stands in it by its name."""
+        return not self._hides or self.count(ids) == sum(1 for _ in self._written.finditer(text))
 
     def broken(self, value: Any, mark: str) -> Any:
         """The value with `mark` inside every name of a control token in its texts."""

@@ -169,8 +169,7 @@ class Rendering:
         text = self._template.text(turns)
         if self._control.first_in(text for turn in turns for text in texts_in(turn)) is None:
             ids = self._tokens(text)
-            # A tokenizer that changes letters first may find names that are not written so.
-            if self._control.count(ids) == self._control.count_names(text):
+            if self._control.are_all_written(ids, text):
                 return ids
         return self._guarded_ids(turns, text)
 
