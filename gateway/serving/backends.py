@@ -1,4 +1,4 @@
-"""One adapter as users meet it: a bounded queue, a limit on parallel answers, a circuit breaker."""
+"""One adapter as users meet it: places that tenants take in turns, and circuit breakers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,15 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
 from opentelemetry import trace
-from purgatory import AsyncCircuitBreakerFactory
 
 from gateway.engines.base import Busy, CompletionRequest, Piece, RequestRefused, ServingEngine
 from gateway.metrics import Metrics
 from gateway.serving.capacity import Capacity
+from gateway.serving.circuits import Circuits
+from gateway.serving.room import QueueFull, Room
 from pipelines.core.config import Gateway
 from pipelines.core.traffic_split import Adapter
 from pipelines.stores.journal.tables import name_and_digest
-
-
-class QueueFull(Exception):
-    """An adapter's queue has no room. Try again after `retry_after_s` seconds."""
-
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__("the queue is full")
-        self.retry_after_s = retry_after_s
 
 
 class Overloaded(Exception):
@@ -35,12 +28,12 @@ NEUTRAL = (asyncio.CancelledError, GeneratorExit, Busy, RequestRefused, Overload
 
 
 class Backends:
-    """Makes one backend per adapter digest, so an adapter that comes back has its circuit breaker again."""
+    """Makes one backend per adapter digest, so an adapter that comes back has its circuits again."""
 
     def __init__(self, engine: ServingEngine, settings: Gateway, metrics: Metrics) -> None:
         self.engine, self.settings, self.metrics = engine, settings, metrics
         self.capacity = Capacity()
-        self.breakers = AsyncCircuitBreakerFactory(settings.breaker_failures, settings.breaker_reset_s)
+        self.circuits = Circuits(settings, NEUTRAL)
         self._made: dict[str, Backend] = {}
 
     def of(self, adapter: Adapter | None) -> Backend:
@@ -50,21 +43,6 @@ class Backends:
             self._made[digest] = Backend(adapter, self)
         return self._made[digest]
 
-    @asynccontextmanager
-    async def circuit(self, digest: str) -> AsyncIterator[None]:
-        """Raises OpenedState while the adapter fails. What is NEUTRAL leaves the circuit as it is."""
-        circuit = await self.breakers.get_breaker(digest)
-        await circuit.__aenter__()
-        try:
-            yield
-        except NEUTRAL:
-            raise
-        except BaseException as error:
-            await circuit.__aexit__(type(error), error, error.__traceback__)
-            raise
-        else:
-            await circuit.__aexit__(None, None, None)
-
 
 class Backend:
     """An adapter with at most `concurrency` answers under way and `queue` requests waiting."""
@@ -72,36 +50,39 @@ class Backend:
     def __init__(self, adapter: Adapter | None, shared: Backends) -> None:
         self.adapter, self._shared = adapter, shared
         self.name, self.digest = name_and_digest(adapter)
-        self._room = asyncio.Semaphore(shared.settings.concurrency)
-        self.waiting = 0
+        self._room = Room(shared.settings.concurrency, shared.settings.queue)
         self._mean_s: float | None = None  # seconds per answer, exponentially weighted
         self._progress_at = 0.0  # when the adapter's newest piece came, event loop time
 
     @property
     def is_crowded(self) -> bool:
         """Whether a new request would have to wait."""
-        return self._room.locked()
+        return self._room.is_full
 
     async def pieces(
-        self, request: CompletionRequest, deadline: float, span: trace.Span
+        self, request: CompletionRequest, tenant: str, deadline: float, span: trace.Span
     ) -> AsyncIterator[Piece]:
-        """The answer. Raises QueueFull or Busy at once, OpenedState while the circuit is open, or what the
-        engine raised. At `deadline` (event loop time) TimeoutError, or Overloaded if the engine worked well.
+        """The answer for a tenant.
+
+        Raises QueueFull or Busy at once, OpenedState while a circuit is open, or what the engine raised. At
+        `deadline` (event loop time) TimeoutError, or Overloaded if the engine worked well.
         """
         with trace.use_span(span, end_on_exit=True):
-            self._check_capacity(request, deadline)
-            async with self._slot(deadline), self._shared.circuit(self.digest):
+            self._check_capacity(request, tenant, deadline)
+            async with self._place(tenant, deadline), self._shared.circuits.watch(self.digest, tenant):
                 with self._shared.metrics.in_flight.labels(self.name).track_inprogress():
-                    async with aclosing(self._watched(request, deadline)) as pieces:
+                    async with aclosing(self._watched(request, tenant, deadline)) as pieces:
                         async for piece in pieces:
                             yield piece
 
-    async def _watched(self, request: CompletionRequest, deadline: float) -> AsyncGenerator[Piece, None]:
+    async def _watched(
+        self, request: CompletionRequest, tenant: str, deadline: float
+    ) -> AsyncGenerator[Piece, None]:
         """The engine's pieces, with what they tell of its speed."""
         capacity, clock = self._shared.capacity, asyncio.get_running_loop().time
         started, before, work = clock(), capacity.pieces, None
         if not request.background:
-            work = capacity.begin(request, deadline, started)
+            work = capacity.begin(request, tenant, deadline, started)
         is_whole, count = False, 0
         try:
             async with (
@@ -134,35 +115,23 @@ class Backend:
             return self._progress_at > started
         return pieces / max(now - started, 1e-9) >= self._shared.settings.floor_tokens_per_s
 
-    def _check_capacity(self, request: CompletionRequest, deadline: float) -> None:
+    def _check_capacity(self, request: CompletionRequest, tenant: str, deadline: float) -> None:
         """Raises QueueFull if the answer would not be whole in time. A shadow's request is never refused."""
         now = asyncio.get_running_loop().time()
-        excess_s = 0.0 if request.background else self._shared.capacity.excess_s(request, deadline, now)
-        if excess_s:
+        if request.background:
+            return
+        if excess_s := self._shared.capacity.excess_s(request, tenant, deadline, now):
             raise QueueFull(excess_s)
 
     @asynccontextmanager
-    async def _slot(self, deadline: float) -> AsyncIterator[None]:
-        settings = self._shared.settings
-        if self._room.locked():
-            wait_s = (self._mean_s or 0.0) * (self.waiting + 1) / settings.concurrency
-            left_s = deadline - asyncio.get_running_loop().time()
-            if self.waiting >= settings.queue or wait_s > left_s:
-                raise QueueFull(wait_s)
-        self.waiting += 1
-        self._shared.metrics.queued.labels(self.name).set(self.waiting)
+    async def _place(self, tenant: str, deadline: float) -> AsyncIterator[None]:
+        queued = self._shared.metrics.queued.labels(self.name)
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._room.acquire()
-        except TimeoutError:
-            raise QueueFull(self._mean_s or 1.0) from None
+            async with self._room.place(tenant, deadline, self._mean_s):
+                queued.set(self._room.waiting)
+                yield
         finally:
-            self.waiting -= 1
-            self._shared.metrics.queued.labels(self.name).set(self.waiting)
-        try:
-            yield
-        finally:
-            self._room.release()
+            queued.set(self._room.waiting)
 
     async def warm(self) -> None:
         """Let the adapter answer something short before users need it."""

@@ -1,21 +1,26 @@
-"""Which requests can be answered in time: what the engine was seen to do, beside what is asked of it.
+"""Which requests can be answered in time, and whose turn it is where not all can.
+
+It compares what the engine was seen to do with what is asked of it.
 
 Counts pieces, which are tokens or a few of them. All adapters share the engine, so one object counts for all.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from gateway.engines.base import CompletionRequest
 
 PACE = 0.1  # of the moving averages
+TURN_S = 2.0  # a turn is kept for so long after the time at which to try again
 
 
 @dataclass(eq=False)
 class Work:
     """An answer under way. Times are event loop times in seconds."""
 
+    tenant: str
     expected: float  # pieces
     deadline: float
     began: float
@@ -44,12 +49,27 @@ class Capacity:
         self._piece_s: dict[int, float] = {}  # seconds from piece to piece, by number of answers under way
         self._first_s = 0.0  # seconds to the first piece
         self._share = 1.0  # pieces of an answer beside the most that was allowed
+        self._turns: dict[str, float] = {}  # tenants that were refused, and until when they are next
 
-    def excess_s(self, request: CompletionRequest, deadline: float, now: float) -> float:
+    def excess_s(self, request: CompletionRequest, tenant: str, deadline: float, now: float) -> float:
         """0 if the request fits; else after how many seconds to try again. An idle engine takes any request.
 
-        It fits if its own answer and those under way all end in time. Those late anyway do not count.
+        It fits if its own answer and those under way all end in time. Those late anyway do not count. A
+        tenant that is refused is next: until it tries again, nobody gets in who has more under way than it.
         """
+        excess_s = self._excess_s(request, deadline, now)
+        if not excess_s and self._is_others_turn(tenant, now):
+            return 1.0
+        self._turns = {name: until for name, until in self._turns.items() if until > now and name != tenant}
+        if excess_s:
+            self._turns[tenant] = now + excess_s + TURN_S
+        return excess_s
+
+    def _is_others_turn(self, tenant: str, now: float) -> bool:
+        held = Counter(work.tenant for work in self._running)
+        return any(until > now and held[name] < held[tenant] for name, until in self._turns.items())
+
+    def _excess_s(self, request: CompletionRequest, deadline: float, now: float) -> float:
         if not self._running:
             return 0.0
         today, then = self._seconds(len(self._running)), self._seconds(len(self._running) + 1)
@@ -60,9 +80,9 @@ class Capacity:
             return 0.0
         return max(1.0, min(work.left for work in self._running) * today)
 
-    def begin(self, request: CompletionRequest, deadline: float, now: float) -> Work:
-        """An answer begins."""
-        work = Work(self._expected(request), deadline, now)
+    def begin(self, request: CompletionRequest, tenant: str, deadline: float, now: float) -> Work:
+        """An answer for a tenant begins."""
+        work = Work(tenant, self._expected(request), deadline, now)
         self._running.add(work)
         return work
 

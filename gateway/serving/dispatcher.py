@@ -14,11 +14,12 @@ from purgatory.domain.model import OpenedState
 from gateway.engines.base import Busy, EngineError, Piece, RequestRefused
 from gateway.errors import Refusal, retry_later
 from gateway.metrics import Metrics
-from gateway.serving.backends import Backend, Overloaded, QueueFull
+from gateway.serving.backends import Backend, Overloaded
 from gateway.serving.cache import Cache, cache_key
 from gateway.serving.calls import AnsweredBy, Call, Progress, Stream
 from gateway.serving.live_route import LiveRoute, LoadedRoute
 from gateway.serving.records import Recorder
+from gateway.serving.room import QueueFull
 from gateway.serving.shadows import Shadows
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import side
@@ -145,7 +146,8 @@ class Dispatcher:
         deadline = min(call.deadline, now + self._settings.attempt_timeout_s)
         parent = trace.set_span_in_context(call.span)
         span = self._tracer.start_span("engine", parent, attributes={"nightshift.adapter": backend.name})
-        return Stream(backend.pieces(call.question.request, deadline, span), progress)
+        question = call.question
+        return Stream(backend.pieces(question.request, question.tenant, deadline, span), progress)
 
     async def _next_piece(self, call: Call, by: AnsweredBy, progress: Progress, stream: Stream) -> Piece:
         """The next piece. Raises Refusal if the answer breaks off."""

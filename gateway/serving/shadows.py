@@ -12,9 +12,10 @@ from purgatory.domain.model import OpenedState
 
 from gateway.engines.base import Busy, EngineError, RequestRefused
 from gateway.metrics import Metrics
-from gateway.serving.backends import Overloaded, QueueFull, as_background
+from gateway.serving.backends import Overloaded, as_background
 from gateway.serving.calls import Call, Progress
 from gateway.serving.live_route import LiveRoute, LoadedRoute
+from gateway.serving.room import QueueFull
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Gateway
 from pipelines.stores.journal.writer import JournalWriter
@@ -74,7 +75,9 @@ class Shadows:
         progress, fault = Progress(route.shadow), ""
         request, deadline = as_background(call.question.request), started + self._settings.attempt_timeout_s
         try:
-            async for piece in route.shadow.pieces(request, deadline, trace.INVALID_SPAN):
+            async for piece in route.shadow.pieces(
+                request, call.question.tenant, deadline, trace.INVALID_SPAN
+            ):
                 progress.add(piece)
         # Without room or time: the shadow gets what users leave over, so this is no failure of the adapter.
         # Nor is a request that is wrong in itself.

@@ -1,13 +1,17 @@
 """A second tenant with a good token and bad manners. Whatever it sends is its own trouble."""
 
 import json
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
+from gateway.engines.base import EngineError
 from gateway.http.routes import tracestate
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import chat, gateway, gateway_config
+from tests.support.gateways import chat, gateway, gateway_config, until
 
 CHAT = "/v1/chat/completions"
 
@@ -109,3 +113,52 @@ def test_only_a_good_tracestate_is_read(running, caplog, header, is_good):
     with running.client() as client:
         assert client.post(CHAT, json=chat("x"), headers=headers).status_code == 200
     assert not header or header not in caplog.text
+
+
+def at_once(clients_and_bodies):
+    """Send all requests at the same time; returns the answers in their order."""
+    with ThreadPoolExecutor(len(clients_and_bodies)) as pool:
+        return list(pool.map(lambda one: one[0].post(CHAT, json=one[1]), clients_and_bodies))
+
+
+def test_a_flood_of_one_tenant_does_not_fill_the_queue(home):
+    """It may use all places while nobody else asks; then the others come next."""
+    engine = DoubleEngine()
+    engine.delays["base"] = 0.2
+    config = gateway_config(home, concurrency=2, queue=6)
+    with gateway(config, engine) as running, ExitStack() as stack:
+        north, south = (stack.enter_context(running.client(name)) for name in ("north", "south"))
+        pool = stack.enter_context(ThreadPoolExecutor(20))
+        flood = [pool.submit(north.post, CHAT, json=chat(f"{number}")) for number in range(12)]
+        until(lambda: len([one for one in flood if one.done()]) >= 4)  # 2 run, 6 wait, 4 are refused
+        began = time.monotonic()
+        answers = at_once([(south, chat(f"{number}")) for number in range(3)])
+        assert {answer.status_code for answer in answers} == {200}
+        assert time.monotonic() - began < 0.2 * 4  # behind all that wait it were 5 turns
+        statuses = [one.result().status_code for one in flood]
+        assert statuses.count(200) >= 4
+        assert statuses.count(429) >= 6
+
+
+def test_one_tenants_failures_open_no_circuit_for_others(home):
+    engine = DoubleEngine()
+    failing = threading.Event()
+    answer = engine._answer
+
+    def fails_for_evil(request, who):
+        if request.messages[-1]["content"].startswith("evil") or failing.is_set():
+            raise EngineError("The test wants a fault.", "Nothing to do.")
+        return answer(request, who)
+
+    engine._answer = fails_for_evil
+    with gateway(gateway_config(home, breaker_reset_s=60.0), engine) as running, ExitStack() as stack:
+        names = ("north", "south", "west", "east")
+        north, south, west, east = (stack.enter_context(running.client(name)) for name in names)
+        codes = [error(north.post(CHAT, json=chat(f"evil {number}")))["code"] for number in range(8)]
+        assert codes == ["engine_failed"] * 5 + ["circuit_open"] * 3
+        assert error(north.post(CHAT, json=chat("good")))["code"] == "circuit_open"
+        assert [south.post(CHAT, json=chat(f"{number}")).status_code for number in range(3)] == [200] * 3
+        failing.set()  # for everybody, which is the adapter's fault
+        for client in (south, west, south, west, east):
+            assert error(client.post(CHAT, json=chat("new")))["code"] == "engine_failed"
+        assert error(east.post(CHAT, json=chat("new")))["code"] == "circuit_open"
