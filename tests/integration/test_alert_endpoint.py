@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ sys.path.insert(0, str(PROJECT / "plugins"))
 
 import uvicorn  # noqa: E402
 from nightshift.endpoint.app import create_app  # noqa: E402
+from nightshift.endpoint.repeats import Repeats  # noqa: E402
 from nightshift.endpoint.senders import SIGNATURE, TIMESTAMP, create_secrets, sign  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
@@ -34,6 +35,7 @@ from pipelines.stores import open_inbox, open_ledger  # noqa: E402
 from pipelines.stores.inbox import Inbox  # noqa: E402
 from pipelines.stores.ledger import Ledger  # noqa: E402
 from pipelines.stores.ledger.tables import TRIGGERS  # noqa: E402
+from tests.support.gateways import until  # noqa: E402
 
 PROFILE = 'profile = "test"\n[alerts]\nmax_body_bytes = 100_000\nlock_wait_s = 0.3\nbody_timeout_s = 1\n'
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
@@ -290,7 +292,7 @@ def test_odd_values_of_third_parties_are_taken(settings, port, bearer, more):
     ("body", "status"),
     [
         (b'{"alerts": ' + b"[" * 40_000 + b"]" * 40_000 + b"}", 400),
-        (b'{"alerts": ' + b"9" * 5_000 + b"}", 400),
+        (b'{"alerts": ' + b"9" * 5_000 + b"}", 422),
         (b'{"alerts": [{"name": "x", "cause": "drift"}], "alerts": []}', 400),
         (b'{"alerts": [{"name": "x", "cause": "drift", "cause": "data_fault"}]}', 422),
         (b'{"alerts": [{"name": "x", "cause": "drift", "labels": {"a": "1", "a": "2"}}]}', 422),
@@ -570,3 +572,110 @@ def test_a_clock_that_is_ahead_cannot_keep_an_alert_over(settings, port, bearer)
     post(port, plain(status="resolved", ends_at=ahead), bearer)
     post(port, plain(), bearer)
     assert [r.action for r in dispatch(settings.config)[0]] == [Action.RETRAIN]
+
+
+@pytest.mark.parametrize(
+    ("more", "warning"),
+    [
+        ({"truncatedAlerts": None}, ""),
+        ({"truncatedAlerts": 0.0}, ""),
+        ({"truncatedAlerts": "3"}, "cut off 3 alerts"),
+        ({"truncatedAlerts": 3.0}, "cut off 3 alerts"),
+        ({"truncatedAlerts": 10**30}, "cut off 100000000 alerts"),
+        ({"truncatedAlerts": -1}, "truncatedAlerts is -1"),
+        ({"truncatedAlerts": ["many"]}, "truncatedAlerts is ['many']"),
+        ({"receiver": None}, ""),
+        ({"receiver": 5}, ""),
+        ({"version": 4}, ""),
+        ({"version": "5"}, "version is '5'"),
+        ({"version": None}, "version is None"),
+    ],
+)
+def test_odd_values_around_the_alerts_refuse_none(port, home, bearer, more, warning):
+    """Alertmanager never repeats what was answered with 4xx, so a refusal loses the alerts."""
+    status, _, answer = post(port, group(member("Nulls", "data_fault"), **more), bearer, "/alertmanager")
+    assert status == 200
+    assert warning in " | ".join(answer.get("warnings", []))
+    assert bool(warning) == ("warnings" in answer)
+    assert json.loads(stored(home)[0]["alerts"])[0]["name"] == "Nulls"
+
+
+def test_an_endless_number_in_one_alert_refuses_it_alone(port, home, bearer):
+    odd = json.dumps(member("Odd", values={"B": "NUMBER"})).replace('"NUMBER"', "9" * 5_000)
+    body = group(member("Nulls", "data_fault"), "ODD").replace(b'"ODD"', odd.encode())
+    assert post(port, body, bearer, "/alertmanager")[0] == 200
+    assert {alert["name"] for alert in json.loads(stored(home)[0]["alerts"])} == {"Nulls", "Odd"}
+
+
+@pytest.mark.parametrize("field", ["labels", None])
+def test_a_reason_does_not_repeat_a_long_key(port, home, bearer, field):
+    key = {"k" * 60_000: 1}
+    wrong = {"name": "x", "cause": "drift"} | ({field: key} if field else key)
+    body = json.dumps({"alerts": [{"name": "ok", "cause": "cost"}, wrong]}).encode()
+    answer = post(port, body, bearer)[2]
+    assert len(json.dumps(answer)) < 1_000
+    assert len(stored(home)[0]["alerts"]) < 2_000
+
+
+@pytest.mark.parametrize("name", ["A\nBcc: x@example.org", "\0", " ", "A\u2028critical Fake", "\x1b[2J"])
+def test_a_name_forges_no_line_of_a_notice(settings, port, bearer, name):
+    labels = {"a\nb": "c\ncritical Fake"}
+    body = json.dumps({"alerts": [{"name": name, "cause": "cost", "labels": labels}]}).encode()
+    assert post(port, body, bearer)[0] == 200
+    (notice,) = dispatch(settings.config)[1].tell
+    assert len(notice.text.splitlines()) == 2
+    assert notice.text.replace("\n", "").isprintable()
+    assert notice.subject.isprintable()
+
+
+def test_two_alerts_with_one_fingerprint_are_two(settings, port, bearer):
+    def alert(name, status):
+        return {"name": name, "cause": "data_fault", "fingerprint": "f", "status": status}
+
+    post(port, json.dumps({"alerts": [alert("A", "firing"), alert("B", "firing")]}).encode(), bearer)
+    post(port, json.dumps({"alerts": [alert("A", "resolved")]}).encode(), bearer)
+    deliveries = Inbox(open_ledger(settings.config)).deliveries(datetime(2026, 1, 1, tzinfo=UTC))
+    assert firing_data_faults(deliveries, datetime.now(UTC), 86_400) == ["B"]
+
+
+def test_an_alert_that_fires_again_soon_is_heard(settings, port, home, bearer):
+    """A plain sender without times sends the same bytes again and means something new."""
+    fires, over = plain("Nulls", "data_fault"), plain("Nulls", "data_fault", status="resolved")
+    told = [post(port, body, bearer)[2]["new"] for body in (fires, fires, over, over, fires, fires, over)]
+    assert told == [True, False, True, False, True, False, True]
+    post(port, fires, bearer)
+    deliveries = Inbox(open_ledger(settings.config)).deliveries(datetime(2026, 1, 1, tzinfo=UTC))
+    assert firing_data_faults(deliveries, datetime.now(UTC), 86_400) == ["Nulls"]
+
+
+def test_a_repeated_body_is_known_for_the_whole_while():
+    repeats = Repeats(300.0)
+    fires = {"cause": "drift", "fingerprint": "", "name": "x", "labels": {}, "status": "firing"}
+    at = datetime(2026, 1, 1, 0, 4, 50, tzinfo=UTC)  # just before the end of a period
+
+    def replay_id(seconds, body=b"1", alert=fires):
+        return repeats.replay_id("json", body, [alert], at + timedelta(seconds=seconds))
+
+    first = replay_id(0)
+    assert {replay_id(1), replay_id(20), replay_id(299)} == {first}
+    assert replay_id(301) != first
+    assert Repeats(300.0).replay_id("json", b"1", [fires], at) == first  # after a restart
+    before = replay_id(302)
+    replay_id(303, b"2", {**fires, "name": "y", "status": "resolved"})  # of another alert
+    assert replay_id(304) == before
+    replay_id(305, b"3", {**fires, "status": "resolved"})
+    assert replay_id(306) not in (before, first)
+
+
+def test_whoever_cannot_sign_fills_no_memory(port, home, bearer):
+    """The bodies of a signed delivery are read before it is known who sends them."""
+    body = plain()
+    proof = f"{SIGNATURE}: sha256=0\r\n{TIMESTAMP}: {int(time.time())}\r\n\r\n".encode()
+    wrong = head(bearer, 90_000)[:-2] + proof
+    with ExitStack() as stack:
+        for _ in range(8):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            connection.sendall(wrong + b"x" * 80_000)
+        until(lambda: post(port, body, signed(home, body))[0] == 503)
+        assert post(port, body, bearer)[0] == 200  # the token is checked before the body
+    until(lambda: post(port, body, signed(home, body))[0] == 200)

@@ -20,11 +20,15 @@ from starlette.datastructures import Headers
 from nightshift.endpoint.description import ERRORS, describe, operation
 from nightshift.endpoint.payloads import FORMATS
 from nightshift.endpoint.reading import MOST_SAID, Batch, SetAside, read_batch, shortly
-from nightshift.endpoint.senders import TIMESTAMP, check_headers, check_signature
+from nightshift.endpoint.repeats import Repeats
+from nightshift.endpoint.senders import RETRY_AFTER_S, TIMESTAMP, check_headers, check_signature
 from nightshift.endpoint.writer import InboxWriter
 from nightshift.settings import Settings
 from nightshift.traces import W3C
+from pipelines.core.config import Alerts
 
+MOST_UNPROVEN = 4  # bodies that arrive before it is known who sends them
+RETRY = {"Retry-After": str(RETRY_AFTER_S)}
 log = logging.getLogger("nightshift")
 
 
@@ -41,20 +45,29 @@ def create_app(settings: Settings) -> FastAPI:
     """The endpoint of one home. The ledger is opened at the first delivery."""
     app = FastAPI(title="Nightshift alerts", version="1", docs_url=None, redoc_url=None)
     limits, inbox = settings.config.alerts, InboxWriter(settings)
+    repeats, unproven = Repeats(limits.max_skew_s), asyncio.Semaphore(MOST_UNPROVEN)
 
     async def receive(source: str, request: Request) -> Kept:
         now = datetime.now(UTC)
         signed = check_headers(settings, request.headers, now)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, "Send application/json.")
-        body = await _read(request, limits.max_body_bytes, limits.body_timeout_s)
-        if signed:
-            check_signature(settings, request.headers, body)
+        body = await _proven_body(request) if signed else await _read(request, limits)
+        batch = await run_in_threadpool(read_batch, source, body)
         # Alertmanager repeats a delivery word for word: the same body counts as new after a while.
-        replay = request.headers[TIMESTAMP] if signed else str(int(now.timestamp() // limits.max_skew_s))
+        replay = request.headers[TIMESTAMP] if signed else repeats.replay_id(source, body, batch.alerts, now)
         parts, trace = (body, replay.encode()), _traceparent(request.headers)
-        row, said = await run_in_threadpool(_delivery, source, parts, trace, now)
+        row, said = await run_in_threadpool(_delivery, source, batch, parts, trace, now)
         return Kept(id=row["id"], new=await inbox.keep(row), **said)
+
+    async def _proven_body(request: Request) -> bytes:
+        """The body of a signed delivery. Whoever cannot sign holds few of them in memory."""
+        if unproven.locked():
+            raise HTTPException(503, "Too many signed bodies arrive at once. Send it again.", RETRY)
+        async with unproven:
+            body = await _read(request, limits)
+            check_signature(settings, request.headers, body)
+        return body
 
     def add(source: str) -> None:
         @app.post(
@@ -78,13 +91,12 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _delivery(
-    source: str, parts: tuple[bytes, bytes], traceparent: str, now: datetime
+    source: str, batch: Batch, parts: tuple[bytes, bytes], traceparent: str, now: datetime
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The row of a delivery, and what its sender is told. Raises HTTPException where nothing can be read."""
+    """The row of a delivery, and what its sender is told."""
     from pipelines.stores.inbox import delivery_row, incomplete, warnings
 
-    batch = read_batch(source, parts[0])
-    doubts = shortly([*batch.problems(), *batch.cut, *warnings(batch.alerts)])
+    doubts = shortly([*batch.problems(), *batch.doubts, *batch.cut, *warnings(batch.alerts)])
     if doubts:
         log.warning("alerts: a delivery of %s by %r: %s", source, batch.sender, "; ".join(doubts))
     problem = "; ".join(batch.problems())
@@ -97,9 +109,9 @@ def _set_aside(batch: Batch) -> list[SetAside]:
     return [SetAside(alert=position, reason=reason) for position, reason in batch.set_aside[:MOST_SAID]]
 
 
-async def _read(request: Request, limit: int, timeout_s: float) -> bytes:
+async def _read(request: Request, limits: Alerts) -> bytes:
     """The body. Raises HTTPException as soon as it is too large (413) or too slow (408)."""
-    body = bytearray()
+    body, limit, timeout_s = bytearray(), limits.max_body_bytes, limits.body_timeout_s
     try:
         async with asyncio.timeout(timeout_s):
             async for piece in request.stream():

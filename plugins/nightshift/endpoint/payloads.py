@@ -16,10 +16,18 @@ def _as_texts(given: Any) -> Any:
     return {key: v if isinstance(v, str) else str(v) for key, v in given.items() if v is not None}
 
 
+def _as_name(given: Any) -> Any:
+    """A number as a text, and what is missing as an empty one."""
+    if given is None:
+        return ""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
 Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME)]
 Short = Annotated[str, Field(max_length=MOST_NAME)]
 Texts = dict[str, str]
 LenientTexts = Annotated[Texts, BeforeValidator(_as_texts)]
+LenientName = Annotated[str, BeforeValidator(_as_name)]
 
 
 class JsonAlert(BaseModel, extra="forbid"):
@@ -48,7 +56,7 @@ class WebhookAlert(BaseModel):
     annotations: LenientTexts = {}
     startsAt: AwareDatetime | None = None
     endsAt: AwareDatetime | None = None
-    fingerprint: str = ""
+    fingerprint: LenientName = ""
 
     def fields(self) -> dict[str, Any]:
         """The alert as `pipelines.stores.inbox.delivery_row` takes it."""
@@ -72,6 +80,10 @@ class JsonBody(BaseModel, extra="forbid"):
     alerts: Annotated[list[JsonAlert], Field(min_length=1)]
 
 
+MOST_COUNT = 10**8
+VERSIONS = ("4", "1")  # of Alertmanager and of Grafana
+
+
 class WebhookBody(BaseModel):
     """The webhook of Alertmanager (version 4) and of Grafana (version 1)."""
 
@@ -85,14 +97,40 @@ class WebhookBody(BaseModel):
 class JsonFrame(BaseModel, extra="forbid"):
     sender: str = ""
     alerts: Annotated[list[Any], Field(min_length=1)]
-    truncated: Literal[0] = 0
+
+    @property
+    def truncated(self) -> int:
+        """This format has no such field."""
+        return 0
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is odd around the alerts."""
+        return []
 
 
 class WebhookFrame(BaseModel):
-    version: Literal["4", "1"]
-    sender: Annotated[str, Field(alias="receiver")] = ""
+    version: Any = None
+    sender: Annotated[LenientName, Field(alias="receiver")] = ""
     alerts: Annotated[list[Any], Field(min_length=1)]
-    truncated: Annotated[int, Field(ge=0, alias="truncatedAlerts")] = 0
+    cut_off: Annotated[Any, Field(alias="truncatedAlerts")] = None
+
+    @property
+    def truncated(self) -> int:
+        """How many alerts the sender cut off; 0 where that cannot be read."""
+        found = str(self.cut_off or 0).removesuffix(".0")
+        return min(int(found[:9]), MOST_COUNT) if found.isascii() and found.isdecimal() else 0
+
+    @property
+    def doubts(self) -> list[str]:
+        """What is odd around the alerts, which are read all the same."""
+        said = []
+        if str(self.version) not in VERSIONS:
+            known = " and ".join(VERSIONS)
+            said.append(f"the webhook's version is {self.version!r:.40}, and {known} are known")
+        if self.cut_off and not self.truncated:
+            said.append(f"truncatedAlerts is {self.cut_off!r:.40}, which is no count")
+        return said
 
 
 FORMATS: dict[str, tuple[type[JsonFrame | WebhookFrame], type[JsonAlert | WebhookAlert]]] = {

@@ -12,11 +12,13 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ValidationError
 
 from nightshift.endpoint.payloads import FORMATS, MOST_LABELS, MOST_NAME, MOST_TEXT
-from pipelines.core.alerts import IDENTITY
+from pipelines.core.alerts import IDENTITY, one_line
 from pipelines.core.contract import digest_of
 
 HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 MOST_SAID = 20  # warnings and reasons in an answer
+MOST_DIGITS = 1_000
+MOST_PLACE = 100  # characters of a place in the body
 
 
 class DoubledKeys(dict[str, Any]):
@@ -32,6 +34,7 @@ class Batch:
     truncated: int = 0  # alerts that the sender cut off
     set_aside: list[tuple[int, str]] = field(default_factory=list)
     cut: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def problems(self) -> list[str]:
         """A sentence for each way in which the delivery is not what happened."""
@@ -51,7 +54,7 @@ def read_batch(source: str, body: bytes) -> Batch:
         frame = frame_type.model_validate(_json(body))
     except ValidationError as error:
         raise HTTPException(422, _first(error)) from None
-    batch = Batch(_text(frame.sender, MOST_NAME), truncated=frame.truncated)
+    batch = Batch(_text(frame.sender, MOST_NAME), truncated=frame.truncated, doubts=frame.doubts)
     for position, item in enumerate(frame.alerts):
         try:
             _refuse_doubled(item)
@@ -77,13 +80,20 @@ def shortly(said: Iterable[str]) -> list[str]:
 def _json(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_pairs, parse_constant=lambda name: None)
+        value = json.loads(
+            text, object_pairs_hook=_pairs, parse_constant=lambda name: None, parse_int=_number
+        )
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise HTTPException(400, f"The body is not JSON: {what[:200]}") from None
     if isinstance(value, DoubledKeys):
         raise HTTPException(400, "A key of the body occurs twice.")
     return _whole(value) if r"\ud" in text.lower() else value
+
+
+def _number(digits: str) -> int | str:
+    """Python refuses the whole body for an endless number in one alert."""
+    return int(digits) if len(digits) <= MOST_DIGITS else digits
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -111,6 +121,7 @@ def _whole(value: Any) -> Any:
 
 def _bounded(alert: dict[str, Any], cut: list[str]) -> dict[str, Any]:
     """The alert with as much text as is kept; `cut` is told what is missing."""
+    alert = {**alert, "name": one_line(alert["name"]) or "unnamed"}  # it is part of notices
     bounded: dict[str, Any] = {name: _texts(alert, name, cut) for name in ("labels", "annotations")}
     for name in ("name", "cause", "severity", "fingerprint"):
         bounded[name] = _text(alert[name], MOST_NAME)
@@ -138,7 +149,7 @@ def _text(text: str, most: int) -> str:
 
 def _first(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = _text(".".join(str(part) for part in first["loc"]), MOST_PLACE)
     return f"{where}: {first['msg']}".lstrip(": ")
 
 
