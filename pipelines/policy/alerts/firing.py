@@ -26,11 +26,11 @@ def episodes(deliveries: Iterable[Delivery], now: datetime, expires_s: float) ->
 
     A resolved alert ends every episode of its series that began before its `ends_at`.
     """
-    started: dict[tuple[Cause, str], dict[datetime, list[tuple[Delivery, Alert]]]] = {}
-    ended: dict[tuple[Cause, str], list[datetime]] = defaultdict(list)
+    started: dict[tuple[Cause, str, str], dict[datetime, list[tuple[Delivery, Alert]]]] = {}
+    ended: dict[tuple[Cause, str, str], list[datetime]] = defaultdict(list)
     for delivery in deliveries:
         for alert in delivery.alerts:
-            series = (alert.cause, alert.fingerprint)
+            series = (alert.cause, alert.fingerprint, alert.name)  # senders may use a fingerprint twice
             if alert.ends_at:
                 ended[series].append(alert.ends_at)
             else:
