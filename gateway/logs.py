@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
+SHARED, LEAST = 12, 3  # characters that are a user's text; the shortest whole message that is looked for
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
 
@@ -24,6 +27,18 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def without_texts(words: str, texts: Iterable[str]) -> str:
+    """Words of an engine for the log: what they repeat of users' texts (SHARED characters or more) is "…"."""
+    known = "\0".join(texts)
+    shared = [words[at : at + SHARED] in known for at in range(len(words) - SHARED + 1)]
+    hidden = [any(shared[max(0, at - SHARED + 1) : at + 1]) for at in range(len(words))]
+    plain = "".join("\0" if is_hidden else sign for sign, is_hidden in zip(words, hidden, strict=True))
+    for text in known.split("\0"):
+        if LEAST <= len(short := text.strip()) < SHARED:
+            plain = plain.replace(short, "\0")
+    return re.sub("\0+", "…", plain)
 
 
 def log_json() -> None:

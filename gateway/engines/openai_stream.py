@@ -21,6 +21,7 @@ _REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "stop_token"), "stop"),
     **dict.fromkeys(("length", "max_tokens"), "length"),
 }
+FILTERED = "content_filter"  # a finish reason of OpenAI's
 log = logging.getLogger("nightshift.gateway")
 
 
@@ -58,8 +59,13 @@ class AnswerReader:
             yield from self._event(body, must_be_whole=True)
 
     def last(self) -> Piece:
-        """The last piece, once the stream has ended. Raises EngineError if the answer is not whole."""
+        """The last piece, once the stream has ended.
+
+        Raises EngineError if the answer is not whole, and RequestRefused if the server holds it back.
+        """
         reason = self._reason or ("stop" if self._ended else "")
+        if reason == FILTERED:
+            raise RequestRefused(FILTERED, "the engine's filter holds the answer to this request back")
         if reason not in _REASONS:
             found = f"its finish reason is {reason[:40]!r}" if reason else "no finish reason came"
             raise EngineError(f"The server's answer broke off: {found}.", "Send the request again.")
@@ -89,7 +95,9 @@ class AnswerReader:
         except (ValueError, RecursionError) as error:
             if not must_be_whole:
                 return
-            words = f"The server sent invalid JSON: {words_of(text[:80])!r}."
+            words = (
+                f"The server sent {len(text)} characters that are no JSON."  # not quoted: the answer's text
+            )
             raise EngineError(words, "See the server's log.") from error
         self._data = []
         if isinstance(event, dict):

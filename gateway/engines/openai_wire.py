@@ -69,7 +69,7 @@ def chosen(pieces: list[Piece], request: CompletionRequest) -> Piece:
     by_text = {choice.strip(): choice for choice in request.choices or ()}
     if text not in by_text:  # the reader drops white space at both ends
         raise EngineError(
-            f"The server answered {text[:40]!r}, which is none of the choices.",
+            f"The server answered {len(text)} characters that are none of the choices.",
             "Set serving.guided to the field that the server takes choices by.",
         )
     return Piece(by_text[text], "stop", last.tokens_in, last.tokens_out)
@@ -98,7 +98,7 @@ def refusal_of(status: int, text: str, name: str, retry_after: str = "") -> Requ
 def refused(text: str) -> RequestRefused:
     """A request that the server calls wrong, in the server's own words."""
     words = words_of(text)
-    code = "invalid_request"
+    code = "content_filter" if _error_object(text).get("code") == "content_filter" else "invalid_request"
     if any(mark in f"{_error_object(text).get('code')} {words}".lower() for mark in _ABOUT_LENGTH):
         code = "context_length_exceeded"
     return RequestRefused(code, f"the engine refuses this request: {words}")

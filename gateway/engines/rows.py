@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -121,8 +122,12 @@ class BatchRow:
 
 def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]:
     """The prompt's tokens, and how many of the oldest turns had to go. Raises RequestRefused."""
+    messages = [dict(message) for message in request.messages]
     try:
-        prompt = engine.rendering.prompt([dict(message) for message in request.messages])
+        if len(least := _least(messages)) < len(messages):  # before all the ways to shorten it are tried
+            with suppress(CannotRender):
+                engine.rendering.prompt(least)
+        prompt = engine.rendering.prompt(messages)
     except TooLong as error:
         found = (
             f"the last turn and the system prompt have {error.tokens} tokens, and {error.most} are the most"
@@ -131,6 +136,12 @@ def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]
     except CannotRender as error:
         raise RequestRefused("invalid_request", str(error)[:MOST_PROBLEM]) from error
     return prompt.ids, prompt.dropped_turns
+
+
+def _least(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """What stays of a conversation that is too long: the system's turns, and the last user turn onwards."""
+    last = max((place for place, turn in enumerate(messages) if turn["role"] == "user"), default=0)
+    return [turn for place, turn in enumerate(messages) if place >= last or turn["role"] == "system"]
 
 
 def _room(engine: Engine, prompt: Sequence[int]) -> int:

@@ -10,10 +10,13 @@ from datetime import datetime
 from opentelemetry import trace
 
 from gateway.engines.base import CompletionRequest, EngineError, Piece
+from gateway.logs import without_texts
 from gateway.serving.backends import Backend
 from gateway.serving.quotas import Reservation, estimate_tokens
 from pipelines.policy.night.safety import REFUSAL
 from pipelines.stores.journal.tables import Interaction
+
+MOST_WORDS = 500  # of an engine's, in the log
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Call:
     started: float
     deadline: float
     span: trace.Span
+
+    def for_log(self, words: str) -> str:
+        """What an engine says, without what it repeats of the conversation."""
+        texts = (message["content"] or "" for message in self.question.request.messages)
+        return without_texts(words[:MOST_WORDS], texts)
 
 
 @dataclass

@@ -133,7 +133,8 @@ class Dispatcher:
         backend would help.
         """
         if isinstance(error, RequestRefused):
-            log.warning("the engine refuses a request: %s", error, extra={"request_id": call.request_id})
+            words = call.for_log(str(error))
+            log.warning("the engine refuses a request: %s", words, extra={"request_id": call.request_id})
             raise error
         fault = _fault(error)
         self._recorder.failed(call, progress, route, fault, suffix, str(error))

@@ -10,8 +10,6 @@ from pipelines.stores.journal.writer import JournalWriter
 
 log = logging.getLogger("nightshift.gateway")
 
-MOST_WORDS = 500
-
 
 class Recorder:
     """Records whole answers and failed attempts."""
@@ -40,7 +38,7 @@ class Recorder:
     ) -> None:
         """Record an attempt that failed. With a `suffix` it is a row beside the one of the call's answer.
 
-        `words`: what the engine said; it goes into the log, cut to MOST_WORDS.
+        `words`: what the engine said; it goes into the log.
         """
         self._metrics.failures.labels(progress.backend.name, route, fault).inc()
         parent = call.request_id if suffix else None
@@ -53,6 +51,6 @@ class Recorder:
                 "adapter": row.adapter,
                 "route": route,
                 "fault": fault,
-                "words": words[:MOST_WORDS],
+                "words": call.for_log(words),
             },
         )

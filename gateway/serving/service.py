@@ -90,7 +90,8 @@ class Service:
     @property
     def problem(self) -> str:
         """What a person should look at, "" if nothing; users may be answered all the same."""
-        return "; ".join(filter(None, (self.live_route.problem, self.journal.problem)))
+        found = "; ".join(filter(None, (self.live_route.problem, self.journal.problem)))
+        return found.replace(str(Path(self.config.home).absolute()), "{home}")
 
     def update_gauges(self) -> None:
         """Set the metrics that are read when they are asked for."""

@@ -13,18 +13,22 @@ from dataclasses import asdict
 import pytest
 from safetensors.torch import load_file, save_file
 
+from gateway.engines.base import CompletionRequest, RequestRefused
 from gateway.engines.embedded import EmbeddedEngine
 from gateway.engines.openai import OpenAIEngine
+from gateway.engines.rows import BatchRow
 from gateway.serving.service import routing_key
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Serving
 from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Route
+from pipelines.models import engine as evaluated
 from pipelines.stores.ledger.tables import PROMOTIONS
 from tests.support import tiny
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import ONE, TWO, chat, gateway, gateway_config, until
 from tests.support.journal import journal_rows
+from tests.support.templates import CHATML, GEMMA, MISTRAL
 from tests.support.upstream import answer_of, error_of, stream_of, upstream
 
 CHAT = "/v1/chat/completions"
@@ -94,6 +98,47 @@ def test_odd_requests_trouble_nobody_else(home, base):
         assert ask(client).status_code == 200
         assert faults(running) == []
         assert engine.restarts == 0
+
+
+NEEDS_A_USER = """{% set seen = namespace(user=false) %}{% for m in messages %}{% if m.role == 'user' %}\
+{% set seen.user = true %}{% endif %}{% endfor %}{% if not seen.user %}\
+{{ raise_exception('No user query found in messages.') }}{% endif %}"""
+NO_USER = [
+    [{"role": "system", "content": "Be brief."}],
+    [{"role": "developer", "content": "Be brief."}, {"role": "system", "content": ""}],
+    [{"role": "assistant", "content": "Dental"}],
+    [{"role": "system", "content": "Be brief."}, {"role": "assistant", "content": "Dental"}],
+]
+
+
+@pytest.mark.parametrize("template", [GEMMA, NEEDS_A_USER + CHATML, MISTRAL])
+def test_what_a_template_refuses_is_its_senders_fault(home, base, tmp_path, template):
+    """A base without a system role, or one that asks for a user's turn. Six of each."""
+    own = shutil.copytree(base, tmp_path / "own")
+    (own / "chat_template.jinja").write_text(template)
+    config = gateway_config(home, **{"model.base": str(own)})
+    engine = EmbeddedEngine(config.serving, config.model, str(own))
+    with gateway(config, engine) as running, running.client() as client, neighbour(running):
+        for messages in NO_USER:
+            body = chat("x", max_tokens=2) | {"messages": messages}
+            answers = [client.post(CHAT, json=body) for _ in range(6)]
+            assert {answer.status_code for answer in answers} == {400}, answers[0].text
+            assert answers[0].json()["error"]["code"] == "invalid_request"
+        assert faults(running) == []
+
+
+def test_a_conversation_too_long_is_read_once(home, base):
+    """One thread reads the prompts of everybody."""
+    config = gateway_config(home, **{"model.base": str(base)})
+    engine = evaluated.Engine(config.model, str(base))
+    read, tokens = [], engine.rendering._tokens
+    engine.rendering._tokens = lambda text: read.append(len(text)) or tokens(text)
+    turns = [{"role": "user", "content": "<|im_"}] * 198 + [{"role": "user", "content": "<|im_" * 5_800}]
+    with pytest.raises(RequestRefused, match="are the most"):
+        BatchRow(CompletionRequest(turns), None).prepare(engine)
+    assert sum(read) < 2.5 * 5 * 5_800
+    fits = [*turns[:-1], {"role": "user", "content": "why?"}]
+    BatchRow(CompletionRequest(fits), None).prepare(engine)
 
 
 def test_an_adapter_that_breaks_in_warm_up_leaves_no_trace(home, base, tmp_path):

@@ -1,17 +1,25 @@
 """A second tenant with a good token and bad manners. Whatever it sends is its own trouble."""
 
 import json
+import random
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from gateway.engines.base import EngineError
+from gateway.engines.openai import OpenAIEngine
 from gateway.http.routes import tracestate
+from gateway.logs import without_texts
+from pipelines.core.config import Serving
+from pipelines.core.traffic_split import Route
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import chat, gateway, gateway_config, until
+from tests.support.gateways import ONE, chat, events, gateway, gateway_config, until
+from tests.support.journal import journal_rows
+from tests.support.upstream import answer_of, stream_of, upstream
 
 CHAT = "/v1/chat/completions"
 
@@ -162,3 +170,137 @@ def test_one_tenants_failures_open_no_circuit_for_others(home):
         for client in (south, west, south, west, east):
             assert error(client.post(CHAT, json=chat("new")))["code"] == "engine_failed"
         assert error(east.post(CHAT, json=chat("new")))["code"] == "circuit_open"
+
+
+def filtered(*texts):
+    chunks = [{"choices": [{"index": 0, "delta": {"content": text}}]} for text in texts]
+    return stream_of(*chunks, {"choices": [{"index": 0, "delta": {}, "finish_reason": "content_filter"}]})
+
+
+def echo(status, **more):
+    def said(body):
+        problem = {"message": f"wrong: {body['messages'][-1]['content']}", **more}
+        return status, "application/json", json.dumps({"error": problem}).encode()
+
+    return said
+
+
+@contextmanager
+def behind(home, said):
+    """A gateway before a server that says what the test wants to whoever is evil, and "Dental" to others."""
+
+    def answer(body):
+        return said(body) if "evil" in body["messages"][-1]["content"] else answer_of("Dental")
+
+    with upstream(answer) as address:
+        engine = OpenAIEngine(Serving(engine="openai", url=address, served_base="base"))
+        with gateway(gateway_config(home), engine) as running:
+            yield running
+
+
+@pytest.mark.parametrize("said", [lambda body: filtered(), echo(400, code="content_filter")])
+def test_a_filtered_answer_is_its_askers_trouble(home, said):
+    with behind(home, said) as running, running.client() as client:
+        answers = [client.post(CHAT, json=chat(f"evil {number}")) for number in range(6)]
+        assert {(one.status_code, error(one)["code"]) for one in answers} == {(400, "content_filter")}
+        assert client.post(CHAT, json=chat("good")).status_code == 200
+    assert [row["fault"] for row in journal_rows(home)] == [""]
+
+
+def test_a_stream_that_is_filtered_late_says_so(home):
+    with behind(home, lambda body: filtered("one", " two")) as running, running.client() as client:
+        *chunks, last = events(client.post(CHAT, json=chat("evil", stream=True)).text)
+        assert chunks
+        assert last["error"]["code"] == "content_filter"
+
+
+SECRET = "Mr Banda of Chipata, born 1961"
+
+
+@pytest.mark.parametrize("said", [echo(400), echo(422), echo(500), echo(403), lambda body: filtered(SECRET)])
+def test_a_servers_words_bring_no_prompt_into_the_log(home, caplog, said):
+    with behind(home, said) as running, running.client() as client:
+        for fields in ({}, {"stream": True}, {"guided_choice": ["a", "b"]}):
+            assert '"error"' in client.post(CHAT, json=chat(f"evil {SECRET}", **fields)).text
+    found = "".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
+    assert "wrong: " in found or "filter" in found
+    assert "Banda" not in found
+    assert "1961" not in found
+
+
+@pytest.mark.parametrize(
+    ("words", "texts", "left"),
+    [
+        ("wrong: how is Mr Banda of Chipata?", ["how is Mr Banda of Chipata?"], "wrong: …"),
+        ("wrong: ...is Mr Banda of Chi... (cut)", ["how is Mr Banda of Chipata?"], "wrong: ...…... (cut)"),
+        ("no such model", ["how is Mr Banda of Chipata?"], "no such model"),
+        ("wrong: Banda!", ["Banda", "x"], "wrong: …!"),
+        ("wrong: x", ["x", ""], "wrong: x"),
+        ("", ["a" * 20], ""),
+        ("short", ["short"], "…"),
+    ],
+)
+def test_what_a_log_line_leaves_out(words, texts, left):
+    assert without_texts(words, texts) == left
+
+
+def nothing_is_held(running, engine):
+    """Whether every place, token and connection was given back."""
+    service = running.app.state.service
+    backends = service.live_route._backends
+    rooms = [backend._room for backend in backends._made.values()]
+    return (
+        engine.running == 0
+        and all(room._running.total() == room.waiting == 0 for room in rooms)
+        and not backends.capacity._running
+        and all(use.reserved == 0 for use in service.quotas._uses.values())
+        and running.metric('in_flight{adapter="base"}') == running.metric('queued{adapter="base"}') == 0
+    )
+
+
+def test_whatever_clients_do_all_is_given_back(home):
+    """Two hundred requests of four tenants end in every way there is, at every moment."""
+    chance = random.Random(7)
+    engine = DoubleEngine()
+    engine.piece_s = 0.001
+    config = gateway_config(
+        home, concurrency=3, queue=6, attempt_timeout_s=0.4, timeout_s=0.6, breaker_failures=1000
+    )
+    with gateway(config, engine) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        tokens = [running.token(tenant) for tenant in ("a", "b", "c", "d")]
+
+        def ask(number):
+            engine.faults["base"] = chance.choice(["", "", "", "error", "refuse", "late"])
+            fields = chance.choice([{"stream": True}, {"guided_choice": ["x", "y"]}, {"max_tokens": 0}, {}])
+            content = json.dumps(chat(f"{number}", **{"max_tokens": chance.choice([1, 40, 250])} | fields))
+            head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {chance.choice(tokens)}\r\n"
+            with socket.create_connection((host, int(port)), timeout=5) as connection:
+                connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n{content}".encode())
+                connection.settimeout(chance.choice([0.001, 0.01, 0.05, 0.2, 2]))
+                with suppress(OSError):
+                    connection.recv(chance.choice([1, 100_000]))
+                    if chance.random() < 0.3:  # reset instead of a close
+                        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(ask, range(200)))
+        until(lambda: nothing_is_held(running, engine))
+        engine.faults.clear()
+        with running.client("e") as client:
+            assert client.post(CHAT, json=chat("at last", max_tokens=2)).status_code == 200
+        assert running.ready()["problem"] == ""
+        faults = {row["fault"] for row in journal_rows(home)}
+        assert {"", "aborted", "engine"} <= faults
+
+
+def test_readiness_shows_no_path_of_the_machine(home):
+    def fetch(adapter):
+        raise FileNotFoundError(f"{home}/runs/2026-01-01/train is missing")
+
+    with gateway(gateway_config(home), DoubleEngine(), fetch) as running:
+        ledger = running.ledger
+        ledger.add_promotion(ledger.promotion(), "test", Route(production=ONE), "a test", "pytest")
+        until(lambda: "promotion 1 is not live" in running.ready()["problem"])
+        assert "{home}/runs/2026-01-01/train is missing" in running.ready()["problem"]
+        assert str(home) not in running.ready()["problem"]
