@@ -7,7 +7,7 @@ Counts pieces, which are tokens or a few of them. All adapters share the engine,
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from gateway.engines.base import CompletionRequest
@@ -48,7 +48,8 @@ class Capacity:
         self._running: set[Work] = set()
         self._piece_s: dict[int, float] = {}  # seconds from piece to piece, by number of answers under way
         self._first_s = 0.0  # seconds to the first piece
-        self._share = 1.0  # pieces of an answer beside the most that was allowed
+        # Pieces of an answer beside the most that was allowed, of each tenant: they ask for different ones.
+        self._shares: defaultdict[str, float] = defaultdict(lambda: 1.0)
         self._turns: dict[str, float] = {}  # tenants that were refused, and until when they are next
 
     def excess_s(self, request: CompletionRequest, tenant: str, deadline: float, now: float) -> float:
@@ -57,7 +58,7 @@ class Capacity:
         It fits if its own answer and those under way all end in time. Those late anyway do not count. A
         tenant that is refused is next: until it tries again, nobody gets in who has more under way than it.
         """
-        excess_s = self._excess_s(request, deadline, now)
+        excess_s = self._excess_s(request, tenant, deadline, now)
         if not excess_s and self._is_others_turn(tenant, now):
             return 1.0
         self._turns = {name: until for name, until in self._turns.items() if until > now and name != tenant}
@@ -69,11 +70,11 @@ class Capacity:
         held = Counter(work.tenant for work in self._running)
         return any(until > now and held[name] < held[tenant] for name, until in self._turns.items())
 
-    def _excess_s(self, request: CompletionRequest, deadline: float, now: float) -> float:
+    def _excess_s(self, request: CompletionRequest, tenant: str, deadline: float, now: float) -> float:
         if not self._running:
             return 0.0
         today, then = self._seconds(len(self._running)), self._seconds(len(self._running) + 1)
-        expected = self._expected(request)
+        expected = self._expected(request, tenant)
         own_s = self._first_s + expected * then
         made_late = any(work.is_made_late(now, today, then, expected) for work in self._running)
         if now + own_s <= deadline and not made_late:
@@ -82,7 +83,7 @@ class Capacity:
 
     def begin(self, request: CompletionRequest, tenant: str, deadline: float, now: float) -> Work:
         """An answer for a tenant begins."""
-        work = Work(tenant, self._expected(request), deadline, now)
+        work = Work(tenant, self._expected(request, tenant), deadline, now)
         self._running.add(work)
         return work
 
@@ -100,11 +101,12 @@ class Capacity:
         """An answer ended, or was left."""
         self._running.discard(work)
         if is_whole and request.choices is None:
-            self._share = _moved(self._share, min(1.0, work.pieces / max(1, request.max_tokens)))
+            share = min(1.0, work.pieces / max(1, request.max_tokens))
+            self._shares[work.tenant] = _moved(self._shares[work.tenant], share)
 
-    def _expected(self, request: CompletionRequest) -> float:
+    def _expected(self, request: CompletionRequest, tenant: str) -> float:
         """A choice comes as one piece."""
-        return 1.0 if request.choices is not None else request.max_tokens * self._share
+        return 1.0 if request.choices is not None else request.max_tokens * self._shares[tenant]
 
     def _seconds(self, number: int) -> float:
         """From piece to piece with so many answers under way. Unknown numbers are bounded by known ones.

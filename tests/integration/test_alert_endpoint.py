@@ -677,3 +677,16 @@ def test_whoever_cannot_sign_fills_no_memory(port, home, bearer):
         until(lambda: post(port, body, signed(home, body))[0] == 503)
         assert post(port, body, bearer)[0] == 200  # the token is checked before the body
     until(lambda: post(port, body, signed(home, body))[0] == 200)
+
+
+def test_a_compressed_body_or_two_proofs_are_refused(port, home, bearer):
+    body = plain()
+    assert post(port, body, {**bearer, "Content-Encoding": "gzip"})[0] == 415
+    assert post(port, body, {**bearer, "Content-Encoding": "identity"})[0] == 200
+    proofs = [bearer["Authorization"], "Bearer wrong"]
+    for first, second in (proofs, proofs[::-1]):
+        lines = f"Authorization: {first}\r\nAuthorization: {second}\r\nContent-Length: {len(body)}\r\n\r\n"
+        kind = "POST /json HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(f"{kind}{lines}".encode() + body)
+            assert connection.recv(100).startswith(b"HTTP/1.1 401")

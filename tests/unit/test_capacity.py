@@ -63,6 +63,16 @@ def test_answers_shorter_than_allowed_make_room():
     assert capacity.excess_s(LONG, "north", 10.0, 0.0) == 0
 
 
+def test_short_answers_of_one_tenant_promise_nothing_of_another():
+    capacity = Capacity()
+    run(capacity, 2, 0.1, 50)
+    for _ in range(60):
+        run(capacity, 1, 0.1, 10, is_whole=True)  # of 200, by north
+    capacity.begin(LONG, "north", 100.0, 0.0)
+    assert capacity.excess_s(LONG, "north", 10.0, 0.0) == 0
+    assert capacity.excess_s(LONG, "south", 10.0, 0.0) >= 1
+
+
 def test_a_bad_moment_is_forgotten():
     """After it only one answer at a time is admitted; that one shows how fast the engine is again."""
     capacity = Capacity()

@@ -52,6 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
         signed = check_headers(settings, request.headers, now)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise HTTPException(415, "Send application/json.")
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise HTTPException(415, "Send the body without a Content-Encoding.")
         body = await _proven_body(request) if signed else await _read(request, limits)
         batch = await run_in_threadpool(read_batch, source, body)
         # Alertmanager repeats a delivery word for word: the same body counts as new after a while.

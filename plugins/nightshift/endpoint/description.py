@@ -28,7 +28,7 @@ WHEN = {
     401: "The sender has proved nothing, or its signature is too old.",
     408: "The body arrived too slowly.",
     413: "The body is too large.",
-    415: "The content type is not application/json.",
+    415: "The content type is not application/json, or the body is compressed.",
     422: "No alert could be read; the detail names the place.",
     503: "The delivery cannot be written now, or no secret is set up. Send it again.",
 }

@@ -25,6 +25,8 @@ def check_headers(settings: Settings, headers: Headers, now: datetime) -> bool:
 
     Raises HTTPException 401 for a wrong token or an old timestamp, 503 where no secret is set up.
     """
+    if any(len(headers.getlist(name)) > 1 for name in ("authorization", SIGNATURE, TIMESTAMP)):
+        raise HTTPException(401, "Send one proof: a header with it is there twice.", REALM)
     if SIGNATURE in headers:
         stamp = headers.get(TIMESTAMP, "")
         age_s = now.timestamp() - int(stamp) if re.fullmatch(r"[0-9]{1,12}", stamp) else math.inf
