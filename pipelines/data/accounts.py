@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from pipelines.core.config.columns import RatingScale
+from pipelines.core.config.data import Ingest
 from pipelines.core.facts.ingest import Accounted, FeedbackAccount, FileAccount
 from pipelines.data.intake import Intake
 from pipelines.data.separate_feedback import SeparateFeedback
@@ -60,6 +62,23 @@ def feedback_account(told: SeparateFeedback | None, intake: Intake) -> FeedbackA
         refused=told.refused,
         **fates,
     )
+
+
+def unread_ratings(numbers: Collection[float], told: SeparateFeedback | None, settings: Ingest) -> list[str]:
+    """Why a night's ratings cannot be used: another scale was meant. A 1 of five stars is no like."""
+    wrong = []
+    if numbers and settings.rating == RatingScale():
+        some = ", ".join(f"{number:g}" for number in sorted(numbers)[:REASONS])
+        wrong.append(
+            f"Ratings such as {some} are not in the scale of ingest.rating (1, 0 and -1). "
+            "Write good, bad and neutral under [ingest.rating]."
+        )
+    if told and told.read and sum(told.refused.values()) == told.read:
+        why = ", ".join(f"{reason} ({rows})" for reason, rows in told.refused.items())
+        wrong.append(
+            f"No row of the separate feedback can be used: {why}. Correct [ingest.feedback_columns]."
+        )
+    return wrong
 
 
 def reasons_of_nothing(account: Account, intake: Intake) -> list[str]:

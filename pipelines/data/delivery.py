@@ -17,6 +17,7 @@ from pipelines.core.errors import InputError
 from pipelines.data.digests import sha256_at
 
 MAGIC = frozenset("*?[")
+TABLES = ("_delta_log", ".hoodie", "metadata/version-hint.text")  # Delta Lake, Hudi, Iceberg
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ def find(source: str) -> tuple[Any, list[Delivered]]:
     try:
         root, pattern = _split(fs, path)
         paths = _matching(fs, root, pattern)
+        _refuse_tables(fs, root, source)
     except (PermissionError, BotoCoreError) as error:
         raise InputError(
             f"The delivery at {source} cannot be listed ({type(error).__name__}: {error}).",
@@ -87,6 +89,18 @@ def _matching(fs: Any, root: str, pattern: str) -> list[str]:
     wanted = re.compile(glob_translate(pattern))
     below = ((_below(root, one), one) for one in fs.find(root or "/", maxdepth=depth))
     return [one for name, one in below if wanted.fullmatch(name) and _is_data(name)]
+
+
+def _refuse_tables(fs: Any, root: str, source: str) -> None:
+    """A table with a log of its own: its folder also holds files whose rows were deleted."""
+    folder = PurePosixPath(root)
+    for place in (folder, *folder.parents[:2]):
+        if mark := next((name for name in TABLES if fs.exists(f"{place}/{name}")), None):
+            raise InputError(
+                f"{source} lies in a table with a log of its own ({place.name}/{mark}): its files also "
+                "hold deleted rows.",
+                "Export a snapshot of the table, as Parquet files in a folder of their own.",
+            )
 
 
 def _below(root: str, path: str) -> str:

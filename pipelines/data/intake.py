@@ -48,7 +48,8 @@ _REFUSING = """
 # Everything but the texts. A row without a name is named by its content, and counted where that repeats.
 _LIGHT = """
     CREATE TABLE light AS
-    SELECT file_no, row_no, ts, fault,
+    SELECT file_no, row_no, ts, fault, is_chat, content_key,
+      if(fault IS NULL, hash(tenant, completion, messages), NULL) AS content,
       t.opt_out OR coalesce(t.request_id IN (SELECT request_id FROM withdrawn), false) AS opt_out,
       coalesce(t.request_id, content_key || '-' || row_number() OVER (
         PARTITION BY content_key ORDER BY file_no, row_no)) AS request_id,
@@ -60,15 +61,19 @@ _LIGHT = """
         OR feedback.feedback_ts >= t.feedback_ts OR (t.rating IS NULL AND t.correction IS NULL) AS newer
       FROM feedback WHERE feedback.request_id = t.request_id) AS f ON true
 """
+# `unclear`: another copy of the request has a consent that cannot be read. `content`: two answers of one name
+# are no copies, and nobody knows which of them the feedback means.
 _CLASSIFIED = """
     CREATE TABLE classified AS
     WITH wished AS (
       SELECT *, rating IS NOT NULL OR correction IS NOT NULL AS told,
-        coalesce(bool_or(opt_out) OVER (PARTITION BY coalesce(request_id, concat(file_no, ':', row_no))),
-        false) OR coalesce(request_id IN ({removed}), false) AS out
-      FROM light),
+        coalesce(bool_or(opt_out) OVER person, false) OR coalesce(request_id IN ({removed}), false) AS out,
+        coalesce(bool_or(starts_with(fault, 'opt_out is ') OR starts_with(fault, 'opt_in is ')) OVER person,
+          false) AS unclear
+      FROM light
+      WINDOW person AS (PARTITION BY coalesce(content_key, request_id, concat(file_no, ':', row_no)))),
     ranked AS (
-      SELECT *, min(ts) OVER same AS first_ts,
+      SELECT *, min(ts) OVER same AS first_ts, min(content) OVER same <> max(content) OVER same AS differ,
         row_number() OVER (same ORDER BY told DESC, feedback_ts DESC NULLS LAST,
           if(told, -file_no, file_no), if(told, -row_no, row_no)) AS copy
       FROM wished WINDOW same AS (PARTITION BY request_id, fault IS NULL)),
@@ -76,10 +81,13 @@ _CLASSIFIED = """
       SELECT file_no, row_no, ranked.request_id, ranked.rating, ranked.correction, ranked.feedback_ts,
         coalesce(known.ts, first_ts) AS ts,
         CASE WHEN out THEN 'opted out' WHEN fault IS NOT NULL THEN fault
+             WHEN unclear THEN 'a copy has an opt_out that cannot be read'
+             WHEN differ THEN 'several answers have this request_id'
              WHEN copy > 1 THEN 'twice in the delivery'
+             WHEN known.content <> ranked.content THEN 'another answer in the lake has this request_id'
              WHEN known.request_id IS NOT NULL AND NOT coalesce({news}, false) THEN 'already in the lake'
         END AS reason,
-        NOT out AND fault IS NOT NULL AS bad
+        NOT out AND ((fault IS NOT NULL AND is_chat) OR (fault IS NULL AND (differ OR unclear))) AS bad
       FROM ranked LEFT JOIN known ON known.request_id = ranked.request_id AND fault IS NULL)
     SELECT *, CASE WHEN reason IS NULL THEN 'kept' WHEN bad THEN 'quarantined' ELSE 'dropped' END AS answer
     FROM reasoned
@@ -90,6 +98,12 @@ _NEWS = """
     AND (known.rating, known.correction) IS DISTINCT FROM ({new}.rating, {new}.correction)
     AND NOT coalesce(known.feedback_ts > {new}.feedback_ts, false)
 """
+# A row that is refused for another one. It has no `raw` of its own; a person's unclear consent shows no text.
+_GOOD = (
+    "CASE WHEN starts_with(reason, 'a copy has') THEN {'withheld': reason} "
+    "ELSE {'request_id': typed.request_id, 'tenant': tenant, 'messages': messages, "
+    "'completion': completion} END"
+)
 _SUBJECT = "coalesce(subject_id, conversation_id, classified.request_id)"
 
 
@@ -108,7 +122,10 @@ class Intake:
         connection.execute(view.format(files=as_sql_list([str(typed)])))
 
     def classify(self, night: date, late_days: int, lake: Lake) -> None:
-        """Keep, quarantine or drop every row, and find the feedback for answers of earlier nights."""
+        """Keep, quarantine or drop every row, and find the feedback for answers of earlier nights.
+
+        Rows are known again for `late_days`.
+        """
         before = night - timedelta(days=1)
         files = lake.files(night - timedelta(days=late_days), night, before)
         run = self._connection.execute
@@ -117,7 +134,8 @@ class Intake:
         asked = "SELECT request_id FROM light UNION ALL SELECT request_id FROM feedback"
         run(
             "CREATE TABLE known AS SELECT request_id, min(ts) AS ts, max_by(rating, delivered) AS rating, "
-            "max_by(correction, delivered) AS correction, max(feedback_ts) AS feedback_ts "
+            "max_by(correction, delivered) AS correction, max(feedback_ts) AS feedback_ts, "
+            "max_by(hash(tenant, completion, messages), delivered) AS content "
             f"FROM lake WHERE request_id IN ({asked}) GROUP BY request_id"
         )
         removed = lake.removed(self._connection, before) or "SELECT NULL"
@@ -177,7 +195,8 @@ class Intake:
             "names", pa.table({"file_no": range(len(names)), "file": pa.array(names, pa.string())})
         )
         sql = (
-            "SELECT file, row_no AS row, left(classified.request_id, 200) AS request_id, reason, found, raw "
+            "SELECT file, row_no AS row, left(classified.request_id, 200) AS request_id, reason, found, "
+            f"coalesce(raw, to_json({_GOOD}), '') AS raw "
             "FROM typed JOIN classified USING (file_no, row_no) JOIN names USING (file_no) "
             "WHERE answer = 'quarantined' ORDER BY file_no, row_no"
         )

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from functools import partial
@@ -20,9 +21,18 @@ from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.reasons import reason_of
-from pipelines.data.reader.turns import Turn, UnfitMessages, as_messages, size_of, split_answer, with_system
+from pipelines.data.reader.turns import (
+    NoChat,
+    Turn,
+    UnfitMessages,
+    as_messages,
+    size_of,
+    split_answer,
+    with_system,
+)
 
 MISSING_CONSENT = "opt_out is missing"
+LARGEST_SCALE = 100  # of ratings; larger numbers are no rating
 RAW_BYTES = 4_096  # a longer raw row is cut in quarantine
 IDENTITY = ("messages", "completion", "ts", "tenant", "subject_id", "conversation_id", "tools")
 Cells = dict[str, Any]
@@ -37,6 +47,7 @@ class Row:
     found: str = ""
     raw: str | None = None
     content_key: str | None = None  # stands for a request_id
+    is_chat: bool = True  # false: the row is no answer of a model, such as an embedding
     size: int = 0  # bytes of its texts
 
 
@@ -51,6 +62,7 @@ class RowReader:
     night: date
     defaulted: Counter[str] = field(default_factory=Counter)
     states_consent: bool = False
+    unread_ratings: set[float] = field(default_factory=set)  # numbers as of a larger scale
 
     def __post_init__(self) -> None:
         settings = self.config.ingest
@@ -111,10 +123,17 @@ class RowReader:
                 value = None
             except Unfit as unfit:
                 _refuse(row, reason_of(name, kind, unfit), unfit.found)
+                if kind == "rating":
+                    self._note_rating(unfit.found)
                 value = None
             if isinstance(value, str):
                 value = self._short(row, name, value)
             row.cells[name] = value
+
+    def _note_rating(self, found: str) -> None:
+        with suppress(ValueError):
+            if 1 < (number := float(found)) <= LARGEST_SCALE:
+                self.unread_ratings.add(number)
 
     def _read_conversation(self, given: Cells, row: Row) -> None:
         """Messages and answer; `prompt` stands for messages of one user turn, `system` for a turn before."""
@@ -127,6 +146,7 @@ class RowReader:
                 row.cells["messages"] = self._short_turns(row, turns)
         except UnfitMessages as unfit:
             _refuse(row, unfit.reason, unfit.found)
+            row.is_chat = not isinstance(unfit, NoChat)
 
     def _short_turns(self, row: Row, turns: list[Turn]) -> list[Turn] | None:
         if not turns:
@@ -203,11 +223,22 @@ class RowReader:
 def _asked(given: Mapping[str, Any]) -> Any:
     """The messages, or the one question in their place. Raises UnfitMessages where that is no text."""
     value, prompt = given.get("messages"), given.get("prompt")
-    if not cells.is_missing(value) or cells.is_missing(prompt):
+    if cells.is_missing(prompt) or prompt == "":
         return value
+    if not cells.is_missing(value):
+        return _of_both(value, prompt)
     if not isinstance(prompt, str):
         raise UnfitMessages(f"prompt is not text, but {cells.kind_of(prompt)}", cells.shown(prompt))
     return [{"role": "user", "content": prompt}]
+
+
+def _of_both(value: Any, prompt: Any) -> Any:
+    """The messages where the prompt only repeats their last question. Nobody knows what else was asked."""
+    turns = as_messages(value) or []
+    asked = [turn["content"] for turn in turns if turn["role"] == "user"]
+    if asked[-1:] != [prompt]:
+        raise UnfitMessages("messages and prompt say different things")
+    return value
 
 
 def _shortened(raw: Raw) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.data.reader.consent import consents_in
+from pipelines.data.reader.consent import spoken_in
 from pipelines.data.reader.raw import Raw
 from pipelines.data.row_reader import Row
 from pipelines.data.schema import SCHEMA
@@ -18,7 +18,13 @@ BATCH_ROWS = 8_192
 BATCH_BYTES = 1 << 24
 MOST_KEYS = 1_000  # column names remembered of one file
 PLACE = [("file_no", pa.int32()), ("row_no", pa.int64())]
-VERDICT = [("content_key", pa.string()), ("fault", pa.string()), ("found", pa.string()), ("raw", pa.string())]
+VERDICT = [
+    ("content_key", pa.string()),
+    ("fault", pa.string()),
+    ("found", pa.string()),
+    ("raw", pa.string()),
+    ("is_chat", pa.bool_()),
+]
 TYPED = pa.schema([*PLACE, *((f.name, f.type) for f in SCHEMA), *VERDICT])
 
 
@@ -29,16 +35,26 @@ class Seen:
     name: str
     rows: int = 0
     columns: dict[str, None] = field(default_factory=dict)  # in the order of their appearance
-    consents: dict[str, None] = field(default_factory=dict)  # dotted names that speak of consent
+    spoken: dict[str, str] = field(default_factory=dict)  # dotted name -> opt_out, opt_in, consent or system
+
+    @property
+    def consents(self) -> list[str]:
+        """The names that speak of consent."""
+        return [path for path, meant in self.spoken.items() if meant != "system"]
+
+    @property
+    def systems(self) -> list[str]:
+        """The names of system prompts."""
+        return [path for path, meant in self.spoken.items() if meant == "system"]
 
     def note(self, raw: Raw) -> None:
         self.rows += 1
-        if not raw.values:
+        if not raw.values or raw.problem:
             return
         if len(self.columns) < MOST_KEYS:
             self.columns.update(dict.fromkeys(raw.values))
-        if len(self.consents) < MOST_KEYS:
-            self.consents.update(dict.fromkeys(consents_in(raw.values)))
+        if len(self.spoken) < MOST_KEYS:
+            self.spoken.update(spoken_in(raw.values))
 
 
 def write_typed(

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from datetime import datetime, time, timedelta
 from pathlib import Path
 
-from pipelines.core.config.data import SAMPLE_FILES
+from pipelines.core.config.data import MOST_LATE_DAYS, SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
 from pipelines.core.facts.ingest import IngestFacts
 from pipelines.data import delivery, open_lake
-from pipelines.data.accounts import Account, feedback_account, reasons_of_nothing
+from pipelines.data.accounts import Account, feedback_account, reasons_of_nothing, unread_ratings
 from pipelines.data.delivered import read_delivery
 from pipelines.data.intake import Intake
 from pipelines.data.journal_delivery import deliver
@@ -53,15 +53,23 @@ def run(ctx: Context) -> Outcome:
             told = read_separate_feedback(_feedback_source(ctx), settings, work, connection)
         except InputError as error:
             return _hold("the delivery cannot be read", str(error))
-        if unusable := [*files.unusable(settings), *(told.unusable if told else ())]:
-            return _hold("columns are missing", *unusable)
+        unusable = [*files.unusable(settings), *(told.unusable if told else ())]
+        if unusable or (unusable := unread_ratings(reader.unread_ratings, told, settings)):
+            return _hold("columns or ratings cannot be read", *unusable)
         intake = Intake(connection, files.typed, files.opt_out_if_silent)
-        intake.classify(ctx.night, settings.late_days, open_lake(ctx.config))
+        days = MOST_LATE_DAYS if reader.defaulted["ts"] else settings.late_days  # nothing says a row's day
+        intake.classify(ctx.night, days, open_lake(ctx.config))
         account = Account(intake.accounting(), intake.accounting_by_file(), files.names)
         separate = feedback_account(told, intake)
         log.info("read %d rows of %d files", account.read, len(files.names))
         if separate and not separate.files:
             log.warning("no file matches ingest.feedback (%s)", settings.feedback)
+        if (
+            separate
+            and separate.unmatched
+            and separate.unmatched == separate.read - sum(separate.refused.values())
+        ):
+            log.warning("no request of the separate feedback is in the log of these nights")
         again = separate.redelivered if separate else 0
         assert intake.write_kept(ctx.out / "rows.parquet") == account.kept + again
         assert intake.write_quarantined(ctx.out / "quarantine.parquet", files.names) == account.quarantined

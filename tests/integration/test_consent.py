@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.core.errors import InputError
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
 from tests.support.interactions import make_rows
@@ -128,3 +129,42 @@ def test_feedback_without_a_file_is_told(night, caplog):
     night.overrides["ingest.feedback"] = "{home}/thums/*.csv"
     assert night.run("ingest").facts["feedback"]["files"] == 0
     assert "no file matches ingest.feedback ({home}/thums/*.csv)" in caplog.text
+
+
+def test_a_wish_that_cannot_be_read_speaks_for_its_copies(night):
+    good = rows(6)
+    deliver(night, [*good, {**good[0], "opt_out": "ja"}, {**good[1], "k": 1}])
+    text = (night.folder / "log.jsonl").read_text().replace('"k": 1', '"k": 1, "k": 2')
+    (night.folder / "log.jsonl").write_text(text.replace('"opt_out": "ja"', '"opt_out": "ja"'))
+    assert account(night.run("ingest")) == {
+        "clean": 5,
+        "opt_out is not true or false, but text": 1,
+        "a copy has an opt_out that cannot be read": 1,
+        "a key that stands twice in one object": 1,
+    }
+
+
+def test_equal_rows_without_an_id_have_one_wish(night):
+    first, *others = (without(row, "request_id") for row in rows(6))
+    deliver(night, [{**first, "opt_out": True}, first, *others])
+    assert account(night.run("ingest")) == {"opted out": 2, "clean": 5}
+
+
+def test_folders_that_part_a_table_are_columns(night):
+    for value, row in zip(("true", "false", "false"), rows(3), strict=True):
+        folder = night.folder / f"opt_out={value}" / f"tenant=north%2F{value}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{row['request_id']}.jsonl"
+        path.write_text(json.dumps(without(row, "opt_out", "tenant")))
+    night.overrides["ingest.source"] = str(night.folder)
+    assert account(night.run("ingest")) == {"opted out": 1, "clean": 2}
+    assert {row["tenant"] for row in night.rows("ingest", "rows")} == {"north/false"}
+
+
+@pytest.mark.parametrize("mark", ["_delta_log/0.json", ".hoodie/x", "metadata/version-hint.text"])
+def test_a_table_with_a_log_of_its_own_holds(night, mark):
+    deliver(night, rows(6))
+    (night.folder / mark).parent.mkdir(parents=True, exist_ok=True)
+    (night.folder / mark).write_text("{}")
+    with pytest.raises(InputError, match=r"its files also hold deleted rows\. Export a snapshot"):
+        night.run("ingest")

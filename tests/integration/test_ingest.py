@@ -553,3 +553,71 @@ def test_an_s3_that_does_not_answer_is_a_fault_in_words(night, bucket, monkeypat
     night.overrides |= {"ingest.source": "s3://logs/dt={night}/*.parquet"}
     with pytest.raises(InputError, match="Check the address"):
         night.run("ingest")
+
+
+def test_two_answers_of_one_name_are_no_copies(night):
+    rows = as_json(make_rows(NIGHT, 6, seed=1))
+    jsonl(night, [*rows, rows[0] | {"tenant": "another"}, rows[1], rows[2] | {"completion": "another"}])
+    assert account(night.run("ingest")) == {
+        "clean": 4,
+        "several answers have this request_id": 4,
+        "twice in the delivery": 1,
+    }
+    assert all(json.loads(row["raw"])["messages"] for row in night.rows("ingest", "quarantine"))
+
+
+def test_another_answer_of_a_known_name_changes_nothing(night):
+    rows = as_json(make_rows(NIGHT, 60, seed=1))
+    jsonl(night, rows)
+    night.run("ingest", "validate")
+    tomorrow = Night(night.home, NIGHT + timedelta(days=1), night.overrides)
+    jsonl(tomorrow, [rows[0] | {"completion": "another", "rating": 1}])
+    assert account(tomorrow.run("ingest")) == {"another answer in the lake has this request_id": 1}
+
+
+def test_a_log_without_times_is_known_again_however_late(night):
+    rows = [
+        {name: value for name, value in row.items() if name != "ts"}
+        for row in as_json(make_rows(NIGHT, 60, seed=1))
+    ]
+    jsonl(night, rows)
+    night.run("ingest", "validate")
+    later = Night(night.home, NIGHT + timedelta(days=40), night.overrides)
+    jsonl(later, rows)
+    assert account(later.run("ingest")) == {"already in the lake": 60}
+
+
+def test_ratings_of_another_scale_hold_the_night(night):
+    rows = as_json(make_rows(NIGHT, 20, seed=1))
+    jsonl(night, [row | {"rating": place % 5 + 1} for place, row in enumerate(rows)])
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert manifest.reasons[0].startswith("Ratings such as 2, 3, 4 are not in the scale of ingest.rating")
+    night.overrides["ingest.rating"] = {"good": [4, 5], "bad": [1, 2], "neutral": [3]}
+    assert account(night.run("ingest")) == {"clean": 20}
+
+
+def test_feedback_of_which_nothing_can_be_used_holds_the_night(night):
+    night.deliver(make_rows(NIGHT, 5, seed=1))
+    (night.home / "thumbs.csv").write_text("request_id,rating\na,up\nb,down\n")
+    night.overrides["ingest.feedback"] = "{home}/thumbs.csv"
+    manifest = night.run("ingest")
+    assert manifest.verdict == "hold"
+    assert manifest.reasons[0].startswith("No row of the separate feedback can be used: rating is not in the")
+
+
+def test_rows_that_are_no_chats_are_dropped_by_name(night):
+    chats = [
+        {
+            "id": f"a{n}",
+            "messages": [{"role": "user", "content": "q"}],
+            "response": "a",
+            "call_type": "completion",
+        }
+        for n in range(6)
+    ]
+    jsonl(night, [*chats, *({"id": f"b{n}", "call_type": "aembedding", "input": "x"} for n in range(30))])
+    night.overrides["ingest.format"] = "litellm"
+    manifest = night.run("ingest")
+    assert account(manifest) == {"no chat, but a call of type aembedding": 30, "clean": 6}
+    assert manifest.facts["quarantined"] == 0

@@ -69,7 +69,7 @@ def test_columns_are_what_their_values_say(name, look):
 
 HINTS = {
     "repeating ids.jsonl": "id holds only 4 different values in 30 rows, so it is no request",
-    "own id repeats.jsonl": "request_id repeats with different content: 20 rows",
+    "own id repeats.jsonl": "request_id repeats with different content: 30 rows",
     "tenants of one.jsonl": "account holds another value in nearly every row, so it is no tenant",
     "own ts of excel.jsonl": "All times lie before 2010",
     "excel.csv": 'timestamp holds "46025.5", which is not a plausible time',

@@ -33,7 +33,7 @@ def test_any_log_has_a_profile_or_is_refused(log, feedback):
         told.write_bytes(feedback or b"")
         refused = ""
         try:
-            inspect(path, told if feedback else None, profile, False)
+            inspect(path, told if feedback else None, "", profile, False)
         except InputError as error:
             refused = str(error)
         assert "fault of nightshift" not in refused

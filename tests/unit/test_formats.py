@@ -97,7 +97,7 @@ def test_litellm_logging_payloads():
     assert said(first) == ([SYSTEM, ("user", ASKED[0])], "delivery")
     names = ("request_id", "tenant", "subject_id", "conversation_id", "adapter", "tokens_in", "latency_ms")
     assert some(first, *names) == ("chatcmpl-7", "acme", "u-17", "trace-7", "router", 21, 1250.0)
-    assert second.fault == "completion is missing"
+    assert (second.fault, second.is_chat) == ("a call that failed", False)
 
 
 def test_litellm_spend_logs():
@@ -198,3 +198,103 @@ def test_a_picture_in_the_answer_refuses_its_row(tmp_path):
     parts = [{"type": "text", "text": "See:"}, {"type": "image", "source": {}}]
     found = one(tmp_path, {"request": {"prompt": "q"}, "response": {"role": "assistant", "content": parts}})
     assert found.fault == "messages holds an image (image)"
+
+
+CHAT = {"messages": [{"role": "user", "content": "q"}], "response": {"role": "assistant", "content": "a"}}
+LITELLM = {
+    "an embedding": ({"call_type": "aembedding"}, "no chat, but a call of type aembedding", False),
+    "a failure": (
+        {"status": "failure", "response": "litellm.RateLimitError: 429"},
+        "a call that failed",
+        False,
+    ),
+    "cut": (
+        {"response": "A... (litellm_truncated skipped 5000 chars) ...B"},
+        "a text that LiteLLM has cut or redacted",
+        True,
+    ),
+    "redacted": ({"messages": "redacted-by-litellm"}, "a text that LiteLLM has cut or redacted", True),
+    "a chat": ({"call_type": "acompletion", "status": "success"}, None, True),
+}
+
+
+@pytest.mark.parametrize("case", LITELLM)
+def test_litellm_rows_that_are_no_whole_chat_are_not_learned(tmp_path, case):
+    changes, fault, is_chat = LITELLM[case]
+    found = one(tmp_path, CHAT | changes, "litellm")
+    assert (found.fault, found.is_chat) == (fault, is_chat)
+
+
+@pytest.mark.parametrize("form", ["litellm", "langfuse"])
+def test_times_of_exports_without_a_zone_are_utc(tmp_path, form):
+    row = CHAT | {"input": "q", "output": "a", "startTime": "2026-01-03 08:00:00"}
+    (tmp_path / "log.jsonl").write_bytes(as_jsonl([row]))
+    ((found,), _) = read(tmp_path / "log.jsonl", format=form, timezone="America/New_York")
+    assert found.cells["ts"] == at(8)
+
+
+@pytest.mark.parametrize("kind", ["SPAN", "EVENT", "TOOL"])
+def test_langfuse_steps_that_are_no_generation_are_no_chats(tmp_path, kind):
+    found = one(tmp_path, {"type": kind, "input": "query", "output": "documents"}, "langfuse")
+    assert (found.fault, found.is_chat) == (f"no generation, but {kind}", False)
+    assert one(tmp_path, {"type": "GENERATION", "input": "q", "output": "a"}, "langfuse").fault is None
+
+
+ANSWERS = {
+    "JSON with a like name": (
+        {"content": "Buy milk", "priority": 1},
+        "completion is not text, but an object",
+    ),
+    "its text": ('{"content": "Buy milk", "priority": 1}', None),
+    "choices of its own": ('{"choices": ["a", "b"]}', None),
+    "parts of its own": ({"role": "assistant", "content": '[{"type": "person", "name": "Ann"}]'}, None),
+    "events": (
+        'data: {"id": "c1", "delta": {}}\n\ndata: [DONE]',
+        "the answer is a stream of events, not its text",
+    ),
+    "a call of LangChain": (
+        {"role": "ai", "content": "x", "additional_kwargs": {"tool_calls": [{"id": "1"}]}},
+        "the answer is a tool call",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+@pytest.mark.parametrize("form", ["openai", "langfuse", "litellm"])
+def test_an_answer_is_what_the_user_saw(tmp_path, case, form):
+    answer, fault = ANSWERS[case]
+    row = CHAT | {"input": "q", "request": {"prompt": "q"}, "response": answer, "output": answer}
+    found = one(tmp_path, row, form)
+    assert found.fault == fault
+    if not fault:
+        assert found.cells["completion"] == (answer if isinstance(answer, str) else answer["content"])
+
+
+@pytest.mark.parametrize(
+    ("row", "form", "words"),
+    [
+        (
+            {"input": {"input": "q", "chat_history": ["x"]}, "output": "a"},
+            "langfuse",
+            "the request holds chat_",
+        ),
+        (
+            {"request": {"messages": [], "context": "d"}, "response": "a"},
+            "openai",
+            "the request holds context",
+        ),
+        ({"image": "x.png", "conversations": []}, "sharegpt", "the row holds image beside its conversation"),
+        (
+            {"messages": [{"role": "user", "content": "q", "images": ["x"]}], "response": "a"},
+            "litellm",
+            "messages holds images beside the content",
+        ),
+    ],
+)
+def test_what_the_model_saw_besides_refuses_the_row(tmp_path, row, form, words):
+    assert one(tmp_path, row, form).fault.startswith(words)
+
+
+def test_instructions_of_the_row_go_before_a_nested_request(tmp_path):
+    row = {"instructions": SYSTEM[1], "request": {"input": ASKED[0]}, "response": "delivery"}
+    assert said(one(tmp_path, row)) == ([SYSTEM, ("user", ASKED[0])], "delivery")

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -486,12 +487,21 @@ def test_a_system_prompt_of_its_own_goes_before(tmp_path):
     assert row.fault == "messages has content that is a number, not text"
 
 
-def test_a_system_prompt_under_another_name_is_not_ignored():
-    columns = ["prompt", "completion", "systemPrompt"]
-    (sentence,) = unusable_columns("a", columns, [], Ingest())
-    assert sentence == 'a has systemPrompt. Write under [ingest.columns]: system = "systemPrompt".'
-    assert not unusable_columns("a", columns, [], Ingest(columns={"system": "systemPrompt"}))
-    assert not unusable_columns("a", columns, [], Ingest(ignore=["systemPrompt"]))
+@pytest.mark.parametrize(
+    ("path", "columns"),
+    [
+        ("systemPrompt", {}),
+        ("request.system", {"messages": "request.messages"}),
+        ("body.instructions", {"prompt": "body.question"}),
+    ],
+)
+def test_a_system_prompt_beside_the_question_is_not_ignored(path, columns):
+    names = ["prompt", "completion", path.partition(".")[0]]
+    (sentence,) = unusable_columns("a", names, Ingest(columns=columns), systems=[path])
+    assert sentence == f'a has {path}. Write under [ingest.columns]: system = "{path}".'
+    assert not unusable_columns("a", names, Ingest(columns={**columns, "system": path}), systems=[path])
+    assert not unusable_columns("a", names, Ingest(columns=columns, ignore=[path]), systems=[path])
+    assert not unusable_columns("a", names, Ingest(columns=columns), systems=["other.system"])
 
 
 @pytest.mark.parametrize("form", [as_csv, as_jsonl])
@@ -509,3 +519,87 @@ def test_a_wrong_encoding_is_named(tmp_path):
         read(tmp_path / "log.csv", encoding="windows-1252")
     with pytest.raises(ConfigError, match="'klingon' is no encoding of text"):
         read(tmp_path / "log.csv", encoding="klingon")
+
+
+@pytest.mark.parametrize("form", ["list of structs", "list of maps", "bytes"])
+def test_parquet_of_spark_is_read(tmp_path, form):
+    turn = {"role": "user", "content": "q"}
+    kinds = {
+        "list of structs": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+        "list of maps": pa.list_(pa.map_(pa.string(), pa.string())),
+        "bytes": pa.binary(),
+    }
+    value = (
+        json.dumps([turn]).encode() if form == "bytes" else [turn if "structs" in form else [*turn.items()]]
+    )
+    table = pa.table({"messages": pa.array([value], kinds[form]), "completion": [b"a"]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    ((row,), _) = read(tmp_path / "log.parquet")
+    assert (row.fault, row.cells["messages"][0]["content"], row.cells["completion"]) == (None, "q", "a")
+
+
+def test_a_map_in_parquet_is_an_object(tmp_path):
+    meta = pa.array([[("opt_out", "true")]], pa.map_(pa.string(), pa.string()))
+    pq.write_table(
+        pa.table({"messages": [ASKED], "completion": ["a"], "meta": meta}), tmp_path / "log.parquet"
+    )
+    ((row,), _) = read(tmp_path / "log.parquet", columns={"opt_out": "meta.opt_out"})
+    assert row.cells["opt_out"] is True
+
+
+def test_tools_of_a_table_become_json(tmp_path):
+    since = pa.struct([("name", pa.string()), ("since", pa.timestamp("us"))])
+    tools = pa.array([[{"name": "f", "since": None}]], pa.list_(since))
+    pq.write_table(
+        pa.table({"messages": [ASKED], "completion": ["a"], "tools": tools}), tmp_path / "log.parquet"
+    )
+    ((row,), _) = read(tmp_path / "log.parquet")
+    assert json.loads(row.cells["tools"]) == [{"name": "f", "since": None}]
+    moment, amount = at(8), Decimal("1.5")
+    assert json.loads(cells.as_json([moment, amount])) == [str(moment), "1.5"]
+    with pytest.raises(Unfit):
+        cells.as_json([float("nan")])
+
+
+@pytest.mark.parametrize("written", [9007199254740992.0, "1.23457E+15"])
+def test_an_id_that_lost_digits_is_refused(tmp_path, written):
+    row = one(tmp_path, {"request_id": written})
+    assert row.fault == "request_id is not text, but a number that lost digits"
+
+
+@pytest.mark.parametrize("written", ["nan", "None", "null", "<NA>"])
+def test_a_word_for_nothing_is_no_id(tmp_path, written):
+    row = one(tmp_path, {"request_id": written, "subject_id": written})
+    assert (row.fault, row.cells["request_id"], row.cells["subject_id"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("written", [1.0, "1.0", Decimal(1), "yes"])
+def test_a_consent_is_read_as_tables_write_it(written):
+    assert cells.as_bool(written) is True
+
+
+@pytest.mark.parametrize("completion", ["first\n", "", None])
+def test_an_answer_that_also_ends_the_messages_stands_once(tmp_path, completion):
+    talk = [*ASKED, {"role": "assistant", "content": "first"}]
+    row = one(tmp_path, {"messages": talk, "completion": completion})
+    assert (len(row.cells["messages"]), row.cells["completion"]) == (1, "first")
+
+
+def test_messages_and_a_prompt_must_say_the_same(tmp_path):
+    assert one(tmp_path, {"prompt": "Which label?"}).fault is None
+    assert one(tmp_path, {"prompt": "And now?"}).fault == "messages and prompt say different things"
+
+
+@pytest.mark.parametrize("name", ["images", "attachments", "toolCalls", "documents"])
+def test_what_stands_beside_a_content_refuses_its_row(tmp_path, name):
+    row = one(tmp_path, {"messages": [{**ASKED[0], name: ["x"]}]})
+    assert row.fault == f"messages holds {name} beside the content"
+    assert one(tmp_path, {"messages": [{**ASKED[0], name: []}]}).fault is None
+
+
+def test_a_column_beside_the_same_in_another_spelling_is_not_ignored():
+    columns = ["messages", "completion", "rating", "Rating", "chatHistory"]
+    beside, history = unusable_columns("a", columns, Ingest())
+    assert beside.startswith("a has Rating beside rating, and nothing reads it.")
+    assert history.startswith("a has chatHistory, which the model saw if it holds earlier turns.")
+    assert not unusable_columns("a", columns, Ingest(ignore=["Rating", "chatHistory"]))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from pipelines.data.reader.mapping import ABSENT, at, opened
 from pipelines.data.reader.turns import UnfitMessages, joined
 
 TOOL_CALL = "the answer is a tool call"
-ANSWER_KEYS = {"choices", "output", "content", "tool_calls", "function_call"}
+ANSWER_KEYS = {"output", "content", "tool_calls", "function_call"}
 REQUEST_KEYS = {"messages", "input", "prompt", "previous_response_id"}
+ANSWER_PARTS = ANSWER_KEYS | {
+    "refusal", "reasoning", "reasoning_content", "annotations", "audio", "name", "id", "type", "model",
+    "object", "created", "created_at", "usage", "status", "stop_reason", "stop_sequence", "error", "index",
+    "additional_kwargs", "response_metadata", "usage_metadata", "finish_reason", "metadata",
+}  # fmt: skip
+SEEN_BESIDES = {"context", "documents", "history", "chat_history", "preamble", "attachments", "images"}
+EVENTS = re.compile(r"\s*(event:|data: ?[{\[])")
 MOST_WRAPPED = 3  # objects around the messages
 CALLS = {"tool_use", "function_call", "custom_tool_call", "computer_call", "local_shell_call"}
 NO_TEXT = {
@@ -28,26 +37,48 @@ def first(row: Any, *paths: str) -> Any:
     return None
 
 
+def utc(written: Any) -> Any:
+    """Exports write UTC, some without saying so."""
+    try:
+        moment = datetime.fromisoformat(written)
+    except (TypeError, ValueError):
+        return written
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def answer_of(response: Any) -> Any:
     """The text of an answer: a text, a message, a chat completion, or an object of the Responses API.
 
     A text of JSON that is none of these is the answer itself. Where it cannot be used, an UnfitMessages
     stands in its place.
     """
+    if isinstance(response, str) and EVENTS.match(response):
+        return UnfitMessages("the answer is a stream of events, not its text")
     found = opened(response)
     if _are_parts(found):
         return _text_of(found)
-    if not isinstance(found, Mapping) or not ANSWER_KEYS & found.keys():
+    if not isinstance(found, Mapping) or not _is_answer(found):
         return response
-    if "choices" in found:
+    if _are_objects(found.get("choices")):
         return _chosen(opened(found["choices"]))
     if "output" in found and "content" not in found:
-        return _text_of(opened(found["output"]))
-    if found.get("tool_calls") or found.get("function_call"):
+        output = opened(found["output"])
+        return _text_of(output) if _are_parts(output) else found["output"]
+    if any(first(found, name) for name in ("tool_calls", "function_call", "additional_kwargs.tool_calls")):
         return UnfitMessages(TOOL_CALL)
     content = found.get("content")
-    parts = opened(content)
-    return _text_of(parts) if _are_parts(parts) else content
+    return _text_of(content) if _are_parts(content) else content
+
+
+def _is_answer(value: Mapping[str, Any]) -> bool:
+    """Whether an object is an answer as APIs write it, and not an answer of JSON with a like name."""
+    if _are_objects(value.get("choices")) or _are_parts(opened(value.get("output"))) or "role" in value:
+        return True
+    return bool(ANSWER_KEYS & value.keys()) and value.keys() <= ANSWER_PARTS
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(opened(value), list) and all(isinstance(one, Mapping) for one in opened(value))
 
 
 def messages_of(value: Any) -> Any:
@@ -59,6 +90,10 @@ def messages_of(value: Any) -> Any:
         found = opened(value)
         if not isinstance(found, Mapping) or not REQUEST_KEYS & found.keys():
             break
+        if isinstance(value, str) and not {"messages", "model"} & found.keys():
+            break  # a question of JSON
+        if beside := sorted(SEEN_BESIDES & {name for name in found if found[name]}):
+            return UnfitMessages(f"the request holds {beside[0]} beside its messages")
         if elsewhere := _stored_elsewhere(found):
             return UnfitMessages(f"a part of the conversation is stored elsewhere ({elsewhere})")
         value = first(found, "messages", "input", "prompt")

@@ -7,20 +7,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from pipelines.data.formats.chat import answer_of, first, messages_of, system_of
+from pipelines.data.formats.chat import answer_of, first, messages_of, system_of, utc
+from pipelines.data.reader.turns import NoChat
 
 
 def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row under our names."""
     found = {
         "request_id": first(row, "id", "traceId", "trace_id"),
-        "ts": _utc(first(row, "endTime", "end_time", "startTime", "start_time", "timestamp")),
+        "ts": utc(first(row, "endTime", "end_time", "startTime", "start_time", "timestamp")),
         "subject_id": first(row, "userId", "user_id", "trace.userId"),
         "conversation_id": first(row, "sessionId", "session_id", "trace.sessionId"),
-        "messages": messages_of(first(row, "input")),
+        "messages": _no_chat(row) or messages_of(first(row, "input")),
         "system": system_of(first(row, "input")),
         "completion": answer_of(first(row, "output")),
         "tools": first(row, "input.tools", "modelParameters.tools", "model_parameters.tools"),
@@ -34,13 +35,12 @@ def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _utc(written: Any) -> Any:
-    """Exports write UTC, some without saying so."""
-    try:
-        moment = datetime.fromisoformat(written)
-    except (TypeError, ValueError):
-        return written
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _no_chat(row: Mapping[str, Any]) -> NoChat | None:
+    """Why an observation is no answer of a model; None for a generation and for a trace."""
+    kind, level = first(row, "type"), first(row, "level")
+    if isinstance(kind, str) and kind.upper() not in ("GENERATION", "TRACE"):
+        return NoChat(f"no generation, but {kind[:40]}")
+    return NoChat("a call that failed") if level == "ERROR" else None
 
 
 def _milliseconds(row: Mapping[str, Any]) -> Any:

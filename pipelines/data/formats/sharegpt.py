@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.data.formats.chat import first
 from pipelines.data.reader.cells import is_missing
 from pipelines.data.reader.mapping import opened
+from pipelines.data.reader.turns import UnfitMessages
 
 ROLES = {
     "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "chatgpt": "assistant",
@@ -18,11 +19,15 @@ ROLES = {
     "assistant": "assistant", "system": "system", "tool": "tool", "observation": "tool",
 }  # fmt: skip
 
+PICTURES = ("image", "images", "video", "videos", "audio", "audios")
+
 
 def convert(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row under our names; names that are ours already stay."""
     turns = opened(first(row, "conversations", "conversation", "items"))
     messages = [_turn(turn) for turn in turns] if isinstance(turns, list) else turns
+    if picture := next((name for name in PICTURES if row.get(name)), None):
+        messages = UnfitMessages(f"the row holds {picture} beside its conversation")
     found = {
         "request_id": first(row, "request_id", "id"),
         "messages": messages,

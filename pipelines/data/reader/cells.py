@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -30,6 +31,9 @@ RFC_2822 = re.compile(
 SLASHES = re.compile(r"^(\d{4})/(\d\d)/(\d\d)", re.ASCII)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 40  # characters of a value in an example
+TWICE = ["stands", "twice"]  # fits no column of one value
+EXACT = 1 << 53  # from here on a float does not hold every whole number
+SCIENTIFIC = re.compile(r"\d(\.\d+)?[eE]\+\d+", re.ASCII)  # as spreadsheets write long numbers
 WHOLE = re.compile(r"[+-]?\d+\.0", re.ASCII)  # as tables write the ids of a column with gaps
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -59,9 +63,14 @@ def as_id(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         name = value.strip()
-        return name[:-2] if name.endswith(".0") and WHOLE.fullmatch(name) else name or None
+        if SCIENTIFIC.fullmatch(name):
+            raise Unfit("a number that lost digits", shown(name))
+        name = name[:-2] if name.endswith(".0") and WHOLE.fullmatch(name) else name
+        return None if name.lower() in MISSING_WORDS else name
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, float) and abs(value) >= EXACT:
+        raise Unfit("a number that lost digits", shown(value))
     if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
         return str(int(value))
     if isinstance(value, UUID):
@@ -114,9 +123,9 @@ def as_bool(value: Any) -> bool | None:
         return None
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and value in (0, 1):
+    if isinstance(value, int | float | Decimal) and value in (0, 1):
         return bool(value)
-    word = value.strip().lower() if isinstance(value, str) else None
+    word = value.strip().lower().removesuffix(".0") if isinstance(value, str) else None
     if word in YES or word in NO:
         return word in YES
     raise Unfit(kind_of(value), shown(value))
@@ -162,11 +171,11 @@ def _written(text: str) -> Any:
 
 
 def _date_in_digits(number: Any) -> datetime | None:
-    """20260103 as a date. As seconds it would be a day of 1970."""
-    if not 1990_01_01 <= number <= 2099_12_31 or number != int(number):
-        return None
+    """20260103 as a date, and 20260103080000 as a time. As numbers they would be in 1970 and in 2612."""
+    digits = str(int(number)) if number == int(number) else ""
+    form = {8: "%Y%m%d", 14: "%Y%m%d%H%M%S"}.get(len(digits))
     with suppress(ValueError):
-        return datetime.strptime(str(int(number)), "%Y%m%d")
+        return datetime.strptime(digits, form) if form and "1990" <= digits < "2100" else None
     return None
 
 
@@ -192,7 +201,15 @@ def as_tools(value: Any) -> str | None:
             raise Unfit("text that is not JSON") from None
     if not isinstance(value, list):
         raise Unfit(kind_of(value))
-    return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None
+    return as_json(value) if value else None
+
+
+def as_json(value: Any) -> str:
+    """JSON of a value from a table: times and decimals become text. Raises Unfit for NaN."""
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str, allow_nan=False)
+    except (ValueError, TypeError):
+        raise Unfit("not a value of JSON") from None
 
 
 def from_json(text: str) -> Any:
@@ -221,10 +238,16 @@ def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def unclear(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, with an unreadable value for each key that stands there twice."""
+    counts = Counter(key for key, _ in pairs)
+    return {key: value if counts[key] == 1 else TWICE for key, value in pairs}
+
+
 def twice(pairs: list[tuple[str, Any]]) -> str:
     """The first key that stands there twice, shortened."""
-    names = [key for key, _ in pairs]
-    return shown(mended(next(key for key in names if names.count(key) > 1)))
+    counts = Counter(key for key, _ in pairs)
+    return shown(mended(next(key for key, count in counts.items() if count > 1)))
 
 
 def kind_of(value: Any) -> str:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import COLUMNS, CONSENT
 from pipelines.data.reader.consent import meant_by
 
+HISTORY = {"history", "chathistory", "conversationhistory", "messagehistory", "previousmessages", "preamble"}
 MOST_NAMED = 20  # columns that a sentence lists
 
 
-def unusable_columns(name: str, found: Iterable[str], consents: Iterable[str], settings: Ingest) -> list[str]:
+def unusable_columns(
+    name: str,
+    found: Iterable[str],
+    settings: Ingest,
+    consents: Iterable[str] = (),
+    systems: Iterable[str] = (),
+) -> list[str]:
     """Sentences on a file whose columns cannot be used as they are; none where all is well.
 
-    `consents` are the dotted names that speak of consent, which no format may ignore.
+    `consents` are the dotted names that speak of consent, which no format may ignore; `systems` are those of
+    system prompts.
     """
     columns, mapping = list(found), settings.columns
     if not columns:
@@ -24,7 +32,8 @@ def unusable_columns(name: str, found: Iterable[str], consents: Iterable[str], s
     wrong, unread = [], list(consents)
     if settings.format == "nightshift":
         wrong += misspelt(COLUMNS, columns, mapping, settings.ignore, "ingest.columns")
-        wrong += _system_elsewhere(columns, settings)
+        wrong += _system_elsewhere(systems, settings)
+        wrong += _history_elsewhere(columns, settings)
         if not _conversation_in(columns, mapping):
             wrong.append(_without_messages(columns))
         if "opt_out" not in {*columns, *mapping}:  # misspelt() has said it
@@ -38,14 +47,27 @@ def unread_consents(
 ) -> list[str]:
     """A sentence where something speaks of consent that nothing reads."""
     read = {*mapping.values(), *ignored, *(name for name in CONSENT if name not in mapping)}
-    unread = [path for path in consents if path not in read]
+    unread = [path for path in consents if not any(_covers(one, path) for one in read)]
     if not unread:
         return []
-    lines = " or ".join(f'{meant_by(path.rpartition(".")[2])} = "{path}"' for path in unread[:MOST_NAMED])
+    lines = "; ".join(map(_advice, unread[:MOST_NAMED]))
     return [
         f"has {listed(unread)}, which seems to say who wants no learning. Write {lines} under [{setting}]; "
         "if it means something else, name it in ingest.ignore."
     ]
+
+
+def _covers(read: str, path: str) -> bool:
+    """Whether a name that is read is this path, or one inside of it."""
+    return read == path or read.startswith(f"{path}.")
+
+
+def _advice(path: str) -> str:
+    leaf = path.removesuffix(".value").rpartition(".")[2]
+    meant = meant_by(leaf)
+    if meant == "consent":
+        return f'opt_out = "{path}" where true means no learning, or opt_in = "{path}" where true allows it'
+    return f'{meant} = "{path}"'
 
 
 def absent_columns(seen: Iterable[str], columns: Mapping[str, str], setting: str) -> list[str]:
@@ -58,9 +80,9 @@ def absent_columns(seen: Iterable[str], columns: Mapping[str, str], setting: str
     ]
 
 
-def spelling_of(name: str, columns: Sequence[str]) -> str | None:
+def spelling_of(name: str, columns: Sequence[str], but: Collection[str] = ()) -> str | None:
     """The column that is the same name in another spelling: another case, spaces, underscores."""
-    return next((column for column in columns if _plain(column) == _plain(name)), None)
+    return next((one for one in columns if one not in but and _plain(one) == _plain(name)), None)
 
 
 def misspelt(
@@ -71,19 +93,33 @@ def misspelt(
     setting: str,
 ) -> list[str]:
     """A sentence where columns have a name of ours in another spelling. Nobody wants Rating to be ignored."""
-    used = {*mapping.values(), *ignored}
-    absent = [name for name in names if name not in mapping and name not in columns]
-    twins = {name: twin for name in absent if (twin := spelling_of(name, columns)) and twin not in used}
-    return _to_write(twins, setting)
+    used = {*mapping.values(), *ignored, *names}
+    twins = {name: twin for name in names if (twin := spelling_of(name, columns, used)) is not None}
+    absent = {name: twin for name, twin in twins.items() if name not in mapping and name not in columns}
+    beside = {name: twin for name, twin in twins.items() if name in columns}
+    return _to_write(absent, setting) + [
+        f"has {twin} beside {name}, and nothing reads it. Give both one name, or list it in ingest.ignore."
+        for name, twin in beside.items()
+    ]
 
 
-def _system_elsewhere(columns: Sequence[str], settings: Ingest) -> list[str]:
-    """A sentence where a column holds the system prompt under another name."""
-    if "system" in {*columns, *settings.columns}:
-        return []
+def _system_elsewhere(systems: Iterable[str], settings: Ingest) -> list[str]:
+    """A sentence where a system prompt stands beside the conversation, and nothing reads it."""
+    mapping = settings.columns
+    asked = [mapping.get(name, name).rpartition(".")[0] for name in ("messages", "prompt")]
+    read = {mapping.get("system", "system"), *mapping.values(), *settings.ignore}
+    unread = [path for path in systems if path.rpartition(".")[0] in asked and path not in read]
+    return _to_write({"system": unread[0]} if unread else {}, "ingest.columns")
+
+
+def _history_elsewhere(columns: Sequence[str], settings: Ingest) -> list[str]:
+    """A sentence where earlier turns stand beside the question."""
     used = {*settings.columns.values(), *settings.ignore}
-    named = [column for column in columns if meant_by(column) == "system" and column not in used]
-    return _to_write({"system": named[0]} if named else {}, "ingest.columns")
+    found = [column for column in columns if _plain(column) in HISTORY and column not in used]
+    words = (
+        "which the model saw if it holds earlier turns. Join it into messages, or list it in ingest.ignore."
+    )
+    return [f"has {listed(found)}, {words}"] if found else []
 
 
 def _to_write(twins: Mapping[str, str], setting: str) -> list[str]:

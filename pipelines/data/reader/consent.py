@@ -1,29 +1,43 @@
-"""Columns that speak of consent, or hold a system prompt, under a name that is not ours. Pure.
+"""Names that speak of consent, or of a system prompt, and are not ours. Pure.
 
 None of them may be ignored in silence: whoever said no would be learned from, and a prompt without its
-instructions is another prompt.
+instructions is another prompt. A name is judged by its words. One strange word makes it another name:
+`marketing_opt_in`, `no_train_found`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from pipelines.data.reader.mapping import opened
 
-MOST_DEPTH = 4  # of objects inside objects
-LEARN = "(train|learn|fine_?tun|use_?to_?improv)"
-AGAINST = re.compile(  # words are parted by _
-    rf"(^|_)opt(ed|s|ing)?_?out(_|$)|(^|_)(do_?)?(no|not|dont|don_t|never)_?(be_?)?(used?_?)?(for_?|in_?|to_?|on_?)?"
-    rf"(model_?)?{LEARN}|(^|_)(exclude[ds]?|exempt|block|refuse[ds]?|deny|denie[ds])_(from_|for_)?(model_?)?{LEARN}"
+MOST_WORDS = 12  # of a name
+MOST_DEPTH = 12  # of objects inside objects
+MOST_TEXT = 1 << 20  # characters of a text of JSON that is looked into
+LEARN = re.compile(
+    r"train(s|ed|ing|able)?|learn(s|ed|ing)?|finetun(e|ed|ing)|tuning|tuned|improve|dataset|zdr"
 )
-IN_FAVOUR = re.compile(
-    rf"(^|_)opt(ed|s)?_?in(_(to|for|status|flag|{LEARN}.*))?$|^((is|has|user|data)_)?consent(s|ed|_given|_granted|_status)?$"
-    rf"|(^|_)(consent.*|allow(s|ed)?|permit(s|ted)?|agree[sd]?|(may|can|ok)(_be)?(_use)?|used?|usable)"
-    rf"_((to|for|in)_)?(model_?)?{LEARN}|(^|_){LEARN}[a-z]*_(consent|allowed|permitted|permission|ok)"
+YES = re.compile(
+    r"allow(s|ed)?|permit(s|ted)?|permission|agree[sd]?|approve[ds]?|approval|enable[ds]?|eligible|include[ds]?|"
+    r"ok|may|can|us(e|es|ed|able)|accept(s|ed)?|collect(ed|ion)?|shar(e|ed|ing)|on|my|everyone"
 )
+NO = re.compile(
+    r"no|not|dont|don|never|without|non|disable[ds]?|disallow(s|ed)?|exclude[ds]?|exempt(s|ed)?|block(s|ed)?|"
+    r"forbid(s|den)?|refuse[ds]?|den(y|ies|ied)|withdr(aw|awn|ew)|revoke[ds]?|decline[ds]?|prohibit(s|ed)?|skip(s|ped)?|"
+    r"remove[ds]?|object(s|ed)?|cannot|cant|prevent(s|ed)?|stop|zdr"
+)
+KEEP = {"store", "stored", "keep", "retain", "use", "used", "log"}  # do_not_store
+GLUE = {
+    "do", "does", "be", "been", "is", "are", "was", "has", "have", "had", "will", "t", "to", "for", "from",
+    "in", "of", "by", "the", "a", "this", "any", "we", "us", "your", "user", "users", "person", "people",
+    "customer", "customers", "tenant", "org", "organization", "organisation", "account", "team", "workspace",
+    "company", "member", "owner", "subject", "global", "privacy", "gdpr", "ccpa", "dsgvo", "personal", "ai",
+    "ml", "llm", "model", "models", "data", "row", "request", "conversation", "chat", "content", "status",
+    "flag", "given", "granted", "state", "value", "purpose", "purposes", "tune", "fine",
+}  # fmt: skip
 SYSTEM = {
     "system",
     "systemprompt",
@@ -32,38 +46,76 @@ SYSTEM = {
     "systeminstructions",
     "instructions",
 }
-DETAILS = {"meta", "metadata", "attributes", "properties", "extra", "tags", "custom"}  # may be a text of JSON
-
-
-def meant_by(name: str) -> str | None:
-    """The name of ours that a column seems to be: opt_out, opt_in or system; None for any other."""
-    return _meant(name)
+CONTENT = {  # what people and models wrote: names in it are no columns
+    "messages", "prompt", "completion", "correction", "content", "input", "output", "choices", "tools",
+    "functions", "arguments", "question", "answer", "text", "conversations", "candidates", "contents",
+    "parts",
+}  # fmt: skip
 
 
 @lru_cache(maxsize=10_000)
-def _meant(name: str) -> str | None:
-    words = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_")
-    if AGAINST.search(words):
-        return "opt_out"
-    if IN_FAVOUR.search(words):
-        return "opt_in"
-    return "system" if words.replace("_", "") in SYSTEM else None
+def meant_by(name: str) -> str | None:
+    """Which of ours a column seems to be: opt_out, opt_in or system; "consent" where it may be either."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower().replace("donottrain", "do not train")
+    plain = re.sub(r"[^a-z0-9]+", " ", spaced)
+    words = re.sub(r"\bopt(ed|s|ing)? ?(out|in)\b", r"opt\2", plain).split()
+    if "".join(words) in SYSTEM:
+        return "system"
+    return _meant(words) if len(words) <= MOST_WORDS else None
 
 
-def consents_in(row: Mapping[str, Any], before: str = "", depth: int = 1) -> list[str]:
-    """The dotted names of all that speaks of consent, also inside objects."""
-    consents, details = _telling(tuple(row))
-    found = [f"{before}{name}" for name in consents]
-    inside = [(name, value) for name, value in row.items() if type(value) is dict]
-    inside += [(name, opened(row[name])) for name in details if isinstance(row[name], str)]
-    for name, value in inside:
-        if depth < MOST_DEPTH and isinstance(value, dict):
-            found += consents_in(value, f"{before}{name}.", depth + 1)
-    return found
+def _meant(words: list[str]) -> str | None:
+    asks = [word for word in words if word in ("optout", "optin") or word.startswith("consent")]
+    learns, yes, no = ([word for word in words if known.fullmatch(word)] for known in (LEARN, YES, NO))
+    strange = {*words} - {*asks, *learns, *yes, *no} - GLUE - KEEP
+    keeps = words[:1] in (["do"], ["dont"]) and no and {*words} & KEEP
+    shares = (
+        "data" in words and {*words} & {"sharing", "collection", "collect", "share", "use"} and len(yes) > 1
+    )
+    if strange or not (asks or keeps or shares or (learns and (yes or no))):
+        return None
+    if asks and (no or len(asks) > 1):
+        return "consent"
+    if asks:
+        return "opt_out" if asks == ["optout"] else "opt_in"
+    return "consent" if yes and no and not keeps and learns else "opt_out" if no else "opt_in"
+
+
+def spoken_in(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(dotted name, what it means) of all such names, also inside objects, lists and texts of JSON."""
+    return [*_spoken(row)]
+
+
+def _spoken(row: Mapping[str, Any], before: str = "", depth: int = 1) -> Iterator[tuple[str, str]]:
+    named, bare = _telling(tuple(row))
+    yield from ((f"{before}{name}", meant) for name, meant in named)
+    if depth < MOST_DEPTH:
+        for name in bare:
+            value = row[name]
+            if isinstance(value, str):
+                value = opened(value) if value[:1] in ("{", "[") and len(value) <= MOST_TEXT else None
+            if isinstance(value, dict):
+                yield from _spoken(value, f"{before}{name}.", depth + 1)
+            elif isinstance(value, list):
+                yield from _spoken_in_list(value, f"{before}{name}.", depth + 1)
+
+
+def _spoken_in_list(items: list[Any], before: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Tags, pairs of a name and a value, and objects."""
+    for place, item in enumerate(items[:100]):
+        if isinstance(item, str) and len(item) < 40 and (meant := meant_by(item)):
+            yield f"{before}{item}", meant
+        elif isinstance(item, dict):
+            name = item.get("key", item.get("name"))
+            if isinstance(name, str) and "value" in item:
+                if meant := meant_by(name):
+                    yield f"{before}{name}.value", meant
+            else:
+                yield from _spoken(item, f"{before}{place}.", depth)
 
 
 @lru_cache(maxsize=1_000)
-def _telling(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Of these names, those of consent, and those of details that may be a text of JSON."""
-    consents = [name for name in names if _meant(name) in ("opt_out", "opt_in")]
-    return consents, [name for name in names if re.sub(r"[^a-z0-9]", "", name.lower()) in DETAILS]
+def _telling(names: tuple[str, ...]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Of these names, those that tell something, and those whose values may."""
+    told = [(name, meant) for name in names if (meant := meant_by(name.rpartition(".")[2]))]
+    return told, [name for name in names if name.lower() not in CONTENT]

@@ -45,18 +45,21 @@ class FeedbackReader:
         }
 
     def read(self, raw: Raw) -> Told:
-        """It is never an exception."""
-        if raw.values is None or raw.problem:
+        """It is never an exception. Who wants no learning is heard, whatever else is wrong with the row."""
+        if raw.values is None:
             return Told(problem=raw.problem)
         given = mapped(raw.values, raw.values, self._columns)
         found: dict[str, Any] = {}
+        problem = raw.problem
         for name, read in self._readers.items():
+            value = given.get(name)
             try:
-                value = given.get(name)
                 found[name] = None if value is None else read(value)
             except Unfit as unfit:
-                return Told(problem=reason_of(name, _KIND[name], unfit))
-        return _told(**found)
+                found[name] = None
+                problem = problem or reason_of(name, _KIND[name], unfit)
+        told = _told(**found)
+        return told if not problem or told.opt_out else Told(problem=problem)
 
 
 def _told(

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import Any, TextIO
 
 from pipelines.core.errors import InputError
-from pipelines.data.reader.cells import Twins, twice, without_twins
+from pipelines.data.reader.cells import Twins, twice, unclear, without_twins
+from pipelines.data.reader.consent import meant_by
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.text import LONE_SURROGATE, MAX_LINE, NOT_UTF8, is_sound, mended
 
@@ -65,7 +66,7 @@ def _row_of(line: str) -> Raw:
     except RecursionError:
         return Raw(None, "JSON that is nested too deeply")
     except Twins as twins:
-        return Raw(None, TWINS, twins.key, str(mended(line)))
+        return Raw(mended(json.loads(line, object_pairs_hook=unclear)), TWINS, twins.key, str(mended(line)))
     except ValueError as error:
         return Raw(None, "not JSON" if is_sound(line) else NOT_UTF8, _where(error), str(mended(line)))
     return _checked(value, line)
@@ -117,13 +118,15 @@ def _document(begun: str, text: TextIO, name: str) -> Iterator[Raw]:
     for item in items if isinstance(items, list) else [value]:
         line = json.dumps(item, ensure_ascii=False)
         twin = _twin_in(item)
-        yield _checked(item, line) if twin is None else Raw(None, TWINS, twin, str(mended(line)))
+        yield _checked(item, line) if twin is None else Raw(mended(item), TWINS, twin, str(mended(line)))
 
 
 def _is_wrapper(value: Any) -> bool:
     """Whether an object only holds the rows: its `data` is a list of objects, and it is no row itself."""
     items = value.get("data") if isinstance(value, dict) else None
-    return bool(items) and isinstance(items, list) and not ROW_NAMES & value.keys()
+    names = value.keys() if isinstance(value, dict) else ()
+    is_row = any(name in ROW_NAMES or meant_by(name) for name in names)
+    return bool(items) and isinstance(items, list) and not is_row
 
 
 class _Twin(dict[str, Any]):
@@ -136,7 +139,7 @@ def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
-    marked = _Twin(found)
+    marked = _Twin(unclear(pairs))
     marked.twin = twice(pairs)
     return marked
 

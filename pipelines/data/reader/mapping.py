@@ -39,8 +39,10 @@ def _inner(row: Any, key: str) -> Any:
         return ABSENT
     if key.isdecimal():
         return row[int(key)] if int(key) < len(row) else ABSENT
-    named = (one for one in row if isinstance(one, Mapping) and one.get("name") == key)  # a list of scores
-    return next(named, ABSENT)
+    if key in row:  # a list of tags
+        return True
+    named = (one for one in row if isinstance(one, Mapping) and key in (one.get("name"), one.get("key")))
+    return next(named, ABSENT)  # a list of scores
 
 
 def opened(value: Any) -> Any:

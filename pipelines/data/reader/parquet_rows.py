@@ -14,7 +14,7 @@ from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.text import NOT_UTF8, is_sound, mended
 
 BATCH_ROWS = 1_000
-UNREADABLE = (ValueError, OverflowError, pa.ArrowException)
+UNREADABLE = (ValueError, OverflowError, KeyError, pa.ArrowException)
 
 
 def parquet_rows(file: Path, name: str) -> Iterator[Raw]:
@@ -41,7 +41,7 @@ def _rows(batch: pa.RecordBatch) -> Iterator[Raw]:
     """The rows of a batch: all at once, or one by one where one of them cannot be read."""
     schema = pa.schema([pa.field(f.name, _readable(f.type)) for f in batch.schema])
     try:
-        rows = pa.Table.from_batches([batch]).cast(schema, safe=False).to_pylist()
+        rows = _as_rows(pa.Table.from_batches([batch]).cast(schema, safe=False))
     except UNREADABLE:
         yield from (_row(batch.slice(place, 1)) for place in range(batch.num_rows))
         return
@@ -52,7 +52,7 @@ def _row(one: pa.RecordBatch) -> Raw:
     """A single row: texts that are not UTF-8 are mended, and so the row says."""
     schema = pa.schema([pa.field(f.name, _as_bytes(_readable(f.type))) for f in one.schema])
     try:
-        (values,) = pa.Table.from_batches([one]).cast(schema, safe=False).to_pylist()
+        (values,) = _as_rows(pa.Table.from_batches([one]).cast(schema, safe=False))
     except UNREADABLE as error:
         return Raw(None, "a value that cannot be read", type(error).__name__)
     decoded = _decoded(values)
@@ -63,11 +63,18 @@ def _readable(kind: pa.DataType) -> pa.DataType:
     """The type with times that Python's datetime holds: microseconds, and UTC for a zone of any name."""
     if pa.types.is_timestamp(kind):
         return pa.timestamp("us", "UTC" if kind.tz else None)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return pa.large_string()  # some writers mark no text as such
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return pa.list_(_readable(kind.value_type))
     if pa.types.is_struct(kind):
         return pa.struct([(field.name, _readable(field.type)) for field in kind])
     return kind
+
+
+def _as_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows; a map with a key twice cannot be read."""
+    return table.to_pylist(maps_as_pydicts="strict")
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:

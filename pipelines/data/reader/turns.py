@@ -6,12 +6,11 @@ audio, a file, a number) is refused by name, and never turned into text.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.interactions import ROLES
-from pipelines.data.reader.cells import Unfit, as_id, from_json, is_missing, kind_of, shown
+from pipelines.data.reader.cells import Unfit, as_id, as_json, from_json, is_missing, kind_of, shown
 
 Turn = dict[str, str | None]
 
@@ -24,6 +23,11 @@ OTHER_PARTS = {  # parts that no model here reads, by the name of their type
     "tool_use": "a tool_use part", "tool_result": "a tool_result part", "thinking": "a thinking part",
 }  # fmt: skip
 
+SEEN_BESIDES = {  # what some clients put beside a message's content, and the model saw
+    "audio", "images", "image", "image_url", "videos", "video", "files", "file_ids", "attachments",
+    "experimental_attachments", "documents", "context", "toolCalls", "tool_results", "toolInvocations",
+}  # fmt: skip
+
 
 class UnfitMessages(Exception):
     """Messages that cannot be used. `reason` says why in words that many rows share, `found` shows it.
@@ -33,6 +37,10 @@ class UnfitMessages(Exception):
 
     def __init__(self, reason: str, found: str = "") -> None:
         self.reason, self.found = reason, found
+
+
+class NoChat(UnfitMessages):
+    """The row is no answer of a model: an embedding, a failed call, a step of a trace."""
 
 
 def as_messages(value: Any) -> list[Turn] | None:
@@ -53,7 +61,8 @@ def split_answer(turns: list[Turn], completion: str | None) -> tuple[list[Turn],
     last = turns[-1] if turns else None
     if last is None or last["role"] != "assistant":
         return turns, completion
-    is_answer = completion is None or completion == last["content"]
+    said = (completion or "").strip()
+    is_answer = not said or said == (last["content"] or "").strip()
     if is_answer and last["tool_calls"]:  # whatever text stands beside the call
         raise UnfitMessages("the answer is a tool call")
     if is_answer:
@@ -102,8 +111,9 @@ def _turn(value: Any) -> Turn:
         "tool_call_id": _name("tool_call_id", value.get("tool_call_id")),
         "tool_calls": calls,
     }
-    if not is_missing(value.get("audio")):
-        raise UnfitMessages("messages holds audio")
+    for name in SEEN_BESIDES & value.keys():
+        if not is_missing(value[name]) and value[name] not in ([], {}, ""):
+            raise UnfitMessages(f"messages holds {name} beside the content")
     return turn
 
 
@@ -162,7 +172,10 @@ def _tool_calls(message: Mapping[str, Any]) -> str | None:
         return None
     if not isinstance(calls, list):
         raise UnfitMessages(f"messages has tool_calls that are {kind_of(calls)}, not a list")
-    return json.dumps(calls, ensure_ascii=False, sort_keys=True)
+    try:
+        return as_json(calls)
+    except Unfit as unfit:
+        raise UnfitMessages(f"messages has tool_calls that are {unfit.what}") from None
 
 
 def _name(key: str, value: Any) -> str | None:

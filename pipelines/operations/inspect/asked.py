@@ -7,7 +7,6 @@ from typing import Any
 
 from pipelines.core.interactions import COLUMNS, CONSENT
 from pipelines.data.reader.columns import spelling_of
-from pipelines.data.reader.consent import meant_by
 from pipelines.data.typed import Seen
 from pipelines.operations.inspect.kinds import Rows, misfit_of
 
@@ -15,11 +14,10 @@ from pipelines.operations.inspect.kinds import Rows, misfit_of
 def add_asked(settings: dict[str, Any], seen: Seen, rows: Rows, misfits: dict[str, str]) -> None:
     """Map them where there is no doubt. What stays open holds the night, and says so."""
     columns = dict(settings.get("columns", {}))
-    columns |= consents_of([*seen.consents], [*seen.columns], rows, misfits)
+    columns |= consents_of(seen, rows, misfits)
     if settings.get("format", "nightshift") == "nightshift":
-        prompts = [
-            name for name in seen.columns if meant_by(name) == "system" and name not in columns.values()
-        ]
+        beside = {columns.get(name, name).rpartition(".")[0] for name in ("messages", "prompt")}
+        prompts = [path for path in seen.systems if path.rpartition(".")[0] in beside and path != "system"]
         if prompts and "system" not in seen.columns:
             columns["system"] = prompts[0]
         if twins := _unfit_twins([*seen.columns], columns, misfits):
@@ -28,16 +26,12 @@ def add_asked(settings: dict[str, Any], seen: Seen, rows: Rows, misfits: dict[st
         settings["columns"] = columns
 
 
-def consents_of(
-    consents: Sequence[str], columns: Sequence[str], rows: Rows, misfits: dict[str, str]
-) -> dict[str, str]:
+def consents_of(seen: Seen, rows: Rows, misfits: dict[str, str]) -> dict[str, str]:
     """opt_out and opt_in, where one column each seems to be it and its values are true or false."""
     found = {}
     for ours in CONSENT:
-        meant = [
-            path for path in consents if meant_by(path.rpartition(".")[2]) == ours and path not in CONSENT
-        ]
-        if len(meant) != 1 or ours in columns:
+        meant = [path for path, what in seen.spoken.items() if what == ours and path not in CONSENT]
+        if len(meant) != 1 or ours in seen.columns:
             continue
         why = misfit_of("opt_out", meant[0], rows, False)
         if why is None:

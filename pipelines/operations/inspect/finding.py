@@ -53,6 +53,7 @@ class Refusal:
     reason: str
     rows: int
     example: str
+    is_chat: bool = True  # false: no answer of a model, which is left out and does not count as refused
 
 
 @dataclass

@@ -38,9 +38,8 @@ def hints_of(found: Inspection, guess: Guess, raws: Sequence[Raw], reader: RowRe
         spans = sum(str(row.get("type", "")).upper() in SPANS for row in rows)
         if spans:
             hints.append(
-                f"{spans:,} of {len(rows):,} observations are no generations (SPAN, EVENT ...), so "
-                "what they hold may be "
-                "no answer of the model. Export those with type GENERATION only."
+                f"{spans:,} of {len(rows):,} observations are no generations (SPAN, EVENT ...). They are "
+                "left out, and do not count against the night."
             )
     hints += unread_text([name for name in names if name not in guess.misfits], raws, reader)
     if found.sizes.too_long:
@@ -114,10 +113,9 @@ def _rows(found: Inspection) -> Iterator[str]:
     if found.clashes:
         theirs = found.settings.get("columns", {}).get("request_id", "request_id")
         yield (
-            f"{theirs} repeats with different content: {found.clashes:,} rows have the id of another "
-            "row, and only one "
-            "row of each id is kept. Give each answer its own id, or remove the column: then the "
-            "content names the row."
+            f"{theirs} repeats with different content: {found.clashes:,} rows share the id of another "
+            "answer, and are refused, because nobody knows which one the feedback means. Give each answer "
+            "its own id, or remove the column: then the content names the row."
         )
     if any(one.reason == "opt_out is missing" for one in found.refused):
         yield (
@@ -126,7 +124,7 @@ def _rows(found: Inspection) -> Iterator[str]:
         )
     if any(" bytes" in one.reason for one in found.refused):
         yield f"Longer texts are refused: set ingest.max_text_bytes (now {Ingest().max_text_bytes:,})."
-    refused = sum(one.rows for one in (*found.refused, *found.invalid))
+    refused = sum(one.rows for one in (*found.refused, *found.invalid) if one.is_chat)
     most = Validate().max_quarantined_share
     if not found.held and refused > most * found.looked_at.rows:
         yield (

@@ -116,6 +116,10 @@ def _usable(raws: Sequence[Raw], settings: Mapping[str, Any]) -> tuple[int, int]
     """How many rows have messages and an answer, and how many values a format finds besides."""
     reader = reader_of(settings, SOME_DAY)
     rows = [reader.read(raw) for raw in raws]
-    whole = [row for row in rows if row.cells.get("messages") and row.cells.get("completion") is not None]
+    whole = [
+        row
+        for row in rows
+        if not row.is_chat or (row.cells.get("messages") and row.cells.get("completion") is not None)
+    ]
     names = ("request_id", "subject_id", "conversation_id", "tokens_in")
     return len(whole), sum(row.cells.get(name) is not None for row in whole for name in names)

@@ -42,7 +42,7 @@ def weigh_feedback(found: Inspection, path: Path, raws: Sequence[Raw], guess: Gu
     columns = known.feedback_columns_of(names, values[:TRIED])
     if (named := known.column_holding(ids, names, values[:TRIED])) and named != "request_id":
         columns["request_id"] = named
-    columns |= consents_of([*seen.consents], [*seen.columns], values, {})
+    columns |= consents_of(seen, values, {})
     _set_scale(found, guess, columns.get("rating", "rating"), values)
     settings |= {"feedback": source, **({"feedback_columns": columns} if columns else {})}
     ingest = Ingest(**settings)

@@ -69,7 +69,7 @@ def _weighed(looked_at: LookedAt, raws: list[Raw], guess: Guess, when: Times, se
     if reader.states_consent and reader.config.ingest.opt_out_if_missing is None:
         rows = [_with_consent(row) for row in rows]
     good = [row for row in rows if not row.fault and not row.cells["opt_out"]]
-    held = unusable_columns(seen.name, seen.columns, seen.consents, Ingest(**settings))
+    held = unusable_columns(seen.name, seen.columns, Ingest(**settings), seen.consents, seen.systems)
     copies, clashes = _repeated(good)
     labels = texts.labels_of([row.cells for row in good])
     prompt, notes = texts.system_prompt_of([row.cells for row in good])
@@ -84,7 +84,7 @@ def _weighed(looked_at: LookedAt, raws: list[Raw], guess: Guess, when: Times, se
         copies=copies,
         clashes=clashes,
         opted_out=sum(bool(row.cells.get("opt_out")) for row in rows),
-        refused=_commonest((row.fault, row.found) for row in rows if row.fault),
+        refused=_refused(rows),
         invalid=_invalid(good),
         ratings=ratings_of(row.cells for row in good),
         first=f"{when.first:%Y-%m-%d %H:%M} UTC" if when.first else None,
@@ -107,18 +107,21 @@ def _with_consent(row: Row) -> Row:
 
 
 def _repeated(good: Sequence[Row]) -> tuple[int, int]:
-    """How many rows have the request_id of an earlier row, with the same content and with another."""
-    seen: dict[str, set[str]] = {}
-    copies = clashes = 0
+    """How many rows repeat an earlier one, and how many share their request_id with another answer."""
+    seen: dict[str, list[str]] = {}
     for row in good:
-        name = row.cells["request_id"]
-        if name is None:
-            continue
-        content = json.dumps([row.cells["messages"], row.cells["completion"]])
-        copies += name in seen and content in seen[name]
-        clashes += name in seen and content not in seen[name]
-        seen.setdefault(name, set()).add(content)
-    return copies, clashes
+        if (name := row.cells["request_id"]) is not None:
+            content = json.dumps([row.cells[key] for key in ("tenant", "messages", "completion")])
+            seen.setdefault(name, []).append(content)
+    alike = [contents for contents in seen.values() if len({*contents}) == 1]
+    copies = sum(len(contents) - 1 for contents in alike)
+    return copies, sum(map(len, seen.values())) - sum(map(len, alike))
+
+
+def _refused(rows: Sequence[Row]) -> list[Refusal]:
+    others = {row.fault for row in rows if not row.is_chat}
+    told = _commonest((row.fault, row.found) for row in rows if row.fault)
+    return [replace(one, is_chat=one.reason not in others) for one in told]
 
 
 def _invalid(good: Sequence[Row]) -> list[Refusal]:
