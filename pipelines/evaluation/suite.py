@@ -12,7 +12,7 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
-from pipelines.data.reader.cells import Unfit, as_id, as_tools, kind_of, shown
+from pipelines.data.reader.cells import Unfit, as_name, as_tools, kind_of, shown
 from pipelines.data.reader.turns import UnfitMessages, as_messages
 from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of
@@ -98,7 +98,7 @@ def _name_in(values: Mapping[str, Any], column: str) -> str | None:
     if isinstance(value, float) and math.isfinite(value) and value != int(value):
         return str(value)
     try:
-        return as_id(value)
+        return as_name(value)
     except Unfit as unfit:
         raise ValueError(f"its {column} is {unfit.what}") from None
 
@@ -138,7 +138,7 @@ def _tools(values: Mapping[str, Any]) -> str | None:
 def _answer(values: Mapping[str, Any], spelling: dict[str, str]) -> str:
     found = values.get("answer")
     try:
-        text = None if isinstance(found, bool) else as_id(found)
+        text = None if isinstance(found, bool) else as_name(found)
     except Unfit:
         text = None
     if text is None:

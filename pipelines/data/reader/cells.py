@@ -58,15 +58,20 @@ def is_blank(value: Any) -> bool:
 
 
 def as_id(value: Any) -> str | None:
-    """A name or id, without the space around it; a blank one is none. 123 and 123.0 become "123"."""
+    """A name or id; a word for nothing is none, such as None or nan."""
+    name = as_name(value)
+    return None if name is not None and name.lower() in MISSING_WORDS else name
+
+
+def as_name(value: Any) -> str | None:
+    """A text without the space around it; a blank one is none. 123 and 123.0 become "123"."""
     if is_missing(value):
         return None
     if isinstance(value, str):
         name = value.strip()
         if SCIENTIFIC.fullmatch(name):
             raise Unfit("a number that lost digits", shown(name))
-        name = name[:-2] if name.endswith(".0") and WHOLE.fullmatch(name) else name
-        return None if name.lower() in MISSING_WORDS else name
+        return name[:-2] if name.endswith(".0") and WHOLE.fullmatch(name) else name or None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and abs(value) >= EXACT:
