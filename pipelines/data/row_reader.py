@@ -115,8 +115,6 @@ class RowReader:
         for name, read, kind in self._readers:
             value = given.get(name)
             try:
-                if isinstance(value, UnfitMessages):
-                    raise value
                 value = None if value is None else read(value)
             except UnfitMessages as unfit:
                 _refuse(row, unfit.reason, unfit.found)

@@ -20,6 +20,7 @@ from uuid import UUID
 from pipelines.data.reader.text import is_sound, mended
 
 MISSING_WORDS = {"", "nan", "null", "none", "nat", "<na>", "\\n"}  # in columns that are not text, in any case
+LONGEST_WORD = max(map(len, MISSING_WORDS))
 YES, NO = {"true", "t", "yes", "y", "1"}, {"false", "f", "no", "n", "0"}
 INT32 = range(-(1 << 31), 1 << 31)
 # A number is a time since 1970; its size says the unit. Seconds reach to the year 5138.
@@ -60,7 +61,7 @@ def is_blank(value: Any) -> bool:
 def as_id(value: Any) -> str | None:
     """A name or id; a word for nothing is none, such as None or nan."""
     name = as_name(value)
-    return None if name is not None and name.lower() in MISSING_WORDS else name
+    return None if name is not None and len(name) <= LONGEST_WORD and name.lower() in MISSING_WORDS else name
 
 
 def as_name(value: Any) -> str | None:
@@ -69,7 +70,7 @@ def as_name(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         name = value.strip()
-        if SCIENTIFIC.fullmatch(name):
+        if "+" in name and SCIENTIFIC.fullmatch(name):
             raise Unfit("a number that lost digits", shown(name))
         return name[:-2] if name.endswith(".0") and WHOLE.fullmatch(name) else name or None
     if isinstance(value, int) and not isinstance(value, bool):
@@ -89,6 +90,8 @@ def as_text(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value
+    if isinstance(value, Exception):  # a format says why it has none
+        raise value
     raise Unfit(kind_of(value))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,31 @@ def _readable(kind: pa.DataType) -> pa.DataType:
 
 def _as_rows(table: pa.Table) -> list[dict[str, Any]]:
     """The rows; a map with a key twice cannot be read."""
-    return table.to_pylist(maps_as_pydicts="strict")
+    columns = [[value for chunk in column.chunks for value in _values(chunk)] for column in table.columns]
+    return _dicts(table.column_names, columns, table.num_rows)
+
+
+def _values(array: pa.Array) -> list[Any]:
+    """The values. Texts go by numpy, lists and structs by their parts: pyarrow alone is much slower."""
+    kind = array.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return list(array.to_numpy(zero_copy_only=False))
+    if pa.types.is_list(kind):
+        inner = iter(_values(array.flatten()))
+        return [
+            None if size is None else [*islice(inner, size)] for size in array.value_lengths().to_pylist()
+        ]
+    if pa.types.is_struct(kind) and kind.num_fields:
+        found = _dicts([field.name for field in kind], map(_values, array.flatten()), len(array))
+        return [
+            one if valid else None for one, valid in zip(found, array.is_valid().to_pylist(), strict=True)
+        ]
+    return list(array.to_pylist(maps_as_pydicts="strict"))
+
+
+def _dicts(names: Sequence[str], columns: Iterable[list[Any]], count: int) -> list[dict[str, Any]]:
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return rows if names else [{} for _ in range(count)]
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:

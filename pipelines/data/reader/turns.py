@@ -23,6 +23,7 @@ OTHER_PARTS = {  # parts that no model here reads, by the name of their type
     "tool_use": "a tool_use part", "tool_result": "a tool_result part", "thinking": "a thinking part",
 }  # fmt: skip
 
+PLAIN = {"role", "content", "name", "tool_call_id", "tool_calls"}
 SEEN_BESIDES = {  # what some clients put beside a message's content, and the model saw
     "audio", "images", "image", "image_url", "videos", "video", "files", "file_ids", "attachments",
     "experimental_attachments", "documents", "context", "toolCalls", "tool_results", "toolInvocations",
@@ -111,7 +112,7 @@ def _turn(value: Any) -> Turn:
         "tool_call_id": _name("tool_call_id", value.get("tool_call_id")),
         "tool_calls": calls,
     }
-    for name in SEEN_BESIDES & value.keys():
+    for name in () if value.keys() <= PLAIN else SEEN_BESIDES & value.keys():
         if not is_missing(value[name]) and value[name] not in ([], {}, ""):
             raise UnfitMessages(f"messages holds {name} beside the content")
     return turn
