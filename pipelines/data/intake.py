@@ -37,8 +37,7 @@ _TYPED = """
 _REFUSING = """
     CREATE VIEW typed AS
     WITH rows AS (
-      SELECT *, opt_out IS NULL AND NOT coalesce(starts_with(raw, '{{"withheld"'), false) AS silent
-      FROM read_parquet({files}))
+      SELECT *, opt_out IS NULL AND is_clear AS silent FROM read_parquet({files}))
     SELECT * EXCLUDE silent REPLACE (
       coalesce(opt_out, false) AS opt_out,
       if(silent, coalesce(fault, 'opt_out is missing'), fault) AS fault,
@@ -48,7 +47,7 @@ _REFUSING = """
 # Everything but the texts. A row without a name is named by its content, and counted where that repeats.
 _LIGHT = """
     CREATE TABLE light AS
-    SELECT file_no, row_no, ts, fault, is_chat, content_key,
+    SELECT file_no, row_no, ts, fault, is_chat, is_clear, content_key,
       if(fault IS NULL, hash(tenant, completion, messages), NULL) AS content,
       t.opt_out OR coalesce(t.request_id IN (SELECT request_id FROM withdrawn), false) AS opt_out,
       coalesce(t.request_id, content_key || '-' || row_number() OVER (
@@ -68,8 +67,7 @@ _CLASSIFIED = """
     WITH wished AS (
       SELECT *, rating IS NOT NULL OR correction IS NOT NULL AS told,
         coalesce(bool_or(opt_out) OVER person, false) OR coalesce(request_id IN ({removed}), false) AS out,
-        coalesce(bool_or(starts_with(fault, 'opt_out is ') OR starts_with(fault, 'opt_in is ')) OVER person,
-          false) AS unclear
+        NOT bool_and(is_clear) OVER person AS unclear
       FROM light
       WINDOW person AS (PARTITION BY coalesce(content_key, request_id, concat(file_no, ':', row_no)))),
     ranked AS (

@@ -17,18 +17,18 @@ from pipelines.core.interactions import CONSENT, DEFAULTS, INTERACTION, Kind
 from pipelines.data.formats import converter_of
 from pipelines.data.reader import cells
 from pipelines.data.reader.cells import Unfit
+from pipelines.data.reader.conversation import conversation_of
 from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.reasons import reason_of
+from pipelines.data.reader.strict_json import as_tools
+from pipelines.data.reader.times import as_time
 from pipelines.data.reader.turns import (
     NoChat,
     Turn,
     UnfitMessages,
-    as_messages,
     size_of,
-    split_answer,
-    with_system,
 )
 
 MISSING_CONSENT = "opt_out is missing"
@@ -48,6 +48,7 @@ class Row:
     raw: str | None = None
     content_key: str | None = None  # stands for a request_id
     is_chat: bool = True  # false: the row is no answer of a model, such as an embedding
+    is_clear: bool = True  # false: it has a consent that cannot be read, and its text is shown nowhere
     size: int = 0  # bytes of its texts
 
 
@@ -75,8 +76,8 @@ class RowReader:
         readers: dict[Kind, Callable[[Any], Any]] = {
             "id": cells.as_id,
             "text": cells.as_text,
-            "time": partial(cells.as_time, zone=self._zone),
-            "tools": cells.as_tools,
+            "time": partial(as_time, zone=self._zone),
+            "tools": as_tools,
             "rating": Ratings(settings.rating).read,
             "int32": cells.as_int32,
             "float64": cells.as_number,
@@ -89,19 +90,19 @@ class RowReader:
     def read(self, raw: Raw) -> Row:
         """The row; it has a fault where it cannot be used. It is never an exception."""
         if raw.values is None:
-            return Row({}, raw.problem, raw.found, _withheld(raw))
+            return Row({}, raw.problem, raw.found, _withheld(raw), is_clear=False)
         given = mapped(raw.values, self._convert(raw.values), self._columns)
         row = Row({})
         self._read_cells(given, row)
         self._read_conversation(given, row)
-        is_readable = self._read_consent(given, row)
+        row.is_clear = self._read_consent(given, row)
         self._check_required(row)
         self._check_day(row)
         if raw.problem:
             row.fault, row.found = raw.problem, raw.found
         if row.fault:
-            row.raw = _shortened(raw) if is_readable else _withheld(raw)
-            row.found = row.found if is_readable else ""
+            row.raw = _shortened(raw) if row.is_clear else _withheld(raw)
+            row.found = row.found if row.is_clear else ""
         else:
             self._fill(row)
         return row
@@ -134,13 +135,10 @@ class RowReader:
                 self.unread_ratings.add(number)
 
     def _read_conversation(self, given: Cells, row: Row) -> None:
-        """Messages and answer; `prompt` stands for messages of one user turn, `system` for a turn before."""
         row.cells["messages"] = None
         try:
-            turns = as_messages(_asked(given))
+            turns, row.cells["completion"] = conversation_of(given, row.cells["completion"])
             if turns is not None:
-                turns, row.cells["completion"] = split_answer(turns, row.cells["completion"])
-                turns = with_system(turns, given.get("system"))
                 row.cells["messages"] = self._short_turns(row, turns)
         except UnfitMessages as unfit:
             _refuse(row, unfit.reason, unfit.found)
@@ -216,27 +214,6 @@ class RowReader:
         if found["ts"] is None:
             found["ts"] = self._noon
         self.defaulted.update(missing)
-
-
-def _asked(given: Mapping[str, Any]) -> Any:
-    """The messages, or the one question in their place. Raises UnfitMessages where that is no text."""
-    value, prompt = given.get("messages"), given.get("prompt")
-    if cells.is_missing(prompt) or prompt == "":
-        return value
-    if not cells.is_missing(value):
-        return _of_both(value, prompt)
-    if not isinstance(prompt, str):
-        raise UnfitMessages(f"prompt is not text, but {cells.kind_of(prompt)}", cells.shown(prompt))
-    return [{"role": "user", "content": prompt}]
-
-
-def _of_both(value: Any, prompt: Any) -> Any:
-    """The messages where the prompt only repeats their last question. Nobody knows what else was asked."""
-    turns = as_messages(value) or []
-    asked = [turn["content"] for turn in turns if turn["role"] == "user"]
-    if asked[-1:] != [prompt]:
-        raise UnfitMessages("messages and prompt say different things")
-    return value
 
 
 def _shortened(raw: Raw) -> str:

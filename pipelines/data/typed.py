@@ -24,6 +24,7 @@ VERDICT = [
     ("found", pa.string()),
     ("raw", pa.string()),
     ("is_chat", pa.bool_()),
+    ("is_clear", pa.bool_()),
 ]
 TYPED = pa.schema([*PLACE, *((f.name, f.type) for f in SCHEMA), *VERDICT])
 

@@ -12,7 +12,8 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
-from pipelines.data.reader.cells import Unfit, as_name, as_tools, kind_of, shown
+from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
+from pipelines.data.reader.strict_json import as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
 from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of

@@ -22,10 +22,10 @@ from pipelines.core.interactions import ROLES
 from pipelines.models.base import base_folder, load_tokenizer
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.control_tokens import CannotRender, ControlTokens, texts_in, unused_mark
+from pipelines.models.turns import beginning_at, folded, later_starts, without_thoughts
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ASKED, _SAID, _TOLD = "Xq7 asked", "Xq7 said", "Xq7 told"  # texts that no template writes by itself
-END_OF_THOUGHT = "</think>"
 __all__ = ["CannotRender", "Example", "Prompt", "Rendering", "TooLong", "rendering_of"]
 
 
@@ -86,11 +86,11 @@ class Rendering:
         ids = self._ids(turns)
         if len(ids) <= self._most:
             return Prompt(ids)
-        starts = _later_starts(turns)
+        starts = later_starts(turns)
         fitting = bisect_left(
-            starts, True, key=lambda start: len(self._ids(_from(turns, start))) <= self._most
+            starts, True, key=lambda start: len(self._ids(beginning_at(turns, start))) <= self._most
         )
-        kept = _from(turns, starts[min(fitting, len(starts) - 1)]) if starts else turns
+        kept = beginning_at(turns, starts[min(fitting, len(starts) - 1)]) if starts else turns
         ids = self._ids(kept)
         if len(ids) > self._most:
             raise TooLong(len(ids), self._most)
@@ -112,7 +112,7 @@ class Rendering:
     def text(self, messages: Sequence[Message], answered: bool = False) -> str:
         """The text of a conversation, up to where the answer begins or, if `answered`, with it."""
         turns = with_system(messages, self._system)
-        return self._template.text(_folded(turns) if self._folds_system else turns, answered)
+        return self._template.text(folded(turns) if self._folds_system else turns, answered)
 
     def answer_ids(self, answer: str) -> list[int]:
         """The tokens of an answer behind its prompt, all of it plain text, without the end of the turn."""
@@ -165,7 +165,7 @@ class Rendering:
             )
 
     def _ids(self, turns: Sequence[Message]) -> list[int]:
-        turns = _folded(turns) if self._folds_system else turns
+        turns = folded(turns) if self._folds_system else turns
         text = self._template.text(turns)
         if self._control.first_in(text for turn in turns for text in texts_in(turn)) is None:
             ids = self._tokens(text)
@@ -179,7 +179,7 @@ class Rendering:
         The template writes the turns again with the names broken by a mark: the names that are still whole
         are its own. Raises CannotRender where it writes something else then.
         """
-        for variant in (turns, _without_thoughts(turns, ""), _without_thoughts(turns, "\n")):
+        for variant in (turns, without_thoughts(turns, ""), without_thoughts(turns, "\n")):
             mark = unused_mark([text, *texts_in(list(variant))])
             marked = self._template.raw([self._control.broken(turn, mark) for turn in variant])
             if marked.replace(mark, "") == text:
@@ -250,40 +250,3 @@ def rendering_of(config: Config) -> Rendering:
     """How this configuration's base model is asked. Reads its tokenizer only."""
     tokenizer = load_tokenizer(base_folder(config))
     return Rendering(tokenizer, config.task.system_prompt, config.model.max_prompt_tokens)
-
-
-def _without_thoughts(turns: Sequence[Message], space: str) -> list[Message]:
-    """The turns as templates of reasoning models show them: what an assistant said after thinking."""
-    return [
-        {**turn, "content": turn["content"].rpartition(END_OF_THOUGHT)[2].lstrip(space)}
-        if turn["role"] == "assistant"
-        else turn
-        for turn in turns
-    ]
-
-
-def _folded(turns: Sequence[Message]) -> list[Message]:
-    """The system's texts at the beginning of the first user turn."""
-    system = [turn["content"] for turn in turns if turn["role"] == "system"]
-    others = [turn for turn in turns if turn["role"] != "system"]
-    first = next((place for place, turn in enumerate(others) if turn["role"] == "user"), None)
-    if not system:
-        return others
-    if first is None:
-        raise CannotRender(
-            "The base model's chat template takes no system prompt, and no user speaks in this conversation.",
-            "Add a user turn.",
-        )
-    asked = "\n\n".join([*system, others[first]["content"]])
-    return [*others[:first], {**others[first], "content": asked}, *others[first + 1 :]]
-
-
-def _later_starts(turns: Sequence[Message]) -> list[int]:
-    """The user turns that a shortened conversation may begin with, the oldest first."""
-    spoken = [place for place, turn in enumerate(turns) if turn["role"] != "system"]
-    return [place for place in spoken[1:] if turns[place]["role"] == "user"]
-
-
-def _from(turns: Sequence[Message], start: int) -> list[Message]:
-    """The turns from a place on. The system's turns always stay."""
-    return [turn for place, turn in enumerate(turns) if place >= start or turn["role"] == "system"]

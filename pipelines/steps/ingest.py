@@ -16,7 +16,7 @@ from pathlib import Path
 from pipelines.core.config.data import MOST_LATE_DAYS, SAMPLE_FILES
 from pipelines.core.contract import Verdict
 from pipelines.core.errors import InputError
-from pipelines.core.facts.ingest import IngestFacts
+from pipelines.core.facts.ingest import FeedbackAccount, IngestFacts
 from pipelines.data import delivery, open_lake
 from pipelines.data.accounts import Account, feedback_account, reasons_of_nothing, unread_ratings
 from pipelines.data.delivered import read_delivery
@@ -62,14 +62,7 @@ def run(ctx: Context) -> Outcome:
         account = Account(intake.accounting(), intake.accounting_by_file(), files.names)
         separate = feedback_account(told, intake)
         log.info("read %d rows of %d files", account.read, len(files.names))
-        if separate and not separate.files:
-            log.warning("no file matches ingest.feedback (%s)", settings.feedback)
-        if (
-            separate
-            and separate.unmatched
-            and separate.unmatched == separate.read - sum(separate.refused.values())
-        ):
-            log.warning("no request of the separate feedback is in the log of these nights")
+        _warn(separate, settings.feedback)
         again = separate.redelivered if separate else 0
         assert intake.write_kept(ctx.out / "rows.parquet") == account.kept + again
         assert intake.write_quarantined(ctx.out / "quarantine.parquet", files.names) == account.quarantined
@@ -99,6 +92,16 @@ def run(ctx: Context) -> Outcome:
             feedback=separate,
         ),
     )
+
+
+def _warn(feedback: FeedbackAccount | None, source: str) -> None:
+    """Say it where separate feedback is set up and changes nothing."""
+    if feedback is None:
+        return
+    if not feedback.files:
+        log.warning("no file matches ingest.feedback (%s)", source)
+    elif feedback.unmatched and feedback.unmatched == feedback.read - sum(feedback.refused.values()):
+        log.warning("no request of the separate feedback is in the log of these nights")
 
 
 def _source(ctx: Context) -> str:

@@ -144,6 +144,18 @@ def test_a_wish_that_cannot_be_read_speaks_for_its_copies(night):
     }
 
 
+def test_a_wish_behind_another_fault_speaks_for_its_copies(night):
+    good = rows(6)
+    deliver(night, [*good, {**good[0], "ts": "yesterday", "opt_out": "ja"}])
+    manifest = night.run("ingest")
+    assert account(manifest) == {
+        "clean": 5,
+        "ts is not a time, but text": 1,
+        "a copy has an opt_out that cannot be read": 1,
+    }
+    assert all(json.loads(row["raw"])["withheld"] for row in night.rows("ingest", "quarantine"))
+
+
 def test_equal_rows_without_an_id_have_one_wish(night):
     first, *others = (without(row, "request_id") for row in rows(6))
     deliver(night, [{**first, "opt_out": True}, first, *others])

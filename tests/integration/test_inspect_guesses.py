@@ -13,9 +13,10 @@ from pipelines.core.config.columns import RatingScale
 from pipelines.core.errors import InputError
 from pipelines.data.quality.contract import row_suite
 from pipelines.data.quality.expectations import Checker
+from pipelines.data.quality.limits import LONGEST
 from pipelines.data.reader.ratings import Ratings
 from pipelines.operations.inspect import run
-from pipelines.operations.inspect.checks import LIMITS, broken_rule
+from pipelines.operations.inspect.checks import broken_rule
 from pipelines.operations.inspect.scales import scale_of
 from pipelines.operations.inspect.show import show
 from pipelines.operations.inspect.texts import tokens
@@ -222,7 +223,7 @@ def test_its_rules_are_those_of_the_data_contract():
     rows = [GOOD | change for change in BROKEN]
     profile = [
         {
-            **{f"{name}_characters": len(row[name]) for name in LIMITS},
+            **{f"{name}_characters": len(row[name]) for name in LONGEST},
             **{name: row[name] for name in ("route", "locale", "tokens_in", "tokens_out", "latency_ms")},
             "row": number, "copies_of_request_id": 1, "last_role": row["messages"][-1]["role"],
             "prompt_characters": len(row["messages"][-1]["content"].strip(" ")),

@@ -19,12 +19,13 @@ opt_out optOut Opt-Out OPTOUT opted_out optedOut opt_out_status isOptedOut train
 no_training noTrain do_not_train doNotTrain dont_train not_for_training never_learn exclude_from_training
 training_disabled disallow_training training_blocked training_denied do_not_use_for_ai_training
 exclude_from_dataset remove_from_training skip_training prohibit_training cannot_train objects_to_training
-do_not_use do_not_store zdr"""
+do_not_use do_not_store zdr x-no-training"""
 IN_FAVOUR = """
 opt_in optedIn consent consent_given userConsent training_consent consent_to_train allow_training
 allowed_for_learning may_use_for_training use_for_training trainingAllowed training_enabled train_on_my_data
 improve_model_for_everyone include_in_training eligible_for_training permission_to_train data_use_consent
-gdpr_consent data_sharing_enabled allow_data_collection"""
+gdpr_consent consentement consentimiento Einwilligung zustimmung_user data_sharing_enabled
+allow_data_collection"""
 UNCLEAR = """
 do_not_allow_training not_allowed_to_train doNotAllowTraining no_consent_for_training
 training_consent_withdrawn consent_revoked consent_to_training_denied not_opted_in not_opted_out

@@ -15,9 +15,12 @@ from pipelines.data.formats.chat import answer_of
 from pipelines.data.reader import cells, json_rows
 from pipelines.data.reader.cells import Unfit
 from pipelines.data.reader.columns import unusable_columns
+from pipelines.data.reader.conversation import split_answer
 from pipelines.data.reader.files import rows_of_file
 from pipelines.data.reader.ratings import Ratings
-from pipelines.data.reader.turns import UnfitMessages, as_messages, split_answer
+from pipelines.data.reader.strict_json import as_json
+from pipelines.data.reader.times import as_time
+from pipelines.data.reader.turns import UnfitMessages, as_messages
 from tests.support.logs import PACKERS, as_array, as_csv, as_jsonl, at, read, write_parquet
 
 ASKED = [{"role": "user", "content": "Which label?"}]
@@ -418,7 +421,7 @@ NO_TIMES = ["01/02/2026", "Jan 3, 2026 1:00 PM", "0001-01-01T00:00:00Z", "9999-1
 
 @pytest.mark.parametrize("written", TIMES)
 def test_a_time_is_read_in_the_forms_that_mean_one_time(written):
-    assert cells.as_time(written, UTC) == at(TIMES[written])
+    assert as_time(written, UTC) == at(TIMES[written])
 
 
 @pytest.mark.parametrize("written", NO_TIMES)
@@ -556,9 +559,9 @@ def test_tools_of_a_table_become_json(tmp_path):
     ((row,), _) = read(tmp_path / "log.parquet")
     assert json.loads(row.cells["tools"]) == [{"name": "f", "since": None}]
     moment, amount = at(8), Decimal("1.5")
-    assert json.loads(cells.as_json([moment, amount])) == [str(moment), "1.5"]
+    assert json.loads(as_json([moment, amount])) == [str(moment), "1.5"]
     with pytest.raises(Unfit):
-        cells.as_json([float("nan")])
+        as_json([float("nan")])
 
 
 @pytest.mark.parametrize("written", [9007199254740992.0, "1.23457E+15"])

@@ -17,6 +17,7 @@ from great_expectations.expectations.expectation import Expectation
 
 from pipelines.core.config import Config
 from pipelines.core.interactions import ROUTES
+from pipelines.data.quality.limits import LANGUAGE, LONGEST, MOST_TOKENS, PROMPTING
 
 # DuckDB SQL over the interaction log: the columns that row rules may name.
 ROW_PROFILE = """
@@ -59,22 +60,21 @@ def row_suite(config: Config) -> ExpectationSuite:
         name="rows",
         expectations=[
             _between("copies_of_request_id", 1, 1, "request_id is not unique"),
-            _between("request_id_characters", 1, 200, "request_id is empty or too long"),
-            _between("tenant_characters", 1, 200, "tenant is empty or too long"),
-            _between("subject_id_characters", 1, 200, "subject_id is empty or too long"),
-            _between("adapter_characters", 1, 200, "adapter is empty or too long"),
-            _between("channel_characters", 1, 64, "channel is empty or too long"),
-            _in_set("last_role", ["user", "tool"], "the last message is not the user's"),
+            *(
+                _between(f"{name}_characters", 1, most, f"{name} is empty or too long")
+                for name, most in LONGEST.items()
+            ),
+            _in_set("last_role", list(PROMPTING), "the last message is not the user's"),
             _between("prompt_characters", 1, None, "the prompt is empty"),
             _between("completion_characters", 1, None, "completion is empty"),
             _in_set("route", list(ROUTES), "route is unknown"),
             gxe.ExpectColumnValuesToMatchRegex(
                 column="locale",
-                regex=r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$",
+                regex=LANGUAGE,
                 meta={"reason": "locale is not a language tag"},
             ),
-            _between("tokens_in", 1, 10_000_000, "tokens_in is out of range"),
-            _between("tokens_out", 0, 10_000_000, "tokens_out is out of range"),
+            _between("tokens_in", 1, MOST_TOKENS, "tokens_in is out of range"),
+            _between("tokens_out", 0, MOST_TOKENS, "tokens_out is out of range"),
             _between("latency_ms", 0, limits.max_latency_ms, "latency_ms is out of range"),
         ],
     )

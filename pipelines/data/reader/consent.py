@@ -29,6 +29,10 @@ NO = re.compile(
     r"forbid(s|den)?|refuse[ds]?|den(y|ies|ied)|withdr(aw|awn|ew)|revoke[ds]?|decline[ds]?|prohibit(s|ed)?|skip(s|ped)?|"
     r"remove[ds]?|object(s|ed)?|cannot|cant|prevent(s|ed)?|stop|zdr"
 )
+ASKS = {  # and all that begins with "consent", in several languages
+    "optout": "opt_out", "optin": "opt_in", "widerspruch": "opt_out", "widersprochen": "opt_out",
+    "einwilligung": "opt_in", "zustimmung": "opt_in", "toestemming": "opt_in", "consenso": "opt_in",
+}  # fmt: skip
 KEEP = {"store", "stored", "keep", "retain", "use", "used", "log"}  # do_not_store
 GLUE = {
     "do", "does", "be", "been", "is", "are", "was", "has", "have", "had", "will", "t", "to", "for", "from",
@@ -36,7 +40,8 @@ GLUE = {
     "customer", "customers", "tenant", "org", "organization", "organisation", "account", "team", "workspace",
     "company", "member", "owner", "subject", "global", "privacy", "gdpr", "ccpa", "dsgvo", "personal", "ai",
     "ml", "llm", "model", "models", "data", "row", "request", "conversation", "chat", "content", "status",
-    "flag", "given", "granted", "state", "value", "purpose", "purposes", "tune", "fine",
+    "flag", "x", "http", "header", "given", "granted", "state", "value", "purpose", "purposes",
+    "tune", "fine",
 }  # fmt: skip
 SYSTEM = {
     "system",
@@ -65,7 +70,7 @@ def meant_by(name: str) -> str | None:
 
 
 def _meant(words: list[str]) -> str | None:
-    asks = [word for word in words if word in ("optout", "optin") or word.startswith("consent")]
+    asks = [word for word in words if word in ASKS or word.startswith("consent")]
     learns, yes, no = ([word for word in words if known.fullmatch(word)] for known in (LEARN, YES, NO))
     strange = {*words} - {*asks, *learns, *yes, *no} - GLUE - KEEP
     keeps = words[:1] in (["do"], ["dont"]) and no and {*words} & KEEP
@@ -74,11 +79,11 @@ def _meant(words: list[str]) -> str | None:
     )
     if strange or not (asks or keeps or shares or (learns and (yes or no))):
         return None
-    if asks and (no or len(asks) > 1):
-        return "consent"
     if asks:
-        return "opt_out" if asks == ["optout"] else "opt_in"
-    return "consent" if yes and no and not keeps and learns else "opt_out" if no else "opt_in"
+        return ASKS.get(asks[0], "opt_in") if len(asks) == 1 and not no else "consent"
+    if yes and no and learns and not keeps:
+        return "consent"
+    return "opt_out" if no else "opt_in"
 
 
 def spoken_in(row: Mapping[str, Any]) -> list[tuple[str, str]]:

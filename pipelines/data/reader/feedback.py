@@ -15,6 +15,7 @@ from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.ratings import Ratings
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.reasons import reason_of
+from pipelines.data.reader.times import as_time
 
 _KIND: dict[str, Kind] = {column.name: column.kind for column in INTERACTION} | {"opt_in": "bool"}
 
@@ -39,7 +40,7 @@ class FeedbackReader:
             "request_id": cells.as_id,
             "rating": Ratings(settings.feedback_rating or settings.rating).read,
             "correction": cells.as_text,
-            "feedback_ts": partial(cells.as_time, zone=settings.zone),
+            "feedback_ts": partial(as_time, zone=settings.zone),
             "opt_out": cells.as_bool,
             "opt_in": cells.as_bool,
         }

@@ -8,9 +8,9 @@ from itertools import chain
 from typing import Any, TextIO
 
 from pipelines.core.errors import InputError
-from pipelines.data.reader.cells import Twins, twice, unclear, without_twins
 from pipelines.data.reader.consent import meant_by
 from pipelines.data.reader.raw import Raw
+from pipelines.data.reader.strict_json import Twins, twice, unclear, without_twins
 from pipelines.data.reader.text import LONE_SURROGATE, MAX_LINE, NOT_UTF8, is_sound, mended
 
 MAX_DOCUMENT = 1 << 26  # characters; an array or object over many lines is held in memory

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.interactions import CONSENT
-from pipelines.data.reader.cells import from_json
+from pipelines.data.reader.strict_json import from_json
 
 ABSENT = object()  # the row has no such key; None stands for a key whose value is null
 

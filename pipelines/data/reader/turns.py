@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.interactions import ROLES
-from pipelines.data.reader.cells import Unfit, as_id, as_json, from_json, is_missing, kind_of, shown
+from pipelines.data.reader.cells import Unfit, as_id, is_missing, kind_of, shown
+from pipelines.data.reader.strict_json import as_json, from_json
 
 Turn = dict[str, str | None]
 
@@ -55,28 +56,6 @@ def as_messages(value: Any) -> list[Turn] | None:
     if not isinstance(value, list | tuple):
         raise UnfitMessages(f"messages is not a list of messages, but {kind_of(value)}")
     return [_turn(one) for one in value]
-
-
-def split_answer(turns: list[Turn], completion: str | None) -> tuple[list[Turn], str | None]:
-    """Messages and answer. A conversation that ends in the answer is cut before it."""
-    last = turns[-1] if turns else None
-    if last is None or last["role"] != "assistant":
-        return turns, completion
-    said = (completion or "").strip()
-    is_answer = not said or said == (last["content"] or "").strip()
-    if is_answer and last["tool_calls"]:  # whatever text stands beside the call
-        raise UnfitMessages("the answer is a tool call")
-    if is_answer:
-        return turns[:-1], last["content"]
-    return turns, completion
-
-
-def with_system(turns: list[Turn], system: Any) -> list[Turn]:
-    """The turns after a system prompt that stood outside of them; once where they begin with it."""
-    if is_missing(system) or system in ("", []):
-        return turns
-    (turn,) = as_messages([{"role": "system", "content": system}]) or []
-    return turns if turns[:1] == [turn] else [turn, *turns]
 
 
 def size_of(turns: list[Turn]) -> int:

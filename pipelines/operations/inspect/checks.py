@@ -11,19 +11,16 @@ from typing import Any
 
 from pipelines.core.config.data import Validate
 from pipelines.core.interactions import ROUTES
-
-LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
-LIMITS = {"request_id": 200, "tenant": 200, "subject_id": 200, "adapter": 200, "channel": 64}
-MOST_TOKENS = 10_000_000
+from pipelines.data.quality.limits import LANGUAGE, LONGEST, MOST_TOKENS, PROMPTING
 
 
 def broken_rule(cells: Mapping[str, Any]) -> tuple[str, Any] | None:
     """The first rule that a row breaks, in the contract's words, and what was found; None where it passes."""
-    for name, most in LIMITS.items():
+    for name, most in LONGEST.items():
         if cells[name] is not None and not 1 <= len(cells[name]) <= most:
             return f"{name} is empty or too long", cells[name]
     last = cells["messages"][-1]
-    if last["role"] not in ("user", "tool"):
+    if last["role"] not in PROMPTING:
         return "the last message is not the user's", last["role"]
     if not last["content"].strip(" "):
         return "the prompt is empty", ""
@@ -31,7 +28,7 @@ def broken_rule(cells: Mapping[str, Any]) -> tuple[str, Any] | None:
         return "completion is empty", ""
     if cells["route"] not in ROUTES:
         return "route is unknown", cells["route"]
-    if not LANGUAGE.fullmatch(cells["locale"]):
+    if not re.search(LANGUAGE, cells["locale"]):
         return "locale is not a language tag", cells["locale"]
     most_ms = Validate().max_latency_ms
     for name, least, limit in (

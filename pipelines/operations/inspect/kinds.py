@@ -13,6 +13,7 @@ from pipelines.core.interactions import ROUTES
 from pipelines.data.reader import cells
 from pipelines.data.reader.cells import Unfit
 from pipelines.data.reader.mapping import ABSENT, at, opened
+from pipelines.data.reader.times import as_time
 from pipelines.operations.inspect.scales import opinions_in
 
 Rows = Sequence[Mapping[str, Any]]
@@ -128,7 +129,7 @@ def _is_chat(value: Any) -> bool:
 
 
 def _plausible_time(value: Any) -> datetime | None:
-    moment = cells.as_time(value, UTC)
+    moment = as_time(value, UTC)
     if moment is not None and moment.year < OLDEST:
         raise Unfit("an old time")
     return moment

@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from statistics import median_low
 
 from pipelines.core.config.data import MOST_LATE_DAYS
-from pipelines.data.reader.cells import Unfit, as_time
+from pipelines.data.reader.cells import Unfit
+from pipelines.data.reader.times import as_time
 from pipelines.operations.inspect.kinds import OLDEST, TIMES, Rows, filled, shown
 from pipelines.operations.inspect.names import OWNERS, plain
 

@@ -16,7 +16,6 @@ SAMPLED = 500  # rows in which texts are counted
 RARE = 0.01  # of the rows: fewer are not told
 MOST_TOLD = 8
 CONTEXT = re.compile(
-    ""
     "input|context|system|instruction|document|passage|history|retriev|source|article|prompt|question|query|knowledge|"
     "message|example|background|text|content"
 )

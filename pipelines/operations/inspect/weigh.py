@@ -14,11 +14,12 @@ from typing import Any
 from pipelines.core.config.data import Ingest
 from pipelines.core.interactions import INTERACTION
 from pipelines.data.formats import converter_of
-from pipelines.data.reader.cells import Unfit, as_time, is_missing, shown
+from pipelines.data.reader.cells import Unfit, is_missing, shown
 from pipelines.data.reader.columns import unusable_columns
 from pipelines.data.reader.mapping import mapped
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.text import NOT_UTF8
+from pipelines.data.reader.times import as_time
 from pipelines.data.row_reader import Row
 from pipelines.data.typed import Seen
 from pipelines.operations.inspect import encodings, hints, texts, times
