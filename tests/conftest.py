@@ -1,9 +1,12 @@
 """Fixtures that every test may use. No test reaches outside this machine."""
 
 import os
+import secrets
 from contextlib import suppress
 
 import pytest
+
+from tests.support import cluster
 
 with suppress(ImportError):  # the control environment has none
     # Before Feast, which at its import lets all metrics of a process count in shared files.
@@ -27,3 +30,51 @@ def home(tmp_path):
     folder = tmp_path / "home"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A real PostgreSQL server of this test process."""
+    with cluster.running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server, monkeypatch):
+    """The server, with its password where libpq looks for it."""
+    monkeypatch.setenv("PGPASSFILE", str(postgres_server.passfile))
+    return postgres_server
+
+
+@pytest.fixture
+def database(postgres):
+    """The URL of an empty PostgreSQL database."""
+    return postgres.create(f"test_{secrets.token_hex(4)}")
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    """A real Redis of this test process. Tests that stop it start it again."""
+    with cluster.running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def object_store_server():
+    """A real S3-compatible store of this test process."""
+    with cluster.running_object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def bucket(object_store_server, monkeypatch):
+    """The URI of an empty bucket, with access to it in the environment."""
+    import s3fs
+
+    for name, value in object_store_server.environment.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = f"test-{secrets.token_hex(4)}"
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}"
+    s3fs.S3FileSystem.clear_instance_cache()

@@ -235,3 +235,25 @@ def test_only_the_sample_has_a_models_name(tmp_path, home, kind):
         load_config(write(tmp_path, f"profile = 'x'\n[ingest]\n{kind}\n"), home)
     named = write(tmp_path, f"profile = 'x'\n[ingest]\n{kind}\n[register]\nname = 'mine'\n")
     assert load_config(named, home).register_.name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("setting", "written"),
+    [
+        ("ledger_url", 'ledger_url = "postgresql+psycopg://writer:pw@db/nightshift"'),
+        ("lake_root", 'lake_root = "s3://AKIA:pw@bucket/lake"'),
+        ("gateway.redis_url", '[gateway]\nredis_url = "redis://:pw@cache:6379/0"'),
+    ],
+)
+def test_a_password_in_an_address_is_refused(tmp_path, home, setting, written):
+    file = tmp_path / "profile.toml"
+    file.write_text(f'profile = "t"\n{written}\n')
+    with pytest.raises(ConfigError, match=f"{setting} holds a password") as refused:
+        load_config(file, home)
+    assert "pw" not in str(refused.value).replace("password", "").replace("PGPASSFILE", "")
+
+
+def test_an_address_with_a_user_alone_is_fine(tmp_path, home):
+    file = tmp_path / "profile.toml"
+    file.write_text('profile = "t"\nledger_url = "postgresql+psycopg://writer@db/nightshift"\n')
+    assert load_config(file, home).ledger_url == "postgresql+psycopg://writer@db/nightshift"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,3 +21,18 @@ class Section(BaseModel):
     """One table of a profile. It cannot be changed, and an unknown key is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+WITH_PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)
+
+
+def passwords_in(data: Any, name: str = "") -> Iterator[str]:
+    """The names of the settings whose address holds a password."""
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from passwords_in(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(data, list | tuple):
+        for value in data:
+            yield from passwords_in(value, name)
+    elif isinstance(data, str) and WITH_PASSWORD.match(data):
+        yield name

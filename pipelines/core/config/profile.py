@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipelines.core.config.alerts import Alerts
-from pipelines.core.config.base import Cron, Positive, Section
+from pipelines.core.config.base import Cron, Positive, Section, passwords_in
 from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
 from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
 from pipelines.core.config.model import Model, Task
@@ -29,11 +29,15 @@ class Config(Section):
     seed: int = 7  # of everything that is drawn, outside the sample
     schedule: Cron = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
     step_timeout_s: Positive = 3_600  # a step that takes longer is ended
+    # Where state lies. Another machine may share all but the home; no address holds a password.
     runs_root: str = "{home}/runs"  # any fsspec URI: a folder, s3://bucket/prefix
     lake_root: str = "{home}/lake"  # the same, for the rows of all nights
-    ledger_url: str = "sqlite:///{home}/ledger.db"  # decisions, moves and costs, as SQLAlchemy names it
+    shared_root: str = "{home}"  # the same, for deliveries, held-back items, features and watch reports
+    ledger_url: str = "sqlite:///{home}/ledger.db"  # decisions, moves and costs; or postgresql+psycopg://
+    journal_url: str = "sqlite:///{home}/gateway/journal.db"  # the gateway's answers and feedback; the same
     tracking_uri: str = "sqlite:///{home}/mlflow.db"  # MLflow's runs and registered models
     artifact_root: str = "{home}/mlartifacts"  # MLflow's files
+    keys: str = "{home}/keys"  # the folder of keys that sign, route and make pseudonyms: the same everywhere
     model: Model = Model()
     task: Task = Task()
     sample: Sample = Sample()
@@ -69,6 +73,17 @@ class Config(Section):
             return data
         own = ingest.get("kind") or ("files" if ingest.get("source") else "sample")
         return data if own != "sample" else {**data, "register": {**register, "name": SAMPLE_MODEL}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_passwords(cls, data: Any) -> Any:
+        """An address with a password would take it into manifests and logs."""
+        if found := next(passwords_in(data), None):
+            raise ValueError(
+                f"{found} holds a password: leave it out of the address. PostgreSQL's stands in the file "
+                "that PGPASSFILE names, Redis's in its redis_password_file, S3's in AWS's variables or a role"
+            )
+        return data
 
     @model_validator(mode="after")
     def _model_has_a_name(self) -> Config:
