@@ -16,7 +16,7 @@ KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "k
 
 
 def dialect(url: str, setting: str) -> str:
-    """`sqlite` or `postgresql`. Raises ConfigError for another database; `setting` is where the URL stands."""
+    """`sqlite` or `postgresql`. Raises ConfigError for another one; `setting` is where the URL stands."""
     location = sa.make_url(url)
     named = location.database and location.drivername in ("sqlite", "postgresql+psycopg")
     if not named:
