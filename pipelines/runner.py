@@ -37,9 +37,9 @@ from pipelines.core.contract import (
 from pipelines.core.errors import InputError
 from pipelines.core.facts.reading import F, Facts, as_json, facts_of
 from pipelines.core.files import sha256_of
-from pipelines.core.locks import holding
 from pipelines.core.results import StepResult
 from pipelines.observability.tracing import command_span
+from pipelines.stores.locks import holding, refuse_lost
 from pipelines.stores.runs import Run
 
 log = logging.getLogger("nightshift")
@@ -119,7 +119,7 @@ def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> St
 
 def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResult:
     run = Run(run_uri)
-    with holding(config.home, f"{run.run_id}.{step}"):
+    with holding(config, f"{run.run_id}.{step}"):
         clock = _Clock(datetime.now(UTC), time.monotonic(), _cpu_seconds())
         existing = run.manifest(step)
         if existing and run.manifest(CLOSING[-1]) and not rerun:
@@ -217,6 +217,7 @@ def _execute(
         git_commit=git_commit(),
         usage=_usage(clock),
     )
+    refuse_lost(context.config)
     context.run.folder.publish(context.out, context.step)
     context.run.folder.write_bytes(
         f"{context.step}/{MANIFEST_NAME}", manifest.model_dump_json(indent=1).encode()

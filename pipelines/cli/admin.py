@@ -32,6 +32,12 @@ def add_nights(commands: Any) -> None:
 def add_upkeep(commands: Any) -> None:
     """Add the commands that set up and check a home."""
     add_command(commands, "prepare", "set up a home: databases, sample model and sample data", _prepare)
+    command = add_command(
+        commands, "databases", "create the tables of ledger and journal, or bring them up to date", _databases
+    )
+    command.add_argument(
+        "--as", dest="owner", metavar="ROLE", default="", help="PostgreSQL's role that owns the tables"
+    )
     add_command(commands, "prune", "remove data of people that are older than [retention] says", _prune)
     command = add_command(
         commands, "verify", "check every recorded file, signature and the ledger's chain", _verify
@@ -41,6 +47,14 @@ def add_upkeep(commands: Any) -> None:
         action="store_true",
         help="take the ledger as it is for the whole one, after a backup was put back",
     )
+
+
+def _databases(args: argparse.Namespace, config: Config) -> int:
+    from pipelines.operations.databases import upgrade_databases
+
+    for line in upgrade_databases(config, args.owner):
+        print(line, flush=True)
+    return 0
 
 
 def _prune(args: argparse.Namespace, config: Config) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.cli.common import add_command, add_result, show, write_result
 from pipelines.core.config import Config
 from pipelines.core.contract import CLOSING, NIGHTLY
-from pipelines.core.errors import NightshiftError, bug_sentences
+from pipelines.core.errors import LeaseLost, NightshiftError, bug_sentences
 from pipelines.core.results import progress_line
 
 HELP = {
@@ -53,6 +53,8 @@ def _run(args: argparse.Namespace, config: Config) -> int:
 
     try:
         result = run_step(args.step, args.run_dir, config, args.rerun)
+    except LeaseLost:  # the step's folder belongs to whoever took over
+        raise
     except NightshiftError as error:
         record_fault(args.step, args.run_dir, error)
         raise

@@ -34,6 +34,10 @@ class MachineError(NightshiftError):
     """The machine lacks something: memory, disk, a tool, a free port."""
 
 
+class LeaseLost(NightshiftError):
+    """Another process, perhaps on another machine, has taken over what this one was doing."""
+
+
 def bug_sentences(error: BaseException) -> str:
     """What and where a bug is. Its own message may quote what a user wrote, and this goes where it stays."""
     frames = traceback.extract_tb(error.__traceback__)

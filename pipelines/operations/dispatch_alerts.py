@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from pipelines.core.alerts import Action, Ruling
 from pipelines.core.config import Config
-from pipelines.core.locks import holding
 from pipelines.core.results import RoutingResult, RunToStart
 from pipelines.operations.alert_notices import SUBJECTS, notice_of, short_list
 from pipelines.policy.alerts.arbitration import AlertState, horizon, rule_on
@@ -22,6 +21,7 @@ from pipelines.stores.inbox import Inbox
 from pipelines.stores.journal.deliveries import awaits_delivery
 from pipelines.stores.ledger import Ledger, Promotion
 from pipelines.stores.ledger.tables import TASK_EVENTS
+from pipelines.stores.locks import holding
 
 PRODUCTION = "production"  # the move that makes a candidate production
 DISPATCH_TASK = ("alert_router", "route")  # DAG and task that dispatch under Airflow
@@ -29,7 +29,7 @@ DISPATCH_TASK = ("alert_router", "route")  # DAG and task that dispatch under Ai
 
 def dispatch(config: Config) -> tuple[list[Ruling], RoutingResult]:
     """Rule on every unruled delivery; returns the new rulings and what to do. One dispatch at a time."""
-    with holding(config.home, "alerts"):
+    with holding(config, "alerts"):
         ledger, now = open_ledger(config), datetime.now(UTC)
         state = read_state(config, ledger, now)
         rulings = rule_on(state, config.alerts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pipelines.core.config import Config
 from pipelines.models import open_registry
+from pipelines.operations.databases import upgrade_databases
 from pipelines.sample.prepare import prepare_model, prepare_suite
-from pipelines.stores import open_ledger
 
 
 def prepare(config: Config) -> None:
     """The databases; the packaged base model and the sample's frozen suite, where the profile uses them."""
-    open_ledger(config)
+    upgrade_databases(config)
     open_registry(config).prepare()
     prepare_model(config)
     if config.ingest.kind == "sample":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.core.config import Config
@@ -14,21 +15,29 @@ if TYPE_CHECKING:
     from pipelines.stores.runs import Run
 
 
-def open_ledger(config: Config, wait_s: float = 30.0) -> Ledger:
-    """The ledger; created where there is none. A writer waits up to `wait_s` seconds for another one."""
-    from pipelines.stores.ledger import Ledger
+def open_ledger(config: Config, wait_s: float = 120.0) -> Ledger:
+    """The ledger; an SQLite file is created where there is none.
 
-    return Ledger(config.path(config.ledger_url), wait_s)
+    Waits up to `wait_s` seconds for another writer, and for a server that is away.
+    """
+    from pipelines.stores.ledger import Ledger
+    from pipelines.stores.ledger.head import HeadFile
+
+    url = config.path(config.ledger_url)
+    if url.startswith("sqlite"):
+        return Ledger(url, wait_s)
+    head = HeadFile(Path(config.home) / "ledger.head", Path(config.path(config.keys)))
+    return Ledger(url, wait_s, head)
 
 
 def has_ledger(config: Config) -> bool:
     """Whether there is a ledger; opening one creates it."""
-    from pipelines.stores.ledger import exists
+    from pipelines.stores.sql.database import exists
 
     return exists(config.path(config.ledger_url))
 
 
-def open_inbox(config: Config, wait_s: float = 30.0) -> Inbox:
+def open_inbox(config: Config, wait_s: float = 120.0) -> Inbox:
     """The inbox of alerts, which is part of the ledger."""
     from pipelines.stores.inbox import Inbox
 

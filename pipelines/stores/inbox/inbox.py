@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import GenericFunction
 
 from pipelines.core.alerts import Alert, Delivery, Ruling, Silence
 from pipelines.stores.inbox.rows import (
@@ -19,8 +21,26 @@ from pipelines.stores.inbox.rows import (
 )
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import RULINGS, SILENCES, TASK_EVENTS, TRIGGERS
+from pipelines.stores.sql.database import POSTGRES, SQLITE
 
-NAMED = sa.func.json_each(RULINGS.c.triggers).table_valued("value")
+
+class json_texts(GenericFunction[Any]):
+    """The texts of a JSON list, one row each."""
+
+    inherit_cache = True
+
+
+@compiles(json_texts, SQLITE)
+def _in_sqlite(function: Any, compiler: Any, **more: Any) -> str:
+    return f"json_each{compiler.process(function.clauses.self_group(), **more)}"
+
+
+@compiles(json_texts, POSTGRES)
+def _in_postgresql(function: Any, compiler: Any, **more: Any) -> str:
+    return f"json_array_elements_text(CAST({compiler.process(function.clauses, **more)} AS json))"
+
+
+NAMED = sa.func.json_texts(RULINGS.c.triggers).table_valued("value")
 UNRULED = TRIGGERS.c.id.not_in(sa.select(NAMED.c.value).select_from(RULINGS.join(NAMED, sa.true())))
 ALL_SILENCES = sa.select(SILENCES).order_by(SILENCES.c.at)
 

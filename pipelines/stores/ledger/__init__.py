@@ -5,7 +5,7 @@ listener can write to it too.
 """
 
 from pipelines.stores.ledger.decisions import Decision
-from pipelines.stores.ledger.ledger import Ledger, exists
+from pipelines.stores.ledger.ledger import Ledger
 from pipelines.stores.ledger.promotions import START, Promotion
 
-__all__ = ["START", "Decision", "Ledger", "Promotion", "exists"]
+__all__ = ["START", "Decision", "Ledger", "Promotion"]

@@ -1,4 +1,4 @@
-"""The head of the ledger, in a file beside the database: how many links the chain has, and the newest hash.
+"""The head of the ledger, in a file outside the database: how many links the chain has, and the newest hash.
 
 The chain alone cannot tell that its last links were cut off, or that an old copy of the database was put
 back. The file is written after each append. A kill between the two leaves it behind the database, which is no
@@ -36,11 +36,15 @@ class Head:
 
 
 class HeadFile:
-    """`<database>.head`, and the key `<folder of the database>/keys/ledger.key`."""
+    """The file, and the folder with its key, `ledger.key`."""
 
-    def __init__(self, database: Path) -> None:
-        self._file = database.with_name(f"{database.name}.head")
-        self._key_file = database.parent / "keys" / "ledger.key"
+    def __init__(self, file: Path, keys: Path) -> None:
+        self._file, self._key_file = file, keys / "ledger.key"
+
+    @classmethod
+    def beside(cls, database: Path) -> HeadFile:
+        """That of an SQLite file: `<database>.head`, with the key in `keys/` beside it."""
+        return cls(database.with_name(f"{database.name}.head"), database.parent / "keys")
 
     def advance(self, head: Head, hash_of: HashOf, is_expected: bool) -> None:
         """Name a newer end. A file that does not fit the chain stays as it is, for `check` to tell of it."""

@@ -3,48 +3,49 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from pipelines.core.errors import ConfigError
 from pipelines.core.traffic_split import Route
 from pipelines.stores.ledger import chain, costs, decisions, promotions, tasks
 from pipelines.stores.ledger.decisions import Decision
-from pipelines.stores.ledger.head import HeadFile
+from pipelines.stores.ledger.head import Head, HeadFile
 from pipelines.stores.ledger.promotions import START, Promotion
-from pipelines.stores.ledger.tables import AUDIT, CHAINED, COSTS, DECISIONS, META, PROMOTIONS, TASK_EVENTS
+from pipelines.stores.ledger.tables import COSTS, DECISIONS, MIGRATIONS, PROMOTIONS, TASK_EVENTS
+from pipelines.stores.sql import leases
+from pipelines.stores.sql.database import SQLITE, connect_to, dialect, is_postgres, patiently
 
-HAS_HEAD = 1  # user_version of a database whose end is written to the head file
+HAS_HEAD = 1  # user_version of an SQLite file whose end is written to the head file
+CHAIN_LOCK = 0x6E69676874  # of the advisory lock that a writer of PostgreSQL's chain holds
+WAIT_S = 120.0
+T = TypeVar("T")
 
 
 class Ledger:
-    """Opens (and creates) the ledger at an SQLAlchemy URL; SQLite only.
+    """Opens the ledger at an SQLAlchemy URL: a file of SQLite, which it creates, or a database of PostgreSQL.
 
-    A writer waits up to `wait_s` seconds for another one, then gets SQLAlchemy's OperationalError.
+    A writer waits up to `wait_s` seconds for another one, then gets SQLAlchemy's OperationalError. A server
+    that is away for longer is a MachineError. `head`: the file that keeps the chain's end; by default it lies
+    beside an SQLite file.
     """
 
-    def __init__(self, url: str, wait_s: float = 30.0) -> None:
-        location = sa.make_url(url)
-        if location.drivername != "sqlite" or not location.database:
-            raise ConfigError(
-                f"ledger_url is {location.render_as_string()!r}, and the ledger works with SQLite only.",
-                "Set ledger_url = sqlite:///FILE.",
-            )
-        database = Path(location.database)
-        database.parent.mkdir(parents=True, exist_ok=True)
-        self._head_file = HeadFile(database)
-        self._engine = sa.create_engine(location, connect_args={"timeout": wait_s})
-        sa.event.listen(self._engine, "connect", _set_up_sqlite)
-        with self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            META.create_all(connection)
-            _forbid_changes(connection)
+    def __init__(self, url: str, wait_s: float = WAIT_S, head: HeadFile | None = None) -> None:
+        self._is_file, self._wait_s = dialect(url, "ledger_url") == SQLITE, wait_s
+        self._engine = connect_to(url, wait_s)
+        file = Path(str(self._engine.url.database))
+        self._head_file = head or (HeadFile.beside(file) if self._is_file else None)
+        if self._is_file:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with self._engine.begin() as connection:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                MIGRATIONS.upgrade(connection)
+        else:
+            self._read(MIGRATIONS.require)
 
     def append(self, table: sa.Table, *rows: dict[str, Any]) -> list[bool]:
         """Add rows to a chained table in one transaction, all or none; returns which of them were new.
@@ -52,9 +53,10 @@ class Ledger:
         A row whose key is already there is kept as it was. For a decision with another document that is an
         IntegrityError.
         """
-        with self._write() as connection:
+
+        def write(connection: sa.Connection) -> list[bool]:
             is_new, fresh = [], {}
-            for row in rows:
+            for row in map(storable, rows):
                 key = chain.key_of(table, row)
                 is_new.append(key not in fresh and _is_new(connection, table, row))
                 if is_new[-1]:
@@ -64,29 +66,37 @@ class Ledger:
                 chain.link(connection, table, *fresh.values())
             return is_new
 
+        return self._write(write)
+
+    def refuse_lost(self) -> None:
+        """Raises LeaseLost where another process has taken over what this one holds."""
+        self._read(leases.refuse_lost, begin=True)
+
     def rows(self, query: sa.Select[Any]) -> list[dict[str, Any]]:
         """The rows that a query finds."""
-        with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+        return self._read(lambda connection: [dict(row) for row in connection.execute(query).mappings()])
 
     def head(self) -> str:
         """Hash of the newest link of the chain. It changes with every write."""
-        with self._engine.connect() as connection:
-            return chain.head(connection)
+        return self._read(chain.head)
 
     def verify(self) -> int:
         """Compute the chain again over every row; returns its length. Raises IntegrityError at a break, and
         where its end is not the one that was written last.
         """
-        with self._engine.connect() as connection:
+
+        def check(connection: sa.Connection) -> int:
             links = chain.verify(connection)
-            self._head_file.check(links, partial(chain.hash_at, connection), _has_head(connection))
+            if self._head_file:
+                self._head_file.check(links, partial(chain.hash_at, connection), _has_head(connection))
             return links
+
+        return self._read(check)
 
     def accept_end(self) -> None:
         """Take the chain as it is for the whole one, after a person has looked at it."""
-        with self._engine.connect() as connection:
-            self._head_file.accept(chain.end(connection))
+        if self._head_file:
+            self._head_file.accept(self._read(chain.end))
 
     def add_decision(self, document: dict[str, Any], signature: str) -> None:
         """Record a night's decision. Raises IntegrityError when the run already has another one."""
@@ -123,11 +133,16 @@ class Ledger:
         """
         if route == after.route:
             return after
-        row = promotions.promotion_row(after, move, route, reason, actor, run_id, evidence or {})
-        with self._write() as connection:
+        row = storable(promotions.promotion_row(after, move, route, reason, actor, run_id, evidence or {}))
+
+        def write(connection: sa.Connection) -> None:
+            if promotions.is_recorded(connection, row):  # the server took it, and its answer was lost
+                return
             promotions.refuse_stale(connection, after)
             connection.execute(PROMOTIONS.insert().values(**row))
             chain.link(connection, PROMOTIONS, row)
+
+        self._write(write)
         return self.promotion()
 
     def promotion(self) -> Promotion:
@@ -172,29 +187,56 @@ class Ledger:
         row = tasks.task_event_row(dag_id, run_id, task_id, try_number, state, started_at, ended_at, message)
         self.append(TASK_EVENTS, row)
 
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
-        """A transaction that no other writer can enter: the chain has one end."""
-        with self._engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            before, had_head = chain.end(connection), _has_head(connection)
-            yield connection
-            after = chain.end(connection)
-            if after != before:
-                connection.exec_driver_sql(f"PRAGMA user_version = {HAS_HEAD}")
-        if after != before:
+    def _read(self, work: Callable[[sa.Connection], T], begin: bool = False) -> T:
+        """What `work` finds; in a transaction that is committed with `begin`."""
+
+        def attempt() -> T:
+            with self._engine.begin() if begin else self._engine.connect() as connection:
+                return work(connection)
+
+        return patiently(attempt, self._wait_s)
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do `work` in a transaction that no other writer can enter: the chain has one end."""
+
+        def attempt() -> tuple[T, Head, Head, bool]:
+            with self._engine.begin() as connection:
+                self._lock_out_writers(connection)
+                before, had_head = chain.end(connection), _has_head(connection)
+                done, after = work(connection), chain.end(connection)
+                if after != before and self._is_file:
+                    connection.exec_driver_sql(f"PRAGMA user_version = {HAS_HEAD}")
+                return done, before, after, had_head
+
+        done, before, after, had_head = patiently(attempt, self._wait_s)
+        if after != before and self._head_file:
             with self._engine.connect() as connection:
                 self._head_file.advance(after, partial(chain.hash_at, connection), had_head)
+        return done
 
-
-def exists(url: str) -> bool:
-    """Whether there is a database at an SQLAlchemy URL; one on a server is taken to be there."""
-    location = sa.make_url(url)
-    return location.get_backend_name() != "sqlite" or Path(location.database or "").exists()
+    def _lock_out_writers(self, connection: sa.Connection) -> None:
+        if self._is_file:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(CHAIN_LOCK)))
+        leases.refuse_lost(connection)
 
 
 def _has_head(connection: sa.Connection) -> bool:
+    """Whether the end must stand in the head file. With PostgreSQL each machine has its own file, or none."""
+    if is_postgres(connection):
+        return False
     return bool(connection.exec_driver_sql("PRAGMA user_version").scalar())
+
+
+def storable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as both databases take it: PostgreSQL's texts hold no NUL, and no text holds half a character."""
+    return {
+        name: value.encode(errors="replace").decode().replace("\0", "\ufffd")
+        if isinstance(value, str)
+        else value
+        for name, value in row.items()
+    }
 
 
 def _is_new(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:
@@ -203,17 +245,3 @@ def _is_new(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> 
     if recorded and table is DECISIONS:
         decisions.refuse_another_decision(dict(recorded), row)
     return recorded is None
-
-
-def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the ledger says BEGIN itself
-    connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _forbid_changes(connection: sa.Connection) -> None:
-    for table in (*CHAINED, AUDIT):
-        for verb in ("UPDATE", "DELETE"):
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER IF NOT EXISTS {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
-                f"BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
-            )

@@ -57,6 +57,12 @@ def promotion_from(row: Mapping[str, Any]) -> Promotion:
     return Promotion(**{**row, "route": route, "evidence": evidence})
 
 
+def is_recorded(connection: sa.Connection, row: Mapping[str, Any]) -> bool:
+    """Whether this very move is the newest."""
+    newest = connection.execute(NEWEST).mappings().first()
+    return newest is not None and dict(newest) == dict(row)
+
+
 def refuse_stale(connection: sa.Connection, after: Promotion) -> None:
     """Raises IntegrityError when the newest move is not `after`."""
     last = connection.scalar(sa.select(sa.func.max(PROMOTIONS.c.number))) or 0

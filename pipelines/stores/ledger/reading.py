@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.stores.ledger.ledger import exists
+from pipelines.stores.sql.database import connect_to, exists
 
 
 def read_rows(url: str, *queries: sa.Select[Any]) -> list[list[dict[str, Any]]]:
     """The rows of each query. A ledger or a table that is not there yet has none, and is not created."""
     if not exists(url):
         return [[] for _ in queries]
-    engine = sa.create_engine(read_only(url), poolclass=sa.NullPool)
-    with engine.connect() as connection:
-        there = set(sa.inspect(connection).get_table_names())
-        return [_rows(connection, query) if _tables(query) <= there else [] for query in queries]
+    engine = connect_to(url, read_only=True)
+    try:
+        with engine.connect() as connection:
+            there = set(sa.inspect(connection).get_table_names())
+            return [_rows(connection, query) if _tables(query) <= there else [] for query in queries]
+    finally:
+        engine.dispose()
 
 
 def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
@@ -26,12 +28,3 @@ def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, An
 
 def _tables(query: sa.Select[Any]) -> set[str]:
     return {source.name for source in query.get_final_froms() if isinstance(source, sa.Table)}
-
-
-def read_only(url: str) -> sa.URL:
-    """The same database; SQLite's file is opened so that writing to it fails."""
-    location = sa.make_url(url)
-    if location.get_backend_name() != "sqlite":
-        return location
-    file = Path(location.database or "").absolute().as_uri()
-    return location.set(database=file, query={**location.query, "mode": "ro", "uri": "true"})

@@ -16,6 +16,7 @@ from nightshift.notify import run_link
 from nightshift.operators.command import CommandOperator
 from nightshift.settings import Settings
 from pipelines.core.config import Config
+from pipelines.core.errors import MachineError
 from pipelines.core.results import RoutingResult
 from pipelines.stores import open_inbox
 
@@ -53,8 +54,8 @@ class InboxTrigger(BaseEventTrigger):
                 if inbox is None:
                     inbox = await asyncio.to_thread(self._open)
                 head, waiting, newest = await asyncio.to_thread(self._look, inbox, head, waiting)
-            except OperationalError as error:
-                self.log.warning("The ledger cannot be read now: %s", error.orig)
+            except (OperationalError, MachineError) as error:
+                self.log.warning("The ledger cannot be read now: %s", error)
             since = time.monotonic() - told_at
             if waiting and (newest != told or since > AGAIN_S):
                 told, told_at = newest, time.monotonic()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
-from pipelines.core.errors import ConfigError
+from pipelines.core.errors import ConfigError, MachineError
 
 SQLITE, POSTGRES = "sqlite", "postgresql"
+TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), POSTGRES)  # sorted by its bytes, as SQLite does
+T = TypeVar("T")
+log = logging.getLogger("nightshift")
+RETRY_S = 0.5  # between two tries to reach a server that is away
+# SQLSTATEs of a server that stops or starts, of a lost connection, and of a standby after a switch.
+AWAY = ("57P01", "57P02", "57P03", "57P05", "53300", "25006")
 CONNECT_TIMEOUT_S = 5
 # A server that is gone is noticed on a connection that waits: after 5 s of silence, 3 questions of 2 s each.
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
@@ -43,6 +53,45 @@ def connect_to(url: str, wait_s: float = 30.0, read_only: bool = False) -> sa.En
         options += " -c default_transaction_read_only=on"
     words = {"connect_timeout": CONNECT_TIMEOUT_S, "options": options, "application_name": "nightshift"}
     return sa.create_engine(location, connect_args={**words, **KEEPALIVE}, pool_pre_ping=True, pool_size=2)
+
+
+def patiently(work: Callable[[], T], wait_s: float) -> T:
+    """What `work` returns. While a server is away it is tried again, so it must be safe to do twice.
+
+    Raises MachineError when the server is away for longer than `wait_s`.
+    """
+    end, told = time.monotonic() + wait_s, False
+    while True:
+        try:
+            return work()
+        except sa.exc.DBAPIError as error:
+            if not is_away(error):
+                raise
+            if time.monotonic() >= end:
+                raise MachineError(
+                    f"PostgreSQL cannot be reached: {_said(error)}.",
+                    "Start it, or correct the address in the profile and the password in PGPASSFILE.",
+                ) from error
+            if not told:
+                log.warning("PostgreSQL cannot be reached, trying again for %.0f s: %s", wait_s, _said(error))
+                told = True
+        time.sleep(RETRY_S)
+
+
+def is_away(error: sa.exc.DBAPIError) -> bool:
+    """Whether an error says that a server cannot be reached now, and not that a statement is wrong."""
+    original = error.orig
+    if type(original).__module__.partition(".")[0] != "psycopg":
+        return False
+    state = getattr(original, "sqlstate", None)
+    if state is None:  # no answer of the server at all
+        return error.connection_invalidated or isinstance(error, sa.exc.OperationalError)
+    return error.connection_invalidated or state in AWAY or state.startswith("08")
+
+
+def _said(error: sa.exc.DBAPIError) -> str:
+    """The first line of what the driver said; it names host, port and user, and no password."""
+    return str(error.orig).strip().splitlines()[0].rstrip(".")
 
 
 def exists(url: str) -> bool:

@@ -1,0 +1,1 @@
+"""The ledger's migrations, oldest first. Each is frozen once it is released."""

@@ -1,0 +1,1 @@
+"""What the stores with tables share: databases, migrations and leases."""
