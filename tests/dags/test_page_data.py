@@ -11,8 +11,8 @@ from pipelines.core.alerts import Silence
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.stores import open_inbox, open_ledger
 from pipelines.stores.inbox import in_force
-from pipelines.stores.ledger.reading import read_only
 from pipelines.stores.ledger.tables import DECISIONS, META
+from pipelines.stores.sql.database import connect_to
 from tests.support.browser_nights import decision, rows_of
 
 NOW = datetime(2026, 11, 23, 15, tzinfo=UTC)
@@ -48,7 +48,7 @@ def test_rows_come_oldest_first(settings):
 
 def test_reading_cannot_write(settings):
     open_ledger(settings.config)
-    engine = sa.create_engine(read_only(url_of(settings)))
+    engine = connect_to(url_of(settings), read_only=True)
     with engine.connect() as connection, pytest.raises(sa.exc.OperationalError, match="readonly"):
         connection.execute(DECISIONS.insert(), rows_of([decision("2026-01-01", "held")]))
 
