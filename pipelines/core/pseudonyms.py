@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import secrets
 from pathlib import Path
 
-from pipelines.core.files import write_secret_once
+from pipelines.core.keys import key_in
 
 
-def pseudonym_key(home: Path) -> bytes:
-    """The home's own key, made on first use. Without it nobody can find a person by trying ids."""
-    path = home / "keys" / "pseudonyms.key"
-    write_secret_once(path, secrets.token_bytes(32))
-    return path.read_bytes()
+def pseudonym_key(keys: Path) -> bytes:
+    """The key in a folder of keys. Without it nobody can find a person by trying ids."""
+    return key_in(keys, "pseudonyms.key")
 
 
 def pseudonym(key: bytes, *names: str) -> str:

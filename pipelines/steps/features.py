@@ -99,7 +99,7 @@ def check_parity(ctx: Context, store: FeatureStore, view: str, rows: pa.Table) -
 
 def _shown(ctx: Context, entities: list[Entity]) -> dict[Entity, str]:
     """What facts and reasons call an entity: a tenant by its name, a person by a keyed hash."""
-    key = pseudonym_key(ctx.home)
+    key = pseudonym_key(ctx.config.keys_folder)
     return {entity: entity[0] if len(entity) == 1 else pseudonym(key, *entity) for entity in entities}
 
 

@@ -26,7 +26,7 @@ def open_ledger(config: Config, wait_s: float = 120.0) -> Ledger:
     url = config.path(config.ledger_url)
     if url.startswith("sqlite"):
         return Ledger(url, wait_s)
-    head = HeadFile(Path(config.home) / "ledger.head", Path(config.path(config.keys)))
+    head = HeadFile(Path(config.home) / "ledger.head", config.keys_folder)
     return Ledger(url, wait_s, head)
 
 

@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.core.files import write_atomically, write_secret_once
+from pipelines.core.keys import make_once
 
 
 def open_signer(config: Config) -> Signer:
-    """The keys of this configuration's home."""
-    return Signer(Path(config.home) / "keys")
+    """The signing keys of a configuration."""
+    return Signer(config.keys_folder)
 
 
 class Signer:
@@ -42,21 +42,20 @@ class Signer:
         return True
 
     def _make_once(self) -> None:
-        self._private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self._private.exists():
             secret = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            write_secret_once(self._private, secret)
+            make_once(self._private, secret)
         if not self._public.exists():  # derived from the private key, so a lost one never needs another pair
             public = (
                 self._key()
                 .public_key()
                 .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
             )
-            write_atomically(self._public, public)
+            make_once(self._public, public)
 
     def _key(self) -> Ed25519PrivateKey:
         key = serialization.load_pem_private_key(self._private.read_bytes(), password=None)

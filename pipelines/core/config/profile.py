@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -93,6 +94,11 @@ class Config(Section):
                 f"(older versions called it {SAMPLE_MODEL})"
             )
         return self
+
+    @property
+    def keys_folder(self) -> Path:
+        """The folder of `keys`."""
+        return Path(self.path(self.keys))
 
     def path(self, template: str, night: date | None = None) -> str:
         """Fill `{home}` and `{night}` in a path setting."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipelines.core.contract import canonical_json
 from pipelines.core.errors import IntegrityError
-from pipelines.core.files import write_atomically, write_secret_once
+from pipelines.core.files import write_atomically
+from pipelines.core.keys import key_in
 from pipelines.core.locks import holding
 
 REMEDY = (
@@ -39,7 +39,7 @@ class HeadFile:
     """The file, and the folder with its key, `ledger.key`."""
 
     def __init__(self, file: Path, keys: Path) -> None:
-        self._file, self._key_file = file, keys / "ledger.key"
+        self._file, self._keys = file, keys
 
     @classmethod
     def beside(cls, database: Path) -> HeadFile:
@@ -90,10 +90,7 @@ class HeadFile:
         return head
 
     def _signature(self, head: Head) -> str:
-        if not self._key_file.exists():
-            self._key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            write_secret_once(self._key_file, secrets.token_bytes(32))
-        return hmac.digest(self._key_file.read_bytes(), canonical_json(asdict(head)), "sha256").hex()
+        return hmac.digest(key_in(self._keys, "ledger.key"), canonical_json(asdict(head)), "sha256").hex()
 
 
 def _cut(known: Head, links: int) -> str:
