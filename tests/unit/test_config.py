@@ -26,7 +26,17 @@ NEEDS_UNIT = re.compile(
 def test_every_shipped_file_loads(path, home):
     config = load_config(path, home)
     assert config.profile == path.stem
-    assert config.path(config.lake_root) == f"{home}/lake"
+    if path.stem != "cluster":
+        assert config.path(config.lake_root) == f"{home}/lake"
+
+
+def test_a_cluster_keeps_nothing_shared_in_a_home(home):
+    config = load_config("config/cluster.toml", home)
+    one = load_config("config/local.toml", home)
+    roots = ("runs_root", "lake_root", "shared_root", "artifact_root", "keys")
+    urls = ("ledger_url", "journal_url", "tracking_uri")
+    assert not [name for name in (*roots, *urls) if str(home) in config.path(getattr(config, name))]
+    assert all(str(home) in one.path(getattr(one, name)) for name in (*roots, *urls))
 
 
 def test_there_are_shipped_files():
