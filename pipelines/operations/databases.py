@@ -30,6 +30,7 @@ class Store:
 
 
 LEDGER = Store("ledger", "ledger_url", ledger_tables.MIGRATIONS, ledger_tables.RIGHTS)
+STORES = (LEDGER,)
 
 
 def upgrade_databases(config: Config, owner: str = "", wait_s: float = 60.0) -> list[str]:
@@ -38,7 +39,7 @@ def upgrade_databases(config: Config, owner: str = "", wait_s: float = 60.0) -> 
     `owner`: the role that makes tables, where it is not the one in the profile's URLs.
     """
     lines = []
-    for store in (LEDGER,):
+    for store in STORES:
         url = config.path(getattr(config, store.setting))
         if dialect(url, store.setting) == SQLITE:
             open_ledger(config)

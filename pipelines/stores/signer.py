@@ -26,7 +26,7 @@ class Signer:
 
     def sign(self, data: bytes) -> str:
         """Signature (hex) of bytes."""
-        self._make_once()
+        self.make_once()
         return self._key().sign(data).hex()
 
     def is_valid(self, data: bytes, signature: str) -> bool:
@@ -41,7 +41,8 @@ class Signer:
             return False
         return True
 
-    def _make_once(self) -> None:
+    def make_once(self) -> None:
+        """Make the key pair where it is missing."""
         if not self._private.exists():
             secret = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM,

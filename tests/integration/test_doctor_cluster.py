@@ -1,0 +1,70 @@
+"""`nightshift doctor` beyond one machine: databases, rights, clocks and keys."""
+
+import pytest
+import sqlalchemy as sa
+
+from pipelines.operations.databases import upgrade_databases
+from pipelines.operations.doctor.databases import look_at_databases
+from pipelines.operations.doctor.keys import NAMES, look_at_keys
+from pipelines.stores import open_ledger
+from pipelines.stores.signer import Signer
+from tests.support.cluster import PASSWORD
+from tests.support.configs import make_config
+from tests.unit.test_ledger import document
+
+
+@pytest.fixture
+def config(home, postgres, database):
+    if not postgres.execute("SELECT 1 FROM pg_roles WHERE rolname = 'steps'"):
+        postgres.execute(f"CREATE ROLE steps LOGIN PASSWORD '{PASSWORD}'")
+    url = sa.make_url(database).set(username="steps").render_as_string()
+    return make_config(home, "").model_copy(update={"ledger_url": url, "journal_url": url})
+
+
+def levels(findings):
+    return {one.about: one.level for one in findings}
+
+
+def test_tables_that_are_not_there_say_what_to_run(config):
+    (said,) = [one for one in look_at_databases(config) if one.about == "ledger's tables"]
+    assert (said.level, said.remedy) == ("fail", "Run `nightshift databases --as OWNER`.")
+
+
+def test_two_roles_are_fit(config):
+    lines = upgrade_databases(config, owner="postgres")
+    assert "steps may add rows, and change none of the ledger" in lines[0]
+    assert set(levels(look_at_databases(config)).values()) == {"ok"}
+
+
+def test_one_role_for_all_is_a_warning(config, home, database):
+    alone = config.model_copy(update={"ledger_url": database})
+    upgrade_databases(alone)
+    found = levels(look_at_databases(alone))
+    assert found["ledger's rights"] == "warn"
+
+
+def test_a_right_that_is_missing_fails(config, postgres, database):
+    upgrade_databases(config, owner="postgres")
+    postgres.execute("REVOKE INSERT ON decisions FROM steps", sa.make_url(database).database)
+    (said,) = [one for one in look_at_databases(config) if one.about == "ledger's rights"]
+    assert (said.level, said.said) == ("fail", "The role steps lacks INSERT on decisions.")
+
+
+def test_a_database_that_is_gone_is_named(config):
+    gone = config.model_copy(update={"ledger_url": "postgresql+psycopg://steps@127.0.0.1:1/nowhere"})
+    (said,) = [one for one in look_at_databases(gone) if one.about == "ledger"]
+    assert said.level == "fail"
+    assert "PostgreSQL cannot be reached" in said.said
+
+
+def test_keys_of_several_machines(config, home, tmp_path):
+    upgrade_databases(config, owner="postgres")
+    (said,) = look_at_keys(config)
+    assert (said.level, "nightshift prepare" in said.remedy) == ("fail", True)
+    Signer(config.keys_folder).sign(b"makes them")
+    open_ledger(config).add_decision(document(), "00" * 64)
+    for name in NAMES[2:]:
+        (config.keys_folder / name).write_bytes(b"k" * 32)
+        (config.keys_folder / name).chmod(0o600)
+    (said,) = look_at_keys(config)
+    assert "was signed with other keys" in said.said
