@@ -11,7 +11,7 @@ from pipelines.stores.signer import open_signer
 
 
 def prepare(config: Config) -> None:
-    """Keys and databases; the packaged base model and the sample's frozen suite, where the profile uses them."""
+    """Keys and databases; the packaged base model and the sample's suite, where the profile uses them."""
     make_keys(config)
     upgrade_databases(config)
     open_registry(config).prepare()
