@@ -186,7 +186,13 @@ def running_object_store() -> Iterator[ObjectStore]:
     words += [f"-s3.port={port}", f"-s3.config={identities}", "-master.volumeSizeLimitMB=64"]
     for name, of in ports.items():
         words += [f"-{name}.port={of}", f"-{name}.port.grpc={free_port()}"]
-    words += [f"-s3.port.grpc={free_port()}", "-volume.max=50", "-volume.preStopSeconds=0"]
+    words += [
+        f"-s3.port.grpc={free_port()}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        "-volume.max=50",
+        "-volume.preStopSeconds=0",
+    ]
     server = Server([str(PROGRAMS / "weed"), *words], folder, port)
     try:
         server.start(lambda: server.answers() and _stores(port, key, secret))

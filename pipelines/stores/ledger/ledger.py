@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from pipelines.core.errors import IntegrityError
 from pipelines.core.traffic_split import Route
 from pipelines.stores.ledger import chain, costs, decisions, promotions, tasks
 from pipelines.stores.ledger.decisions import Decision
 from pipelines.stores.ledger.head import Head, HeadFile
 from pipelines.stores.ledger.promotions import START, Promotion
-from pipelines.stores.ledger.tables import COSTS, DECISIONS, MIGRATIONS, PROMOTIONS, TASK_EVENTS
+from pipelines.stores.ledger.tables import AUDIT, COSTS, DECISIONS, MIGRATIONS, PROMOTIONS, TASK_EVENTS
 from pipelines.stores.sql import leases
 from pipelines.stores.sql.database import SQLITE, connect_to, dialect, is_postgres, patiently
 
@@ -186,6 +188,30 @@ class Ledger:
         """Record a change of state of an Airflow task, or of a run (empty `task_id`)."""
         row = tasks.task_event_row(dag_id, run_id, task_id, try_number, state, started_at, ended_at, message)
         self.append(TASK_EVENTS, row)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for a reading that is longer than one query."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    def take_over(self, copied: Sequence[tuple[sa.Table, dict[str, Any], dict[str, Any]]]) -> None:
+        """Add (table, row, link) of another ledger as they are, all or none. They follow this one's end."""
+
+        def write(connection: sa.Connection) -> None:
+            end = chain.end(connection)
+            if copied[-1][2]["seq"] <= end.links:  # the server took them, and its answer was lost
+                return
+            if copied[0][2]["previous"] != end.hash:
+                raise IntegrityError(
+                    f"The ledger has {end.links} links now, and the copied ones do not follow them.",
+                    "Stop whatever writes to it, and copy again.",
+                )
+            for table, row, link in copied:
+                connection.execute(table.insert(), row)
+                connection.execute(AUDIT.insert(), link)
+
+        self._write(write)
 
     def _read(self, work: Callable[[sa.Connection], T], begin: bool = False) -> T:
         """What `work` finds; in a transaction that is committed with `begin`."""

@@ -1,0 +1,112 @@
+"""`nightshift migrate`: the home of one machine moves to PostgreSQL and S3."""
+
+import pytest
+import sqlalchemy as sa
+
+from pipelines.core.errors import InputError
+from pipelines.models.registry import Registry
+from pipelines.models.tracker import Tracker
+from pipelines.operations.databases import LEDGER, upgrade
+from pipelines.operations.migrate import files
+from pipelines.operations.migrate.files import copy_folder
+from pipelines.operations.migrate.registry import copy_registry
+from pipelines.stores.ledger import Ledger
+from pipelines.stores.ledger.copying import copy_ledger
+from pipelines.stores.ledger.tables import AUDIT
+from tests.unit.test_ledger import cost, document
+
+
+@pytest.fixture
+def ledger(home):
+    return Ledger(f"sqlite:///{home}/ledger.db")
+
+
+@pytest.fixture
+def other(database):
+    upgrade(LEDGER, database)
+    return Ledger(database)
+
+
+def fill(ledger, nights):
+    for night in nights:
+        ledger.add_decision(document(night), "s")
+        ledger.add_cost(cost(night=night))
+        ledger.add_task_event("dag", night, "train", 1, "success")
+
+
+def links(ledger):
+    return ledger.rows(sa.select(AUDIT).order_by(AUDIT.c.seq))
+
+
+def test_a_ledger_is_the_same_afterwards(ledger, other):
+    fill(ledger, ["2026-01-01", "2026-01-02"])
+    assert copy_ledger(ledger, other) == 6
+    assert links(other) == links(ledger)
+    assert other.verify() == 6
+    fill(ledger, ["2026-01-03"])
+    assert copy_ledger(ledger, other) == 9
+    assert (other.verify(), other.decisions()) == (9, ledger.decisions())
+
+
+def test_a_copy_that_was_interrupted_goes_on(ledger, other, monkeypatch):
+    monkeypatch.setattr("pipelines.stores.ledger.copying.LINKS_AT_ONCE", 4)
+    fill(ledger, ["2026-01-01", "2026-01-02", "2026-01-03"])
+    taken, take_over = [], other.take_over
+
+    def broken(batch):
+        if taken:
+            raise KeyboardInterrupt
+        taken.append(take_over(batch))
+
+    monkeypatch.setattr(other, "take_over", broken)
+    with pytest.raises(KeyboardInterrupt):
+        copy_ledger(ledger, other)
+    monkeypatch.setattr(other, "take_over", take_over)
+    assert len(links(other)) == 4
+    copy_ledger(ledger, other)
+    assert links(other) == links(ledger)
+
+
+def test_another_ledger_is_not_overwritten(ledger, other):
+    fill(ledger, ["2026-01-01"])
+    fill(other, ["2025-12-31"])
+    with pytest.raises(InputError, match="has 3 links of its own"):
+        copy_ledger(ledger, other)
+
+
+@pytest.mark.slow
+def test_registered_adapters_are_fetched_from_there(home, database, bucket, tmp_path):
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    old, root = f"sqlite:///{home}/mlflow.db", f"{home}/mlartifacts"
+    tracker = Tracker(old, root)
+    run = tracker.run("2026-01-01", "fingerprint")
+    Registry(old, "router").register(folder, tracker, run, "2026-01-01", ("2026-01-01",), {})
+    for _ in range(2):  # the second time everything is there
+        copied = copy_registry(old, root, database, f"{bucket}/mlartifacts")
+        copy_folder(root, f"{bucket}/mlartifacts", print)
+    assert copied > 10
+    there = Registry(database, "router")
+    (found,) = there.versions()
+    assert found.uri.startswith(bucket)
+    assert (there.fetch("1") / "adapter_model.safetensors").read_bytes() == b"weights"
+    again = Tracker(database, f"{bucket}/mlartifacts")
+    assert again.run("2026-01-01", "fingerprint") == run
+    (folder / "adapter_model.safetensors").write_bytes(b"others")
+    new = there.register(folder, again, again.run("2026-01-02", "f"), "2026-01-02", ("2026-01-02",), {})
+    assert new.version == "2"
+
+
+def test_files_are_copied_once_and_manifests_last(tmp_path, bucket, monkeypatch):
+    run = tmp_path / "runs" / "2026-01-01" / "ingest"
+    run.mkdir(parents=True)
+    for name in ("manifest.json", "rows.parquet", "z.txt", ".half.txt"):
+        (run / name).write_text(name)
+    order = []
+    monkeypatch.setattr(files, "_copy", lambda there, path, other, target: order.append(target))
+    files.copy_folder(str(tmp_path / "runs"), f"{bucket}/runs", print)
+    assert [path.rpartition("/")[2] for path in order] == ["rows.parquet", "z.txt", "manifest.json"]
+    monkeypatch.undo()
+    counts = [files.copy_folder(str(tmp_path / "runs"), f"{bucket}/runs", print) for _ in range(2)]
+    assert counts == [3, 0]
