@@ -108,7 +108,7 @@ def _night(config: Config, ledger: Ledger, today: date) -> dict[str, str]:
     """
     if config.ingest.kind == "gateway":
         yesterday = today - timedelta(days=1)
-        is_due = bool(config.schedule) and awaits_delivery(config.home, yesterday, config.ingest.zone)
+        is_due = bool(config.schedule) and awaits_delivery(config, yesterday)
         return {"night": str(yesterday if is_due else today)}
     if config.ingest.kind == "sample":
         return {"night": str(config.sample.next_night(decision.night for decision in ledger.decisions()))}

@@ -48,16 +48,27 @@ def open_journal(config: Config) -> JournalReader:
     """The gateway's journal, to read from; it may not exist yet."""
     from pipelines.stores.journal.reader import JournalReader
 
-    return JournalReader(config.home)
+    return JournalReader(config.path(config.journal_url))
 
 
 def open_journal_writer(config: Config) -> JournalWriter:
-    """The gateway's journal, to write to; created where there is none. For one gateway at a time."""
-    from pipelines.stores.journal.tables import journal_path
+    """The gateway's journal, to write to; created where there is none. A home is for one gateway at a time.
+
+    What goes to PostgreSQL lies in the home's spool until it has arrived there.
+    """
+    from pipelines.stores.database import SQLITE, dialect, sqlite_file
+    from pipelines.stores.journal import spool
+    from pipelines.stores.journal.shipper import Shipper
     from pipelines.stores.journal.writer import JournalWriter
 
-    settings = config.gateway
-    return JournalWriter(journal_path(config.home), settings.journal_commit_ms, settings.journal_queue)
+    url, settings = config.path(config.journal_url), config.gateway
+    limits = (settings.journal_commit_ms, settings.journal_queue)
+    if dialect(url, "journal_url") == SQLITE:
+        return JournalWriter(sqlite_file(url), *limits)
+    path = spool.spool_path(config.home)
+    shipper = Shipper(path, url, settings.feedback_wait_s)
+    connect = spool.connect_within(settings.spool_gib)
+    return JournalWriter(path, *limits, connect=connect, write=spool.spool_entry, shipper=shipper)
 
 
 def open_run(config: Config, run_id: str) -> Run:

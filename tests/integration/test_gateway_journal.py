@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 
 from gateway.dev_token import private_key
 from pipelines.core.errors import InputError
@@ -21,13 +22,14 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import Lake
 from pipelines.data.schema import SCHEMA, rows_of
+from pipelines.stores import open_journal, open_journal_writer
 from pipelines.stores.journal.comparison import Outcome
-from pipelines.stores.journal.reader import JournalReader
-from pipelines.stores.journal.tables import journal_path
+from pipelines.stores.journal.deliveries import changing
+from pipelines.stores.journal.tables import FEEDBACK, journal_path
 from pipelines.stores.journal.writer import JournalWriter
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import Running, chat, gateway, gateway_config, until
-from tests.support.journal import EVER, journal_rows, make_interaction
+from tests.support.journal import EVER, has_arrived, journal_rows, make_interaction, reader_of, rows_at
 from tests.support.nights import Night
 
 DAY = timedelta(days=1)
@@ -92,13 +94,13 @@ def test_what_a_gateway_that_ends_leaves_behind(home, how):
         assert all(at > ended_at - 1.0 for at in lost)  # one group and one commit; generous for a busy disk
 
 
-def test_the_journal_needs_the_library_and_core_only():
+def test_the_journal_needs_sqlalchemy_and_core_only():
     for file in Path("pipelines/stores/journal").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             for name in names:
-                ours = name.startswith(("pipelines.core", "pipelines.stores.journal"))
+                ours = name.startswith(("pipelines.core", "pipelines.stores", "sqlalchemy"))
                 assert ours or name.split(".")[0] in sys.stdlib_module_names, (file, name)
 
 
@@ -110,20 +112,42 @@ def noon(day):
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def config(home, request):
+    """A home's configuration, with its journal in either database."""
+    found = gateway_config(home)
+    if request.param == "sqlite":
+        return found
+    return found.model_copy(update={"journal_url": request.getfixturevalue("database")})
+
+
 @pytest.fixture
-def journal(home):
+def journal(config):
+    found = open_journal_writer(config)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def in_file(home):
+    """The journal in SQLite."""
     found = JournalWriter(journal_path(home), 5, 1000)
     yield found
     found.close()
 
 
-def test_a_locked_journal_delays_feedback_and_nothing_else(journal, home):
+def rows_of_journal(journal, config, since=EVER):
+    has_arrived(journal)
+    return rows_at(config.path(config.journal_url), since)
+
+
+def test_a_locked_journal_delays_feedback_and_nothing_else(in_file, home):
     other = sqlite3.connect(journal_path(home), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     started = time.monotonic()
     for number in range(100):
-        journal.add(make_row(f"r-{number}", noon(NIGHT)))
-    said = journal.feedback("r-99", "north-clinic", 1, None)
+        in_file.add(make_row(f"r-{number}", noon(NIGHT)))
+    said = in_file.feedback("r-99", "north-clinic", 1, None)
     assert time.monotonic() - started < 0.5
     time.sleep(0.3)
     assert not said.done()
@@ -162,13 +186,13 @@ loop.append(loop)
 
 
 @pytest.mark.parametrize("changes", POISON.values(), ids=POISON)
-def test_a_bad_row_is_repaired_or_set_aside(journal, home, changes):
+def test_a_bad_row_is_repaired_or_set_aside(journal, config, changes):
     """The writer goes on, and the rows of the same group are written."""
     journal.add(make_row("before", noon(NIGHT)))
     journal.add(replace(make_row("bad", noon(NIGHT)), **changes))
     journal.add(make_row("after", noon(NIGHT)))
     assert journal.feedback("after", "north-clinic", 1, None).result(10) == "stored"
-    written = {row["request_id"] for row in journal_rows(home)}
+    written = {row["request_id"] for row in rows_of_journal(journal, config)}
     assert {"before", "after"} <= written
     assert ("bad" in written) == (journal.set_aside == 0)
     assert ("bad" in written) == any(word in str(changes) for word in ("udfff", "ud800", "tokens_in"))
@@ -176,25 +200,25 @@ def test_a_bad_row_is_repaired_or_set_aside(journal, home, changes):
     assert journal.problem == ""
 
 
-def test_bad_feedback_is_told_to_who_gave_it(journal, home):
-    journal.add(make_row("r", noon(NIGHT)))
+def test_bad_feedback_is_told_to_who_gave_it(in_file, home):
+    in_file.add(make_row("r", noon(NIGHT)))
     with pytest.raises(sqlite3.Error):
-        journal.feedback("r", "north-clinic", 1, object()).result(10)
-    assert journal.feedback("r", "north-clinic", 2**70, "half \ud83d").result(10) == "stored"
+        in_file.feedback("r", "north-clinic", 1, object()).result(10)
+    assert in_file.feedback("r", "north-clinic", 2**70, "half \ud83d").result(10) == "stored"
     assert journal_rows(home)[0]["correction"] == "half ?"
 
 
-def test_a_journal_that_is_no_database_any_more_is_told(journal, home):
-    journal.add(make_row("first", noon(NIGHT)))
+def test_a_journal_that_is_no_database_any_more_is_told(in_file, home):
+    in_file.add(make_row("first", noon(NIGHT)))
     until(lambda: journal_rows(home))
     with sqlite3.connect(journal_path(home)) as other:
         other.execute("ALTER TABLE interactions RENAME TO elsewhere")
-    journal.add(make_row("second", noon(NIGHT)))
-    until(lambda: "no such table" in journal.problem)
-    assert journal.is_alive
+    in_file.add(make_row("second", noon(NIGHT)))
+    until(lambda: "no such table" in in_file.problem)
+    assert in_file.is_alive
     with sqlite3.connect(journal_path(home)) as other:
         other.execute("ALTER TABLE elsewhere RENAME TO interactions")
-    until(lambda: not journal.problem)
+    until(lambda: not in_file.problem)
     assert len(journal_rows(home)) == 2
 
 
@@ -209,11 +233,11 @@ def test_a_journal_that_is_no_database_any_more_is_told(journal, home):
         ([(-1, "Dental"), (0, None)], (0, "Dental")),
     ],
 )
-def test_newer_feedback_erases_nothing_by_accident(journal, home, said, kept):
+def test_newer_feedback_erases_nothing_by_accident(journal, config, said, kept):
     journal.add(make_row("r", noon(NIGHT)))
     for rating, correction in said:
         assert journal.feedback("r", "north-clinic", rating, correction).result(10) == "stored"
-    row = journal_rows(home)[0]
+    row = rows_of_journal(journal, config)[0]
     assert (row["rating"], row["correction"]) == kept
 
 
@@ -223,16 +247,16 @@ def test_feedback_that_says_nothing_is_refused(journal, correction):
         journal.feedback("r", "north-clinic", None, correction)
 
 
-def test_rows_are_in_order_of_time(journal, home):
+def test_rows_are_in_order_of_time(journal, config):
     for minute in (5, 1, 3):
         journal.add(make_row(f"r-{minute}", noon(NIGHT) + timedelta(minutes=minute)))
     journal.feedback("r-3", "north-clinic", -1, "Surgery").result(5)
-    rows = journal_rows(home, noon(NIGHT) + timedelta(minutes=2))
+    rows = rows_of_journal(journal, config, noon(NIGHT) + timedelta(minutes=2))
     assert [(row["request_id"], row["rating"]) for row in rows] == [("r-3", -1), ("r-5", None)]
     assert rows[0]["ts"] == noon(NIGHT) + timedelta(minutes=3)
 
 
-def test_the_page_reads_the_newest_outcomes(journal, home):
+def test_the_page_reads_the_newest_outcomes(journal, config):
     candidate = Adapter("3", "d")
     rows = (
         {"request_id": "first"},
@@ -247,7 +271,8 @@ def test_the_page_reads_the_newest_outcomes(journal, home):
         journal.add(make_row(ts=noon(NIGHT) + timedelta(minutes=minute), **row))
     journal.feedback("first", "north-clinic", -1, None).result(5)
     journal.feedback("first", "north-clinic", 1, None).result(5)
-    reader = JournalReader(home)
+    has_arrived(journal)
+    reader = open_journal(config)
     found = reader.newest_outcomes(noon(NIGHT), candidate, None, 10)
     assert found == [
         Outcome(is_candidate=True, is_error=True, refused=False, latency_ms=None, rating=None),
@@ -261,7 +286,7 @@ def test_the_page_reads_the_newest_outcomes(journal, home):
 def test_reading_makes_no_file(home, tmp_path):
     journal_path(home).parent.mkdir(parents=True, exist_ok=True)
     journal_path(home).touch()  # as a gateway leaves it for a moment, before it makes the tables
-    for reader in (JournalReader(home), JournalReader(tmp_path / "empty")):
+    for reader in (reader_of(home), reader_of(tmp_path / "empty")):
         assert reader.newest_outcomes(noon(NIGHT), Adapter("3", "d"), None, 10) == []
         assert reader.totals(noon(NIGHT), noon(NIGHT + DAY)).attempts == 0
         assert reader.sample(noon(NIGHT), noon(NIGHT + DAY), range) == []
@@ -273,8 +298,12 @@ def ids(path):
     return pq.read_table(path)["request_id"].to_pylist()
 
 
-def test_a_night_delivers_its_answers_once_with_their_feedback(journal, home):
-    config = gateway_config(home)
+def delivered(journal, config, night):
+    has_arrived(journal)
+    return deliver(config, night)
+
+
+def test_a_night_delivers_its_answers_once_with_their_feedback(journal, config):
     journal.add(make_row("before", noon(NIGHT - 4 * DAY)))
     journal.add(make_row("tonight", noon(NIGHT)))
     journal.add(make_row("broken", noon(NIGHT), fault="engine", completion=""))
@@ -282,46 +311,46 @@ def test_a_night_delivers_its_answers_once_with_their_feedback(journal, home):
     journal.add(make_row("shadow", noon(NIGHT), route="shadow", parent="tonight"))
     journal.add(make_row("tomorrow", noon(NIGHT + DAY)))
     journal.feedback("tonight", "north-clinic", -1, "Surgery").result(5)
-    path = deliver(config, NIGHT)
+    path = delivered(journal, config, NIGHT)
     table = pq.read_table(path)
     assert table.schema.equals(SCHEMA)
     assert [(row["request_id"], row["correction"]) for row in table.to_pylist()] == [("tonight", "Surgery")]
     written = path.read_bytes()
     journal.add(make_row("straggler", noon(NIGHT)))
     journal.feedback("straggler", "north-clinic", 1, None).result(5)
-    assert deliver(config, NIGHT).read_bytes() == written
+    assert delivered(journal, config, NIGHT).read_bytes() == written
     path.unlink()  # as if it had died between the record and the file
-    assert deliver(config, NIGHT).read_bytes() == written
-    assert ids(deliver(config, NIGHT + DAY)) == ["straggler", "tomorrow"]
+    assert delivered(journal, config, NIGHT).read_bytes() == written
+    assert ids(delivered(journal, config, NIGHT + DAY)) == ["straggler", "tomorrow"]
 
 
-def test_late_feedback_is_delivered_in_a_later_night(journal, home):
-    config = gateway_config(home)
+def test_late_feedback_is_delivered_in_a_later_night(journal, config):
     for name in ("unrated", "changed", "quiet"):
         journal.add(make_row(name, noon(NIGHT)))
     journal.feedback("changed", "north-clinic", 1, None).result(5)
-    assert ids(deliver(config, NIGHT)) == ["changed", "quiet", "unrated"]
+    assert ids(delivered(journal, config, NIGHT)) == ["changed", "quiet", "unrated"]
     journal.feedback("unrated", "north-clinic", -1, "Surgery").result(5)
     journal.feedback("changed", "north-clinic", -1, "Anatomy").result(5)
-    rows = pq.read_table(deliver(config, NIGHT + DAY)).to_pylist()
+    rows = pq.read_table(delivered(journal, config, NIGHT + DAY)).to_pylist()
     assert [(row["request_id"], row["correction"]) for row in rows] == [
         ("changed", "Anatomy"),
         ("unrated", "Surgery"),
     ]
-    assert ids(deliver(config, NIGHT + 2 * DAY)) == []
+    assert ids(delivered(journal, config, NIGHT + 2 * DAY)) == []
 
 
-def test_late_feedback_reaches_the_lake_of_the_later_night(journal, home):
+def test_late_feedback_reaches_the_lake_of_the_later_night(journal, home, config):
     for minute, name in enumerate(("unrated", "changed", "quiet", "new", "newer")):
         at = noon(NIGHT + DAY * (minute > 2)) + timedelta(minutes=minute)
         journal.add(make_row(name, at, latency_ms=float(minute)))
     journal.feedback("changed", "north-clinic", 1, None).result(5)
-    nights = [Night(home, day, FROM_GATEWAY) for day in (NIGHT, NIGHT + DAY)]
-    deliver(nights[0].config, NIGHT)
+    settings = FROM_GATEWAY | {"journal_url": config.journal_url}
+    nights = [Night(home, day, settings) for day in (NIGHT, NIGHT + DAY)]
+    delivered(journal, nights[0].config, NIGHT)
     assert nights[0].run("ingest", "validate").verdict == "proceed"
     journal.feedback("unrated", "north-clinic", -1, "Surgery").result(5)
     journal.feedback("changed", "north-clinic", -1, "Anatomy").result(5)
-    deliver(nights[1].config, NIGHT + DAY)
+    delivered(journal, nights[1].config, NIGHT + DAY)
     assert nights[1].run("ingest", "validate").verdict == "proceed"
     lake = Lake(str(home / "lake"), 256)
 
@@ -337,14 +366,15 @@ def test_late_feedback_reaches_the_lake_of_the_later_night(journal, home):
     }
 
 
-def test_old_rows_are_forgotten(journal, home):
+def test_old_rows_are_forgotten(journal, config):
     journal.add(make_row("old", noon(NIGHT - 90 * DAY)))
     journal.add(make_row("new", noon(NIGHT)))
     journal.feedback("old", "north-clinic", 1, None).result(5)
-    deliver(gateway_config(home), NIGHT)
-    assert [row["request_id"] for row in journal_rows(home, EVER - 365 * DAY)] == ["new"]
-    with sqlite3.connect(journal_path(home)) as connection:
-        assert connection.execute("SELECT count(*) FROM feedback").fetchone() == (0,)
+    delivered(journal, config, NIGHT)
+    old = EVER - 365 * DAY
+    assert [row["request_id"] for row in rows_of_journal(journal, config, old)] == ["new"]
+    with changing(config.path(config.journal_url)) as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(FEEDBACK)) == 0
 
 
 def test_a_home_without_a_gateway_has_nothing_to_deliver(home):

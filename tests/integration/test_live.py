@@ -7,9 +7,9 @@ import pytest
 from pipelines.core.traffic_split import Adapter
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.observations import Observations
-from pipelines.stores.journal.reader import JournalReader
 from pipelines.stores.journal.tables import journal_path
 from pipelines.stores.journal.writer import JournalWriter
+from tests.support.journal import reader_of
 from tests.support.rollouts import row
 
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
@@ -24,7 +24,7 @@ def journal(home):
 
 
 def look(home, per_person=0, production=None):
-    return collect(JournalReader(home), SINCE, 5.0, ONE, production, per_person)
+    return collect(reader_of(home), SINCE, 5.0, ONE, production, per_person)
 
 
 def rate(journal, *ratings):

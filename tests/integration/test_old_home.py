@@ -27,8 +27,7 @@ from pipelines.core.facts.register import RegisterFacts
 from pipelines.core.facts.safety import SafetyFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.facts.validate import ValidateFacts
-from pipelines.stores import open_inbox, open_ledger, open_run, run_ids
-from pipelines.stores.journal.reader import JournalReader
+from pipelines.stores import open_inbox, open_journal, open_ledger, open_run, run_ids
 from pipelines.stores.signer import open_signer
 
 OLD = Path(__file__).parents[1] / "fixtures" / "home_v0_1"
@@ -121,7 +120,7 @@ def test_alerts_and_rulings_are_read(config):
 
 
 def test_the_journal_is_read(config):
-    reader = JournalReader(config.home)
+    reader = open_journal(config)
     span = datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
     assert reader.totals(*span).attempts > 50
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.stores.journal.reader import WITH_NEWEST_FEEDBACK
-from pipelines.stores.journal.tables import ERRORS, Interaction, connect_read_only, journal_path, timestamp
+import sqlalchemy as sa
+
+from pipelines.stores import database
+from pipelines.stores.journal.reader import JournalReader, with_newest_feedback
+from pipelines.stores.journal.tables import COLUMNS, ERRORS, FEEDBACK, INTERACTIONS, Interaction, journal_path
+from pipelines.stores.journal.writer import JournalWriter
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -35,21 +38,43 @@ def make_interaction(request_id: str, ts: datetime, **changes: Any) -> Interacti
     return Interaction(request_id=request_id, ts=ts, **(usual | changes))
 
 
+def reader_of(home: str | Path) -> JournalReader:
+    """The journal of a home, in SQLite."""
+    return JournalReader(f"sqlite:///{journal_path(home)}")
+
+
 def journal_rows(home: str | Path, since: datetime = EVER) -> list[dict[str, Any]]:
-    """Rows with their newest feedback since a moment, in order of time; [] without a journal.
+    """Rows of the home's SQLite with their newest feedback since a moment, in order of time; [] without one.
 
     The columns but for the conversation, `rating`, `correction`, and `error`: whether the adapter failed.
     """
-    path = journal_path(home)
-    if not path.exists():
+    return rows_at(f"sqlite:///{journal_path(home)}", since)
+
+
+def rows_at(url: str, since: datetime = EVER) -> list[dict[str, Any]]:
+    """`journal_rows` of a journal in either database."""
+    if not database.exists(url):
         return []
-    query = f"{WITH_NEWEST_FEEDBACK} WHERE i.ts >= ? ORDER BY i.ts, i.request_id"
-    with closing(connect_read_only(path)) as connection:
-        return [_parsed(row) for row in connection.execute(query, (timestamp(since),))]
+    names = [name for name in COLUMNS if name != "messages"]
+    query = with_newest_feedback(
+        *(INTERACTIONS.c[name] for name in names), FEEDBACK.c.rating, FEEDBACK.c.correction
+    )
+    query = query.where(INTERACTIONS.c.ts >= since).order_by(INTERACTIONS.c.ts, INTERACTIONS.c.request_id)
+    engine = database.connect_to(url, read_only=True)
+    try:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table("interactions"):
+                return []
+            return [{**row, "error": row["fault"] in ERRORS} for row in connection.execute(query).mappings()]
+    finally:
+        engine.dispose()
 
 
-def _parsed(row: sqlite3.Row) -> dict[str, Any]:
-    plain = dict(row)
-    del plain["messages"]
-    flags = {name: bool(plain[name]) for name in ("opt_out", "refused", "cached", "fallback")}
-    return plain | flags | {"ts": datetime.fromisoformat(plain["ts"]), "error": plain["fault"] in ERRORS}
+def has_arrived(journal: JournalWriter) -> None:
+    """Wait until the journal's database has all that was written so far."""
+    journal.feedback("a-mark", "nobody", 1, None).result(10)  # the writer keeps the order
+    if journal.shipper:
+        end = time.monotonic() + 20
+        while journal.shipper.backlog()[0]:
+            assert time.monotonic() < end, journal.shipper.problem
+            time.sleep(0.005)

@@ -72,4 +72,8 @@ class Gateway(Section):
     poll_s: float = 0.2  # between two readings of the ledger's traffic split
     journal_commit_ms: Count = 20  # answers of this long are committed together; kill -9 loses at most these
     journal_queue: Positive = 10_000  # rows that wait for the journal's writer
+    spool_gib: PositiveFloat = 10.0  # PostgreSQL: rows that have not arrived there; more are lost and counted
+    feedback_wait_s: PositiveFloat = (
+        3_600.0  # PostgreSQL: feedback whose answer has not arrived by then counts
+    )
     journal_days: Positive = 60  # older rows are deleted, delivered or not

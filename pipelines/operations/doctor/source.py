@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import fsspec
+import sqlalchemy as sa
 
 from pipelines.core.config import Config
 from pipelines.operations.doctor.finding import Finding
-from pipelines.stores.journal.tables import journal_path
+from pipelines.stores.database import cause_of
+from pipelines.stores.journal.reader import JournalReader
 
 
 def look_at_source(config: Config) -> Finding:
@@ -16,12 +16,18 @@ def look_at_source(config: Config) -> Finding:
     if config.ingest.kind == "sample":
         return Finding("ok", "source", "The sample's own questions are asked.")
     if config.ingest.kind == "gateway":
-        return _gateway(journal_path(config.home))
+        return _gateway(config.path(config.journal_url))
     return _files(config.ingest.source.replace("{home}", config.home).replace("{night}", "*"))
 
 
-def _gateway(journal: Path) -> Finding:
-    if journal.exists():
+def _gateway(url: str) -> Finding:
+    journal = sa.make_url(url).render_as_string()
+    try:
+        found = JournalReader(url).exists()
+    except sa.exc.SQLAlchemyError as error:
+        said = f"The gateway's journal {journal} cannot be read ({cause_of(error)})."
+        return Finding("fail", "source", said, "Start the database, or correct journal_url.")
+    if found:
         return Finding("ok", "source", f"The gateway's journal is {journal}.")
     return Finding(
         "warn", "source", f"The gateway has no journal at {journal} yet.", "Run `make serve` first."

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores.journal.tables import ERRORS, name_and_digest, timestamp
+from pipelines.stores.journal.tables import ERRORS, FEEDBACK, INTERACTIONS, name_and_digest
 
-FIRST_FEEDBACK = """
-    LEFT JOIN feedback f ON f.seq = (SELECT min(seq) FROM feedback WHERE request_id = i.request_id)
-"""
-# The candidate's answers and production's, without those that stood in for another adapter's (fallback), that
-# a client did not wait for (aborted), or for which there was too much to do (full).
-COMPARED = """
-    i.ts >= ? AND i.fault NOT IN ('aborted', 'full') AND NOT i.fallback
-    AND ((i.adapter = ? AND i.digest = ?) OR (i.adapter = ? AND i.route = 'production'))
-"""
-COMPARED_ANSWERS = f"""
-    SELECT i.*, f.seq, f.rating, f.correction FROM interactions i {FIRST_FEEDBACK}
-    WHERE {COMPARED} ORDER BY i.rowid
-"""
-NEWEST_OUTCOMES = f"""
-    SELECT i.*, f.rating
-    FROM (SELECT request_id, adapter, digest, fault, refused, cached, latency_ms FROM interactions i
-          WHERE {COMPARED} ORDER BY i.ts DESC LIMIT ?) i {FIRST_FEEDBACK}
-"""
-
-# Which tenants had traffic in a time span: enough answers, and enough rated ones.
-TENANTS = """
-    SELECT i.tenant, count(*) AS answers, count(f.request_id) AS rated FROM interactions i
-    LEFT JOIN (SELECT DISTINCT request_id FROM feedback) f USING (request_id)
-    WHERE i.ts >= ? AND i.ts < ? AND i.parent IS NULL AND i.fault = '' GROUP BY i.tenant
-"""
+Query = sa.Select[Any]
+I, F = INTERACTIONS.c, FEEDBACK.c  # noqa: E741  # short, as every query is full of them
 
 
 @dataclass(frozen=True)
@@ -66,29 +44,74 @@ class ComparedAnswer(Outcome):
         return self.person[0]
 
 
-def both_sides(since: datetime, candidate: Adapter, production: Adapter | None) -> tuple[str, ...]:
-    """The values that both queries take."""
-    return timestamp(since), candidate.version, candidate.digest, name_and_digest(production)[0]
+def compared_answers(since: datetime, candidate: Adapter, production: Adapter | None) -> Query:
+    """All attempts of both sides with their first feedback, in the order of writing."""
+    columns = [column for column in I if column.name not in ("rowid", "messages")]
+    query = sa.select(*columns, F.seq, F.rating, F.correction).select_from(_with_first_feedback(INTERACTIONS))
+    return query.where(_compared(since, candidate, production)).order_by(I.rowid)
 
 
-def outcome(row: sqlite3.Row, candidate: Adapter) -> Outcome:
-    """One row of NEWEST_OUTCOMES."""
+def newest_outcomes(since: datetime, candidate: Adapter, production: Adapter | None, most: int) -> Query:
+    """At most `most` of the newest attempts of both sides, the newest first."""
+    names = ("request_id", "adapter", "digest", "fault", "refused", "cached", "latency_ms", "ts")
+    newest = (
+        sa.select(*(I[name] for name in names))
+        .where(_compared(since, candidate, production))
+        .order_by(I.ts.desc())
+        .limit(most)
+        .subquery()
+    )
+    return sa.select(newest, F.rating).select_from(_with_first_feedback(newest)).order_by(newest.c.ts.desc())
+
+
+def tenants(since: datetime, until: datetime) -> Query:
+    """Each tenant with its whole answers in a time span, and how many of them were rated."""
+    rated = sa.select(F.request_id).distinct().subquery()
+    joined = INTERACTIONS.outerjoin(rated, rated.c.request_id == I.request_id)
+    return (
+        sa.select(
+            I.tenant, sa.func.count().label("answers"), sa.func.count(rated.c.request_id).label("rated")
+        )
+        .select_from(joined)
+        .where(I.ts >= since, I.ts < until, I.parent.is_(None), I.fault == "")
+        .group_by(I.tenant)
+    )
+
+
+def _with_first_feedback(answers: sa.FromClause) -> sa.FromClause:
+    other = FEEDBACK.alias()
+    first = sa.select(sa.func.min(other.c.seq)).where(other.c.request_id == answers.c.request_id)
+    return answers.outerjoin(FEEDBACK, F.seq == first.correlate(answers).scalar_subquery())
+
+
+def _compared(since: datetime, candidate: Adapter, production: Adapter | None) -> sa.ColumnElement[bool]:
+    """The candidate's attempts and production's, without those that stood in for another adapter's
+    (fallback), that a client did not wait for (aborted), or for which there was too much to do (full).
+    """
+    is_candidate = sa.and_(I.adapter == candidate.version, I.digest == candidate.digest)
+    is_production = sa.and_(I.adapter == name_and_digest(production)[0], I.route == "production")
+    counts = sa.and_(I.ts >= since, I.fault.not_in(("aborted", "full")), ~I.fallback)
+    return sa.and_(counts, sa.or_(is_candidate, is_production))
+
+
+def outcome(row: sa.RowMapping, candidate: Adapter) -> Outcome:
+    """One row of `newest_outcomes`."""
     return Outcome(**_outcome_fields(row, candidate))
 
 
-def _outcome_fields(row: sqlite3.Row, candidate: Adapter) -> dict[str, Any]:
+def _outcome_fields(row: sa.RowMapping, candidate: Adapter) -> dict[str, Any]:
     is_error = row["fault"] in ERRORS
     return {
         "is_candidate": (row["adapter"], row["digest"]) == (candidate.version, candidate.digest),
         "is_error": is_error,
-        "refused": bool(row["refused"]),
+        "refused": row["refused"],
         "latency_ms": None if is_error or row["cached"] else row["latency_ms"],
         "rating": row["rating"],
     }
 
 
-def compared_answer(row: sqlite3.Row, candidate: Adapter) -> ComparedAnswer:
-    """One row of COMPARED_ANSWERS."""
+def compared_answer(row: sa.RowMapping, candidate: Adapter) -> ComparedAnswer:
+    """One row of `compared_answers`."""
     return ComparedAnswer(
         **_outcome_fields(row, candidate),
         request_id=row["request_id"],

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sa
+
+from pipelines.core.config import Config
+from pipelines.core.errors import InputError
+from pipelines.stores import database
 from pipelines.stores.journal.reader import JournalReader
-from pipelines.stores.journal.tables import midnight
+from pipelines.stores.journal.tables import (
+    COLUMNS,
+    DELIVERED,
+    FEEDBACK,
+    FEEDBACK_WAITING,
+    INTERACTIONS,
+    midnight,
+)
 
-# Whole answers that users got. Rows with a parent are a shadow's answers or failed attempts.
-CHOOSE = """
-    INSERT INTO delivered
-    SELECT :night, i.request_id, coalesce(max(f.seq), 0) AS newest FROM interactions i
-    LEFT JOIN feedback f USING (request_id)
-    WHERE i.ts >= :first AND i.ts < :end AND i.fault = '' AND i.parent IS NULL
-    GROUP BY i.request_id
-    HAVING newest > coalesce(
-        (SELECT max(feedback_seq) FROM delivered d WHERE d.request_id = i.request_id), -1)
-"""
-READ = """
-    SELECT i.*, f.rating, f.correction, f.at AS feedback_ts FROM delivered d JOIN interactions i USING
-    (request_id) LEFT JOIN feedback f ON f.seq = d.feedback_seq
-    WHERE d.night = ? ORDER BY i.ts, i.request_id
-"""
-FORGET = """
-    DELETE FROM interactions WHERE ts < '{before}';
-    DELETE FROM feedback WHERE request_id NOT IN (SELECT request_id FROM interactions);
-    DELETE FROM delivered WHERE request_id NOT IN (SELECT request_id FROM interactions);
-"""
+I, F, D = INTERACTIONS.c, FEEDBACK.c, DELIVERED.c  # noqa: E741
+
+
+@contextmanager
+def changing(url: str) -> Iterator[sa.Connection]:
+    """A transaction on the journal at an SQLAlchemy URL. Raises InputError if there is none."""
+    engine = database.connect_to(url, wait_s=5.0)
+    try:
+        if not (database.exists(url) and sa.inspect(engine).has_table(INTERACTIONS.name)):
+            raise InputError(
+                f"The gateway's journal {sa.make_url(url).render_as_string()} does not exist.",
+                "Start the gateway once: make serve.",
+            )
+        with engine.begin() as connection:
+            if not database.is_postgres(connection):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def delivery_path(home: str | Path, night: date) -> Path:
@@ -36,28 +49,49 @@ def delivery_path(home: str | Path, night: date) -> Path:
     return Path(home) / "gateway" / "interactions" / f"dt={night}" / "part.parquet"
 
 
-def awaits_delivery(home: str | Path, night: date, zone: tzinfo) -> bool:
-    """Whether the night, a day in `zone`, has answers and no delivery yet."""
-    return not delivery_path(home, night).exists() and JournalReader(home).has_answers(night, zone)
+def awaits_delivery(config: Config, night: date) -> bool:
+    """Whether the night, a day in the data's zone, has answers and no delivery yet."""
+    journal = JournalReader(config.path(config.journal_url))
+    return not delivery_path(config.home, night).exists() and journal.has_answers(night, config.ingest.zone)
 
 
-def choose(journal: sqlite3.Connection, night: date, late_days: int, zone: tzinfo) -> None:
+def choose(journal: sa.Connection, night: date, late_days: int, zone: tzinfo) -> None:
     """Record what the night delivers; a night that was recorded before stays as it is.
 
     That is the answers of its day in `zone`, and those of `late_days` before it that are new or have newer
     feedback than what was delivered of them.
     """
-    if journal.execute("SELECT 1 FROM delivered WHERE night = ?", (str(night),)).fetchone():
+    if journal.scalar(sa.select(1).where(D.night == night).limit(1)):
         return
     first, end = midnight(night - timedelta(days=late_days), zone), midnight(night + timedelta(days=1), zone)
-    journal.execute(CHOOSE, {"night": str(night), "first": first, "end": end})
+    newest = sa.func.coalesce(sa.func.max(F.seq), 0)
+    before = DELIVERED.alias()
+    delivered = sa.select(sa.func.max(before.c.feedback_seq)).where(before.c.request_id == I.request_id)
+    # Whole answers that users got. Rows with a parent are a shadow's answers or failed attempts.
+    chosen = (
+        sa.select(sa.literal(night, sa.Date), I.request_id, newest)
+        .select_from(INTERACTIONS.outerjoin(FEEDBACK, F.request_id == I.request_id))
+        .where(I.ts >= first, I.ts < end, I.fault == "", I.parent.is_(None))
+        .group_by(I.request_id)
+        .having(newest > sa.func.coalesce(delivered.correlate(INTERACTIONS).scalar_subquery(), -1))
+    )
+    journal.execute(DELIVERED.insert().from_select(["night", "request_id", "feedback_seq"], chosen))
 
 
-def chosen_rows(journal: sqlite3.Connection, night: date) -> list[sqlite3.Row]:
+def chosen_rows(journal: sa.Connection, night: date) -> list[dict[str, Any]]:
     """The rows that the night delivers, each with the feedback it had when it was chosen."""
-    return journal.execute(READ, (str(night),)).fetchall()
+    columns = [*(I[name] for name in COLUMNS), F.rating, F.correction, F.at.label("feedback_ts")]
+    joined = DELIVERED.join(INTERACTIONS, I.request_id == D.request_id)
+    joined = joined.outerjoin(FEEDBACK, F.seq == D.feedback_seq)
+    query = sa.select(*columns).select_from(joined).where(D.night == night)
+    return [dict(row) for row in journal.execute(query.order_by(I.ts, I.request_id)).mappings()]
 
 
-def forget(journal: sqlite3.Connection, before: date) -> None:
+def forget(journal: sa.Connection, before: date) -> None:
     """Delete all answers from before a day, and what belongs to them."""
-    journal.executescript(FORGET.format(before=midnight(before)))
+    journal.execute(INTERACTIONS.delete().where(I.ts < midnight(before)))
+    for table in (FEEDBACK, DELIVERED):
+        answered = sa.exists().where(I.request_id == table.c.request_id).correlate(table)
+        journal.execute(table.delete().where(~answered))
+    if database.is_postgres(journal):  # SQLite needs none: the answer is there before its feedback
+        journal.execute(FEEDBACK_WAITING.delete().where(FEEDBACK_WAITING.c.at < midnight(before)))

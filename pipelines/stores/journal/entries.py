@@ -1,12 +1,12 @@
-"""What the journal's writer stores: rows of answers, and feedback on them."""
+"""What the journal's writer stores: answers, feedback on them, and what became of a shadow's copies."""
 
 from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
+from datetime import datetime
+from typing import Literal, get_args
 
 from pipelines.stores.journal.tables import COLUMNS, Interaction, storable, timestamp
 
@@ -18,28 +18,70 @@ INSERT = f"""
 OF_THE_ROW = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.InterfaceError, sqlite3.ProgrammingError)
 LIKE = 1
 FeedbackResult = Literal["stored", "unchanged", "unknown"]
+CopyFate = Literal["offered", "answered", "failed", "dropped"]
+COUNT_COPY = """
+    INSERT INTO shadow_copies (source, promotion, offered, answered, failed, dropped)
+    VALUES ('', ?, ?, ?, ?, ?) ON CONFLICT (source, promotion) DO UPDATE SET
+        offered = offered + excluded.offered, answered = answered + excluded.answered,
+        failed = failed + excluded.failed, dropped = dropped + excluded.dropped
+"""
+# Copies that a gateway was working on when it was killed.
+DROP_OPEN_COPIES = "UPDATE shadow_copies SET dropped = offered - answered - failed"
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """What a user says of an answer. `result` is set once it is on disk."""
+    """What a user says of an answer, and when. `result` is set once it is on disk."""
 
     request_id: str
     tenant: str
     rating: int | None
     correction: str | None
+    at: datetime
     result: Future[FeedbackResult]
 
 
-def write_entry(connection: sqlite3.Connection, entry: Interaction | Feedback) -> FeedbackResult | Exception:
+@dataclass(frozen=True)
+class ShadowCopy:
+    """What became of a copy of a request. `row` is the shadow's answer or its failure."""
+
+    promotion: int
+    fate: CopyFate
+    row: Interaction | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self.row.request_id if self.row else ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A gateway starts: what the one before it left open comes to nothing."""
+
+    request_id: str = ""
+
+
+Entry = Interaction | Feedback | ShadowCopy | Start
+
+
+def write_entry(connection: sqlite3.Connection, entry: Entry) -> FeedbackResult | Exception:
     """Write one entry in the transaction under way. Returns the error of an entry that cannot be stored.
 
     Raises sqlite3.Error if SQLite takes no entry at present.
     """
     try:
-        if isinstance(entry, Feedback):
-            return _store_feedback(connection, entry)
-        connection.execute(INSERT, entry.values())
+        match entry:
+            case Feedback():
+                return _store_feedback(connection, entry)
+            case Start():
+                connection.execute(DROP_OPEN_COPIES)
+            case ShadowCopy():
+                if entry.row:
+                    connection.execute(INSERT, entry.row.values())
+                counts = [int(fate == entry.fate) for fate in get_args(CopyFate)]
+                connection.execute(COUNT_COPY, (entry.promotion, *counts))
+            case Interaction():
+                connection.execute(INSERT, entry.values())
         return "stored"
     except OF_THE_ROW as error:
         return error
@@ -82,6 +124,6 @@ def _store_feedback(connection: sqlite3.Connection, entry: Feedback) -> Feedback
         return "unchanged"
     connection.execute(
         "INSERT INTO feedback (at, request_id, rating, correction) VALUES (?, ?, ?, ?)",
-        (timestamp(datetime.now(UTC)), request_id, *new),
+        (timestamp(entry.at), request_id, *new),
     )
     return "stored"

@@ -1,43 +1,29 @@
 """Reads the journal: live traffic for the hourly watch, evidence for a rollout, numbers for the page.
 
-Everything is read only. A home without a journal has no traffic.
+Everything is read only. Without a journal there was no traffic.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from pathlib import Path
 from typing import Any
 
-from pipelines.core.traffic_split import Adapter
-from pipelines.stores.journal.comparison import (
-    COMPARED_ANSWERS,
-    NEWEST_OUTCOMES,
-    TENANTS,
-    ComparedAnswer,
-    Outcome,
-    both_sides,
-    compared_answer,
-    outcome,
-)
-from pipelines.stores.journal.tables import ERRORS, connect_read_only, journal_path, midnight, timestamp
+import sqlalchemy as sa
 
-# Attempts to answer users. A shadow answers nobody. No adapter is to blame for a client that went away
-# ("aborted") or for a canary's full queue ("full").
-ATTEMPTS = "i.ts >= ? AND i.ts < ? AND i.route <> 'shadow' AND i.fault NOT IN ('aborted', 'full')"
-READABLE = f"{ATTEMPTS} AND i.fault = '' AND NOT i.opt_out"
-OF_ADAPTER = f"{READABLE} AND i.adapter = ? AND i.digest = ?"
-WITH_NEWEST_FEEDBACK = """
-    SELECT i.*, f.rating, f.correction FROM interactions i
-    LEFT JOIN feedback f ON f.seq = (SELECT max(seq) FROM feedback WHERE request_id = i.request_id)
-"""
+from pipelines.core.traffic_split import Adapter
+from pipelines.stores import database
+from pipelines.stores.journal import comparison
+from pipelines.stores.journal.comparison import ComparedAnswer, Outcome, compared_answer, outcome
+from pipelines.stores.journal.tables import COLUMNS, ERRORS, FEEDBACK, INTERACTIONS, midnight
+
+I, F = INTERACTIONS.c, FEEDBACK.c  # noqa: E741
 IDS_AT_ONCE = 500
+BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -50,23 +36,26 @@ class Totals:
 
 
 class JournalReader:
-    """The journal of one home. `of` is an adapter's name and digest, see `tables.name_and_digest`."""
+    """The journal at an SQLAlchemy URL. `of` is an adapter's name and digest, see `name_and_digest`."""
 
-    def __init__(self, home: str | Path) -> None:
-        self._path = journal_path(home)
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def exists(self) -> bool:
+        """Whether there is a journal."""
+        with self._open() as journal:
+            return journal is not None
 
     def totals(self, since: datetime, until: datetime) -> Totals:
         """Counts and latencies of all attempts in a time span; `until` is excluded."""
-        is_error = "i.fault IN ({})".format(", ".join(f"'{fault}'" for fault in ERRORS))
-        count = f"SELECT count(*), coalesce(sum({is_error}), 0) FROM interactions i WHERE {ATTEMPTS}"
-        answered = f"{ATTEMPTS} AND i.fault = '' AND NOT i.cached"
-        times = f"SELECT i.latency_ms / 1000 FROM interactions i WHERE {answered}"
-        span = (timestamp(since), timestamp(until))
+        span = attempts(since, until)
+        errors = sa.func.count(sa.case((I.fault.in_(ERRORS), 1)))
+        times = sa.select(I.latency_ms).where(span, I.fault == "", ~I.cached)
         with self._open() as journal:
             if journal is None:
                 return Totals(0, 0, array("d"))
-            attempts, errors = journal.execute(count, span).fetchone()
-            return Totals(attempts, errors, array("d", (row[0] for row in journal.execute(times, span))))
+            total, failed = journal.execute(sa.select(sa.func.count(), errors).where(span)).one()
+            return Totals(total, failed, array("d", (ms / 1000 for ms in journal.scalars(times))))
 
     def sample(
         self,
@@ -79,90 +68,115 @@ class JournalReader:
 
         `choose` gets their number and returns the places to read: a busy day's texts need not fit in memory.
         """
-        where = OF_ADAPTER if of else READABLE
-        query = f"SELECT i.request_id FROM interactions i WHERE {where} ORDER BY i.ts, i.request_id"
+        query = _in_order(sa.select(I.request_id).where(readable(since, until, of)))
         with self._open() as journal:
             if journal is None:
                 return []
-            found = journal.execute(query, (timestamp(since), timestamp(until), *(of or ())))
-            ids = [row[0] for row in found]
+            ids = list(journal.scalars(query))
             chosen = [ids[place] for place in sorted(choose(len(ids)))]
             parts = (chosen[start : start + IDS_AT_ONCE] for start in range(0, len(chosen), IDS_AT_ONCE))
-            return [row for part in parts for row in _with_texts(journal, part)]
+            return [row for part in parts for row in _with_texts(journal, I.request_id.in_(part))]
 
     def first_answers(self, until: datetime, most: int, of: tuple[str, str]) -> list[dict[str, Any]]:
         """The first answers that an adapter gave to users: how it behaved when it was new."""
-        query = f"{WITH_NEWEST_FEEDBACK} WHERE {OF_ADAPTER} ORDER BY i.ts, i.request_id LIMIT ?"
-        since = datetime.min.replace(tzinfo=UTC)
         with self._open() as journal:
-            if journal is None:
-                return []
-            found = journal.execute(query, (timestamp(since), timestamp(until), *of, most))
-            return [_parsed(row) for row in found]
+            return [] if journal is None else _with_texts(journal, readable(BEGINNING, until, of), most)
 
     def ratings(self, since: datetime, until: datetime, of: tuple[str, str]) -> list[dict[str, Any]]:
         """tenant, subject_id and newest rating of an adapter's rated answers, in order of time."""
-        answers = f"{WITH_NEWEST_FEEDBACK} WHERE {OF_ADAPTER} ORDER BY i.ts, i.request_id"
-        query = f"SELECT tenant, subject_id, rating FROM ({answers}) WHERE rating NOT NULL"
+        query = with_newest_feedback(I.tenant, I.subject_id, F.rating)
+        query = _in_order(query.where(readable(since, until, of), F.rating.is_not(None)))
         with self._open() as journal:
             if journal is None:
                 return []
-            return [dict(row) for row in journal.execute(query, (timestamp(since), timestamp(until), *of))]
+            return [dict(row) for row in journal.execute(query).mappings()]
 
     def compared_answers(
         self, since: datetime, candidate: Adapter, production: Adapter | None
     ) -> list[ComparedAnswer]:
         """The candidate's answers and production's with the first feedback, in the order of writing."""
+        query = comparison.compared_answers(since, candidate, production)
         with self._open() as journal:
             if journal is None:
                 return []
-            found = journal.execute(COMPARED_ANSWERS, both_sides(since, candidate, production))
-            return [compared_answer(row, candidate) for row in found]
+            return [compared_answer(row, candidate) for row in journal.execute(query).mappings()]
 
     def tenants(self, since: datetime, until: datetime) -> list[tuple[str, int, int]]:
         """Each tenant with its whole answers in a time span, and how many of them were rated."""
         with self._open() as journal:
             if journal is None:
                 return []
-            return [tuple(row) for row in journal.execute(TENANTS, (timestamp(since), timestamp(until)))]
+            rows = journal.execute(comparison.tenants(since, until)).mappings()
+            return [(row["tenant"], row["answers"], row["rated"]) for row in rows]
 
     def newest_outcomes(
         self, since: datetime, candidate: Adapter, production: Adapter | None, most: int
     ) -> list[Outcome]:
         """At most `most` of the newest `compared_answers`, the newest first, without texts."""
+        query = comparison.newest_outcomes(since, candidate, production, most)
         with self._open() as journal:
             if journal is None:
                 return []
-            found = journal.execute(NEWEST_OUTCOMES, (*both_sides(since, candidate, production), most))
-            return [outcome(row, candidate) for row in found]
+            return [outcome(row, candidate) for row in journal.execute(query).mappings()]
 
     def has_answers(self, day: date, zone: tzinfo) -> bool:
         """Whether any user got a whole answer on a day in `zone`."""
-        query = (
-            "SELECT 1 FROM interactions WHERE ts >= ? AND ts < ? AND fault = '' AND parent IS NULL LIMIT 1"
-        )
-        span = (midnight(day, zone), midnight(day + timedelta(days=1), zone))
+        first, end = midnight(day, zone), midnight(day + timedelta(days=1), zone)
+        whole = sa.and_(I.ts >= first, I.ts < end, I.fault == "", I.parent.is_(None))
         with self._open() as journal:
-            return journal is not None and journal.execute(query, span).fetchone() is not None
+            return journal is not None and journal.scalar(sa.select(1).where(whole).limit(1)) is not None
+
+    def has_answer(self, request_id: str, tenant: str) -> bool:
+        """Whether a tenant's request has a row of its own."""
+        query = sa.select(1).where(I.request_id == request_id, I.tenant == tenant, I.parent.is_(None))
+        with self._open() as journal:
+            return journal is not None and journal.scalar(query) is not None
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection | None]:
+    def _open(self) -> Iterator[sa.Connection | None]:
         """A read-only connection; None while there is no journal, or its tables are not made yet."""
-        if not self._path.exists():
+        if not database.exists(self._url):
             yield None
             return
-        with closing(connect_read_only(self._path)) as connection:
-            made = connection.execute(
-                "SELECT count(*) FROM sqlite_master WHERE name IN ('interactions', 'feedback')"
-            ).fetchone()
-            yield connection if made[0] == 2 else None
+        engine = database.connect_to(self._url, wait_s=5.0, read_only=True)
+        try:
+            with engine.connect() as connection:
+                names = sa.inspect(connection).get_table_names()
+                yield connection if {"interactions", "feedback"} <= set(names) else None
+        finally:
+            engine.dispose()
 
 
-def _with_texts(journal: sqlite3.Connection, ids: Sequence[str]) -> list[dict[str, Any]]:
-    marks = ", ".join("?" * len(ids))
-    query = f"{WITH_NEWEST_FEEDBACK} WHERE i.request_id IN ({marks}) ORDER BY i.ts, i.request_id"
-    return [_parsed(row) for row in journal.execute(query, ids)]
+def attempts(since: datetime, until: datetime) -> sa.ColumnElement[bool]:
+    """Attempts to answer users. A shadow answers nobody. No adapter is to blame for a client that went away
+    ("aborted") or for a canary's full queue ("full").
+    """
+    in_span = sa.and_(I.ts >= since, I.ts < until)
+    return sa.and_(in_span, I.route != "shadow", I.fault.not_in(("aborted", "full")))
 
 
-def _parsed(row: sqlite3.Row) -> dict[str, Any]:
-    return {**dict(row), "messages": json.loads(row["messages"])}
+def readable(since: datetime, until: datetime, of: tuple[str, str] | None = None) -> sa.ColumnElement[bool]:
+    """Whole answers, of one adapter if `of` is given, to people who did not opt out."""
+    found = sa.and_(attempts(since, until), I.fault == "", ~I.opt_out)
+    return sa.and_(found, I.adapter == of[0], I.digest == of[1]) if of else found
+
+
+def with_newest_feedback(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    """These columns of answers and their newest feedback."""
+    other = FEEDBACK.alias()
+    newest = sa.select(sa.func.max(other.c.seq)).where(other.c.request_id == I.request_id)
+    on = F.seq == newest.correlate(INTERACTIONS).scalar_subquery()
+    return sa.select(*columns).select_from(INTERACTIONS.outerjoin(FEEDBACK, on))
+
+
+def _in_order(query: sa.Select[Any]) -> sa.Select[Any]:
+    return query.order_by(I.ts, I.request_id)
+
+
+def _with_texts(
+    journal: sa.Connection, where: sa.ColumnElement[bool], most: int | None = None
+) -> list[dict[str, Any]]:
+    columns = [I[name] for name in COLUMNS]
+    query = _in_order(with_newest_feedback(*columns, F.rating, F.correction).where(where)).limit(most)
+    rows = journal.execute(query).mappings()
+    return [{**row, "messages": json.loads(row["messages"])} for row in rows]

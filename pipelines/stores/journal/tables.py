@@ -1,37 +1,119 @@
-"""The journal's tables, what one row holds, and how the file is opened."""
+"""The journal's tables in SQLite and in PostgreSQL, and what one row holds."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from pipelines.core.traffic_split import Adapter
 
 BASE = "base"  # name and digest of the bare base model in a row
 ERRORS = ("engine", "timeout", "circuit open")  # faults that count against the adapter
-SETUP = """
-    CREATE TABLE IF NOT EXISTS interactions (
-        request_id TEXT PRIMARY KEY, parent TEXT, ts TEXT NOT NULL, tenant TEXT NOT NULL,
-        subject_id TEXT NOT NULL, messages TEXT NOT NULL, completion TEXT NOT NULL, adapter TEXT NOT NULL,
-        digest TEXT NOT NULL, route TEXT NOT NULL, locale TEXT NOT NULL, channel TEXT NOT NULL,
-        tokens_in INTEGER NOT NULL, tokens_out INTEGER NOT NULL, latency_ms REAL NOT NULL,
-        first_token_ms REAL, opt_out INTEGER NOT NULL, fault TEXT NOT NULL, refused INTEGER NOT NULL,
-        cached INTEGER NOT NULL, fallback INTEGER NOT NULL);
-    CREATE INDEX IF NOT EXISTS interactions_ts ON interactions (ts);
-    CREATE TABLE IF NOT EXISTS feedback (
-        seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, request_id TEXT NOT NULL,
-        rating INTEGER, correction TEXT);
-    CREATE INDEX IF NOT EXISTS feedback_request ON feedback (request_id);
-    CREATE TABLE IF NOT EXISTS delivered (
-        night TEXT NOT NULL, request_id TEXT NOT NULL, feedback_seq INTEGER NOT NULL,
-        PRIMARY KEY (night, request_id));
-    CREATE INDEX IF NOT EXISTS delivered_request ON delivered (request_id);
-"""
+SHIPPING = 7_316_001  # number of PostgreSQL's lock: one gateway at a time adds to the journal
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """A time: ISO text in UTC in SQLite, where texts sort as times do; timestamptz in PostgreSQL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        is_text = dialect.name == "sqlite"
+        return dialect.type_descriptor(sa.Text() if is_text else sa.DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        return timestamp(value) if value and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
+        return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+META = sa.MetaData()
+# Ids sort by their bytes, whatever the language of a database is.
+_ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=False)
+
+
+INTERACTIONS = sa.Table(
+    "interactions",
+    META,
+    sa.Column("rowid", sa.BigInteger, sa.Identity(), nullable=False),  # order of writing; SQLite has its own
+    sa.Column("request_id", _ID, primary_key=True),
+    sa.Column("parent", _ID),
+    sa.Column("ts", Moment, nullable=False, index=True),
+    *(
+        sa.Column(name, sa.Text, nullable=False)
+        for name in (
+            *("tenant", "subject_id", "messages", "completion"),
+            *("adapter", "digest", "route", "locale", "channel"),
+        )
+    ),
+    _count("tokens_in"),
+    _count("tokens_out"),
+    sa.Column("latency_ms", sa.Double, nullable=False),
+    sa.Column("first_token_ms", sa.Double),
+    sa.Column("opt_out", sa.Boolean, nullable=False),
+    sa.Column("fault", sa.Text, nullable=False),
+    *(sa.Column(name, sa.Boolean, nullable=False) for name in ("refused", "cached", "fallback")),
+)
+FEEDBACK = sa.Table(
+    "feedback",
+    META,
+    sa.Column("seq", sa.BigInteger, sa.Identity(), primary_key=True),  # order of arrival
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("request_id", _ID, nullable=False, index=True),
+    sa.Column("rating", sa.BigInteger),
+    sa.Column("correction", sa.Text),
+)
+DELIVERED = sa.Table(
+    "delivered",
+    META,
+    sa.Column("night", sa.Date, primary_key=True),
+    sa.Column("request_id", _ID, primary_key=True, index=True),
+    _count("feedback_seq"),
+)
+# Copies of users' requests for a shadow. `source` is the spool that they came through, "" without one.
+SHADOW_COPIES = sa.Table(
+    "shadow_copies",
+    META,
+    sa.Column("source", _ID, primary_key=True),
+    sa.Column("promotion", sa.BigInteger, primary_key=True, autoincrement=False),
+    *(_count(name) for name in ("offered", "answered", "failed", "dropped")),
+)
+# Up to where each gateway's spool has arrived. In PostgreSQL only, as is the next table.
+SPOOLS = sa.Table(
+    "spools",
+    META,
+    sa.Column("id", _ID, primary_key=True),
+    _count("shipped"),
+)
+# Feedback whose answer has not arrived: it lies in another gateway's spool, or was lost.
+FEEDBACK_WAITING = sa.Table(
+    "feedback_waiting",
+    META,
+    sa.Column("seq", sa.BigInteger, sa.Identity(), primary_key=True),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("request_id", _ID, nullable=False, index=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("rating", sa.BigInteger),
+    sa.Column("correction", sa.Text),
+)
+
+
+def create_tables(connection: sa.Connection) -> None:
+    """Make PostgreSQL's tables where they are missing; several gateways may do it at once."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SHIPPING)))
+    META.create_all(connection)
 
 
 @dataclass(frozen=True)
@@ -72,34 +154,20 @@ COLUMNS = tuple(field.name for field in fields(Interaction))
 
 
 def storable(value: Any) -> Any:
-    """A value as SQLite takes it: half a character becomes "?", a whole number fits into 64 bits."""
+    """A value as both databases take it.
+
+    Half a character and the character NUL become "?", a whole number fits into 64 bits.
+    """
     if isinstance(value, str):
-        return value.encode(errors="replace").decode()
+        return value.replace("\0", "?").encode(errors="replace").decode()
     if isinstance(value, int):
         return max(-(2**63), min(value, 2**63 - 1))
     return value
 
 
 def journal_path(home: str | Path) -> Path:
-    """The journal's file in a home."""
+    """The file of a home's journal in SQLite."""
     return Path(home) / "gateway" / "journal.db"
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a journal for writing; the file is created if needed. A commit returns once it is on disk."""
-    connection = sqlite3.connect(path, timeout=5.0, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.executescript(SETUP)
-    return connection
-
-
-def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open an existing journal for reading. Raises sqlite3.OperationalError if there is none."""
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=5.0, uri=True)
-    connection.row_factory = sqlite3.Row
-    return connection
 
 
 def timestamp(moment: datetime) -> str:
@@ -107,9 +175,9 @@ def timestamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def midnight(day: date, zone: tzinfo = UTC) -> str:
-    """The first instant of a day in a zone, as the journal writes times."""
-    return timestamp(datetime(day.year, day.month, day.day, tzinfo=zone))
+def midnight(day: date, zone: tzinfo = UTC) -> datetime:
+    """The first instant of a day in a zone."""
+    return datetime(day.year, day.month, day.day, tzinfo=zone)
 
 
 def name_and_digest(adapter: Adapter | None) -> tuple[str, str]:

@@ -100,6 +100,17 @@ def exists(url: str) -> bool:
     return location.get_backend_name() != SQLITE or Path(location.database or "").exists()
 
 
+def cause_of(error: BaseException) -> str:
+    """What a database said, in one line: without the statement and its values, which may hold texts."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(cause).__name__}: {(str(cause).strip().splitlines() or [''])[0]}"
+
+
+def sqlite_file(url: str) -> Path:
+    """The file of an SQLite database."""
+    return Path(sa.make_url(url).database or "")
+
+
 def is_postgres(connection: sa.Connection) -> bool:
     return connection.dialect.name == POSTGRES
 

@@ -17,8 +17,8 @@ from nightshift.page.snapshot import Row, Snapshot
 from nightshift.settings import Settings
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import route_from
+from pipelines.stores import open_journal
 from pipelines.stores.journal.comparison import Outcome
-from pipelines.stores.journal.reader import JournalReader
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -55,7 +55,7 @@ def read_all(settings: Settings, session: Session, may: May, root: str, now: dat
         silences=in_force(ledger["silences"], now.isoformat(timespec="microseconds")),
         alert_expires_s=config.alerts.expires_s,
         sample_night=_sample_night(config, ledger["decisions"]),
-        outcomes=_outcomes(config.home, promotions),
+        outcomes=_outcomes(config, promotions),
         analysis=page_airflow.analysis(session, promotions) if "promote" in seen else None,
         approvals=page_airflow.approvals(session, seen),
         running=page_airflow.running(session, seen),
@@ -95,7 +95,7 @@ def read_ledger(url: str) -> dict[str, list[dict[str, Any]]]:
     return {name: rows[::-1] for name, rows in zip(TABLES, read_rows(url, *queries), strict=True)}
 
 
-def _outcomes(home: str, promotions: Sequence[Row]) -> list[Outcome]:
+def _outcomes(config: Config, promotions: Sequence[Row]) -> list[Outcome]:
     """The candidate's outcomes and production's since the candidate came into its kind of stage."""
     routes = [route_from(json.loads(row["route"])) for row in promotions]
     candidate = routes[-1].in_rollout if routes else None
@@ -106,4 +106,4 @@ def _outcomes(home: str, promotions: Sequence[Row]) -> list[Outcome]:
     while first and getattr(routes[first - 1], kind) == candidate:
         first -= 1
     since = datetime.fromisoformat(promotions[first]["at"])
-    return JournalReader(home).newest_outcomes(since, candidate, routes[-1].production, MOST_ANSWERS)
+    return open_journal(config).newest_outcomes(since, candidate, routes[-1].production, MOST_ANSWERS)
