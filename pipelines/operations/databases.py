@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pipelines.core.config import Config
+from pipelines.core.errors import InputError
 from pipelines.stores import open_ledger
+from pipelines.stores.journal import tables as journal_tables
 from pipelines.stores.ledger import tables as ledger_tables
-from pipelines.stores.sql.database import SQLITE, connect_to, dialect, patiently
+from pipelines.stores.sql.database import SQLITE, cause_of, connect_to, dialect, patiently
 from pipelines.stores.sql.migrations import Migrations, Rights, grant
 
+NO_PRIVILEGE = "42501"  # PostgreSQL's SQLSTATE
 UPGRADE_LOCK = 0x6D6967  # of the advisory lock that two upgrades at once share
 
 
@@ -30,7 +33,8 @@ class Store:
 
 
 LEDGER = Store("ledger", "ledger_url", ledger_tables.MIGRATIONS, ledger_tables.RIGHTS)
-STORES = (LEDGER,)
+JOURNAL = Store("journal", "journal_url", journal_tables.MIGRATIONS, journal_tables.RIGHTS)
+STORES = (LEDGER, JOURNAL)
 
 
 def upgrade_databases(config: Config, owner: str = "", wait_s: float = 60.0) -> list[str]:
@@ -39,11 +43,12 @@ def upgrade_databases(config: Config, owner: str = "", wait_s: float = 60.0) -> 
     `owner`: the role that makes tables, where it is not the one in the profile's URLs.
     """
     lines = []
+    if dialect(config.path(config.ledger_url), "ledger_url") == SQLITE:
+        open_ledger(config)
     for store in STORES:
         url = config.path(getattr(config, store.setting))
         if dialect(url, store.setting) == SQLITE:
-            open_ledger(config)
-            lines.append(f"{store.name}: SQLite, at migration {store.migrations.head}")
+            lines.append(f"{store.name}: SQLite, which is brought up to date when it is opened")
         else:
             lines.append(upgrade(store, url, owner, wait_s))
     return lines
@@ -65,6 +70,14 @@ def upgrade(store: Store, url: str, owner: str = "", wait_s: float = 60.0) -> st
 
     try:
         changed = patiently(attempt, wait_s)
+    except sa.exc.ProgrammingError as error:
+        if getattr(error.orig, "sqlstate", None) != NO_PRIVILEGE:
+            raise
+        raise InputError(
+            f"The role {owner or role} may not make the tables of the {store.name} in {location.database}: "
+            f"{cause_of(error)}.",
+            "Name the role that owns the database with --as.",
+        ) from error
     finally:
         engine.dispose()
     done = "brought to" if changed else "at"

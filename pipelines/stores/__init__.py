@@ -56,10 +56,10 @@ def open_journal_writer(config: Config) -> JournalWriter:
 
     What goes to PostgreSQL lies in the home's spool until it has arrived there.
     """
-    from pipelines.stores.database import SQLITE, dialect, sqlite_file
     from pipelines.stores.journal import spool
     from pipelines.stores.journal.shipper import Shipper
     from pipelines.stores.journal.writer import JournalWriter
+    from pipelines.stores.sql.database import SQLITE, dialect, sqlite_file
 
     url, settings = config.path(config.journal_url), config.gateway
     limits = (settings.journal_commit_ms, settings.journal_queue)

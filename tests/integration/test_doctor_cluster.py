@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
+from pipelines.core.errors import InputError
 from pipelines.operations.databases import upgrade_databases
 from pipelines.operations.doctor.databases import look_at_databases
 from pipelines.operations.doctor.keys import NAMES, look_at_keys
@@ -37,10 +38,15 @@ def test_two_roles_are_fit(config):
 
 
 def test_one_role_for_all_is_a_warning(config, home, database):
-    alone = config.model_copy(update={"ledger_url": database})
+    alone = config.model_copy(update={"ledger_url": database, "journal_url": database})
     upgrade_databases(alone)
     found = levels(look_at_databases(alone))
     assert found["ledger's rights"] == "warn"
+
+
+def test_a_role_that_may_not_make_tables_is_named(config):
+    with pytest.raises(InputError, match=r"role steps may not make the tables .* with --as"):
+        upgrade_databases(config)
 
 
 def test_a_right_that_is_missing_fails(config, postgres, database):

@@ -12,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores import database as databases
+from pipelines.operations.databases import JOURNAL, upgrade
 from pipelines.stores import open_journal, open_journal_writer
 from pipelines.stores.journal import spool
 from pipelines.stores.journal.arrivals import feedback_without_answer, on_top, ship
-from pipelines.stores.journal.tables import FEEDBACK_WAITING, SPOOLS, create_tables
+from pipelines.stores.journal.tables import FEEDBACK_WAITING, SPOOLS
+from pipelines.stores.sql import database as databases
 from tests.support.gateways import gateway_config, until
 from tests.support.journal import has_arrived, make_interaction, rows_at
 
@@ -46,10 +47,15 @@ def start(tmp_path, database):
 
 
 @pytest.fixture
+def database(database):
+    """With the journal's tables."""
+    upgrade(JOURNAL, database)
+    return database
+
+
+@pytest.fixture
 def connection(database):
     engine = databases.connect_to(database)
-    with engine.begin() as made:
-        create_tables(made)
     with engine.connect() as found:
         yield found
     engine.dispose()

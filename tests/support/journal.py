@@ -9,10 +9,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.stores import database
 from pipelines.stores.journal.reader import JournalReader, with_newest_feedback
 from pipelines.stores.journal.tables import COLUMNS, ERRORS, FEEDBACK, INTERACTIONS, Interaction, journal_path
 from pipelines.stores.journal.writer import JournalWriter
+from pipelines.stores.sql import database
 
 EVER = datetime(2026, 1, 1, tzinfo=UTC)
 

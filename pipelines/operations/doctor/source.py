@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from pipelines.core.config import Config
 from pipelines.operations.doctor.finding import Finding
-from pipelines.stores.database import cause_of
 from pipelines.stores.journal.reader import JournalReader
+from pipelines.stores.sql.database import cause_of
 
 
 def look_at_source(config: Config) -> Finding:

@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.stores import database
 from pipelines.stores.journal.reader import JournalReader
 from pipelines.stores.journal.tables import (
     COLUMNS,
@@ -22,6 +21,7 @@ from pipelines.stores.journal.tables import (
     INTERACTIONS,
     midnight,
 )
+from pipelines.stores.sql import database
 
 I, F, D = INTERACTIONS.c, FEEDBACK.c, DELIVERED.c  # noqa: E741
 

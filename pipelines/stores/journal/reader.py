@@ -16,10 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores import database
 from pipelines.stores.journal import comparison
 from pipelines.stores.journal.comparison import ComparedAnswer, Outcome, compared_answer, outcome
 from pipelines.stores.journal.tables import COLUMNS, ERRORS, FEEDBACK, INTERACTIONS, midnight
+from pipelines.stores.sql import database
 
 I, F = INTERACTIONS.c, FEEDBACK.c  # noqa: E741
 IDS_AT_ONCE = 500

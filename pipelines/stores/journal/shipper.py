@@ -12,10 +12,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from pipelines.stores import database
 from pipelines.stores.journal import spool
 from pipelines.stores.journal.arrivals import feedback_without_answer, ship
-from pipelines.stores.journal.tables import create_tables
+from pipelines.stores.journal.tables import MIGRATIONS
+from pipelines.stores.sql import database
 
 BATCH = 500
 PAUSE_S = 1.0  # between two looks at a spool that nobody wrote to
@@ -116,7 +116,7 @@ class Shipper:
     def _prepare(self, journal: sa.Connection) -> None:
         """The server ends a transaction whose gateway has gone silent: it holds the lock of all gateways."""
         if not self._is_prepared:
-            create_tables(journal)
+            MIGRATIONS.require(journal)
             self._is_prepared = True
         journal.execute(sa.text(f"SET LOCAL idle_in_transaction_session_timeout = '{LOCK_WAIT_S:.0f}s'"))
 

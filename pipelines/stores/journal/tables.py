@@ -12,6 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Adapter
+from pipelines.stores.sql.database import TEXT
+from pipelines.stores.sql.migrations import Migrations
 
 BASE = "base"  # name and digest of the bare base model in a row
 ERRORS = ("engine", "timeout", "circuit open")  # faults that count against the adapter
@@ -36,8 +38,7 @@ class Moment(sa.types.TypeDecorator[datetime]):
 
 
 META = sa.MetaData()
-# Ids sort by their bytes, whatever the language of a database is.
-_ID = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+MIGRATIONS = Migrations("journal", head="0001")  # of PostgreSQL; SQLite's tables are in `file`
 
 
 def _count(name: str) -> sa.Column[int]:
@@ -48,11 +49,11 @@ INTERACTIONS = sa.Table(
     "interactions",
     META,
     sa.Column("rowid", sa.BigInteger, sa.Identity(), nullable=False),  # order of writing; SQLite has its own
-    sa.Column("request_id", _ID, primary_key=True),
-    sa.Column("parent", _ID),
+    sa.Column("request_id", TEXT, primary_key=True),
+    sa.Column("parent", TEXT),
     sa.Column("ts", Moment, nullable=False, index=True),
     *(
-        sa.Column(name, sa.Text, nullable=False)
+        sa.Column(name, TEXT, nullable=False)
         for name in (
             *("tenant", "subject_id", "messages", "completion"),
             *("adapter", "digest", "route", "locale", "channel"),
@@ -63,7 +64,7 @@ INTERACTIONS = sa.Table(
     sa.Column("latency_ms", sa.Double, nullable=False),
     sa.Column("first_token_ms", sa.Double),
     sa.Column("opt_out", sa.Boolean, nullable=False),
-    sa.Column("fault", sa.Text, nullable=False),
+    sa.Column("fault", TEXT, nullable=False),
     *(sa.Column(name, sa.Boolean, nullable=False) for name in ("refused", "cached", "fallback")),
 )
 FEEDBACK = sa.Table(
@@ -71,22 +72,22 @@ FEEDBACK = sa.Table(
     META,
     sa.Column("seq", sa.BigInteger, sa.Identity(), primary_key=True),  # order of arrival
     sa.Column("at", Moment, nullable=False),
-    sa.Column("request_id", _ID, nullable=False, index=True),
+    sa.Column("request_id", TEXT, nullable=False, index=True),
     sa.Column("rating", sa.BigInteger),
-    sa.Column("correction", sa.Text),
+    sa.Column("correction", TEXT),
 )
 DELIVERED = sa.Table(
     "delivered",
     META,
     sa.Column("night", sa.Date, primary_key=True),
-    sa.Column("request_id", _ID, primary_key=True, index=True),
+    sa.Column("request_id", TEXT, primary_key=True, index=True),
     _count("feedback_seq"),
 )
 # Copies of users' requests for a shadow. `source` is the spool that they came through, "" without one.
 SHADOW_COPIES = sa.Table(
     "shadow_copies",
     META,
-    sa.Column("source", _ID, primary_key=True),
+    sa.Column("source", TEXT, primary_key=True),
     sa.Column("promotion", sa.BigInteger, primary_key=True, autoincrement=False),
     *(_count(name) for name in ("offered", "answered", "failed", "dropped")),
 )
@@ -94,7 +95,7 @@ SHADOW_COPIES = sa.Table(
 SPOOLS = sa.Table(
     "spools",
     META,
-    sa.Column("id", _ID, primary_key=True),
+    sa.Column("id", TEXT, primary_key=True),
     _count("shipped"),
 )
 # Feedback whose answer has not arrived: it lies in another gateway's spool, or was lost.
@@ -103,17 +104,20 @@ FEEDBACK_WAITING = sa.Table(
     META,
     sa.Column("seq", sa.BigInteger, sa.Identity(), primary_key=True),
     sa.Column("at", Moment, nullable=False),
-    sa.Column("request_id", _ID, nullable=False, index=True),
-    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("request_id", TEXT, nullable=False, index=True),
+    sa.Column("tenant", TEXT, nullable=False),
     sa.Column("rating", sa.BigInteger),
-    sa.Column("correction", sa.Text),
+    sa.Column("correction", TEXT),
 )
 
 
-def create_tables(connection: sa.Connection) -> None:
-    """Make PostgreSQL's tables where they are missing; several gateways may do it at once."""
-    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SHIPPING)))
-    META.create_all(connection)
+# What the role of the gateways and steps may do on PostgreSQL, where another role owns the tables.
+_FORGET, _COUNT = ("SELECT", "INSERT", "DELETE"), ("SELECT", "INSERT", "UPDATE")
+RIGHTS = {
+    **{table.name: _FORGET for table in (INTERACTIONS, FEEDBACK, DELIVERED, FEEDBACK_WAITING)},
+    **{table.name: _COUNT for table in (SHADOW_COPIES, SPOOLS)},
+    MIGRATIONS.version_table: ("SELECT",),
+}
 
 
 @dataclass(frozen=True)
