@@ -10,7 +10,19 @@ import sys
 import warnings
 from typing import Any
 
-from pipelines.cli import admin, alerts, backtest, completion, doctor, inspect, rollout, steps, suite, watch
+from pipelines.cli import (
+    admin,
+    alerts,
+    backtest,
+    completion,
+    doctor,
+    inspect,
+    migrate,
+    rollout,
+    steps,
+    suite,
+    watch,
+)
 from pipelines.core.config.options import load
 from pipelines.core.errors import NightshiftError
 from pipelines.core.home import using_home
@@ -24,7 +36,7 @@ GROUPS = {
     "Rollout": [rollout.add],
     "Alerts": [alerts.add],
     "Watch and backtest": [watch.add, backtest.add],
-    "Administration": [admin.add_upkeep, completion.add],
+    "Administration": [admin.add_upkeep, migrate.add, completion.add],
 }
 MORE = """Example:
   nightshift nights --from 2026-01-01 --to 2026-01-07

@@ -1,19 +1,28 @@
 """`nightshift migrate`: the home of one machine moves to PostgreSQL and S3."""
 
+import shutil
+import sqlite3
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
+from pipelines.cli.main import main
+from pipelines.core.config import load_config
 from pipelines.core.errors import InputError
 from pipelines.models.registry import Registry
 from pipelines.models.tracker import Tracker
 from pipelines.operations.databases import LEDGER, upgrade
-from pipelines.operations.migrate import files
+from pipelines.operations.migrate import files, move
 from pipelines.operations.migrate.files import copy_folder
 from pipelines.operations.migrate.registry import copy_registry
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.copying import copy_ledger
 from pipelines.stores.ledger.tables import AUDIT
+from tests.support.journal import journal_rows, rows_at
 from tests.unit.test_ledger import cost, document
+
+OLD = Path(__file__).parents[1] / "fixtures" / "home_v0_1"
 
 
 @pytest.fixture
@@ -110,3 +119,57 @@ def test_files_are_copied_once_and_manifests_last(tmp_path, bucket, monkeypatch)
     monkeypatch.undo()
     counts = [files.copy_folder(str(tmp_path / "runs"), f"{bucket}/runs", print) for _ in range(2)]
     assert counts == [3, 0]
+
+
+@pytest.fixture
+def profiles(home, tmp_path, postgres, database, bucket):
+    """The command's options: an old home with its profile, and the profile that machines share."""
+    shutil.copytree(OLD / "home", home, dirs_exist_ok=True)
+    with sqlite3.connect(home / "mlflow.db") as mlflow:
+        mlflow.executescript((OLD / "mlflow.sql").read_text().replace("@HOME@", str(home)))
+    lines = (OLD / "profile.toml").read_text().splitlines()
+    old = "\n".join(line for line in lines if not line.startswith("source = "))
+    mlflow_url = postgres.create(f"mlflow_{home.stat().st_ino}")
+    urls = {"ledger_url": database, "journal_url": database, "tracking_uri": mlflow_url}
+    roots = ("runs_root", "lake_root", "shared_root", "artifact_root")
+    shared = {**urls, **{name: f"{bucket}/{name}" for name in roots}, "keys": str(tmp_path / "keys")}
+    (tmp_path / "old.toml").write_text(old)
+    (tmp_path / "new.toml").write_text("".join(f'{k} = "{v}"\n' for k, v in shared.items()) + old)
+    return ["--home", str(home), "--config", str(tmp_path / "old.toml")], str(tmp_path / "new.toml")
+
+
+@pytest.mark.slow
+def test_a_home_moves_and_both_sides_verify(profiles, tmp_path, capsys, monkeypatch):
+    where, new = profiles
+    words = ["migrate", *where, "--to", new, "--to-home", str(tmp_path / "other")]
+    real, stages = move.copy_folder, []
+
+    def interrupted(here, there, progress, **more):
+        stages.append(there)
+        if len(stages) == 2:
+            raise KeyboardInterrupt
+        return real(here, there, progress, **more)
+
+    monkeypatch.setattr(move, "copy_folder", interrupted)
+    assert main(words) == 130, "interrupted between the runs and the lake"
+    assert main(words) == 2, "the old home is a fixture without its large files"
+    moved = capsys.readouterr().out
+    assert "ledger: 163 links, the chain is whole" in moved
+    assert main(["verify", *where]) == 2
+    before = capsys.readouterr().out
+    there = ["--home", str(tmp_path / "third"), "--config", new]
+    assert main(["verify", *there]) == 2
+    assert capsys.readouterr().out == before
+    assert main(["status", *where, "--json"]) == 0
+    old = capsys.readouterr().out
+    assert main(["status", *there, "--json"]) == 0
+    config = load_config(new, tmp_path / "third")
+    assert capsys.readouterr().out.replace(config.runs_root, f"{where[1]}/runs") == old
+    assert rows_at(config.journal_url) == journal_rows(where[1])
+    assert rows_at(config.journal_url)
+
+
+def test_a_profile_of_one_machine_is_no_target(profiles, capsys):
+    where, _ = profiles
+    assert main(["migrate", *where, "--to", where[3]]) == 2
+    assert "which machines cannot share" in capsys.readouterr().err
