@@ -56,6 +56,15 @@ class Metrics:
         self.journal_set_aside = Gauge(
             name("journal_set_aside"), "rows and feedback that cannot be stored", registry=registry
         )
+        self.spool_rows = Gauge(name("spool_rows"), "entries not yet in PostgreSQL", registry=registry)
+        self.spool_age = Gauge(
+            name("spool_age_seconds"),
+            "how long the oldest entry has waited for PostgreSQL",
+            registry=registry,
+        )
+        self.feedback_without_answer = Gauge(
+            name("feedback_without_answer"), "feedback whose answer never arrived", registry=registry
+        )
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.engines.base import CompletionRequest
 from gateway.errors import Refusal, retry_later
@@ -26,6 +27,7 @@ from gateway.serving.service import Service
 from pipelines.core.config import Config
 from pipelines.core.conversations import with_system
 from pipelines.observability.tracing import context_of
+from pipelines.stores.journal.entries import FeedbackResult
 
 FEEDBACK_PATIENCE_S = 10.0
 NO = ("", "0", "false", "no", "off")  # anything else in X-Opt-Out is an opt-out
@@ -99,14 +101,21 @@ async def feedback(request: Request) -> dict[str, str]:
         raise Refusal(403, "insufficient_scope", "the token lacks the scope `feedback`")
     body = validated(FeedbackRequest, await request.body())
     try:
-        stored = service.journal.feedback(body.request_id, caller.tenant, body.rating, body.correction)
-        result = await asyncio.wait_for(asyncio.wrap_future(stored), FEEDBACK_PATIENCE_S)
-    except (queue.Full, TimeoutError):
+        async with asyncio.timeout(FEEDBACK_PATIENCE_S):
+            result = await _stored(service, caller.tenant, body)
+    except (queue.Full, TimeoutError, SQLAlchemyError):
         raise retry_later(503, "not_stored", "the feedback is not stored: send it again", 1) from None
     service.metrics.feedback.labels(result).inc()
     if result == "unknown":
         raise Refusal(404, "unknown_request", "this tenant got no answer with that id")
     return {"request_id": body.request_id, "result": result}
+
+
+async def _stored(service: Service, tenant: str, said: FeedbackRequest) -> FeedbackResult:
+    if not await service.is_known(said.request_id, tenant):
+        return "unknown"
+    stored = service.journal.feedback(said.request_id, tenant, said.rating, said.correction)
+    return await asyncio.wrap_future(stored)
 
 
 @router.get("/v1/models", response_model=ModelList, **asks(429))

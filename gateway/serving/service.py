@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
@@ -24,15 +23,13 @@ from gateway.serving.dispatcher import Dispatcher
 from gateway.serving.live_route import LiveRoute
 from gateway.serving.quotas import Quotas, estimate_tokens
 from gateway.serving.records import Recorder
+from gateway.serving.routing_key import new_request_id, routing_key, was_given
 from gateway.serving.shadows import Shadows
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Config, Gateway
-from pipelines.core.errors import InputError
-from pipelines.core.files import write_secret_once
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores import open_journal_writer, open_ledger
+from pipelines.stores import open_journal, open_journal_writer, open_ledger
 
-ROUTING_KEY_BYTES, LEAST_KEY_BYTES = 32, 16
 log = logging.getLogger("nightshift.gateway")
 
 
@@ -44,6 +41,7 @@ class Service:
     ) -> None:
         settings = config.gateway
         self.config, self.engine, self.tracer = config, engine, tracer
+        self._key = routing_key(config)
         self.metrics = Metrics()
         self.quotas = Quotas(settings)
         self.cache = make_cache(settings)
@@ -53,7 +51,7 @@ class Service:
         self.shadows = Shadows(settings, self.live_route, self.journal, self.metrics)
         self.dispatcher = Dispatcher(
             config,
-            routing_key(Path(config.home) / "gateway"),
+            self._key,
             self.live_route,
             self.cache,
             Recorder(self.journal, self.metrics),
@@ -90,7 +88,9 @@ class Service:
     @property
     def problem(self) -> str:
         """What a person should look at, "" if nothing; users may be answered all the same."""
-        found = "; ".join(filter(None, (self.live_route.problem, self.journal.problem)))
+        shipper = self.journal.shipper
+        problems = (self.live_route.problem, self.journal.problem, shipper.problem if shipper else "")
+        found = "; ".join(filter(None, problems))
         return found.replace(str(Path(self.config.home).absolute()), "{home}")
 
     def update_gauges(self) -> None:
@@ -99,6 +99,22 @@ class Service:
         self.metrics.journal_waiting.set(self.journal.waiting)
         self.metrics.journal_lost.set(self.journal.lost)
         self.metrics.journal_set_aside.set(self.journal.set_aside)
+        if shipper := self.journal.shipper:
+            rows, age_s = shipper.backlog()
+            self.metrics.spool_rows.set(rows)
+            self.metrics.spool_age.set(age_s)
+            self.metrics.journal_set_aside.set(self.journal.set_aside + shipper.set_aside)
+            self.metrics.feedback_without_answer.set(shipper.without_answer)
+
+    async def is_known(self, request_id: str, tenant: str) -> bool:
+        """Whether feedback of a tenant on this request can be stored.
+
+        In SQLite the journal tells that itself. With PostgreSQL the id does, as the answer may lie in the
+        spool of another gateway. Only ids of older versions are looked up. Raises SQLAlchemyError.
+        """
+        if self.journal.shipper is None or was_given(self._key, tenant, request_id):
+            return True
+        return await asyncio.to_thread(open_journal(self.config).has_answer, request_id, tenant)
 
     async def admit(self, question: Question, name: str, context: Context) -> Call:
         """Make a question a call; its span `name` belongs to the trace of `context`.
@@ -113,7 +129,7 @@ class Service:
         return Call(
             question=question,
             reservation=reservation,
-            request_id=f"chatcmpl-{secrets.token_hex(16)}",
+            request_id=new_request_id(self._key, question.tenant),
             at=datetime.now(UTC),
             started=now,
             deadline=now + settings.timeout_s,
@@ -170,20 +186,3 @@ def _log_fields(call: Call, by: AnsweredBy, status: str, tokens: int) -> dict[st
         "tokens_out": tokens,
         "latency_ms": round(seconds * 1000, 1),
     }
-
-
-def routing_key(folder: Path) -> bytes:
-    """The secret that decides each person's side of the traffic split; made if there is none.
-
-    All gateways of one route need the same key. Raises InputError for a key that is too short to be one.
-    """
-    file = folder / "routing.key"
-    if not file.exists():
-        write_secret_once(file, secrets.token_bytes(ROUTING_KEY_BYTES))
-    key = file.read_bytes()
-    if len(key) < LEAST_KEY_BYTES:
-        raise InputError(
-            f"The key in {file} has {len(key)} bytes, and {LEAST_KEY_BYTES} are the least.",
-            "Copy it from another gateway of this home, or delete it while no rollout is under way.",
-        )
-    return key

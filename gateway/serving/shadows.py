@@ -18,13 +18,18 @@ from gateway.serving.live_route import LiveRoute, LoadedRoute
 from gateway.serving.room import QueueFull
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Gateway
+from pipelines.stores.journal.entries import CopyFate
+from pipelines.stores.journal.tables import Interaction
 from pipelines.stores.journal.writer import JournalWriter
 
 log = logging.getLogger("nightshift.gateway")
 
 
 class Shadows:
-    """A few workers on a bounded queue. Copies are dropped while users wait."""
+    """A few workers on a bounded queue. Copies are dropped while users wait.
+
+    The journal counts each copy: offered = answered + failed + dropped, once none is under way.
+    """
 
     def __init__(
         self, settings: Gateway, live_route: LiveRoute, journal: JournalWriter, metrics: Metrics
@@ -48,13 +53,18 @@ class Shadows:
         for worker in self._workers:
             with suppress(asyncio.CancelledError):
                 await worker
+        while not self._waiting.empty():
+            _, route, lease = self._waiting.get_nowait()
+            with lease:
+                self._count(route, "dropped")
 
     def offer(self, call: Call, route: LoadedRoute) -> None:
         """Queue a copy for the shadow, unless users wait or the queue is full."""
         if route.shadow is None:
             return
+        self._count(route, "offered")
         if route.production.is_crowded or self._waiting.qsize() >= self._settings.shadow_queue:
-            self._metrics.shadows.labels("dropped").inc()
+            self._count(route, "dropped")
             return
         lease = ExitStack()
         lease.enter_context(route.lease())
@@ -67,7 +77,11 @@ class Shadows:
             if route is self._live_route.current:
                 await self._answer(call, route)
             else:
-                self._metrics.shadows.labels("dropped").inc()
+                self._count(route, "dropped")
+
+    def _count(self, route: LoadedRoute, fate: CopyFate, row: Interaction | None = None) -> None:
+        self._metrics.shadows.labels(fate).inc()
+        self._journal.count_copy(route.number, fate, row)
 
     async def _answer(self, call: Call, route: LoadedRoute) -> None:
         assert route.shadow is not None
@@ -82,17 +96,22 @@ class Shadows:
         # Without room or time: the shadow gets what users leave over, so this is no failure of the adapter.
         # Nor is a request that is wrong in itself.
         except (QueueFull, Busy, TimeoutError, Overloaded, OpenedState, RequestRefused):
-            self._metrics.shadows.labels("dropped").inc()
+            self._count(route, "dropped")
             return
+        except asyncio.CancelledError:  # the gateway stops
+            self._count(route, "dropped")
+            raise
         except EngineError:
             fault = "engine"
         except Exception:  # an engine may raise anything; the worker goes on
             log.exception("the engine raised an unexpected error for the shadow")
             fault = "engine"
-        self._metrics.shadows.labels("failed" if fault else "answered").inc()
         name = f"{call.request_id}.shadow"
         row = progress.row(call, "shadow", started, name, parent=call.request_id, fault=fault)
-        self._journal.add(replace(row, completion="") if fault else row)
+        if fault:
+            self._count(route, "failed", replace(row, completion=""))
+        else:
+            self._count(route, "answered", row)
         labels = (row.adapter, row.route)
         if fault:
             self._metrics.failures.labels(*labels, fault).inc()

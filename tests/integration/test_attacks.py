@@ -17,7 +17,7 @@ from gateway.engines.base import CompletionRequest, RequestRefused
 from gateway.engines.embedded import EmbeddedEngine
 from gateway.engines.openai import OpenAIEngine
 from gateway.engines.rows import BatchRow
-from gateway.serving.service import routing_key
+from gateway.serving.routing_key import routing_key
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Serving
 from pipelines.core.errors import InputError
@@ -406,7 +406,7 @@ def test_a_routing_key_that_is_none_is_refused(home, key):
     folder.mkdir(parents=True)
     (folder / "routing.key").write_bytes(key)
     with pytest.raises(InputError, match=r"routing\.key"):
-        routing_key(folder)
+        routing_key(gateway_config(home))
 
 
 def test_a_worker_goes_on_after_a_turn_that_failed():

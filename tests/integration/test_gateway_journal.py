@@ -1,12 +1,9 @@
 import ast
-import json
 import signal
 import sqlite3
-import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +13,6 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from gateway.dev_token import private_key
 from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.journal_delivery import deliver
@@ -29,32 +25,13 @@ from pipelines.stores.journal.deliveries import changing
 from pipelines.stores.journal.tables import FEEDBACK, journal_path
 from pipelines.stores.journal.writer import JournalWriter
 from tests.support.double_engine import DoubleEngine
-from tests.support.gateways import Running, chat, gateway, gateway_config, until
+from tests.support.gateways import chat, gateway, gateway_config, process, until
 from tests.support.journal import EVER, has_arrived, journal_rows, make_interaction, reader_of, rows_at
 from tests.support.nights import Night
 
 DAY = timedelta(days=1)
 NIGHT = date(2026, 3, 3)
 FROM_GATEWAY = {"ingest.kind": "gateway", "ingest.source": "", "validate.min_rows": 1}
-
-
-@contextmanager
-def process(home):
-    """A gateway in a process of its own."""
-    private_key(home / "gateway" / "dev")
-    command = [sys.executable, "-m", "tests.support.gateway_process", str(home)]
-    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    try:
-        lines = (json.loads(line) for line in started.stderr)
-        url = next(line["message"] for line in lines if "listening on" in line["message"]).split()[-1]
-        threading.Thread(target=started.stderr.read, daemon=True).start()
-        running = Running(gateway_config(home), url, None)
-        while httpx.get(f"{url}/readyz", trust_env=False).status_code != 200:
-            time.sleep(0.05)
-        yield started, running
-    finally:
-        started.kill()
-        started.wait()
 
 
 def ask_on(running, got, rated):

@@ -1,5 +1,9 @@
-"""A gateway over the double engine as a process of its own, for tests that stop or kill it. Takes HOME."""
+"""A gateway over the double engine as a process of its own, for tests that stop or kill it.
 
+Takes HOME, and as JSON what differs: `{"journal_url": ..., "gateway.port": ..., "delays": {"1": 0.5}}`.
+"""
+
+import json
 import sys
 from pathlib import Path
 
@@ -11,5 +15,9 @@ from tests.support.gateways import gateway_config
 
 if __name__ == "__main__":
     log_json()
-    config = gateway_config(Path(sys.argv[1]), journal_commit_ms=20)
-    sys.exit(run(create_app(config, DoubleEngine(), lambda adapter: Path()), config.gateway))
+    settings = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
+    engine = DoubleEngine()
+    engine.delays = settings.pop("delays", {})
+    top = {name: settings.pop(name) for name in ("journal_url", "ledger_url", "keys") if name in settings}
+    config = gateway_config(Path(sys.argv[1]), journal_commit_ms=20, **settings).model_copy(update=top)
+    sys.exit(run(create_app(config, engine, lambda adapter: Path()), config.gateway))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -102,6 +104,25 @@ def gateway(
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+@contextmanager
+def process(home: Path, **settings: Any) -> Iterator[tuple[subprocess.Popen[str], Running]]:
+    """A gateway in a process of its own; it is killed when the block ends. See `gateway_process`."""
+    private_key(home / "gateway" / "dev")
+    command = [sys.executable, "-m", "tests.support.gateway_process", str(home), json.dumps(settings)]
+    started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert started.stderr
+        lines = (json.loads(line) for line in started.stderr)
+        url = next(line["message"] for line in lines if "listening on" in line["message"]).split()[-1]
+        threading.Thread(target=started.stderr.read, daemon=True).start()
+        running = Running(gateway_config(home), url, None)
+        until(lambda: httpx.get(f"{url}/readyz", trust_env=False).status_code == 200, 60)
+        yield started, running
+    finally:
+        started.kill()
+        started.wait()
 
 
 def until(holds: Callable[[], Any], seconds: float = 10.0) -> None:

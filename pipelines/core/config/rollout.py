@@ -50,6 +50,7 @@ class Promote(Section):
     max_slow_rise: Share = 0.05  # share of slow answers over production's
     answers_per_person: Count = 1  # rated answers of a person that count; 0 counts all as independent
     max_tenant_share: OpenShareOrOne = 0.5  # of the evidence, once two tenants have traffic; 1 is no limit
+    max_dropped_share: Share = 0.5  # of a shadow's copies; the stage waits while more are dropped
     approval: bool = True  # a person agrees before users meet the candidate
     second_person: bool = False  # and another one
     approval_timeout_s: Positive = 86_400  # no answer by then means no promotion

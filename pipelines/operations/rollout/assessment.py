@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, analyse
+from pipelines.policy.rollout.observations import Copies
 from pipelines.stores import open_journal, open_ledger
 from pipelines.stores.ledger import Promotion
 
@@ -46,23 +48,27 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> A
     candidate, production = now.route.in_rollout, now.route.production
     assert candidate is not None
     seconds_in_stage = (datetime.now(UTC) - datetime.fromisoformat(now.at)).total_seconds()
+    journal, met = open_journal(config), _moves_of_kind(moves, stage)
     traffic = collect(
-        open_journal(config),
-        _first_met(moves, stage),
+        journal,
+        datetime.fromisoformat(met[0].at),
         seconds_in_stage,
         candidate,
         production,
         config.promote.answers_per_person,
         config.promote.max_tenant_share,
     )
-    return analyse(stage, config.promote, traffic)
+    copies = Copies(**journal.shadow_copies([move.number for move in met]))
+    return analyse(stage, config.promote, replace(traffic, copies=copies))
 
 
-def _first_met(moves: Sequence[Promotion], stage: Stage) -> datetime:
-    """When users first met the candidate; for a shadow, when it first answered. Canary stages add up."""
+def _moves_of_kind(moves: Sequence[Promotion], stage: Stage) -> Sequence[Promotion]:
+    """The moves since users first met the candidate; for a shadow, since it first answered.
+
+    Canary stages add up.
+    """
     is_canary = bool(stage.weight)
-    same_kind = [move for move in _newest_rollout(moves) if bool(move.route.canary) == is_canary]
-    return datetime.fromisoformat(same_kind[0].at)
+    return [move for move in _newest_rollout(moves) if bool(move.route.canary) == is_canary]
 
 
 def _newest_rollout(moves: Sequence[Promotion]) -> Sequence[Promotion]:

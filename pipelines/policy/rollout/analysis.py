@@ -13,7 +13,7 @@ Missing data never promotes: a stage whose time is up without a decision ends th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from pipelines.core.config import Promote, Stage
 from pipelines.policy.rollout.evidence import abort_bar, abort_tests, not_worse_test
-from pipelines.policy.rollout.observations import Observations, allowed_rise, guard_flags
+from pipelines.policy.rollout.observations import Copies, Observations, allowed_rise, guard_flags
 
 Numbers = dict[str, Any]
 
@@ -65,6 +65,7 @@ def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tupl
         _missing_counts(stage, rules, observed),
         _missing_proof(stage, rules, observed),
         _missing_quiet(stage, rules, observed),
+        _missing_copies(stage, rules, observed.copies),
     )
     numbers: Numbers = {}
     for _, found in parts:
@@ -115,6 +116,17 @@ def _missing_quiet(stage: Stage, rules: Promote, observed: Observations) -> tupl
         if not {True, False} <= {side for side, _ in flags}:
             missing.append(f"{guard}: nothing to compare yet")
     return missing, numbers
+
+
+def _missing_copies(stage: Stage, rules: Promote, copies: Copies) -> tuple[list[str], Numbers]:
+    """The shadow must have answered enough of what it was offered."""
+    if stage.weight or not copies.offered:
+        return [], {}
+    numbers = Numbers({f"copies_{fate}": count for fate, count in asdict(copies).items()})
+    if copies.dropped_share <= rules.max_dropped_share:
+        return [], numbers
+    share = f"{copies.dropped} of {copies.offered} copies for the shadow were dropped"
+    return [f"{share}, {rules.max_dropped_share:.0%} may be (promote.max_dropped_share)"], numbers
 
 
 def _rise(flags: Sequence[tuple[bool, bool]]) -> float:

@@ -24,6 +24,23 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Copies of users' requests for the shadow. Each is answered, has failed or was dropped, or is under way.
+
+    The gateway drops copies while users wait, so an answered one tells more of quiet hours than of busy ones.
+    """
+
+    offered: int = 0
+    answered: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+    @property
+    def dropped_share(self) -> float:
+        return self.dropped / self.offered if self.offered else 0.0
+
+
+@dataclass(frozen=True)
 class Observations:
     """A stage's traffic. Each sequence is in order of arrival, and a later look only ever adds to its end."""
 
@@ -33,6 +50,7 @@ class Observations:
     pairs: Sequence[tuple[bool, bool]] = ()  # in the shadow: (candidate right, production right)
     waiting: int = 0  # answers and ratings that do not count yet: their tenant has too large a share
     without: Sequence[Observations] = ()  # the same without each large tenant in turn
+    copies: Copies = Copies()  # of the shadow's stage
 
 
 def guard_flags(stage: Stage, rules: Promote, observed: Observations) -> dict[str, list[tuple[bool, bool]]]:

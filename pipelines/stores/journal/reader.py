@@ -11,17 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Any
+from typing import Any, get_args
 
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Adapter
 from pipelines.stores.journal import comparison
 from pipelines.stores.journal.comparison import ComparedAnswer, Outcome, compared_answer, outcome
-from pipelines.stores.journal.tables import COLUMNS, ERRORS, FEEDBACK, INTERACTIONS, midnight
+from pipelines.stores.journal.entries import CopyFate
+from pipelines.stores.journal.tables import COLUMNS, ERRORS, FEEDBACK, INTERACTIONS, SHADOW_COPIES, midnight
 from pipelines.stores.sql import database
 
-I, F = INTERACTIONS.c, FEEDBACK.c  # noqa: E741
+I, F, S = INTERACTIONS.c, FEEDBACK.c, SHADOW_COPIES.c  # noqa: E741
 IDS_AT_ONCE = 500
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -118,6 +119,18 @@ class JournalReader:
             if journal is None:
                 return []
             return [outcome(row, candidate) for row in journal.execute(query).mappings()]
+
+    def shadow_copies(self, promotions: Sequence[int]) -> dict[str, int]:
+        """How many copies were offered, answered, failed and dropped while these promotions were live.
+
+        Those that are offered and nothing else are under way.
+        """
+        sums = [sa.func.coalesce(sa.func.sum(S[fate]), 0).label(fate) for fate in get_args(CopyFate)]
+        query = sa.select(*sums).where(S.promotion.in_(promotions))
+        with self._open() as journal:
+            if journal is None or not sa.inspect(journal).has_table(SHADOW_COPIES.name):
+                return {}
+            return {fate: int(count) for fate, count in journal.execute(query).mappings().one().items()}
 
     def has_answers(self, day: date, zone: tzinfo) -> bool:
         """Whether any user got a whole answer on a day in `zone`."""
