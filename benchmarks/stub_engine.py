@@ -48,6 +48,7 @@ class StubEngine:
     """In the gateway's own process."""
 
     restarts = 0
+    reloads = 0
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
         """Nothing to load."""

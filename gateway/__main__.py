@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
 def serve(config: Config) -> int:
     """Serve with the engine and the registry that the configuration names."""
     with tracing() as tracer:
-        app = create_app(config, make_engine(config), AdapterFiles(config).fetch, tracer)
+        files = AdapterFiles(config)
+        app = create_app(config, make_engine(config), files.fetch, tracer, files.probes)
         return run(app, config.gateway)
 
 

@@ -43,10 +43,16 @@ class Metrics:
         self.feedback = Counter(name("feedback"), "feedback by answer", ("result",), registry=registry)
         self.promotion = Gauge(name("promotion"), "number of the route that is live", registry=registry)
         self.load_failures = Counter(name("load_failures"), "adapters not loaded", registry=registry)
+        self.probe_failed = Gauge(
+            name("probe_failed"), "1: the engine serves something else", ("adapter",), registry=registry
+        )
+        self.probed = Gauge(
+            name("probed_timestamp_seconds"), "newest proof of an adapter", ("adapter",), registry=registry
+        )
         self.worker_failures = Counter(
             name("worker_failures"), "turns of a worker that failed", ("worker",), registry=registry
         )
-        for worker in ("live route", "shadow", "unload"):
+        for worker in ("live route", "shadow", "unload", "probe"):
             self.worker_failures.labels(worker)  # 0 from the start, so that the first failure is an increase
         self.engine_restarts = Gauge(
             name("engine_restarts"), "times the engine's loop failed", registry=registry

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pipelines.core.errors import NightshiftError
+from pipelines.core.probes import Step
 from pipelines.core.traffic_split import Adapter
 
 FinishReason = Literal["stop", "length"]
@@ -27,6 +28,7 @@ class CompletionRequest:
     choices: Sequence[str] | None = None
     stop: Sequence[str] = ()  # the answer ends before the first of these texts
     background: bool = False  # a shadow's request, worked on only while no user waits
+    top_logprobs: int = 0  # of each token, so many of the likeliest; at most 20. Not with `choices`
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Piece:
     tokens_in: int = 0  # set on the last piece, like tokens_out
     tokens_out: int = 0
     dropped_turns: int = 0  # the oldest turns that did not fit into the prompt; set on every piece
+    steps: tuple[Step, ...] = ()  # each token with the likeliest ones, on the last piece, if asked for
 
 
 class EngineError(NightshiftError):
@@ -79,6 +82,7 @@ class ServingEngine(Protocol):
     """
 
     restarts: int  # how often its own loop failed and went on
+    reloads: int  # how often it loaded an adapter again by itself, as the server behind it had lost it
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
         """Load an adapter from its files. Does nothing if it is loaded."""

@@ -59,6 +59,7 @@ class EmbeddedEngine:
         self._seconds = 1.0  # how long a request takes, a moving average
         self._loop: asyncio.Task[None] | None = None
         self.restarts = 0
+        self.reloads = 0  # nothing of it gets lost
 
     @property
     def waiting(self) -> int:

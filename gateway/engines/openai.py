@@ -60,6 +60,7 @@ class OpenAIEngine:
         self._folders: dict[Adapter, Path] = {}  # of the adapters that this gateway loaded
         self._putting = asyncio.Lock()
         self.restarts = 0  # it has no loop
+        self.reloads = 0
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -138,6 +139,7 @@ class OpenAIEngine:
         except AdapterMissing:  # before the first piece
             if adapter not in self._folders or not await self._put(adapter, self._folders[adapter]):
                 raise
+            self.reloads += 1
         async with aclosing(self._stream(body, name)) as pieces:
             async for piece in pieces:
                 yield piece

@@ -11,10 +11,12 @@ from typing import Any
 
 from gateway.engines.base import EngineError, FinishReason, Piece, RequestRefused
 from gateway.engines.openai_wire import refused, words_of
+from pipelines.core.probes import Step, make_step
 
 MOST_WAITING = 4_000_000  # characters of one event
 MOST_LINES = 10_000  # of one event
 MOST_TOKENS = 2**31  # a larger count is a mistake
+MOST_LIKELY = 100  # log-probabilities of a token; more are left out
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # As OpenAI names them, and as other servers do.
 _REASONS: dict[str, FinishReason] = {
@@ -41,6 +43,7 @@ class AnswerReader:
         self._ended = False  # the server said that the answer is whole
         self._usage: dict[str, Any] = {}
         self._texts = 0
+        self._steps: list[Step] = []
 
     def feed(self, part: bytes, final: bool = False) -> Iterator[Piece]:
         """The pieces that the next part completes. Raises EngineError or RequestRefused where it has one."""
@@ -70,7 +73,7 @@ class AnswerReader:
             found = f"its finish reason is {reason[:40]!r}" if reason else "no finish reason came"
             raise EngineError(f"The server's answer broke off: {found}.", "Send the request again.")
         counts = (self._count("prompt_tokens", 0), self._count("completion_tokens", self._texts))
-        return Piece("", _REASONS[reason], *counts)
+        return Piece("", _REASONS[reason], *counts, steps=tuple(self._steps))
 
     def _line(self, line: str) -> Iterator[Piece]:
         """A line adds to an event, or ends it. Servers also send events without a blank line between."""
@@ -118,6 +121,7 @@ class AnswerReader:
             self._reason = choice["finish_reason"] or self._reason
         if isinstance(choice.get("message"), dict):  # the whole answer, not streamed
             self._ended = True
+        self._steps += steps_of(choice.get("logprobs"))
         text = self._held + _text_of(choice.get("delta")) + _text_of(choice.get("message"))
         text = text if self._started else text.lstrip()
         sent = text.rstrip()
@@ -134,6 +138,25 @@ class AnswerReader:
         if found is not None:
             log.warning("the server's %s is no token count: %s", name, words_of(str(found)[:80]))
         return otherwise
+
+
+def steps_of(logprobs: Any) -> Iterator[Step]:
+    """The tokens of a choice's `logprobs`, each with the likeliest ones. What cannot be read is left out."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    for one in content if isinstance(content, list) else []:
+        if not isinstance(one, dict) or not isinstance(one.get("token"), str):
+            continue
+        top = one.get("top_logprobs")
+        likeliest = [_likely(each) for each in (top if isinstance(top, list) else [])[:MOST_LIKELY]]
+        yield make_step(one["token"], filter(None, likeliest))
+
+
+def _likely(token: Any) -> tuple[str, float] | None:
+    """A token's text and log-probability."""
+    text, value = (token.get("token"), token.get("logprob")) if isinstance(token, dict) else (None, None)
+    if not isinstance(text, str) or not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return (text, float(value)) if value <= 1e-3 else None  # rounded, a certain token may be above 0
 
 
 def _text_of(message: Any) -> str:

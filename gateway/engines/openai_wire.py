@@ -55,6 +55,8 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
         body["seed"] = request.seed
     if stop := [text for text in request.stop if text]:
         body["stop"] = stop
+    if request.top_logprobs:
+        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.choices is not None:
         choices = list(dict.fromkeys(request.choices))
         body |= {guided: {"choice": choices} if guided == "structured_outputs" else choices}

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece, RequestRefused
-from pipelines.models.engine import Engine, narrow
+from pipelines.core.probes import Step
+from pipelines.models.engine import Engine, narrow, step_of
 from pipelines.models.rendering import CannotRender, TooLong
 
 MOST_PROBLEM = 300  # characters of a template's message that are passed on
@@ -26,6 +27,7 @@ class BatchRow:
         self.request, self.adapter = request, adapter
         self.prompt: list[int] = []
         self.tokens: list[int] = []
+        self._steps: list[Step] = []
         self.pieces: list[Piece | EngineError | RequestRefused] = []
         self.done = self.gone = False
         self.broken_by: Exception | None = None  # the step that failed for this row even alone
@@ -87,6 +89,8 @@ class BatchRow:
     def _continue(self, logits: torch.Tensor) -> None:
         token = self._sample(logits) if self.request.temperature >= COLDEST else int(logits.argmax())
         self.tokens.append(token)
+        if self.request.top_logprobs:
+            self._steps.append(step_of(self._tokenizer, logits, token, self.request.top_logprobs))
         text = self._tokenizer.decode(self.tokens, skip_special_tokens=True).lstrip()
         stops = [text.index(stop) for stop in self._stops if stop in text]
         if stops or token in self._ends:
@@ -117,7 +121,7 @@ class BatchRow:
     def _finish(self, text: str, reason: FinishReason, tokens_out: int) -> None:
         self.done = True
         rest, counts = text[len(self._sent) :], (len(self.prompt), tokens_out)
-        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns))
+        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns, tuple(self._steps)))
 
 
 def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]:

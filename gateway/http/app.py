@@ -18,6 +18,7 @@ from gateway.http.leaving import CancelWhenGone
 from gateway.http.openapi import describe
 from gateway.serving.service import Service
 from pipelines.core.config import Config
+from pipelines.core.probes import ProbeSet
 from pipelines.core.traffic_split import Adapter
 
 _NO_TRACER = trace.NoOpTracer()
@@ -28,14 +29,19 @@ def create_app(
     engine: ServingEngine,
     fetch: Callable[[Adapter], Path],
     tracer: trace.Tracer = _NO_TRACER,
+    probes_of: Callable[[Adapter], ProbeSet | None] | None = None,
 ) -> FastAPI:
-    """The gateway over an engine. `fetch` returns the folder of a routed adapter and may block."""
+    """The gateway over an engine.
+
+    `fetch` returns the folder of a routed adapter and `probes_of` its probes; both may block. Without
+    `probes_of` nothing is proved.
+    """
     settings = config.gateway
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.verifier = Verifier(settings, config.path(settings.jwks))
-        app.state.service = Service(config, engine, fetch, tracer)
+        app.state.service = Service(config, engine, fetch, tracer, probes_of)
         async with app.state.service.running():
             yield
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.core.config import Config
 from pipelines.core.errors import IntegrityError
+from pipelines.core.probes import ProbeSet
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.registry import adapter_digest
@@ -34,6 +35,10 @@ class AdapterFiles:
                 "The version was replaced after its promotion: promote it again.",
             )
         return folder
+
+    def probes(self, adapter: Adapter) -> ProbeSet | None:
+        """What tells an adapter from its base; None for one that was registered without. Blocks."""
+        return self._registry.probes(adapter.version)
 
 
 def _check_layout(adapter: Adapter, folder: Path) -> None:

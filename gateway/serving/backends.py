@@ -9,7 +9,14 @@ from dataclasses import replace
 
 from opentelemetry import trace
 
-from gateway.engines.base import Busy, CompletionRequest, Piece, RequestRefused, ServingEngine
+from gateway.engines.base import (
+    Busy,
+    CompletionRequest,
+    EngineError,
+    Piece,
+    RequestRefused,
+    ServingEngine,
+)
 from gateway.metrics import Metrics
 from gateway.serving.capacity import Capacity
 from gateway.serving.circuits import Circuits
@@ -53,6 +60,7 @@ class Backend:
         self._room = Room(shared.settings.concurrency, shared.settings.queue)
         self._mean_s: float | None = None  # seconds per answer, exponentially weighted
         self._progress_at = 0.0  # when the adapter's newest piece came, event loop time
+        self.wrong = ""  # what the engine serves instead of the adapter, as its probes tell
 
     @property
     def is_crowded(self) -> bool:
@@ -68,6 +76,8 @@ class Backend:
         `deadline` (event loop time) TimeoutError, or Overloaded if the engine worked well.
         """
         with trace.use_span(span, end_on_exit=True):
+            if self.wrong:
+                raise EngineError(f"{self.wrong}.", "Another adapter answers until its probes are right.")
             self._check_capacity(request, tenant, deadline)
             async with self._place(tenant, deadline), self._shared.circuits.watch(self.digest, tenant):
                 with self._shared.metrics.in_flight.labels(self.name).track_inprogress():

@@ -1,4 +1,4 @@
-"""Follows the ledger's route: loads and warms adapters, switches to them, unloads those no longer needed."""
+"""Follows the ledger's route: loads, warms and proves adapters, switches to them, unloads the others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import sqlalchemy.exc
 from opentelemetry.trace import Tracer
 
 from gateway.serving.backends import Backend, Backends
+from gateway.serving.probes import Probes
 from pipelines.core.errors import NightshiftError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.observability.tracing import span_below
@@ -62,8 +63,14 @@ class LiveRoute:
     """The route that users are answered by. `problem` says why the ledger's newest route is not live."""
 
     def __init__(
-        self, ledger: Ledger, backends: Backends, fetch: Callable[[Adapter], Path], tracer: Tracer
+        self,
+        ledger: Ledger,
+        backends: Backends,
+        fetch: Callable[[Adapter], Path],
+        probes: Probes,
+        tracer: Tracer,
     ) -> None:
+        self._probes = probes
         self._ledger, self._backends, self._fetch, self._tracer = ledger, backends, fetch, tracer
         self._loaded: set[Adapter] = set()
         self._routes: list[LoadedRoute] = []  # the newest last; older ones stay while they are leased
@@ -128,6 +135,7 @@ class LiveRoute:
         if old is None:
             await self._backends.of(None).warm()
         self._routes.append(LoadedRoute(promotion, self._backends, _adapters(route) & self._loaded))
+        self._probes.watch(self._routes[-1].adapters)
         self.problem, self._failed = "", -1
         self._backends.metrics.promotion.set(promotion.number)
         log.info("promotion %d (%s) is live", promotion.number, promotion.move)
@@ -138,12 +146,14 @@ class LiveRoute:
 
     async def _load(self, adapter: Adapter) -> None:
         if adapter in self._loaded:
+            await self._probes.require(adapter)
             return
         started = time.monotonic()
         folder = await asyncio.to_thread(self._fetch, adapter)
         await self._backends.engine.load(adapter, folder)
         try:
             await self._backends.of(adapter).warm()
+            await self._probes.require(adapter)
         except BaseException:  # it must not stay in the engine, beside those that users get
             await self._backends.engine.unload(adapter)
             raise

@@ -21,12 +21,14 @@ from gateway.serving.cache import make_cache
 from gateway.serving.calls import AnsweredBy, Call, Question
 from gateway.serving.dispatcher import Dispatcher
 from gateway.serving.live_route import LiveRoute
+from gateway.serving.probes import Probes
 from gateway.serving.quotas import Quotas, estimate_tokens
 from gateway.serving.records import Recorder
 from gateway.serving.routing_key import new_request_id, routing_key, was_given
 from gateway.serving.shadows import Shadows
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Config, Gateway
+from pipelines.core.probes import ProbeSet
 from pipelines.core.traffic_split import Adapter
 from pipelines.stores import open_journal, open_journal_writer, open_ledger
 
@@ -37,7 +39,12 @@ class Service:
     """The parts of one gateway. Make it inside the event loop that it runs in."""
 
     def __init__(
-        self, config: Config, engine: ServingEngine, fetch: Callable[[Adapter], Path], tracer: trace.Tracer
+        self,
+        config: Config,
+        engine: ServingEngine,
+        fetch: Callable[[Adapter], Path],
+        tracer: trace.Tracer,
+        probes_of: Callable[[Adapter], ProbeSet | None] | None = None,
     ) -> None:
         settings = config.gateway
         self.config, self.engine, self.tracer = config, engine, tracer
@@ -46,7 +53,8 @@ class Service:
         self.quotas = Quotas(settings)
         self.cache = make_cache(settings)
         backends = Backends(engine, settings, self.metrics)
-        self.live_route = LiveRoute(open_ledger(config), backends, fetch, tracer)
+        self.probes = Probes(backends, config.serving, probes_of)
+        self.live_route = LiveRoute(open_ledger(config), backends, fetch, self.probes, tracer)
         self.journal = open_journal_writer(config)
         self.shadows = Shadows(settings, self.live_route, self.journal, self.metrics)
         self.dispatcher = Dispatcher(
@@ -68,13 +76,17 @@ class Service:
             await self.live_route.update()
             await asyncio.sleep(self.config.gateway.poll_s)
 
-        follower = asyncio.create_task(keep_working("live route", follow, self.metrics))
+        workers = [
+            asyncio.create_task(keep_working("live route", follow, self.metrics)),
+            asyncio.create_task(keep_working("probe", self.probes.turn, self.metrics)),
+        ]
         self.shadows.start()
         try:
             yield
         finally:
-            follower.cancel()
-            await asyncio.wait([follower])
+            for worker in workers:
+                worker.cancel()
+            await asyncio.wait(workers)
             await self.shadows.stop()
             await asyncio.to_thread(self.journal.close)
             await self.cache.close()
@@ -82,15 +94,22 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether users are answered, and their answers written down."""
-        return self.live_route.current is not None and self.journal.is_alive
+        """Whether users are answered, by what was promoted, and their answers written down."""
+        route = self.live_route.current
+        return route is not None and not route.production.wrong and self.journal.is_alive
 
     @property
     def problem(self) -> str:
         """What a person should look at, "" if nothing; users may be answered all the same."""
         shipper = self.journal.shipper
-        problems = (self.live_route.problem, self.journal.problem, shipper.problem if shipper else "")
-        found = "; ".join(filter(None, problems))
+        problems = (
+            self.live_route.problem,
+            self.probes.problem,
+            self.probes.note,
+            self.journal.problem,
+            shipper.problem if shipper else "",
+        )
+        found = "; ".join(filter(None, dict.fromkeys(problems)))
         return found.replace(str(Path(self.config.home).absolute()), "{home}")
 
     def update_gauges(self) -> None:

@@ -17,6 +17,7 @@ from peft import PeftConfig, PeftModel, PeftModelForCausalLM
 from transformers import AutoModelForCausalLM
 
 from pipelines.core.config import Model
+from pipelines.core.probes import TOP, Answer, Step, make_step
 from pipelines.models.base import (
     Messages,
     digest_base,
@@ -56,6 +57,13 @@ def narrow(
     tokens = sorted({paths[option][depth] for option in options})
     best = tokens[int(logits[tokens].argmax())]
     return best, [option for option in options if paths[option][depth] == best]
+
+
+def step_of(tokenizer: Any, logits: torch.Tensor, token: int, count: int) -> Step:
+    """A token of an answer with the `count` likeliest at its place. `logits`: (vocabulary,), on the CPU."""
+    values, ids = logits.float().log_softmax(-1).topk(min(count, len(logits)))
+    texts = tokenizer.batch_decode([[token], *ids[:, None].tolist()], clean_up_tokenization_spaces=False)
+    return make_step(texts[0], zip(texts[1:], values.tolist(), strict=True))
 
 
 class Engine:
@@ -170,20 +178,49 @@ class Engine:
         prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
         for batch in batches(prompts, self._settings.batch_size):
-            ids, mask = self.pad([prompts[i] for i in batch])
-            made = self._model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=max_new_tokens,
-                do_sample=False,
-                eos_token_id=sorted(self.end_tokens),
-                repetition_penalty=1.0,  # plain greedy, whatever the base's own defaults are
-                pad_token_id=self.tokenizer.pad_token_id,
-            )[:, ids.shape[1] :]
+            made = self._greedy([prompts[i] for i in batch], max_new_tokens)
             texts = self.tokenizer.batch_decode(made, skip_special_tokens=True)
             for i, text in zip(batch, texts, strict=True):
                 answers[i] = text.strip()
         return answers
+
+    @torch.inference_mode()
+    def beginnings(self, conversations: Sequence[Messages], max_new_tokens: int) -> list[Answer]:
+        """The first tokens of free answers, each with the likeliest tokens at its place."""
+        prompts = self.prompts(conversations)
+        answers: list[Answer] = [Answer(text="", steps=())] * len(prompts)
+        for batch in batches(prompts, self._settings.batch_size):
+            made = self._greedy(
+                [prompts[i] for i in batch], max_new_tokens, output_logits=True, return_dict_in_generate=True
+            )
+            logits = torch.stack(made.logits, dim=1).float().cpu()  # (rows, new tokens, vocabulary)
+            tokens = made.sequences[:, -logits.shape[1] :].tolist()
+            for row, i in enumerate(batch):
+                answers[i] = self._beginning(tokens[row], logits[row])
+        return answers
+
+    def _beginning(self, tokens: list[int], logits: torch.Tensor) -> Answer:
+        """`logits`: (tokens, vocabulary). What follows the end of the answer is left out."""
+        ends = [place for place, token in enumerate(tokens) if token in self.end_tokens]
+        tokens = tokens[: ends[0] + 1] if ends else tokens
+        steps = [step_of(self.tokenizer, logits[place], token, TOP) for place, token in enumerate(tokens)]
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        return Answer(text=text, steps=tuple(steps))
+
+    def _greedy(self, prompts: Sequence[Sequence[int]], max_new_tokens: int, **more: Any) -> Any:
+        """(rows, new tokens) of one batch, or with `return_dict_in_generate` what `generate` returns."""
+        ids, mask = self.pad(prompts)
+        made = self._model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            eos_token_id=sorted(self.end_tokens),
+            repetition_penalty=1.0,  # plain greedy, whatever the base's own defaults are
+            pad_token_id=self.tokenizer.pad_token_id,
+            **more,
+        )
+        return made if more else made[:, ids.shape[1] :]
 
     def logprobs(self, prompts: Sequence[str], continuations: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(n,) summed log-probability of each continuation after its prompt, and (n,) its token count.

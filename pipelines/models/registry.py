@@ -16,10 +16,12 @@ from mlflow.exceptions import MlflowException
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
+from pipelines.core.probes import ProbeSet
 from pipelines.models.tracker import MlflowClient, Tracker
 
 CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
-ADAPTER_FOLDER = "adapter"
+ADAPTER_FOLDER, PROBES_FOLDER = "adapter", "probes"
+PROBES_TAG = "probes_digest"
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,25 @@ class Registry:
                 "Register that night again.",
             )
         return folder
+
+    def probes(self, version: str) -> ProbeSet | None:
+        """What tells the version from its base; None for one that was registered without.
+
+        Raises IntegrityError where the stored file was changed.
+        """
+        adapter = self.version(version)
+        digest = adapter.tags.get(PROBES_TAG)
+        if digest is None:
+            return None
+        uri = f"{adapter.uri.rsplit('/', 1)[0]}/{PROBES_FOLDER}/{digest}.json"
+        file = Path(artifacts.download_artifacts(uri, tracking_uri=self._uri))
+        if sha256_of(file) != digest:
+            raise IntegrityError(
+                f"The stored probes of {self.name}, version {version}, were changed: their digest is "
+                f"{sha256_of(file)[:12]}, and {digest[:12]} was registered.",
+                "Put the file back, or register that night again.",
+            )
+        return ProbeSet.model_validate_json(file.read_bytes())
 
     def register(
         self,

@@ -8,18 +8,21 @@ import sys
 import numpy as np
 import pytest
 
-from pipelines.core.config import Config, Model
+from pipelines.core.config import Model
 from pipelines.core.contract import Verdict
-from pipelines.core.errors import IntegrityError
+from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.aliases import in_production
 from pipelines.models.engine import Engine
+from pipelines.models.pair import base_digest
 from pipelines.models.registry import CANDIDATE, PRODUCTION, adapter_digest
+from pipelines.policy.probes import Served, compare
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
+from tests.support.configs import make_config
 from tests.support.mlflow_runs import curve
 from tests.support.nightfall import finish
 
@@ -54,17 +57,28 @@ def adapters(base, tmp_path_factory):
 
 @pytest.fixture
 def config(home, base):
-    return Config.model_validate({"profile": "test", "home": str(home), "model": {"base": str(base)}})
+    suite = home / "suite.jsonl"
+    items = [{"messages": asked, "answer": "Surgery"} for asked in ASKED]
+    suite.write_text("".join(json.dumps(item) + "\n" for item in items))
+    return make_config(
+        home, "register", **{"probes": 2, "model.base": str(base), "evaluate.suite": str(suite)}
+    )
 
 
 def registry_of(config):
     return open_registry(config)
 
 
-def night(config, adapter, day, identity="b" * 64):
+def trained(config, adapter, **more):
+    """The facts of the training."""
+    digests = {"adapter_digest": adapter_digest(adapter), "base_digest": base_digest(config)}
+    return digests | {"tokenizer_digest": "t" * 64} | more
+
+
+def night(config, adapter, day):
     """Finished steps of a night whose candidate is `adapter`, up to the gate."""
     run = Run(f"{config.home}/runs/{day}")
-    train = {"adapter_digest": adapter_digest(adapter), "base_digest": identity, "tokenizer_digest": "t" * 64}
+    train = trained(config, adapter)
     data = adapter.parent / "train.jsonl"
     data.write_text("{}\n")
     finish(run, "decide", {"baseline": {"kind": "base"}})
@@ -96,7 +110,7 @@ def test_a_registered_adapter_has_evidence_and_is_candidate(config, adapters):
     assert found.digest == adapter_digest(adapters[0])
     assert found.nights == ("2026-01-01", "2026-01-02")
     assert found.run_id == "2026-01-02"
-    assert found.tags["base_digest"] == "b" * 64
+    assert found.tags["base_digest"] == base_digest(config)
     assert found.tags["tokenizer_digest"] == "t" * 64
     assert found.tags["evidence_evaluate"] == run.manifest("evaluate").digest
     assert found.tags["data_digest"] == run.manifest("curate").outputs["train"].sha256
@@ -104,6 +118,51 @@ def test_a_registered_adapter_has_evidence_and_is_candidate(config, adapters):
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
+
+
+def test_a_version_keeps_what_tells_it_from_its_base(config, adapters):
+    manifest = register(config, night(config, adapters[1], "2026-01-02"))
+    registry = registry_of(config)
+    kept = registry.probes("1")
+    assert [list(probe.messages) for probe in kept.probes] in (ASKED, ASKED[::-1])
+    assert all(len(step.top) > 15 for probe in kept.probes for step in probe.adapter.steps)
+    facts = manifest.facts["probes"]
+    assert (facts["count"], facts["candidates"], facts["clear"]) == (2, 2, 2)
+    assert 0.03 <= facts["nearest"] <= facts["farthest"]
+    assert compare(kept.probes, [probe.adapter for probe in kept.probes], 0.25).served is Served.ADAPTER
+    assert compare(kept.probes, [probe.base for probe in kept.probes], 0.25).served is Served.BASE
+
+
+def test_an_adapter_that_changes_nothing_is_held(config, base, tmp_path):
+    idle = tiny.make_adapter(base, tmp_path / "idle", [], 0)
+    manifest = register(config, night(config, idle, "2026-01-02"))
+    assert manifest.verdict is Verdict.HOLD
+    assert "Base and adapter clearly differ on 0 of 2 items of the suite, and 2 are" in manifest.reasons[0]
+    assert "the largest difference is 0.000" in manifest.reasons[0]
+    registry_of(config).prepare()
+    assert registry_of(config).versions() == []
+
+
+def test_another_base_than_the_trained_one_is_a_fault(config, adapters):
+    run = night(config, adapters[0], "2026-01-02")
+    finish(run, "train", trained(config, adapters[0], base_digest="b" * 64), {"adapter": adapters[0]})
+    with pytest.raises(InputError, match="trained on another base model"):
+        register(config, run)
+
+
+def test_changed_probes_are_found(config, adapters):
+    register(config, night(config, adapters[0], "2026-01-02"))
+    registry = registry_of(config)
+    stored = registry.fetch("1").parent / "probes" / f"{registry.version('1').tags['probes_digest']}.json"
+    stored.write_bytes(stored.read_bytes().replace(b'"tokens": 4', b'"tokens": 5'))
+    with pytest.raises(IntegrityError, match="The stored probes of department-router, version 1, were"):
+        registry.probes("1")
+
+
+def test_an_older_version_has_no_probes(config, adapters):
+    registry, tracker = registry_of(config), open_tracker(config)
+    registry.register(adapters[0], tracker, tracker.run("2025-01-01", "f" * 64), "2025-01-01", (), {})
+    assert registry.probes("1") is None
 
 
 def test_each_version_says_what_it_was_made_of(config, adapters):
@@ -115,9 +174,7 @@ def test_each_version_says_what_it_was_made_of(config, adapters):
     replayed = ["2026-01-10", "2026-01-11", "2026-01-12"]
     outputs = {"train": adapters[1].parent / "train.jsonl"}
     finish(second, "curate", {"nights": ["2026-01-20"], "replay_nights": replayed}, outputs)
-    digests = {"base_digest": "b" * 64, "tokenizer_digest": "t" * 64}
-    train = {"adapter_digest": adapter_digest(adapters[1]), "method": "continue", **digests}
-    finish(second, "train", train, {"adapter": adapters[1]})
+    finish(second, "train", trained(config, adapters[1], method="continue"), {"adapter": adapters[1]})
     register(config, second)
     registry = registry_of(config)
     tags = registry.version("2").tags

@@ -33,6 +33,7 @@ class DoubleEngine:
         self.load_s = 0.0
         self.closed = False
         self.restarts = 0
+        self.reloads = 0
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
         await asyncio.sleep(self.load_s)

@@ -23,6 +23,7 @@ from gateway.dev_token import make_token, private_key
 from gateway.engines.base import ServingEngine
 from gateway.http.app import create_app
 from pipelines.core.config import Config
+from pipelines.core.probes import ProbeSet
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
@@ -85,10 +86,11 @@ def gateway(
     fetch: Callable[[Adapter], Path] = lambda adapter: Path(),
     tracer: trace.Tracer = NO_TRACER,
     wait_ready: bool = True,
+    probes_of: Callable[[Adapter], ProbeSet | None] | None = None,
 ) -> Iterator[Running]:
     """Serve until the block ends, then stop as after SIGTERM: drain, write the journal, close the engine."""
     private_key(Path(config.home) / "gateway" / "dev")
-    app = create_app(config, engine, fetch, tracer)
+    app = create_app(config, engine, fetch, tracer, probes_of)
     uvicorns = server_config(app, config.gateway)
     uvicorns.port, uvicorns.timeout_graceful_shutdown = 0, 5
     server = uvicorn.Server(uvicorns)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipelines.core.config.base import Count, OpenShare, Positive, Section, Share
+from pipelines.core.config.base import Count, OpenShare, Positive, PositiveFloat, Section, Share
 
 
 class Evaluate(Section):
@@ -63,3 +63,6 @@ class Register(Section):
 
     name: str = ""  # of the registered model in MLflow; only the sample has a default
     dry_run: bool = False  # do everything but register
+    probes: Positive = 8  # prompts that show whether an engine serves the adapter; fewer hold the night
+    probe_candidates: Positive = 64  # of the suite's items, from which the probes are chosen
+    probe_distance: PositiveFloat = 0.8  # nats by which base and adapter differ on each probe

@@ -28,6 +28,13 @@ class Serving(Section):
     )
     connect_timeout_s: PositiveFloat = 5.0  # openai: to open a connection
     read_timeout_s: PositiveFloat = 30.0  # openai: between two pieces of an answer
+    probe_interval_s: Positive = 3_600  # between two proofs that an adapter is what the engine serves
+    probe_tolerance: Annotated[float, Field(gt=0, lt=0.5)] = (
+        0.25  # so far may the engine's answers be from the adapter's; base and adapter are 1 apart
+    )
+    probe_by: Literal["logprobs", "answers"] = (
+        "logprobs"  # answers: by texts alone, which is weaker, for a server without log-probabilities
+    )
 
 
 class TenantLimits(Section):
