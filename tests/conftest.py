@@ -47,9 +47,19 @@ def postgres(postgres_server, monkeypatch):
 
 
 @pytest.fixture
-def database(postgres):
+def empty_database(postgres):
     """The URL of an empty PostgreSQL database."""
     return postgres.create(f"test_{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def database(empty_database):
+    """The URL of a PostgreSQL database with the tables of ledger and journal."""
+    from pipelines.operations.databases import STORES, upgrade
+
+    for store in STORES:
+        upgrade(store, empty_database)
+    return empty_database
 
 
 @pytest.fixture(scope="session")

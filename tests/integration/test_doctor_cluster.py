@@ -15,10 +15,10 @@ from tests.unit.test_ledger import document
 
 
 @pytest.fixture
-def config(home, postgres, database):
+def config(home, postgres, empty_database):
     if not postgres.execute("SELECT 1 FROM pg_roles WHERE rolname = 'steps'"):
         postgres.execute(f"CREATE ROLE steps LOGIN PASSWORD '{PASSWORD}'")
-    url = sa.make_url(database).set(username="steps").render_as_string()
+    url = sa.make_url(empty_database).set(username="steps").render_as_string()
     return make_config(home, "").model_copy(update={"ledger_url": url, "journal_url": url})
 
 
@@ -37,8 +37,8 @@ def test_two_roles_are_fit(config):
     assert set(levels(look_at_databases(config)).values()) == {"ok"}
 
 
-def test_one_role_for_all_is_a_warning(config, home, database):
-    alone = config.model_copy(update={"ledger_url": database, "journal_url": database})
+def test_one_role_for_all_is_a_warning(config, home, empty_database):
+    alone = config.model_copy(update={"ledger_url": empty_database, "journal_url": empty_database})
     upgrade_databases(alone)
     found = levels(look_at_databases(alone))
     assert found["ledger's rights"] == "warn"
@@ -49,9 +49,9 @@ def test_a_role_that_may_not_make_tables_is_named(config):
         upgrade_databases(config)
 
 
-def test_a_right_that_is_missing_fails(config, postgres, database):
+def test_a_right_that_is_missing_fails(config, postgres, empty_database):
     upgrade_databases(config, owner="postgres")
-    postgres.execute("REVOKE INSERT ON decisions FROM steps", sa.make_url(database).database)
+    postgres.execute("REVOKE INSERT ON decisions FROM steps", sa.make_url(empty_database).database)
     (said,) = [one for one in look_at_databases(config) if one.about == "ledger's rights"]
     assert (said.level, said.said) == ("fail", "The role steps lacks INSERT on decisions.")
 

@@ -18,7 +18,6 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.data.journal_delivery import deliver
 from pipelines.data.lake import Lake
 from pipelines.data.schema import SCHEMA, rows_of
-from pipelines.operations.databases import JOURNAL, upgrade
 from pipelines.stores import open_journal, open_journal_writer
 from pipelines.stores.journal.comparison import Outcome
 from pipelines.stores.journal.deliveries import changing
@@ -88,13 +87,6 @@ def make_row(request_id, ts, **changes):
 
 def noon(day):
     return datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def database(database):
-    """With the journal's tables."""
-    upgrade(JOURNAL, database)
-    return database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -36,9 +36,9 @@ def password():
 
 
 @pytest.fixture
-def url(database, writer):
+def url(empty_database, writer):
     """A database whose tables another role owns."""
-    location = sa.make_url(database).set(username=writer).render_as_string()
+    location = sa.make_url(empty_database).set(username=writer).render_as_string()
     upgrade(LEDGER, location, owner="postgres")
     return location
 
@@ -48,9 +48,9 @@ def ledger(url):
     return Ledger(url)
 
 
-def test_tables_that_are_not_made_say_what_to_do(database):
+def test_tables_that_are_not_made_say_what_to_do(empty_database):
     with pytest.raises(InputError, match=r"are not made yet.* Run `nightshift databases --as OWNER`"):
-        Ledger(database)
+        Ledger(empty_database)
 
 
 def test_an_upgrade_is_done_once(url):
@@ -58,8 +58,8 @@ def test_an_upgrade_is_done_once(url):
     assert "brought to" not in upgrade(LEDGER, url, owner="postgres")
 
 
-def test_two_upgrades_at_once_are_one(database, writer):
-    location = sa.make_url(database).set(username=writer).render_as_string()
+def test_two_upgrades_at_once_are_one(empty_database, writer):
+    location = sa.make_url(empty_database).set(username=writer).render_as_string()
     said = []
     both = [
         threading.Thread(target=lambda: said.append(upgrade(LEDGER, location, owner="postgres")))
@@ -108,10 +108,10 @@ def test_the_role_of_the_steps_may_only_add(ledger, url, statement):
 @pytest.mark.parametrize(
     "statement", ["UPDATE decisions SET outcome = 'x'", "DELETE FROM audit", "TRUNCATE costs"]
 )
-def test_even_the_owner_is_refused(ledger, database, statement):
+def test_even_the_owner_is_refused(ledger, empty_database, statement):
     ledger.add_decision(document(), "s")
     with pytest.raises(sa.exc.ProgrammingError, match="append-only"):
-        run(database, statement)
+        run(empty_database, statement)
 
 
 def run(url, statement):
@@ -121,10 +121,10 @@ def run(url, statement):
     engine.dispose()
 
 
-def test_changes_by_hand_are_found(ledger, postgres, database):
+def test_changes_by_hand_are_found(ledger, postgres, empty_database):
     for night in ("2026-01-01", "2026-01-02"):
         ledger.add_decision(document(night), "s")
-    name = sa.make_url(database).database
+    name = sa.make_url(empty_database).database
     postgres.execute("ALTER TABLE decisions DISABLE TRIGGER ALL", name)
     postgres.execute("UPDATE decisions SET outcome = 'skipped' WHERE run_id = '2026-01-02'", name)
     with pytest.raises(IntegrityError, match="changed or removed"):
@@ -274,7 +274,7 @@ def test_a_killed_holder_is_followed(url, monkeypatch):
     assert time.monotonic() - started < 20
 
 
-def test_what_a_reader_may_see(postgres, database, url):
+def test_what_a_reader_may_see(postgres, url):
     from pipelines.stores.ledger.reading import read_rows
 
     Ledger(url).append(SILENCES, silence(1))

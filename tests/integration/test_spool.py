@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Adapter
-from pipelines.operations.databases import JOURNAL, upgrade
 from pipelines.stores import open_journal, open_journal_writer
 from pipelines.stores.journal import spool
 from pipelines.stores.journal.arrivals import feedback_without_answer, on_top, ship
@@ -44,13 +43,6 @@ def start(tmp_path, database):
     yield start
     for journal in opened:
         journal.close()
-
-
-@pytest.fixture
-def database(database):
-    """With the journal's tables."""
-    upgrade(JOURNAL, database)
-    return database
 
 
 @pytest.fixture
