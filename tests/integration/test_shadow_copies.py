@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from pipelines.core.traffic_split import Route
+from pipelines.operations.databases import JOURNAL, upgrade
 from pipelines.policy.rollout.observations import Copies
 from pipelines.stores import open_journal
 from tests.support.double_engine import DoubleEngine
@@ -30,7 +31,9 @@ def config(home, request):
     found = gateway_config(home, shadow_queue=5, attempt_timeout_s=0.5)
     if request.param == "sqlite":
         return found
-    return found.model_copy(update={"journal_url": request.getfixturevalue("database")})
+    url = request.getfixturevalue("database")
+    upgrade(JOURNAL, url)
+    return found.model_copy(update={"journal_url": url})
 
 
 def copies(config, *promotions):
