@@ -78,6 +78,7 @@ def run(app: FastAPI, settings: Gateway) -> int:
             "Stop the program that uses it, or pass --set gateway.port=8001.",
         ) from error
     log.info("listening on http://%s:%d", *listener.getsockname()[:2])
+    app.state.port = listener.getsockname()[1]
     server = uvicorn.Server(server_config(app, settings))
     # After draining, uvicorn sends SIGTERM to the process again. Ignored, so that the exit status is 0.
     signal.signal(signal.SIGTERM, lambda number, frame: None)

@@ -42,6 +42,7 @@ class Metrics:
         self.shadows = Counter(name("shadows"), "copies for the shadow", ("result",), registry=registry)
         self.feedback = Counter(name("feedback"), "feedback by answer", ("result",), registry=registry)
         self.promotion = Gauge(name("promotion"), "number of the route that is live", registry=registry)
+        self.contact = Gauge(name("contact"), "1: the database was read lately", registry=registry)
         self.load_failures = Counter(name("load_failures"), "adapters not loaded", registry=registry)
         self.probe_failed = Gauge(
             name("probe_failed"), "1: the engine serves something else", ("adapter",), registry=registry
@@ -52,7 +53,7 @@ class Metrics:
         self.worker_failures = Counter(
             name("worker_failures"), "turns of a worker that failed", ("worker",), registry=registry
         )
-        for worker in ("live route", "shadow", "unload", "probe"):
+        for worker in ("live route", "heartbeat", "shadow", "unload", "probe"):
             self.worker_failures.labels(worker)  # 0 from the start, so that the first failure is an increase
         self.engine_restarts = Gauge(
             name("engine_restarts"), "times the engine's loop failed", registry=registry

@@ -96,6 +96,7 @@ class Readiness(BaseModel):
     production: str | None
     canary: str | None
     shadow: str | None
+    contact: bool
     problem: str
 
 

@@ -16,6 +16,7 @@ from gateway.http.body import BodyLimits
 from gateway.http.errors import add_error_handlers
 from gateway.http.leaving import CancelWhenGone
 from gateway.http.openapi import describe
+from gateway.serving.membership import reachable_url
 from gateway.serving.service import Service
 from pipelines.core.config import Config
 from pipelines.core.probes import ProbeSet
@@ -41,13 +42,15 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.verifier = Verifier(settings, config.path(settings.jwks))
-        app.state.service = Service(config, engine, fetch, tracer, probes_of)
+        url = reachable_url(config, app.state.port)
+        app.state.service = Service(config, engine, fetch, tracer, probes_of, url)
         async with app.state.service.running():
             yield
 
     app = FastAPI(
         title="Nightshift", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state.port = settings.port  # the one that is listened on, once that is known
     app.add_middleware(CancelWhenGone)
     app.add_middleware(BodyLimits, most_bytes=settings.max_body_bytes, patience_s=settings.client_timeout_s)
     add_error_handlers(app)

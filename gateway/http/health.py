@@ -26,12 +26,14 @@ async def readyz(request: Request) -> Response:
     """Whether the gateway can answer users, and with which adapters: 200 or 503."""
     service = request.app.state.service
     route = service.live_route.current
+    newest = service.live_route.newest
     body = {
         "ready": service.is_ready,
-        "promotion": route.number if route else None,
+        "promotion": newest.number if newest else None,
         "production": route.production.name if route else None,
         "canary": route.canary.name if route and route.canary else None,
         "shadow": route.shadow.name if route and route.shadow else None,
+        "contact": service.has_contact,
         "problem": service.problem,
     }
     return JSONResponse(body) if service.is_ready else JSONResponse(body, 503, {"Retry-After": "1"})

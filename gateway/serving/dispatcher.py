@@ -17,7 +17,8 @@ from gateway.metrics import Metrics
 from gateway.serving.backends import Backend, Overloaded
 from gateway.serving.cache import Cache, cache_key
 from gateway.serving.calls import AnsweredBy, Call, Progress, Stream
-from gateway.serving.live_route import LiveRoute, LoadedRoute
+from gateway.serving.live_route import LiveRoute
+from gateway.serving.loaded_route import LoadedRoute
 from gateway.serving.records import Recorder
 from gateway.serving.room import QueueFull
 from gateway.serving.shadows import Shadows
@@ -52,7 +53,7 @@ class Dispatcher:
         """
         route = self._live_route.current
         if route is None:
-            raise retry_later(503, "not_ready", "the adapters are being loaded", 1)
+            raise retry_later(503, "not_ready", self._live_route.why_silent, 1)
         with route.lease():
             chosen = self._choose(call, by, route)
             tried = [Progress(chosen)]

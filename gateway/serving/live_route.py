@@ -1,4 +1,7 @@
-"""Follows the ledger's route: loads, warms and proves adapters, switches to them, unloads the others."""
+"""Follows the ledger's route: loads, warms and proves adapters, switches to them, unloads the others.
+
+Where there are several gateways, a move that gives an adapter more waits until all have loaded it.
+"""
 
 from __future__ import annotations
 
@@ -13,50 +16,21 @@ from pathlib import Path
 import sqlalchemy.exc
 from opentelemetry.trace import Tracer
 
-from gateway.serving.backends import Backend, Backends
+from gateway.serving.backends import Backends
+from gateway.serving.loaded_route import LoadedRoute
+from gateway.serving.membership import Membership
 from gateway.serving.probes import Probes
-from pipelines.core.errors import NightshiftError
-from pipelines.core.traffic_split import Adapter, Route
+from pipelines.core.barrier import Trust
+from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.traffic_split import Adapter, Route, is_forward
 from pipelines.observability.tracing import span_below
-from pipelines.stores.ledger import Ledger, Promotion
+from pipelines.stores.ledger import START, Ledger, Promotion
+from pipelines.stores.sql.database import cause_of
 
 # What a row raises that another version of Nightshift wrote.
 UNKNOWN_ROW = (KeyError, TypeError, ValueError, AttributeError, NightshiftError)
 RETRY_S = 5.0  # after an adapter could not be loaded
 log = logging.getLogger("nightshift.gateway")
-
-
-class LoadedRoute:
-    """A route whose adapters are loaded. They stay loaded while a request holds a lease."""
-
-    def __init__(self, promotion: Promotion, backends: Backends, loaded: set[Adapter]) -> None:
-        route = promotion.route
-        self.number, self.route, self.adapters = promotion.number, route, frozenset(loaded)
-        self.production = backends.of(route.production)
-        self.canary = backends.of(route.canary) if route.canary else None
-        self.shadow = backends.of(route.shadow) if route.shadow else None
-        has_previous = route.has_previous and (route.previous is None or route.previous in loaded)
-        fallbacks = [self.production, *([backends.of(route.previous)] if has_previous else [])]
-        self.fallbacks: tuple[Backend, ...] = (*fallbacks, backends.of(None))
-        self._leases = 0
-        self.unused = asyncio.Event()
-        self.unused.set()
-
-    def in_order(self, first: Backend) -> list[Backend]:
-        """The backends to try: the chosen one, then production, the previous one, the bare base."""
-        return list(dict.fromkeys((first, *self.fallbacks)))
-
-    @contextmanager
-    def lease(self) -> Iterator[LoadedRoute]:
-        """Keep the adapters loaded until the block ends."""
-        self._leases += 1
-        self.unused.clear()
-        try:
-            yield self
-        finally:
-            self._leases -= 1
-            if not self._leases:
-                self.unused.set()
 
 
 class LiveRoute:
@@ -69,45 +43,131 @@ class LiveRoute:
         fetch: Callable[[Adapter], Path],
         probes: Probes,
         tracer: Tracer,
+        fleet: Membership | None = None,
     ) -> None:
         self._probes = probes
         self._ledger, self._backends, self._fetch, self._tracer = ledger, backends, fetch, tracer
+        self._fleet = fleet
         self._loaded: set[Adapter] = set()
         self._routes: list[LoadedRoute] = []  # the newest last; older ones stay while they are leased
         self._retry_at = 0.0
         self._failed = -1
         self._retirements: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()
+        self._preparing: tuple[Promotion, asyncio.Task[None]] | None = None
+        self._prepared: Promotion | None = None  # its adapters are loaded, and it is not live yet
         self.problem = ""
 
     @property
-    def current(self) -> LoadedRoute | None:
-        """None until the first route is loaded and warmed."""
+    def newest(self) -> LoadedRoute | None:
+        """The route that went live last; None until the first one is loaded and warmed."""
         return self._routes[-1] if self._routes else None
+
+    @property
+    def current(self) -> LoadedRoute | None:
+        """The route to answer by: the newest, as far as it can be confirmed. None: answer nobody."""
+        route, trust = self.newest, self._fleet.trust if self._fleet else Trust.ALL
+        if route is None or trust is Trust.NOTHING:
+            return None
+        return route if trust is Trust.ALL else route.without_rollout()
+
+    @property
+    def why_silent(self) -> str:
+        """Why there is no current route."""
+        if self.newest is None:
+            return "the adapters are being loaded"
+        return "another traffic split is in effect, and this gateway lost contact with the database"
 
     async def update(self) -> None:
         """Switch to the ledger's newest route. If it cannot be loaded, the current one stays."""
-        try:
-            promotion = await asyncio.to_thread(self._ledger.promotion)
-        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error) as error:
-            self._report(f"the ledger cannot be read: {error}")
+        promotion = await self._read()
+        if promotion is None:
             return
+        if self.newest and promotion.number == self.newest.number:
+            self._report("")
+            await self._drop_prepared()
+        elif await self._is_prepared(promotion) and await self._may_take_effect(promotion):
+            self._switch(promotion)
+
+    async def close(self) -> None:
+        """Stop loading."""
+        if self._preparing:
+            self._preparing[1].cancel()
+            await asyncio.wait([self._preparing[1]])
+
+    async def _read(self) -> Promotion | None:
+        """The promotion to switch to; None where it cannot be read."""
+        try:
+            newest = await asyncio.to_thread(self._ledger.promotion)
+        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, MachineError) as error:
+            self._report(f"the ledger cannot be read: {error}")
         except UNKNOWN_ROW as error:
             self._unreadable(error)
-            return
-        if self.current and promotion.number == self.current.number:
-            self.problem = ""
-            return
-        if promotion.number == self._failed and time.monotonic() < self._retry_at:
-            return
-        async with self._changing:
-            try:
-                await self._switch(promotion)
-            except Exception as error:  # a loader may raise anything; users keep getting answers
-                log.exception("promotion %d is not live", promotion.number)
-                self._backends.metrics.load_failures.inc()
-                self._failed, self._retry_at = promotion.number, time.monotonic() + RETRY_S
-                self._report(f"promotion {promotion.number} is not live: {type(error).__name__}: {error}")
+        else:
+            return await self._first(newest) if self._fleet and self.newest is None else newest
+        return None
+
+    async def _first(self, newest: Promotion) -> Promotion | None:
+        """What to begin with: the promotion that the other gateways answer by, or a move back from it."""
+        assert self._fleet
+        try:
+            number = await self._fleet.join(newest.number)
+            moves = await asyncio.to_thread(self._ledger.promotions)
+        except (sqlalchemy.exc.SQLAlchemyError, NightshiftError) as error:
+            self._report(f"this gateway cannot join the others: {cause_of(error)}")
+            return None
+        in_effect = next((move for move in moves if move.number == number), START)
+        waits = number < newest.number and is_forward(in_effect.route, newest.route)
+        return in_effect if waits else newest
+
+    async def _may_take_effect(self, promotion: Promotion) -> bool:
+        """Whether a promotion whose adapters are loaded may answer users; a forward move waits for all."""
+        if not self._fleet or not self.newest or not is_forward(self.newest.route, promotion.route):
+            return True
+        if await self._fleet.may_take_effect(promotion.number):
+            return True
+        self._report(self._fleet.waiting)
+        return False
+
+    async def _is_prepared(self, promotion: Promotion) -> bool:
+        """Whether all adapters of a promotion are loaded and warmed; begins that where it is not under way.
+
+        A move back to what is loaded waits for nothing, also not for a load that hangs.
+        """
+        if self._prepared == promotion:
+            return True
+        is_back = self.newest and not is_forward(self.newest.route, promotion.route)
+        if is_back and _answering(promotion.route) <= self._loaded:
+            return True
+        if self._preparing is None:
+            if promotion.number == self._failed and time.monotonic() < self._retry_at:
+                return False
+            self._preparing = promotion, asyncio.create_task(self._prepare(promotion))
+        began, task = self._preparing
+        await asyncio.wait([task], timeout=self._backends.settings.poll_s)
+        if not task.done():
+            self._report(f"promotion {began.number} is not live: its adapters are being loaded")
+            return False
+        self._preparing = None
+        if error := task.exception():
+            self._not_loaded(began, error)
+            return False
+        return began == promotion
+
+    async def _drop_prepared(self) -> None:
+        """Forget what was prepared for a move that is not the newest any more."""
+        if self._preparing and self._preparing[1].done():
+            self._preparing[1].exception()  # nobody asks for it any more
+            self._preparing = None
+        if self._prepared and not self._preparing:
+            self._prepared = None
+            await self._unload_unneeded()
+
+    def _not_loaded(self, promotion: Promotion, error: BaseException) -> None:
+        log.error("promotion %d is not live", promotion.number, exc_info=error)
+        self._backends.metrics.load_failures.inc()
+        self._failed, self._retry_at = promotion.number, time.monotonic() + RETRY_S
+        self._report(f"promotion {promotion.number} is not live: {type(error).__name__}: {error}")
 
     def _unreadable(self, error: Exception) -> None:
         """The newest row is none that this version knows. A later one is read again."""
@@ -119,30 +179,44 @@ class LiveRoute:
             self._retry_at = time.monotonic() + RETRY_S
             self._backends.metrics.load_failures.inc()
 
-    async def _switch(self, promotion: Promotion) -> None:
-        """Make a promotion live, in a span that belongs to the trace of the move."""
-        parent = promotion.evidence.get("traceparent", "")
-        with span_below(parent, self._tracer, "route change") as span:
-            span.set_attributes({"nightshift.promotion": promotion.number, "nightshift.move": promotion.move})
-            await self._go_live(promotion)
+    async def _prepare(self, promotion: Promotion) -> None:
+        """Load and warm what a promotion needs."""
+        route = promotion.route
+        async with self._changing:
+            with self._span(promotion):
+                for adapter in filter(None, (route.production, route.canary, route.shadow)):
+                    await self._load(adapter)
+                if route.previous:
+                    await self._load_previous(route.previous)
+                if self.newest is None:
+                    await self._backends.of(None).warm()
+            self._prepared = promotion
 
-    async def _go_live(self, promotion: Promotion) -> None:
-        route, old = promotion.route, self.current
-        for adapter in filter(None, (route.production, route.canary, route.shadow)):
-            await self._load(adapter)
-        if route.previous:
-            await self._load_previous(route.previous)
-        if old is None:
-            await self._backends.of(None).warm()
-        self._routes.append(LoadedRoute(promotion, self._backends, _adapters(route) & self._loaded))
+    def _switch(self, promotion: Promotion) -> None:
+        """Make a promotion live whose adapters are loaded."""
+        old = self.newest
+        if self._prepared != promotion:  # a move back that waited for nothing
+            with self._span(promotion):
+                self._prepared = promotion
+        self._routes.append(LoadedRoute(promotion, self._backends, _adapters(promotion.route) & self._loaded))
         self._probes.watch(self._routes[-1].adapters)
-        self.problem, self._failed = "", -1
+        self._prepared, self._failed = None, -1
         self._backends.metrics.promotion.set(promotion.number)
+        self._report("")
+        if self._fleet:
+            self._fleet.tell(live=promotion.number, ready_for=promotion.number)
         log.info("promotion %d (%s) is live", promotion.number, promotion.move)
         if old:
             task = asyncio.create_task(self._retire(old))
             self._retirements.add(task)
             task.add_done_callback(self._retirements.discard)
+
+    @contextmanager
+    def _span(self, promotion: Promotion) -> Iterator[None]:
+        """A span that belongs to the trace of the move."""
+        with span_below(promotion.evidence.get("traceparent", ""), self._tracer, "route change") as span:
+            span.set_attributes({"nightshift.promotion": promotion.number, "nightshift.move": promotion.move})
+            yield
 
     async def _load(self, adapter: Adapter) -> None:
         if adapter in self._loaded:
@@ -170,10 +244,14 @@ class LiveRoute:
 
     async def _retire(self, old: LoadedRoute) -> None:
         """When the last request on `old` has ended, unload the adapters that no route needs."""
-        await old.unused.wait()
+        await old.leases.none.wait()
+        self._routes.remove(old)
+        await self._unload_unneeded()
+
+    async def _unload_unneeded(self) -> None:
         async with self._changing:
-            self._routes.remove(old)
-            needed = frozenset().union(*(route.adapters for route in self._routes))
+            needed = {adapter for route in self._routes for adapter in route.adapters}
+            needed |= _adapters(self._prepared.route) if self._prepared else set()
             for adapter in self._loaded - needed:
                 self._loaded.discard(adapter)
                 await self._unload(adapter)
@@ -188,10 +266,16 @@ class LiveRoute:
             log.info("adapter %s unloaded", adapter.version)
 
     def _report(self, problem: str) -> None:
-        if problem != self.problem:
+        if problem and problem != self.problem:
             log.error(problem)
         self.problem = problem
+        if self._fleet:
+            self._fleet.tell(problem=problem)
 
 
 def _adapters(route: Route) -> set[Adapter]:
     return {a for a in (route.production, route.canary, route.shadow, route.previous) if a}
+
+
+def _answering(route: Route) -> set[Adapter]:
+    return {a for a in (route.production, route.canary, route.shadow) if a}

@@ -21,6 +21,7 @@ from gateway.serving.cache import make_cache
 from gateway.serving.calls import AnsweredBy, Call, Question
 from gateway.serving.dispatcher import Dispatcher
 from gateway.serving.live_route import LiveRoute
+from gateway.serving.membership import Membership
 from gateway.serving.probes import Probes
 from gateway.serving.quotas import Quotas, estimate_tokens
 from gateway.serving.records import Recorder
@@ -30,13 +31,18 @@ from gateway.serving.workers import keep_working
 from pipelines.core.config import Config, Gateway
 from pipelines.core.probes import ProbeSet
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores import open_journal, open_journal_writer, open_ledger
+from pipelines.stores import open_gateways, open_journal, open_journal_writer, open_ledger
+from pipelines.stores.ledger import Ledger
 
+LEDGER_WAIT_S = 2.0
 log = logging.getLogger("nightshift.gateway")
 
 
 class Service:
-    """The parts of one gateway. Make it inside the event loop that it runs in."""
+    """The parts of one gateway. Make it inside the event loop that it runs in.
+
+    `url`: where other gateways reach it.
+    """
 
     def __init__(
         self,
@@ -45,6 +51,7 @@ class Service:
         fetch: Callable[[Adapter], Path],
         tracer: trace.Tracer,
         probes_of: Callable[[Adapter], ProbeSet | None] | None = None,
+        url: str = "",
     ) -> None:
         settings = config.gateway
         self.config, self.engine, self.tracer = config, engine, tracer
@@ -53,8 +60,10 @@ class Service:
         self.quotas = Quotas(settings)
         self.cache = make_cache(settings)
         backends = Backends(engine, settings, self.metrics)
+        gateways = open_gateways(config)
+        self.fleet = Membership(config, gateways, self._key, url) if gateways else None
         self.probes = Probes(backends, config.serving, probes_of)
-        self.live_route = LiveRoute(open_ledger(config), backends, fetch, self.probes, tracer)
+        self.live_route = LiveRoute(_open_ledger(config), backends, fetch, self.probes, tracer, self.fleet)
         self.journal = open_journal_writer(config)
         self.shadows = Shadows(settings, self.live_route, self.journal, self.metrics)
         self.dispatcher = Dispatcher(
@@ -80,6 +89,8 @@ class Service:
             asyncio.create_task(keep_working("live route", follow, self.metrics)),
             asyncio.create_task(keep_working("probe", self.probes.turn, self.metrics)),
         ]
+        if self.fleet:
+            workers.append(asyncio.create_task(keep_working("heartbeat", self.fleet.turn, self.metrics)))
         self.shadows.start()
         try:
             yield
@@ -87,10 +98,13 @@ class Service:
             for worker in workers:
                 worker.cancel()
             await asyncio.wait(workers)
+            await self.live_route.close()
             await self.shadows.stop()
             await asyncio.to_thread(self.journal.close)
             await self.cache.close()
             await self.engine.close()
+            if self.fleet:
+                await self.fleet.close()
 
     @property
     def is_ready(self) -> bool:
@@ -102,19 +116,26 @@ class Service:
     def problem(self) -> str:
         """What a person should look at, "" if nothing; users may be answered all the same."""
         shipper = self.journal.shipper
-        problems = (
+        problems = [
             self.live_route.problem,
             self.probes.problem,
             self.probes.note,
             self.journal.problem,
             shipper.problem if shipper else "",
-        )
+            self.fleet.problem if self.fleet else "",
+        ]
         found = "; ".join(filter(None, dict.fromkeys(problems)))
         return found.replace(str(Path(self.config.home).absolute()), "{home}")
+
+    @property
+    def has_contact(self) -> bool:
+        """Whether this gateway knows of the newest move of the traffic split."""
+        return self.fleet is None or self.fleet.has_contact
 
     def update_gauges(self) -> None:
         """Set the metrics that are read when they are asked for."""
         self.metrics.engine_restarts.set(self.engine.restarts)
+        self.metrics.contact.set(self.has_contact)
         self.metrics.journal_waiting.set(self.journal.waiting)
         self.metrics.journal_lost.set(self.journal.lost)
         self.metrics.journal_set_aside.set(self.journal.set_aside)
@@ -173,6 +194,12 @@ class Service:
             call.span.set_attributes({"nightshift.adapter": by.adapter, "nightshift.route": by.route})
             call.span.end()
             log.info("call", extra=_log_fields(call, by, status, tokens))
+
+
+def _open_ledger(config: Config) -> Ledger:
+    """The ledger. A database that is away is waited for now, and never again: the route stays as it is."""
+    open_ledger(config)
+    return open_ledger(config, LEDGER_WAIT_S)
 
 
 def _check_size(request: CompletionRequest, settings: Gateway) -> int:

@@ -14,7 +14,8 @@ from gateway.engines.base import Busy, EngineError, RequestRefused
 from gateway.metrics import Metrics
 from gateway.serving.backends import Overloaded, as_background
 from gateway.serving.calls import Call, Progress
-from gateway.serving.live_route import LiveRoute, LoadedRoute
+from gateway.serving.live_route import LiveRoute
+from gateway.serving.loaded_route import LoadedRoute
 from gateway.serving.room import QueueFull
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Gateway
@@ -74,7 +75,8 @@ class Shadows:
         """Take one copy and answer it."""
         call, route, lease = await self._waiting.get()
         with lease:
-            if route is self._live_route.current:
+            live = self._live_route.current
+            if live and (live.number, live.shadow) == (route.number, route.shadow):
                 await self._answer(call, route)
             else:
                 self._count(route, "dropped")

@@ -92,6 +92,17 @@ def rolled_back(route: Route) -> Route:
     return Route(production=route.previous)
 
 
+def is_forward(before: Route, after: Route) -> bool:
+    """Whether a move gives an adapter more than it had: more people, or a shadow's copies.
+
+    What answered everyone, now or before, may do so again: that is a rollback, or the end of a rollout.
+    """
+    proven = {before.production, *([before.previous] if before.has_previous else [])}
+    grows = after.canary != before.canary or after.canary_weight > before.canary_weight
+    is_new_shadow = after.shadow is not None and after.shadow not in (before.shadow, before.canary)
+    return after.production not in proven or (after.canary is not None and grows) or is_new_shadow
+
+
 def side(route: Route, key: bytes, tenant: str, subject: str) -> Side:
     """Which side of the canary a person is on.
 

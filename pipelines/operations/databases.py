@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.stores import open_ledger
+from pipelines.stores.gateways import tables as gateways_tables
 from pipelines.stores.journal import tables as journal_tables
 from pipelines.stores.ledger import tables as ledger_tables
 from pipelines.stores.sql.database import SQLITE, cause_of, connect_to, dialect, patiently
@@ -34,7 +35,8 @@ class Store:
 
 LEDGER = Store("ledger", "ledger_url", ledger_tables.MIGRATIONS, ledger_tables.RIGHTS)
 JOURNAL = Store("journal", "journal_url", journal_tables.MIGRATIONS, journal_tables.RIGHTS)
-STORES = (LEDGER, JOURNAL)
+GATEWAYS = Store("gateways", "ledger_url", gateways_tables.MIGRATIONS, gateways_tables.RIGHTS)
+STORES = (LEDGER, JOURNAL, GATEWAYS)
 
 
 def upgrade_databases(config: Config, owner: str = "", wait_s: float = 60.0) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.config import Config
 
 if TYPE_CHECKING:
+    from pipelines.stores.gateways.fleet import Gateways
     from pipelines.stores.inbox import Inbox
     from pipelines.stores.journal.reader import JournalReader
     from pipelines.stores.journal.writer import JournalWriter
@@ -69,6 +70,18 @@ def open_journal_writer(config: Config) -> JournalWriter:
     shipper = Shipper(path, url, settings.feedback_wait_s)
     connect = spool.connect_within(settings.spool_gib)
     return JournalWriter(path, *limits, connect=connect, write=spool.spool_entry, shipper=shipper)
+
+
+def open_gateways(config: Config) -> Gateways | None:
+    """Which gateways live; None with a ledger in SQLite, where there is one."""
+    from pipelines.stores.sql.database import SQLITE, dialect
+
+    url = config.path(config.ledger_url)
+    if dialect(url, "ledger_url") == SQLITE:
+        return None
+    from pipelines.stores.gateways.fleet import Gateways
+
+    return Gateways(url, config.gateway.contact_s)
 
 
 def open_run(config: Config, run_id: str) -> Run:

@@ -129,7 +129,8 @@ def test_an_adapter_that_does_not_load_leaves_the_old_route(home):
         ledger.add_promotion(ledger.promotion(), "test", Route(production=TWO), "a test", "pytest")
         until(lambda: "promotion 2 is not live" in running.ready()["problem"])
         assert running.ready() | {"problem": ""} == {
-            "ready": True, "promotion": 1, "production": "1", "canary": None, "shadow": None, "problem": "",
+            "ready": True, "promotion": 1, "production": "1", "canary": None, "shadow": None, "contact": True,
+            "problem": "",
         }  # fmt: skip
         assert adapter_of(ask(client)) == "1"
         assert running.metric("load_failures_total") == 1

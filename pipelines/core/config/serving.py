@@ -76,6 +76,11 @@ class Gateway(Section):
     redis_url: str = ""  # the cache in Redis instead of memory
     shadow_concurrency: Positive = 2  # copies that the shadow answers at once
     shadow_queue: Count = 32  # copies that wait for the shadow; more are dropped
+    url: str = ""  # where other gateways reach this one; empty: http://, its host's name and port
+    heartbeat_s: PositiveFloat = 1.0  # between two signs of life in PostgreSQL
+    contact_s: PositiveFloat = (
+        10.0  # a gateway without any for so long does not live, for the others or itself
+    )
     poll_s: float = 0.2  # between two readings of the ledger's traffic split
     journal_commit_ms: Count = 20  # answers of this long are committed together; kill -9 loses at most these
     journal_queue: Positive = 10_000  # rows that wait for the journal's writer
