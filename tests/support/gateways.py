@@ -92,12 +92,12 @@ def gateway(
     private_key(Path(config.home) / "gateway" / "dev")
     app = create_app(config, engine, fetch, tracer, probes_of)
     uvicorns = server_config(app, config.gateway)
-    uvicorns.port, uvicorns.timeout_graceful_shutdown = 0, 5
+    uvicorns.port, uvicorns.timeout_graceful_shutdown = config.gateway.port, 5
     server = uvicorn.Server(uvicorns)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
     thread.start()
     try:
-        until(lambda: server.started or not thread.is_alive())
+        until(lambda: server.started or not thread.is_alive(), 30)
         port = server.servers[0].sockets[0].getsockname()[1]
         running = Running(config, f"http://127.0.0.1:{port}", app)
         if wait_ready:
