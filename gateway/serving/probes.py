@@ -46,19 +46,21 @@ class Probes:
     ) -> None:
         self._backends, self._settings, self._probes_of = backends, settings, probes_of
         self._due: dict[Adapter, float] = {}  # of the adapters that are watched
-        self._unproved: set[Adapter] = set()  # registered without probes
+        self._sets: dict[Adapter, ProbeSet | None] = {}  # None: registered without probes
         self._wrong: dict[Adapter, str] = {}
         self._reloads = backends.engine.reloads
 
     @property
     def problem(self) -> str:
-        """Which adapters the engine does not serve; they give no answers. "" if none."""
-        return "; ".join(self._wrong.values())
+        """Which of the watched adapters the engine does not serve; they give no answers. "" if none."""
+        return "; ".join(words for adapter, words in self._wrong.items() if adapter in self._due)
 
     @property
     def note(self) -> str:
         """Which adapters cannot be proved, as an older Nightshift registered them. They are served."""
-        versions = ", ".join(sorted(adapter.version for adapter in self._unproved))
+        versions = ", ".join(sorted(adapter.version for adapter in self._due if not self._sets.get(adapter)))
+        if self._probes_of is None:
+            return ""
         return f"nothing proves that version {versions} is served: it has no probes" if versions else ""
 
     async def require(self, adapter: Adapter) -> None:
@@ -76,10 +78,9 @@ class Probes:
     def watch(self, adapters: Iterable[Adapter]) -> None:
         """Look at these adapters from now on, and forget all others."""
         next_due, wanted = time.monotonic() + self._settings.probe_interval_s, set(adapters)
-        for adapter in {*self._due, *self._wrong} - wanted:
+        for adapter in {*self._due, *self._sets} - wanted:
             self._forget(adapter)
         self._due = {one: self._due.get(one, next_due) for one in wanted}
-        self._unproved &= wanted
 
     async def turn(self) -> None:
         """Look at the adapters that are due."""
@@ -102,9 +103,10 @@ class Probes:
         """What the engine serves under the adapter's name; None where nothing can tell."""
         if self._probes_of is None:
             return None
-        probes = await asyncio.to_thread(self._probes_of, adapter)
+        if adapter not in self._sets:
+            self._sets[adapter] = await asyncio.to_thread(self._probes_of, adapter)
+        probes = self._sets[adapter]
         if probes is None:
-            self._unproved.add(adapter)
             return None
         seen = [await self._answer(adapter, probe, probes.tokens) for probe in probes.probes]
         finding = (
@@ -147,6 +149,7 @@ class Probes:
 
     def _forget(self, adapter: Adapter) -> None:
         self._wrong.pop(adapter, None)
+        self._sets.pop(adapter, None)
         self._backends.of(adapter).wrong = ""
         for gauge in (self._backends.metrics.probe_failed, self._backends.metrics.probed):
             gauge.labels(adapter.version)  # there may be none yet

@@ -18,13 +18,12 @@ from pipelines.models.engine import Engine
 from pipelines.models.pair import base_digest
 from pipelines.models.registry import CANDIDATE, PRODUCTION, adapter_digest
 from pipelines.policy.probes import Served, compare
-from pipelines.runner import run_step
 from pipelines.stores import open_ledger
-from pipelines.stores.runs import Run
 from tests.support import tiny
 from tests.support.configs import make_config
 from tests.support.mlflow_runs import curve
 from tests.support.nightfall import finish
+from tests.support.registered import night, register, trained
 
 ASKED = [[{"role": "user", "content": "Where is the femur?"}], [{"role": "user", "content": "Why?"}]]
 ELSEWHERE = """
@@ -67,31 +66,6 @@ def config(home, base):
 
 def registry_of(config):
     return open_registry(config)
-
-
-def trained(config, adapter, **more):
-    """The facts of the training."""
-    digests = {"adapter_digest": adapter_digest(adapter), "base_digest": base_digest(config)}
-    return digests | {"tokenizer_digest": "t" * 64} | more
-
-
-def night(config, adapter, day):
-    """Finished steps of a night whose candidate is `adapter`, up to the gate."""
-    run = Run(f"{config.home}/runs/{day}")
-    train = trained(config, adapter)
-    data = adapter.parent / "train.jsonl"
-    data.write_text("{}\n")
-    finish(run, "decide", {"baseline": {"kind": "base"}})
-    finish(run, "curate", {"nights": ["2026-01-01", day]}, {"train": data})
-    finish(run, "train", train, {"adapter": adapter})
-    finish(run, "evaluate", {})
-    finish(run, "gate", {})
-    return run
-
-
-def register(config, run, **how):
-    run_step("register", run.folder.uri, config, **how)
-    return run.manifest("register")
 
 
 def test_an_empty_registry_has_nothing_in_production(config):

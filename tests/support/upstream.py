@@ -30,8 +30,13 @@ def error_of(status: int, message: str) -> Said:
 
 
 @contextmanager
-def upstream(said: Callable[[dict[str, Any]], Said], prefix: str = "") -> Iterator[str]:
-    """Serve until the block ends; yields the address. `said` gets the body of each chat request."""
+def upstream(
+    said: Callable[[dict[str, Any]], Said], prefix: str = "", takes_adapters: bool = False
+) -> Iterator[str]:
+    """Serve until the block ends; yields the address.
+
+    `said` gets the body of each chat request and, if the server `takes_adapters`, of those that load one.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -41,7 +46,8 @@ def upstream(said: Callable[[dict[str, Any]], Said], prefix: str = "") -> Iterat
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            found = self.path == f"{prefix}/v1/chat/completions"
+            paths = ("/v1/chat/completions", "/v1/load_lora_adapter")
+            found = self.path in [f"{prefix}{path}" for path in paths[: 1 + takes_adapters]]
             self._respond(said(body) if found else error_of(404, "no such path"))
 
         def _respond(self, what: Said) -> None:

@@ -37,6 +37,34 @@ def read(body, size=7):
     return "".join(piece.text for piece in pieces), reader.last()
 
 
+def likely(token, *values):
+    """What a server says of a token: its own log-probability first, then those of others."""
+    top = [{"token": f"{token}{place or ''}", "logprob": value} for place, value in enumerate(values)]
+    return {"token": token, "logprob": values[0] if values else None, "top_logprobs": top}
+
+
+ODD = [7, None, {"token": 5}, {"token": "x", "top_logprobs": None}]
+ODD_TOP = {"token": "y", "top_logprobs": [None, {"token": 1}, {"token": "z", "logprob": "-1"}]}
+
+
+def test_log_probabilities_are_read_across_events():
+    first = delta(" Den", logprobs={"content": [likely(" Den", -0.1, -3.0, -9999.0)]})
+    second = delta("tal", logprobs={"content": [likely("tal", 0.0)]})
+    none = delta("", logprobs=None)
+    text, last = read(sent(first, none, second, {"choices": [STOP]}))
+    assert text == "Dental"
+    assert [step.token for step in last.steps] == ["Den", "tal"]
+    assert last.steps[0].top == {"Den": -0.1, "Den1": -3.0, "Den2": -30.0}
+
+
+def test_log_probabilities_that_cannot_be_read_are_left_out():
+    odd = delta("a", logprobs={"content": [*ODD, ODD_TOP, {"top_logprobs": []}]})
+    odder = [delta("a", logprobs=one) for one in (5, [], {"content": 7}, {"content": {}})]
+    text, last = read(sent(odd, *odder, {"choices": [STOP]}))
+    assert text == "aaaaa"
+    assert [(step.token, step.top) for step in last.steps] == [("x", {}), ("y", {})]
+
+
 WHOLE = {"choices": [{"index": 0, "message": {"content": "Dental"}, "finish_reason": "stop"}], "usage": USAGE}
 TAKEN = {
     "plain": sent(delta("Dental"), {"choices": [STOP]}),
