@@ -146,7 +146,7 @@ class LiveRoute:
         began, task = self._preparing
         await asyncio.wait([task], timeout=self._backends.settings.poll_s)
         if not task.done():
-            self._report(f"promotion {began.number} is not live: its adapters are being loaded")
+            self.problem = f"promotion {began.number} is not live: its adapters are being loaded"
             return False
         self._preparing = None
         if error := task.exception():

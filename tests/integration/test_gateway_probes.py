@@ -99,7 +99,13 @@ def behind(home, server, probes, fetch=lambda adapter: Path(), **settings):
 def try_to_promote(running, route):
     """Write the move, and wait until it is live or the gateway says why it is not."""
     moved = running.ledger.add_promotion(running.ledger.promotion(), "test", route, "a test", "pytest")
-    until(lambda: running.ready()["promotion"] == moved.number or running.ready()["problem"], 30)
+
+    def is_settled():
+        ready = running.ready()
+        loads = "are being loaded" in ready["problem"]
+        return ready["promotion"] == moved.number or (ready["problem"] and not loads)
+
+    until(is_settled, 30)
     return running.ready()
 
 
