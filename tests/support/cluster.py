@@ -190,7 +190,7 @@ def running_object_store() -> Iterator[ObjectStore]:
         f"-s3.port.grpc={free_port()}",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
-        "-volume.max=50",
+        "-volume.max=1000",
         "-volume.preStopSeconds=0",
     ]
     server = Server([str(PROGRAMS / "weed"), *words], folder, port)
