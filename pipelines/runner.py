@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pipelines.core.cache import OUTPUTS
 from pipelines.core.code import code_digest, git_commit, lock_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import (
@@ -34,11 +35,13 @@ from pipelines.core.contract import (
     Verdict,
     fingerprint,
 )
-from pipelines.core.errors import InputError
+from pipelines.core.errors import InputError, NightshiftError
 from pipelines.core.facts.reading import F, Facts, as_json, facts_of
 from pipelines.core.files import sha256_of
+from pipelines.core.home import cache_folder
 from pipelines.core.results import StepResult
 from pipelines.observability.tracing import command_span
+from pipelines.stores.attempts import overtaken
 from pipelines.stores.locks import holding, refuse_lost
 from pipelines.stores.runs import Run
 
@@ -69,6 +72,7 @@ class Context:
     inputs: dict[str, Manifest]
     identity: str  # the fingerprint
     out: Path
+    attempt: str = ""  # the outputs' folder inside the step's
 
     @property
     def night(self) -> date:
@@ -85,6 +89,10 @@ class Context:
     def read(self, step: str, name: str) -> Path:
         """Local path of an earlier step's output, its bytes checked against the manifest."""
         return self.run.artifact(self.inputs[step], name)
+
+    def uri_of(self, path: str) -> str:
+        """Where a file of `out` will lie."""
+        return "/".join(part for part in (self.run.folder.uri, self.step, self.attempt, path) if part)
 
     def scratch(self) -> Path:
         """A local folder that survives a kill; another fingerprint gets another folder."""
@@ -118,7 +126,7 @@ def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> St
 
 
 def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResult:
-    run = Run(run_uri)
+    run = Run(run_uri, cache_folder(config.home, OUTPUTS))
     with holding(config, f"{run.run_id}.{step}"):
         clock = _Clock(datetime.now(UTC), time.monotonic(), _cpu_seconds())
         existing = run.manifest(step)
@@ -133,10 +141,25 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
         identity = fingerprint(step, {"seed": config.seed, **settings}, digests, code_digest(step))
         if existing and existing.fingerprint == identity and not rerun:
             return _result(run, existing, clock.started, reused=True)
-        context = Context(run, step, config, inputs, identity, run.folder.work_folder(step))
-        with _charged(context, clock):
-            manifest = _execute(module, context, settings, digests, clock)
-        return _result(run, manifest, clock.started, reused=False)
+        attempt = run.begin(step, existing)
+        context = Context(run, step, config, inputs, identity, attempt.out, attempt.place)
+        try:
+            with _charged(context, clock):
+                manifest = _execute(module, context, settings, digests, clock)
+                refuse_lost(config)
+                mine = attempt.publish(manifest)
+            return _result(run, manifest if mine else _winner(run, manifest), clock.started, reused=not mine)
+        finally:
+            attempt.give_up()
+
+
+def _winner(run: Run, mine: Manifest) -> Manifest:
+    """The manifest of the process that was faster, if it did the same work. Raises InputError otherwise."""
+    winner = run.manifest(mine.step)
+    if winner is None or winner.fingerprint != mine.fingerprint:
+        raise overtaken(mine.step)
+    log.warning("%s: another process finished the same work first, and its result is taken", mine.step)
+    return winner
 
 
 @contextmanager
@@ -167,7 +190,11 @@ def _charge(context: Context, outcome: str, usage: Usage) -> None:
 def record_fault(step: str, run_uri: str, error: BaseException) -> None:
     """Write a fault's message to the step's folder, for the report and for people."""
     fault = Fault(step=step, error=type(error).__name__, message=str(error), at=datetime.now(UTC))
-    Run(run_uri).folder.write_bytes(f"{step}/{FAULT_NAME}", fault.model_dump_json(indent=1).encode())
+    data = fault.model_dump_json(indent=1).encode()
+    try:
+        Run(run_uri).folder.write_bytes(f"{step}/{FAULT_NAME}", data)
+    except NightshiftError as away:  # the fault itself is told on the command line all the same
+        log.warning("the fault of %s is not in the run's folder: %s", step, away)
 
 
 def _read_inputs(run: Run, step: str) -> dict[str, Manifest]:
@@ -197,10 +224,11 @@ def _execute(
 ) -> Manifest:
     outcome: Outcome = module.run(context)
     outputs = _digest_outputs(context.out, outcome.outputs)
-    manifest = Manifest(
+    return Manifest(
         run_id=context.run.run_id,
         night=context.night,
         step=context.step,
+        attempt=context.attempt,
         fingerprint=context.identity,
         verdict=outcome.verdict,
         reasons=outcome.reasons,
@@ -217,12 +245,6 @@ def _execute(
         git_commit=git_commit(),
         usage=_usage(clock),
     )
-    refuse_lost(context.config)
-    context.run.folder.publish(context.out, context.step)
-    context.run.folder.write_bytes(
-        f"{context.step}/{MANIFEST_NAME}", manifest.model_dump_json(indent=1).encode()
-    )
-    return manifest
 
 
 def _digest_outputs(out: Path, outputs: dict[str, str]) -> dict[str, Artifact]:

@@ -21,7 +21,7 @@ from gateway.serving.loaded_route import LoadedRoute
 from gateway.serving.membership import Membership
 from gateway.serving.probes import Probes
 from pipelines.core.barrier import Trust
-from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.errors import NightshiftError, UnavailableError
 from pipelines.core.traffic_split import Adapter, Route, is_forward
 from pipelines.observability.tracing import span_below
 from pipelines.stores.ledger import START, Ledger, Promotion
@@ -99,7 +99,7 @@ class LiveRoute:
         """The promotion to switch to; None where it cannot be read."""
         try:
             newest = await asyncio.to_thread(self._ledger.promotion)
-        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, MachineError) as error:
+        except (sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, UnavailableError) as error:
             self._report(f"the ledger cannot be read: {error}")
         except UNKNOWN_ROW as error:
             self._unreadable(error)

@@ -24,7 +24,7 @@ from pipelines.cli import (
     watch,
 )
 from pipelines.core.config.options import load
-from pipelines.core.errors import NightshiftError
+from pipelines.core.errors import NightshiftError, UnavailableError
 from pipelines.core.home import using_home
 
 ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrains when that is worth it,
@@ -48,7 +48,7 @@ Read on in README.md (a first night) and docs/guide.md (your own logs and model)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 an answer was given (any verdict), 2 an error to act on, 1 a bug."""
+    """Exit status: 0 an answer (any verdict), 2 an error to act on, 1 a bug or a server that is away."""
     # Before torch is loaded: its threads must not spin while they wait, or two steps on the same cores
     # (evaluate beside safety, anything beside Airflow) slow each other down twenty-fold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             return args.run(args, config)
     except NightshiftError as error:
         print(f"fault: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, UnavailableError) else 2  # 1: worth another try
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == __package__.partition(".")[0]:
             raise

@@ -51,7 +51,7 @@ class Frozen(BaseModel):
 
 
 class Artifact(Frozen):
-    """A file that a step wrote, by its path inside the step's folder (POSIX separators)."""
+    """A file that a step wrote, by its path inside the folder of its outputs (POSIX separators)."""
 
     path: str
     sha256: str
@@ -80,6 +80,7 @@ class Manifest(Frozen):
     run_id: str
     night: date
     step: str
+    attempt: str = Field("", description="the outputs' folder inside the step's; empty on a local disk")
     fingerprint: str
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -98,9 +99,14 @@ class Manifest(Frozen):
 
     @property
     def digest(self) -> str:
-        """sha256 of all but usage, readings and commit: equal work has an equal digest."""
-        left_out = {"usage", "readings", "git_commit"} | ({"settings"} if self.settings is None else set())
+        """sha256 of all but usage, readings, commit and place: equal work has an equal digest."""
+        left_out = {"usage", "readings", "git_commit", "attempt"}
+        left_out |= {"settings"} if self.settings is None else set()
         return digest_of(self.model_dump(mode="json", exclude=left_out))
+
+    def place(self, artifact: Artifact) -> str:
+        """The path of an output inside the run's folder."""
+        return "/".join(part for part in (self.step, self.attempt, artifact.path) if part)
 
 
 class Fault(Frozen):

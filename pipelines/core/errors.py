@@ -34,6 +34,10 @@ class MachineError(NightshiftError):
     """The machine lacks something: memory, disk, a tool, a free port."""
 
 
+class UnavailableError(NightshiftError):
+    """A server that state lies on does not answer. The same command may succeed later."""
+
+
 class LeaseLost(NightshiftError):
     """Another process, perhaps on another machine, has taken over what this one was doing."""
 

@@ -8,19 +8,17 @@ import secrets
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pipelines.core.cache import trim_cache
 from pipelines.core.locks import holding
 
 OTHERS = 0o077  # permissions of the group and of everybody else
 MARKS = ("ledger.db", "gateway", "locks")  # what tells a home from any other folder
-UNUSED_S = 86_400.0  # a cached copy that was used within this time is not removed
-GIB = 1 << 30
 log = logging.getLogger("nightshift")
 
 
@@ -72,24 +70,8 @@ def close_to_others(home: Path) -> list[Path]:
 
 
 def cache_folder(home: str | Path, kind: str) -> Path:
-    """`{home}/cache/<kind>`: copies of what lies elsewhere, one entry each, which can be made again.
-
-    Whoever uses an entry touches it (`os.utime`), since `trim_cache` removes the longest unused first.
-    """
+    """`{home}/cache/<kind>`: copies of what lies elsewhere, one entry each, which can be made again."""
     return private_folder(Path(home) / "cache" / kind)
-
-
-def trim_cache(home: str | Path, most_gib: float) -> list[Path]:
-    """Remove the longest unused entries until the rest fits; those used within a day stay."""
-    entries = sorted((p for p in (Path(home) / "cache").glob("*/*") if _is_copy(p)), key=_used_at)
-    total, removed = sum(map(_size, entries)), []
-    for entry in entries:
-        if total <= most_gib * GIB or time.time() - _used_at(entry) < UNUSED_S:
-            break
-        total -= _size(entry)
-        _remove(entry)
-        removed.append(entry)
-    return removed
 
 
 @contextmanager
@@ -122,23 +104,3 @@ def _remove_abandoned(parent: Path) -> None:
         lock_file.unlink(missing_ok=True)
         lock.release()
         log.info("removed the temporary files of a process that was killed")
-
-
-def _is_copy(entry: Path) -> bool:
-    return entry.parent.name != "tmp"
-
-
-def _used_at(entry: Path) -> float:
-    return entry.lstat().st_mtime
-
-
-def _size(entry: Path) -> int:
-    files = entry.rglob("*") if entry.is_dir() else [entry]
-    return sum(file.lstat().st_size for file in files)
-
-
-def _remove(entry: Path) -> None:
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        entry.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.core.config import Config
@@ -15,7 +16,8 @@ def open_registry(config: Config) -> Registry:
     """The versions of this configuration's adapter."""
     from pipelines.models.registry import Registry
 
-    return Registry(config.path(config.tracking_uri), config.register_.name)
+    cache = Path(config.home) / "cache" / "adapters"
+    return Registry(config.path(config.tracking_uri), config.register_.name, cache)
 
 
 def open_tracker(config: Config) -> Tracker:

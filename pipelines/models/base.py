@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import secrets
-import shutil
+import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import fsspec
 import huggingface_hub
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from pipelines.core.cache import cached
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.conversations import Message
-from pipelines.core.errors import InputError
+from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
+from pipelines.stores.blobs import Folder
 
 Messages = Sequence[Message]
 _WEIGHTS = ("*.safetensors", "config.json")
+DIGESTS = ".digests.json"  # in a copy: the sha256 of each file when it came
 
 
 def base_folder(config: Config) -> Path:
@@ -57,26 +56,37 @@ def resolve_base(base: str, revision: str = "", cache: Path | None = None) -> Pa
 
 def _copied(uri: str, cache: Path) -> Path:
     """The copy of a folder behind a URI, by a digest of its listing: changed files give another copy."""
-    fs, root = fsspec.core.url_to_fs(uri.rstrip("/"))
-    try:
-        files = fs.find(root, detail=True)
-    except OSError as error:
-        raise InputError(f"The base model {uri} cannot be read ({error}).", "Correct model.base.") from error
+    source = Folder(uri, "model.base")
+    files = source.files()
     if not files:
         raise InputError(f"There is no base model at {uri}.", "Correct model.base.")
-    known = [[path.removeprefix(root), *_version(info)] for path, info in sorted(files.items())]
-    target = cache / digest_of([uri, known])[:16]
-    if not target.is_dir():
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-        fs.get(f"{root}/", f"{partial}/", recursive=True)
-        with contextlib.suppress(OSError):  # another process was faster
-            partial.rename(target)
-        shutil.rmtree(partial, ignore_errors=True)
-    return target
+    known = [
+        [path, stored.size_bytes, stored.version or stored.modified_at] for path, stored in files.items()
+    ]
+
+    def fetch(folder: Path) -> None:
+        source.download({path: folder / path for path in files})
+        for path, stored in files.items():
+            if (folder / path).stat().st_size != stored.size_bytes:
+                raise IntegrityError(
+                    f"The base model's {path} came with {(folder / path).stat().st_size} of"
+                    f" {stored.size_bytes} bytes from {uri}.",
+                    "Run the same command again.",
+                )
+        (folder / DIGESTS).write_text(json.dumps(_digests(folder)))
+
+    return cached(cache, digest_of([uri, known])[:16], fetch, _is_whole)
 
 
-def _version(info: Mapping[str, Any]) -> list[str]:
-    return [str(info[name]) for name in ("size", "ETag", "etag", "mtime", "LastModified") if name in info]
+def _is_whole(copy: Path) -> bool:
+    """Whether a copy's files are those that came."""
+    kept = copy / DIGESTS
+    return kept.is_file() and json.loads(kept.read_bytes()) == _digests(copy)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != DIGESTS)
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
 
 
 @functools.cache

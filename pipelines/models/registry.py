@@ -6,6 +6,7 @@ A version is known by its adapter digest and Nightshift run, so registering twic
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +14,18 @@ from mlflow import artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipelines.core.cache import cached
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
 from pipelines.core.probes import ProbeSet
 from pipelines.models.tracker import MlflowClient, Tracker
+from pipelines.stores.object_store import told
 
 CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
 ADAPTER_FOLDER, PROBES_FOLDER = "adapter", "probes"
 PROBES_TAG = "probes_digest"
+LOCAL = ("file:", "/")  # how an address on this disk begins
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,10 @@ def adapter_digest(folder: Path) -> str:
 class Registry:
     """The versions of one registered adapter name."""
 
-    def __init__(self, tracking_uri: str, name: str) -> None:
+    def __init__(self, tracking_uri: str, name: str, cache: Path | None = None) -> None:
+        """`cache` keeps copies of adapters that lie elsewhere; without one this object keeps them."""
         self.name = name
+        self._cache = cache
         self._uri = tracking_uri
         self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
 
@@ -104,16 +110,38 @@ class Registry:
         return found
 
     def fetch(self, version: str) -> Path:
-        """A local folder with the version's files. Raises IntegrityError where their digest differs."""
+        """A local folder with the version's files, checked at each use and copied once.
+
+        Raises IntegrityError where the stored files' digest differs.
+        """
         adapter = self.version(version)
-        folder = Path(artifacts.download_artifacts(adapter.uri, tracking_uri=self._uri))
-        if (found := adapter_digest(folder)) != adapter.digest:
+        if adapter.uri.startswith(LOCAL):
+            return self._stored(adapter, None)
+        self._cache = self._cache or Path(tempfile.mkdtemp(prefix="nightshift-adapters-"))
+        return cached(
+            self._cache,
+            adapter.digest,
+            lambda folder: self._stored(adapter, folder),
+            lambda entry: adapter_digest(entry) == adapter.digest,
+        )
+
+    def check(self, version: str) -> None:
+        """Raises IntegrityError where the stored files themselves are not those that were registered."""
+        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
+            self._stored(self.version(version), Path(folder))
+
+    def _stored(self, adapter: RegisteredAdapter, folder: Path | None) -> Path:
+        """The files as they are stored, copied to `folder` unless they lie on this disk."""
+        to = str(folder) if folder and not adapter.uri.startswith(LOCAL) else None
+        with told(adapter.uri, "artifact_root"):
+            found = Path(artifacts.download_artifacts(f"{adapter.uri}/", tracking_uri=self._uri, dst_path=to))
+        if (digest := adapter_digest(found)) != adapter.digest:
             raise IntegrityError(
-                f"The stored files of {self.name}, version {version}, were changed: their digest is "
-                f"{found[:12]}, and {adapter.digest[:12]} was registered.",
+                f"The stored files of {self.name}, version {adapter.version}, were changed: their digest is "
+                f"{digest[:12]}, and {adapter.digest[:12]} was registered.",
                 "Register that night again.",
             )
-        return folder
+        return found
 
     def probes(self, version: str) -> ProbeSet | None:
         """What tells the version from its base; None for one that was registered without.

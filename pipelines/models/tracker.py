@@ -6,8 +6,13 @@ import logging
 import os
 from pathlib import Path
 
+from pipelines.stores.object_store import ATTEMPTS, told
+
 # Set before MLflow is imported, which reads it then: nothing about its use leaves this machine.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+# MLflow reaches S3 by boto, which takes these: a store that is away for half a minute ends no night.
+os.environ.setdefault("AWS_RETRY_MODE", "standard")
+os.environ.setdefault("AWS_MAX_ATTEMPTS", str(ATTEMPTS))
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
@@ -50,8 +55,10 @@ class Tracker:
 
     def upload(self, mlflow_id: str, folder: Path, name: str) -> str:
         """Store a folder's files beside the run and return their URI; the same files may come again."""
-        self._client.log_artifacts(mlflow_id, str(folder), name)
-        return f"{self._client.get_run(mlflow_id).info.artifact_uri}/{name}"
+        uri = str(self._client.get_run(mlflow_id).info.artifact_uri)
+        with told(uri, "artifact_root"):
+            self._client.log_artifacts(mlflow_id, str(folder), name)
+        return f"{uri}/{name}"
 
     def finish(self, mlflow_id: str, tags: dict[str, str]) -> None:
         """Mark a training as finished and set its tags."""

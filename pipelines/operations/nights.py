@@ -13,7 +13,7 @@ from pipelines.core.config import Config, parse_override
 from pipelines.core.contract import NIGHTLY, Verdict, run_id_for
 from pipelines.core.errors import InputError
 from pipelines.core.results import StepResult
-from pipelines.stores import run_uri
+from pipelines.stores import report_uri, run_uri
 
 
 def run_nights(args: argparse.Namespace, config: Config) -> int:
@@ -24,19 +24,21 @@ def run_nights(args: argparse.Namespace, config: Config) -> int:
     overrides = dict(parse_override(text) for text in args.set)
     for number, night in enumerate(nights, start=1):
         print(f"night {night} ({number} of {len(nights)})", flush=True)
-        if not _run_night(run_uri(config, run_id_for(night, overrides, args.attempt)), args):
+        run_id = run_id_for(night, overrides, args.attempt)
+        if not _run_night(config, run_id, args):
             return 2
     return 0
 
 
-def _run_night(run_dir: str, args: argparse.Namespace) -> bool:
+def _run_night(config: Config, run_id: str, args: argparse.Namespace) -> bool:
     """All steps until one stops the night, then the closing ones; False after a fault."""
+    run_dir = run_uri(config, run_id)
     verdict: Verdict | None = Verdict.PROCEED
     for step in NIGHTLY:
         if verdict is Verdict.PROCEED:
             verdict = _verdict(step, run_dir, args)
     if _verdict("report", run_dir, args):
-        print(f"report: {run_dir}/report/report.html", flush=True)
+        print(f"report: {report_uri(config, run_id)}", flush=True)
     return verdict is not None and _verdict("record", run_dir, args) is not None
 
 

@@ -13,7 +13,7 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
-from pipelines.stores import has_ledger, open_ledger, run_ids, run_uri
+from pipelines.stores import has_ledger, open_ledger, report_uri, run_ids
 from pipelines.stores.ledger import Decision, Ledger
 
 
@@ -73,7 +73,7 @@ def _night(config: Config, decision: Decision) -> dict[str, Any]:
         "reasons": list(decision.reasons),
         "accuracy": as_json(facts.accuracy) or None,
         "registered_version": facts.registered_version,
-        "report": f"{run_uri(config, decision.run_id)}/report/report.html",
+        "report": report_uri(config, decision.run_id),
     }
 
 

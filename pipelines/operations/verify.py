@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipelines.core.config import Config
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError, IntegrityError
-from pipelines.core.files import sha256_of
 from pipelines.models import open_registry
 from pipelines.stores import has_ledger, open_ledger, open_run, run_ids
 from pipelines.stores.ledger import Decision, Ledger
@@ -74,8 +73,8 @@ def left_after(run: Run, manifest: Manifest, removed: set[tuple[str, str]]) -> M
     outputs = {
         name: artifact
         for name, artifact in manifest.outputs.items()
-        if (f"{run.run_id}/{manifest.step}/{artifact.path}", artifact.sha256) not in removed
-        or run.folder.exists(f"{manifest.step}/{artifact.path}")
+        if (f"{run.run_id}/{manifest.place(artifact)}", artifact.sha256) not in removed
+        or run.folder.exists(manifest.place(artifact))
     }
     return manifest.model_copy(update={"outputs": outputs})
 
@@ -84,11 +83,12 @@ def changed_outputs(run: Run, manifest: Manifest) -> list[str]:
     """What is missing or differs from the digest that the manifest recorded."""
     problems = []
     for artifact in manifest.outputs.values():
-        path = f"{manifest.step}/{artifact.path}"
-        if not run.folder.exists(path):
+        path = manifest.place(artifact)
+        try:
+            if run.folder.sha256(path) != artifact.sha256:
+                problems.append(f"{run.run_id}/{path}: its bytes changed")
+        except FileNotFoundError:
             problems.append(f"{run.run_id}/{path}: missing")
-        elif sha256_of(run.folder.local(path)) != artifact.sha256:
-            problems.append(f"{run.run_id}/{path}: its bytes changed")
     return problems
 
 
@@ -98,7 +98,7 @@ def _adapter_problems(config: Config) -> list[str]:
     problems = []
     for version in registry.versions():
         try:
-            registry.fetch(version.version)
+            registry.check(version.version)
         except IntegrityError as error:
             problems.append(str(error))
     return problems

@@ -63,7 +63,7 @@ def run(ctx: Context) -> Outcome:
         data_docs=_data_docs(ctx.inputs),
     )
     (ctx.out / "report.html").write_text(page, encoding="utf-8")
-    return Outcome(headline=f"{ctx.run.folder.uri}/report/report.html", outputs={"report": "report.html"})
+    return Outcome(headline=ctx.uri_of("report.html"), outputs={"report": "report.html"})
 
 
 def _step_row(ctx: Context, manifest: Manifest) -> dict[str, Any]:
@@ -136,6 +136,6 @@ def _lineage(manifests: dict[str, Manifest]) -> list[dict[str, Any]]:
 
 
 def _data_docs(manifests: dict[str, Manifest]) -> str | None:
-    outputs = manifests["validate"].outputs if "validate" in manifests else {}
-    index = next((a.path for name, a in outputs.items() if name == "data_docs/index.html"), None)
-    return f"../validate/{index}" if index else None
+    validated = manifests.get("validate")
+    index = validated.outputs.get("data_docs/index.html") if validated else None
+    return f"../{validated.place(index)}" if validated and index else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.core.config import Config
 
 if TYPE_CHECKING:
+    from pipelines.stores.blobs import Folder
     from pipelines.stores.gateways.fleet import Gateways
     from pipelines.stores.inbox import Inbox
     from pipelines.stores.journal.reader import JournalReader
@@ -86,14 +87,30 @@ def open_gateways(config: Config) -> Gateways | None:
 
 def open_run(config: Config, run_id: str) -> Run:
     """The folder of a run, below `runs_root`."""
+    from pipelines.core.cache import OUTPUTS
     from pipelines.stores.runs import Run
 
-    return Run(run_uri(config, run_id))
+    return Run(run_uri(config, run_id), Path(config.home) / "cache" / OUTPUTS)
 
 
 def run_uri(config: Config, run_id: str) -> str:
     """The URI of a run's folder, which a step takes as `--run-dir`."""
     return f"{config.path(config.runs_root).rstrip('/')}/{run_id}"
+
+
+def report_uri(config: Config, run_id: str) -> str:
+    """Where a night's report lies, for people."""
+    from pipelines.stores.runs import Run
+
+    run = Run(run_uri(config, run_id))
+    return f"{run.folder.uri}/report/report.html" if run.folder.is_local else run.uri_of("report", "report")
+
+
+def open_shared(config: Config) -> Folder:
+    """The folder of what several machines share, at `shared_root`."""
+    from pipelines.stores.blobs import Folder
+
+    return Folder(config.path(config.shared_root), "shared_root")
 
 
 def run_ids(config: Config) -> list[str]:

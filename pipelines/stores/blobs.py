@@ -2,88 +2,170 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pipelines.core.errors import InputError
-from pipelines.core.files import write_atomically
+from pipelines.core.files import sha256_of_stream, write_atomically, write_once
+from pipelines.stores.object_store import NOT_SO, code_of, file_system, is_s3, told
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a listing says of a file."""
+
+    size_bytes: int
+    modified_at: float  # seconds since 1970
+    version: str  # another text after a change; empty where the store has none
 
 
 class Folder:
-    """A folder at a URI. On a local disk its files are used in place; elsewhere they are copied."""
+    """A folder at a URI. `setting` is where the URI stands, for the sentences of errors."""
 
-    def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/")
-        self._fs, root = fsspec.core.url_to_fs(self.uri)
+    def __init__(self, uri: str, setting: str = "runs_root") -> None:
+        self.uri, self.setting = uri.rstrip("/"), setting
+        self._fs, root = file_system(self.uri)
         self._root = root.rstrip("/")
         self.is_local = isinstance(self._fs, LocalFileSystem)
-        self._cache: Path | None = None
 
     def _at(self, relative: str) -> str:
         return f"{self._root}/{relative}" if relative else self._root
 
+    def path(self, relative: str) -> Path:
+        """Where a file lies on the local disk."""
+        assert self.is_local, self.uri
+        return Path(self._at(relative))
+
     def exists(self, relative: str) -> bool:
-        return self._fs.exists(self._at(relative))
+        with told(self.uri, self.setting):
+            return self._fs.exists(self._at(relative))
 
     def read_bytes(self, relative: str) -> bytes:
-        return self._fs.cat_file(self._at(relative))
+        """Raises FileNotFoundError where there is no such file."""
+        with told(self.uri, self.setting):
+            return self._fs.cat_file(self._at(relative), **self._whole)
+
+    def read_many(self, relatives: Iterable[str]) -> dict[str, bytes]:
+        """The files that are there, read at once where the store can do that."""
+        if self.is_local:
+            paths = {relative: self.path(relative) for relative in relatives}
+            return {relative: path.read_bytes() for relative, path in paths.items() if path.is_file()}
+        wanted, found = {self._at(relative): relative for relative in relatives}, {}
+        with told(self.uri, self.setting):
+            read = self._fs.cat(list(wanted), on_error="return", **self._whole) if wanted else {}
+        for path, content in read.items():
+            if isinstance(content, bytes):
+                found[wanted[path]] = content
+            elif not _is_missing(content):
+                with told(self.uri, self.setting):
+                    raise content
+        return found
+
+    @property
+    def _whole(self) -> dict[str, Any]:
+        """One request a file on S3, which would ask for the size first."""
+        return {"max_concurrency": 1} if is_s3(self.uri) else {}
 
     def write_bytes(self, relative: str, data: bytes) -> None:
         """Write all or nothing: a reader sees the old bytes or the new ones, also after a crash."""
-        if not self.is_local:
-            self._fs.pipe_file(self._at(relative), data)
+        if self.is_local:
+            write_atomically(self.path(relative), data)
             return
-        write_atomically(Path(self._at(relative)), data)
+        with told(self.uri, self.setting):
+            self._fs.pipe_file(self._at(relative), data)
+
+    def create(self, relative: str, data: bytes) -> bool:
+        """Write a file where there is none. False, and nothing is changed, where there is one."""
+        if self.is_local:
+            return write_once(self.path(relative), data)
+        return self._put_if(relative, data, mode="create")
+
+    def replace(self, relative: str, data: bytes, version: str) -> bool:
+        """Write a file over the version that was read. False, and nothing is changed, where it is another.
+
+        On S3 only: no other file system of fsspec can do it.
+        """
+        assert is_s3(self.uri), self.uri
+        return self._put_if(relative, data, IfMatch=version)
+
+    def _put_if(self, relative: str, data: bytes, **condition: str) -> bool:
+        with told(self.uri, self.setting):
+            try:
+                self._fs.pipe_file(self._at(relative), data, **condition)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if is_s3(self.uri) and code_of(error) in NOT_SO:
+                    return False
+                raise
+        return True
+
+    def version(self, relative: str) -> str:
+        """The version of a file on S3, for `replace`; empty where there is none."""
+        with told(self.uri, self.setting):
+            try:
+                return str(self._fs.info(self._at(relative))["ETag"])
+            except FileNotFoundError:
+                return ""
 
     def remove(self, relative: str) -> None:
-        if self.exists(relative):
-            self._fs.rm(self._at(relative), recursive=True)
+        """Remove a file or a folder; one that is not there is removed already."""
+        with told(self.uri, self.setting):
+            try:
+                self._fs.rm(self._at(relative), recursive=True)
+            except FileNotFoundError:
+                return
 
     def folders(self) -> list[str]:
         """Names of the folders directly inside, sorted."""
-        if not self.exists(""):
-            return []
-        entries = self._fs.ls(self._root, detail=True)
+        with told(self.uri, self.setting):
+            try:
+                entries = self._fs.ls(self._root, detail=True)
+            except FileNotFoundError as error:
+                if not _is_missing(error):
+                    raise
+                return []
         return sorted(e["name"].rstrip("/").rsplit("/", 1)[-1] for e in entries if e["type"] == "directory")
 
-    def work_folder(self, relative: str) -> Path:
-        """An empty local folder to write into; `publish` makes its content visible at `relative`."""
-        self.remove(relative)
-        if not self.is_local:
-            return Path(tempfile.mkdtemp(prefix="nightshift-"))
-        path = Path(self._at(relative))
-        path.mkdir(parents=True)
-        return path
+    def files(self, below: str = "") -> dict[str, Stored]:
+        """Every file below a folder, by its path in this one. A name with a dot first is not finished."""
+        with told(self.uri, self.setting):
+            try:
+                found = self._fs.find(self._at(below), detail=True)
+            except FileNotFoundError as error:
+                if not _is_missing(error):
+                    raise
+                return {}
+        paths = ((path.removeprefix(f"{self._root}/"), info) for path, info in sorted(found.items()))
+        return {path: _stored(info) for path, info in paths if not path.rsplit("/", 1)[-1].startswith(".")}
 
-    def publish(self, work: Path, relative: str) -> None:
-        """Copy a `work_folder` to its place. On a local disk it is there already."""
-        if not self.is_local:
-            self._fs.put(f"{work}/", f"{self._at(relative)}/", recursive=True)
-            shutil.rmtree(work)
+    def upload(self, folder: Path, relative: str) -> None:
+        """Copy a local folder's files to a folder here."""
+        with told(self.uri, self.setting):
+            self._fs.put(f"{folder}/", f"{self._at(relative)}/", recursive=True)
 
-    def local(self, relative: str) -> Path:
-        """A local path with the content of a file or folder, copied once if it is elsewhere.
+    def download(self, relatives: Mapping[str, Path]) -> None:
+        """Copy files to local paths. Raises FileNotFoundError where one is not there."""
+        for path in relatives.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with told(self.uri, self.setting):
+            self._fs.get([self._at(relative) for relative in relatives], [str(p) for p in relatives.values()])
 
-        Raises InputError where there is none.
-        """
-        if not self.exists(relative):
-            raise InputError(
-                f"There is nothing at {self.uri}/{relative}.", "Run the step that writes it again."
-            )
-        if self.is_local:
-            return Path(self._at(relative))
-        self._cache = self._cache or Path(tempfile.mkdtemp(prefix="nightshift-cache-"))
-        target = self._cache / relative
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            recursive = self._fs.isdir(self._at(relative))
-            self._fs.get(
-                self._at(relative) + ("/" if recursive else ""),
-                f"{target}{'/' if recursive else ''}",
-                recursive=recursive,
-            )
-        return target
+    def sha256(self, relative: str) -> str:
+        """sha256 (hex) of a file's bytes as they lie there. Raises FileNotFoundError where there is none."""
+        with told(self.uri, self.setting), self._fs.open(self._at(relative), "rb") as file:
+            return sha256_of_stream(file)
+
+
+def _is_missing(error: BaseException) -> bool:
+    """Whether a file or folder is not there, and its bucket is."""
+    return isinstance(error, FileNotFoundError) and code_of(error) in ("", "NoSuchKey", "404")
+
+
+def _stored(info: Mapping[str, Any]) -> Stored:
+    modified = info.get("LastModified") or info.get("mtime") or info.get("created") or 0.0
+    at = modified if isinstance(modified, int | float) else modified.timestamp()
+    return Stored(int(info["size"] or 0), float(at), str(info.get("ETag") or info.get("etag") or ""))

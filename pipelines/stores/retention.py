@@ -89,7 +89,7 @@ def _old_run_data(config: Config, ledger: Ledger, before: float) -> Iterator[str
 
 def _remove_outputs(run: Run, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
     for artifact in personal_outputs(manifest):
-        path = f"{manifest.step}/{artifact.path}"
+        path = manifest.place(artifact)
         record_removal(ledger, f"{run.run_id}/{path}", artifact.sha256, RETENTION)
         run.folder.remove(path)
         yield f"{run.run_id}/{path}"

@@ -90,7 +90,7 @@ def test_a_candidate_without_effect_shows_no_difference(home, base, idle):
 def test_a_candidate_that_learned_is_better(home, base, taught):
     run = evaluate(config_for(home, base), base, taught)
     facts = run.manifest("evaluate").facts
-    items = pq.read_table(run.folder.local("evaluate/items.parquet")).to_pylist()
+    items = pq.read_table(run.folder.path("evaluate/items.parquet")).to_pylist()
     right = {name: [row[name] == row["answer"] for row in items] for name in ("production", "candidate")}
     assert facts["accuracy"]["candidate"]["value"] == pytest.approx(10 / 12, abs=1e-5)
     for name, values in right.items():

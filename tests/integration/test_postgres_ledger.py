@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from pipelines.core.errors import InputError, IntegrityError, LeaseLost, MachineError
+from pipelines.core.errors import InputError, IntegrityError, LeaseLost, UnavailableError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.operations.databases import LEDGER, upgrade
 from pipelines.stores.inbox import Inbox
@@ -170,7 +170,7 @@ def test_a_server_that_stays_away_is_named(url, postgres):
     ledger = Ledger(url, wait_s=1.0)
     postgres.server.stop(signal.SIGINT)
     try:
-        with pytest.raises(MachineError, match=r"PostgreSQL cannot be reached: .*127.0.0.1"):
+        with pytest.raises(UnavailableError, match=r"PostgreSQL cannot be reached: .*127.0.0.1"):
             ledger.promotion()
     finally:
         postgres.server.start(postgres.is_ready)
@@ -181,7 +181,7 @@ def test_a_wrong_password_is_named(url, tmp_path, monkeypatch):
     passfile.write_text("*:*:*:*:wrong\n")
     passfile.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(passfile))
-    with pytest.raises(MachineError, match="password authentication failed"):
+    with pytest.raises(UnavailableError, match="password authentication failed"):
         Ledger(url, wait_s=0.0)
 
 

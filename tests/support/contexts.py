@@ -29,4 +29,4 @@ def context(home: Path, config: Config, step: str, night: date, **facts: dict[st
     """A context of `step` on `night`; a keyword is an earlier step with what differs from its usual facts."""
     run = Run(f"{home}/runs/{night}")
     inputs = {name: manifest(name, night, facts_like(name, **given)) for name, given in facts.items()}
-    return Context(run, step, config, inputs, "0" * 64, run.folder.work_folder(step))
+    return Context(run, step, config, inputs, "0" * 64, run.begin(step, run.manifest(step)).out)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.home import GIB, cache_folder, trim_cache, using_home
+from pipelines.core.cache import GIB, trim_cache
+from pipelines.core.home import cache_folder, using_home
 
 STAYS = """
 import sys, tempfile, time

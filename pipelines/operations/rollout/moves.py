@@ -24,7 +24,7 @@ from pipelines.core.traffic_split import (
 from pipelines.operations.rollout.assessment import analyse_stage
 from pipelines.operations.rollout.session import Provenance, RolloutSession, rollout_session
 from pipelines.policy.rollout.analysis import RolloutDecision
-from pipelines.stores import run_uri
+from pipelines.stores import report_uri
 from pipelines.stores.ledger import START, Promotion
 
 PRODUCTION = "production"  # where the last stage leads
@@ -46,7 +46,7 @@ def start_shadow(config: Config, provenance: Provenance, version: str = "") -> R
         else:
             session.move(now, "shadow", to_shadow(now.route, candidate), provenance)
             headline = f"version {candidate.version} is in rollout"
-        report = f"{run_uri(config, found.run_id)}/report/report.html"
+        report = report_uri(config, found.run_id)
         return session.result("shadow", RolloutAnswer.MOVED, headline, candidate).model_copy(
             update={"evidence": {"night": found.run_id, "report": report}}  # for whoever is asked to approve
         )

@@ -32,8 +32,8 @@ class Ledger:
     """Opens the ledger at an SQLAlchemy URL: a file of SQLite, which it creates, or a database of PostgreSQL.
 
     A writer waits up to `wait_s` seconds for another one, then gets SQLAlchemy's OperationalError. A server
-    that is away for longer is a MachineError. `head`: the file that keeps the chain's end; by default it lies
-    beside an SQLite file.
+    that is away for longer is an UnavailableError. `head`: the file that keeps the chain's end; by default it
+    lies beside an SQLite file.
     """
 
     def __init__(self, url: str, wait_s: float = WAIT_S, head: HeadFile | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from pipelines.core.errors import ConfigError, MachineError
+from pipelines.core.errors import ConfigError, UnavailableError
 
 SQLITE, POSTGRES = "sqlite", "postgresql"
 TEXT = sa.Text().with_variant(postgresql.TEXT(collation="C"), POSTGRES)  # sorted by its bytes, as SQLite does
@@ -58,7 +58,7 @@ def connect_to(url: str, wait_s: float = 30.0, read_only: bool = False) -> sa.En
 def patiently(work: Callable[[], T], wait_s: float) -> T:
     """What `work` returns. While a server is away it is tried again, so it must be safe to do twice.
 
-    Raises MachineError when the server is away for longer than `wait_s`.
+    Raises UnavailableError when the server is away for longer than `wait_s`.
     """
     end, told = time.monotonic() + wait_s, False
     while True:
@@ -68,7 +68,7 @@ def patiently(work: Callable[[], T], wait_s: float) -> T:
             if not is_away(error):
                 raise
             if time.monotonic() >= end:
-                raise MachineError(
+                raise UnavailableError(
                     f"PostgreSQL cannot be reached: {_said(error)}.",
                     "Start it, or correct the address in the profile and the password in PGPASSFILE.",
                 ) from error

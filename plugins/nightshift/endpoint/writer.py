@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from nightshift.endpoint.senders import RETRY_AFTER_S
 from nightshift.settings import Settings
-from pipelines.core.errors import MachineError
+from pipelines.core.errors import UnavailableError
 from pipelines.stores import open_inbox
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class InboxWriter:
                 await self._write()
         try:
             return await kept
-        except (DBAPIError, MachineError, OSError) as error:
+        except (DBAPIError, UnavailableError, OSError) as error:
             retry = {"Retry-After": str(RETRY_AFTER_S)}
             raise HTTPException(503, "The ledger cannot be written now. Send it again.", retry) from error
 
@@ -50,7 +50,7 @@ class InboxWriter:
             for (_, kept), is_new in zip(taken, new, strict=True):
                 if not kept.done():
                     kept.set_result(is_new)
-        except (DBAPIError, MachineError, OSError) as error:
+        except (DBAPIError, UnavailableError, OSError) as error:
             for _, kept in taken:
                 if not kept.done():
                     kept.set_exception(error)

@@ -16,7 +16,7 @@ from nightshift.notify import run_link
 from nightshift.operators.command import CommandOperator
 from nightshift.settings import Settings
 from pipelines.core.config import Config
-from pipelines.core.errors import MachineError
+from pipelines.core.errors import UnavailableError
 from pipelines.core.results import RoutingResult
 from pipelines.stores import open_inbox
 
@@ -54,7 +54,7 @@ class InboxTrigger(BaseEventTrigger):
                 if inbox is None:
                     inbox = await asyncio.to_thread(self._open)
                 head, waiting, newest = await asyncio.to_thread(self._look, inbox, head, waiting)
-            except (OperationalError, MachineError) as error:
+            except (OperationalError, UnavailableError) as error:
                 self.log.warning("The ledger cannot be read now: %s", error)
             since = time.monotonic() - told_at
             if waiting and (newest != told or since > AGAIN_S):

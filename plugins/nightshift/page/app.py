@@ -20,7 +20,7 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from airflow.configuration import conf
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from nightshift.page.data import read_all
@@ -81,15 +81,15 @@ def model_json(model: Model) -> dict[str, Any]:
 
 
 @app.get("/runs/{run_id}/report/report.html", dependencies=reader)
-def report(run_id: str) -> FileResponse:
+def report(run_id: str) -> Response:
     """The report of one night. It is self-contained, and no script in it runs."""
     return _inert(night_report(Settings.from_environment().config, run_id))
 
 
 @app.get("/watches/{name}.html", dependencies=reader)
-def look_report(name: str) -> FileResponse:
+def look_report(name: str) -> Response:
     """The report of one look at live traffic; older ones are deleted (`watch.report_days`)."""
-    return _inert(watch_report(Settings.from_environment().home, name))
+    return _inert(watch_report(Settings.from_environment().config, name))
 
 
 @app.get("/runs/{run_id}/validate/{rest:path}", dependencies=reader)
@@ -99,9 +99,9 @@ def data_docs(run_id: str, rest: str) -> Response:
     raise HTTPException(404, f"Data Docs are not served here. Open the file {where}/validate/{rest}")
 
 
-def _inert(path: Path) -> FileResponse:
+def _inert(page: bytes) -> Response:
     headers = {**HEADERS, "Content-Security-Policy": REPORT_POLICY}
-    return FileResponse(path, media_type="text/html", headers=headers)
+    return HTMLResponse(page, headers=headers)
 
 
 def render(model: dict[str, Any]) -> str:
