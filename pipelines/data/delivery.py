@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
-from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
 from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError
 from pipelines.data.digests import sha256_at
+from pipelines.stores.object_store import file_system, told
 
+SETTING = "[ingest]"  # where a delivery's address stands
 MAGIC = frozenset("*?[")
 TABLES = ("_delta_log", ".hoodie", "metadata/version-hint.text")  # Delta Lake, Hudi, Iceberg
 
@@ -34,16 +34,17 @@ def find(source: str) -> tuple[Any, list[Delivered]]:
     Marker files and hidden files (`_SUCCESS`, `.part.crc`) are no data. A folder that is there with `[` in
     its name is that folder, not a pattern.
     """
-    fs, path = fsspec.core.url_to_fs(source)
+    fs, path = file_system(source)
     fs.invalidate_cache()
     try:
-        root, pattern = _split(fs, path)
-        paths = _matching(fs, root, pattern)
-        _refuse_tables(fs, root, source)
-    except (PermissionError, BotoCoreError) as error:
+        with told(source, SETTING):
+            root, pattern = _split(fs, path)
+            paths = _matching(fs, root, pattern)
+            _refuse_tables(fs, root, source)
+    except PermissionError as error:
         raise InputError(
             f"The delivery at {source} cannot be listed ({type(error).__name__}: {error}).",
-            "Check the address, the bucket and the credentials.",
+            "Check the address and the permissions of its folders.",
         ) from error
     return fs, [Delivered(_below(root, one), one) for one in sorted(paths)]
 
@@ -51,7 +52,8 @@ def find(source: str) -> tuple[Any, list[Delivered]]:
 def digest(source: str) -> str:
     """sha256 over the names and bytes of a delivery, also of one without files."""
     fs, files = find(source)
-    return digest_of({file.name: sha256_at(fs, file.path) for file in files})
+    with told(source, SETTING):
+        return digest_of({file.name: sha256_at(fs, file.path) for file in files})
 
 
 def names(source: str) -> list[str]:
@@ -66,8 +68,9 @@ def fetch(source: str, folder: Path) -> list[tuple[str, Path]]:
         return [(file.name, Path(file.path)) for file in files]
     folder.mkdir(parents=True, exist_ok=True)
     copies = [folder / f"{number:04d}-{PurePosixPath(file.path).name}" for number, file in enumerate(files)]
-    for file, copy in zip(files, copies, strict=True):
-        fs.get_file(file.path, str(copy))
+    with told(source, SETTING):
+        for file, copy in zip(files, copies, strict=True):
+            fs.get_file(file.path, str(copy))
     return [(file.name, copy) for file, copy in zip(files, copies, strict=True)]
 
 

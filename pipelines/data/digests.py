@@ -1,4 +1,4 @@
-"""sha256 of a lake's files, kept between steps and nights until a file changes.
+"""sha256 of a lake's files whose names do not carry it, kept between steps until a file changes.
 
 A file's state tells whether it changed: size, inode, and the times of its last write and of its last change
 (which no program can set), or what an object store says of it. A file that was written a moment ago may be
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,11 @@ class FileDigests:
     def __init__(self, fs: Any, kept: Path | None) -> None:
         self._fs, self._kept = fs, kept
 
-    def of(self, paths: Sequence[str]) -> dict[str, str]:
-        """sha256 (hex) of each file."""
+    def of(self, paths: Sequence[str], versions: Mapping[str, str] | None = None) -> dict[str, str]:
+        """sha256 (hex) of each file. `versions`: what a listing of an object store said of them."""
         known, fresh, found = self._read(), False, {}
         for path in paths:
-            state = self._state(path)
+            state = (versions or {}).get(path) or self._state(path)
             if not state or known.get(path, ("", ""))[0] != state:
                 known[path], fresh = (state, sha256_at(self._fs, path)), True
             found[path] = known[path][1]

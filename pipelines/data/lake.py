@@ -1,7 +1,8 @@
 """The lake: clean interactions as Parquet files by day, read as of a night by DuckDB with bounded memory.
 
-Layout: `<root>/interactions/dt=DAY/delivery=NIGHT.parquet`, with the day that a row belongs to and the night
-that delivered it. A reading as of night N sees the deliveries up to N, so a replay of N reads what N read.
+Layout: `<root>/interactions/dt=DAY/delivery=NIGHT[...].parquet`, with the day that a row belongs to and the
+night that delivered it; see `publications`. A reading as of night N sees the deliveries up to N, so a replay
+of N reads what N read.
 
 `<root>/removals/delivery=NIGHT.parquet` names the requests whose people opted out later: their rows are read
 by no night from then on.
@@ -11,33 +12,36 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import duckdb
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
 from pipelines.core.contract import digest_of
-from pipelines.core.files import replacing
+from pipelines.core.files import sha256_of
 from pipelines.core.interactions import COLUMNS
 from pipelines.data.digests import FileDigests
+from pipelines.data.publications import DataFile, Publications, claim, finish, name_of, plain_name
 from pipelines.data.schema import SCHEMA
+from pipelines.stores.blobs import Folder
+from pipelines.stores.object_store import told
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
-PATH = "dt=([0-9-]{10})/delivery=([0-9-]{10})[.]parquet$"
+PATH = "dt=([0-9-]{10})/delivery=([0-9-]{10})[0-9a-f.]*[.]parquet$"
 ROW = (
     f"* EXCLUDE (filename), CAST(regexp_extract(filename, '{PATH}', 1) AS DATE) AS day, "
     f"CAST(regexp_extract(filename, '{PATH}', 2) AS DATE) AS delivered"
 )
 VIEW = SCHEMA.append(pa.field("day", pa.date32())).append(pa.field("delivered", pa.date32()))
+REMOVAL = re.compile("removals/delivery=([0-9-]{10})[.]parquet")
 REMOVALS = pa.schema([("request_id", pa.string())])
 
 
@@ -87,30 +91,38 @@ class Lake:
     def __init__(
         self, root: str, memory_mib: int, timezone: str = "UTC", digests: Path | None = None
     ) -> None:
-        self._fs, path = fsspec.core.url_to_fs(root)
-        self._digests = FileDigests(self._fs, digests)
-        self._base, self._removed = f"{path.rstrip('/')}/interactions", f"{path.rstrip('/')}/removals"
+        self._folder = Folder(root, "lake_root")
+        self._digests = FileDigests(self._folder.fs, digests)
         self._memory_mib, self._timezone = memory_mib, timezone
-        self._is_local = isinstance(self._fs, LocalFileSystem)
 
-    def _deliveries(self) -> list[tuple[date, date, str]]:
-        """Every file as (day, delivery night, path), sorted."""
-        self._fs.invalidate_cache()
-        return sorted((*dates, path) for path in self._listed(self._base) if (dates := _dates_of(path)))
+    def _deliveries(self) -> list[DataFile]:
+        """Every file that counts, sorted by day and delivery night."""
+        return Publications(self._folder.files()).files
 
     def files(self, first: date, last: date, as_of: date, since: date = date.min) -> list[str]:
         """Paths of the files that hold rows of the days first..last, delivered by the nights since..as_of."""
-        found = self._deliveries()
-        return [path for day, night, path in found if first <= day <= last and since <= night <= as_of]
+        return [f.path for f in _wanted(self._deliveries(), first, last, as_of, since)]
 
     def days(self, as_of: date) -> list[date]:
         """The days that have rows, sorted."""
-        return sorted({day for day, delivery, _ in self._deliveries() if delivery <= as_of})
+        return sorted({file.day for file in self._deliveries() if file.night <= as_of})
 
     def digest(self, first: date, last: date, as_of: date, since: date = date.min) -> str:
         """sha256 over the bytes of every file that `files` returns."""
-        files = self.files(first, last, as_of, since) + self._removals(as_of)
-        return digest_of({self._inside(path): sha256 for path, sha256 in self._digests.of(files).items()})
+        listing = self._folder.files()
+        files = _wanted(Publications(listing).files, first, last, as_of, since)
+        known = {file.path: file.sha256 for file in files if file.sha256}
+        others = [file.path for file in files if not file.sha256] + _removals(listing, as_of)
+        versions = {self._folder.at(path): listing[path].version for path in others}
+        read = self._digests.of(list(versions), versions)
+        known |= {path: read[self._folder.at(path)] for path in others}
+        return digest_of({_inside(path): sha256 for path, sha256 in known.items()})
+
+    def changed(self) -> Iterator[str]:
+        """The files whose bytes are not those that were published."""
+        for file in self._deliveries():
+            if file.sha256 and self._folder.sha256(file.path) != file.sha256:
+                yield f"{self._folder.uri}/{file.path}"
 
     def interactions(
         self, first: date, last: date, as_of: date, columns: list[str] | None = None
@@ -127,7 +139,7 @@ class Lake:
         The view has the columns of the schema, `day`, and `delivered`: the night that delivered the row.
         """
         files = self.files(first, last, as_of, since)
-        with connect(self._memory_mib) as connection:
+        with connect(self._memory_mib) as connection, told(self._folder.uri, "lake_root"):
             connection.sql(f"CREATE VIEW interactions AS {self.scan(connection, files, as_of)}")
             return connection.sql(sql).to_arrow_table()
 
@@ -154,78 +166,69 @@ class Lake:
 
     def removed(self, connection: duckdb.DuckDBPyConnection, as_of: date) -> str:
         """SQL for the requests that the nights up to `as_of` removed; "" where there are none."""
-        files = self._removals(as_of)
+        files = _removals(self._folder.files("removals"), as_of)
         return f"SELECT request_id FROM {self._reading(connection, files)}" if files else ""
 
     def _reading(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
-        if not self._is_local:
-            connection.register_filesystem(self._fs)
-            files = [self._fs.unstrip_protocol(path) for path in files]
+        paths = [self._folder.at(file) for file in files]
+        if not self._folder.is_local:
+            connection.register_filesystem(self._folder.fs)
+            paths = [self._folder.fs.unstrip_protocol(path) for path in paths]
         options = "hive_partitioning = false, filename = true, union_by_name = true"
-        return f"read_parquet({as_sql_list(files)}, {options})"
-
-    def _removals(self, as_of: date) -> list[str]:
-        """The files of removals that the nights up to `as_of` delivered, sorted."""
-        found = ((night, path) for path in self._listed(self._removed) if (night := _night_of(path)))
-        return [path for night, path in sorted(found) if night <= as_of]
-
-    def _listed(self, folder: str) -> list[str]:
-        """Every finished file below a folder. A name that begins with a dot is not finished."""
-        return [path for path in self._fs.find(folder) if not PurePosixPath(path).name.startswith(".")]
-
-    def _inside(self, path: str) -> str:
-        """The path as digests name it; interactions are named as older versions did."""
-        return path.removeprefix(self._base).removeprefix(self._removed.removesuffix("removals"))
+        return f"read_parquet({as_sql_list(paths)}, {options})"
 
     def remove(self, night: date, request_ids: pa.Table) -> int:
         """Take requests out of every reading as of `night` and later; returns how many.
 
         A second call replaces what the same night removed before.
         """
-        target = f"{self._removed}/delivery={night}.parquet"
+        target = f"removals/delivery={night}.parquet"
         if request_ids.num_rows:
-            return self._put(target, REMOVALS, request_ids.to_batches())
-        if self._fs.exists(target):
-            self._fs.rm_file(target)
+            return self._put(lambda sha256: target, REMOVALS, request_ids.to_batches())
+        self._folder.remove(target)
         return 0
 
     def publish(self, night: date, rows: pa.Table | Iterable[pa.RecordBatch]) -> dict[date, int]:
         """Put the rows that `night` delivered into their days; returns rows a day.
 
-        Each day's file appears whole or not at all. A second call replaces what the same night published
-        before, also in days that no longer have rows. Batches must come sorted by ts.
+        All days appear at once. A second call replaces what the same night published before, also in days
+        that no longer have rows. Batches must come sorted by ts.
         """
         if isinstance(rows, pa.Table):
             rows = rows.sort_by([("ts", "ascending"), ("request_id", "ascending")]).to_batches()
-        published: dict[date, int] = {}
+        number, published = claim(self._folder, night), dict[date, int]()
         for day, pieces in groupby(_pieces(rows, self._timezone), key=itemgetter(0)):
             assert day not in published, "batches must be sorted by ts"
-            target = f"{self._base}/dt={day}/delivery={night}.parquet"
-            published[day] = self._put(target, SCHEMA, (batch for _, batch in pieces))
-        for day, delivery, path in self._deliveries():
-            if delivery == night and day not in published:
-                self._fs.rm_file(path)
+            batches = (batch for _, batch in pieces)
+            published[day] = self._put(partial(name_of, day, night, number), SCHEMA, batches)
+        finish(self._folder, night, number)
         return published
 
-    def _put(self, target: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-        if not self._is_local:
-            with tempfile.TemporaryDirectory(prefix="nightshift-") as work:
-                count = write_parquet(Path(work) / "part.parquet", batches, schema)
-                self._fs.put_file(f"{work}/part.parquet", target)
-            return count
-        with replacing(Path(target)) as partial:  # a dot begins its name: no reader takes it
-            return write_parquet(partial, batches, schema)
+    def _put(self, name: Callable[[str], str], schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
+        """Store a file under the name that goes with its sha256; returns its rows."""
+        beside = self._folder.path("") if self._folder.is_local else None  # on the same disk
+        if beside:
+            beside.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".writing-", dir=beside) as work:
+            file = Path(work) / "part.parquet"
+            count = write_parquet(file, batches, schema)
+            self._folder.put_file(file, name(sha256_of(file)))
+        return count
 
 
-def _dates_of(path: str) -> tuple[date, date] | None:
-    """The day and the delivery night in a file's path; None where it is no file of ours."""
-    found = re.search(PATH, path)
-    return (date.fromisoformat(found[1]), date.fromisoformat(found[2])) if found else None
+def _wanted(files: Iterable[DataFile], first: date, last: date, as_of: date, since: date) -> list[DataFile]:
+    return [file for file in files if first <= file.day <= last and since <= file.night <= as_of]
 
 
-def _night_of(path: str) -> date | None:
-    found = re.search("delivery=([0-9-]{10})[.]parquet$", path)
-    return date.fromisoformat(found[1]) if found else None
+def _removals(listing: Iterable[str], as_of: date) -> list[str]:
+    """The files of removals that the nights up to `as_of` delivered, sorted."""
+    found = ((date.fromisoformat(m[1]), path) for path in listing if (m := REMOVAL.fullmatch(path)))
+    return [path for night, path in sorted(found) if night <= as_of]
+
+
+def _inside(path: str) -> str:
+    """The path as digests name it; interactions are named as older versions did."""
+    return plain_name(path).removeprefix("interactions")
 
 
 def _pieces(batches: Iterable[pa.RecordBatch], timezone: str) -> Iterator[tuple[date, pa.RecordBatch]]:

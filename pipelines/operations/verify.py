@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipelines.core.config import Config
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError, IntegrityError
+from pipelines.data import open_lake
 from pipelines.models import open_registry
 from pipelines.stores import has_ledger, open_ledger, open_run, run_ids
 from pipelines.stores.ledger import Decision, Ledger
@@ -33,6 +34,7 @@ def verify(config: Config, accept_end: bool = False) -> int:
     for decision in decisions:
         problems += _decision_problems(decision, config)
     problems += _adapter_problems(config)
+    problems += [f"{path}: its bytes changed" for path in open_lake(config).changed()]
     for problem in problems:
         print(f"BROKEN  {problem}")
     if gone:

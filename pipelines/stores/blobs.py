@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,39 +24,40 @@ class Stored:
 
 
 class Folder:
-    """A folder at a URI. `setting` is where the URI stands, for the sentences of errors."""
+    """A folder at a URI, in the file system `fs`. `setting` is where the URI stands, which errors name."""
 
     def __init__(self, uri: str, setting: str = "runs_root") -> None:
         self.uri, self.setting = uri.rstrip("/"), setting
-        self._fs, root = file_system(self.uri)
+        self.fs, root = file_system(self.uri)
         self._root = root.rstrip("/")
-        self.is_local = isinstance(self._fs, LocalFileSystem)
+        self.is_local = isinstance(self.fs, LocalFileSystem)
 
-    def _at(self, relative: str) -> str:
+    def at(self, relative: str) -> str:
+        """A path in the file system."""
         return f"{self._root}/{relative}" if relative else self._root
 
     def path(self, relative: str) -> Path:
         """Where a file lies on the local disk."""
         assert self.is_local, self.uri
-        return Path(self._at(relative))
+        return Path(self.at(relative))
 
     def exists(self, relative: str) -> bool:
         with told(self.uri, self.setting):
-            return self._fs.exists(self._at(relative))
+            return self.fs.exists(self.at(relative))
 
     def read_bytes(self, relative: str) -> bytes:
         """Raises FileNotFoundError where there is no such file."""
         with told(self.uri, self.setting):
-            return self._fs.cat_file(self._at(relative), **self._whole)
+            return self.fs.cat_file(self.at(relative), **self._whole)
 
     def read_many(self, relatives: Iterable[str]) -> dict[str, bytes]:
         """The files that are there, read at once where the store can do that."""
         if self.is_local:
             paths = {relative: self.path(relative) for relative in relatives}
             return {relative: path.read_bytes() for relative, path in paths.items() if path.is_file()}
-        wanted, found = {self._at(relative): relative for relative in relatives}, {}
+        wanted, found = {self.at(relative): relative for relative in relatives}, {}
         with told(self.uri, self.setting):
-            read = self._fs.cat(list(wanted), on_error="return", **self._whole) if wanted else {}
+            read = self.fs.cat(list(wanted), on_error="return", **self._whole) if wanted else {}
         for path, content in read.items():
             if isinstance(content, bytes):
                 found[wanted[path]] = content
@@ -75,7 +77,7 @@ class Folder:
             write_atomically(self.path(relative), data)
             return
         with told(self.uri, self.setting):
-            self._fs.pipe_file(self._at(relative), data)
+            self.fs.pipe_file(self.at(relative), data)
 
     def create(self, relative: str, data: bytes) -> bool:
         """Write a file where there is none. False, and nothing is changed, where there is one."""
@@ -94,7 +96,7 @@ class Folder:
     def _put_if(self, relative: str, data: bytes, **condition: str) -> bool:
         with told(self.uri, self.setting):
             try:
-                self._fs.pipe_file(self._at(relative), data, **condition)
+                self.fs.pipe_file(self.at(relative), data, **condition)
             except FileExistsError:
                 return False
             except OSError as error:
@@ -107,7 +109,7 @@ class Folder:
         """The version of a file on S3, for `replace`; empty where there is none."""
         with told(self.uri, self.setting):
             try:
-                return str(self._fs.info(self._at(relative))["ETag"])
+                return str(self.fs.info(self.at(relative))["ETag"])
             except FileNotFoundError:
                 return ""
 
@@ -115,7 +117,7 @@ class Folder:
         """Remove a file or a folder; one that is not there is removed already."""
         with told(self.uri, self.setting):
             try:
-                self._fs.rm(self._at(relative), recursive=True)
+                self.fs.rm(self.at(relative), recursive=True)
             except FileNotFoundError:
                 return
 
@@ -123,7 +125,7 @@ class Folder:
         """Names of the folders directly inside, sorted."""
         with told(self.uri, self.setting):
             try:
-                entries = self._fs.ls(self._root, detail=True)
+                entries = self.fs.ls(self._root, detail=True)
             except FileNotFoundError as error:
                 if not _is_missing(error):
                     raise
@@ -134,7 +136,7 @@ class Folder:
         """Every file below a folder, by its path in this one. A name with a dot first is not finished."""
         with told(self.uri, self.setting):
             try:
-                found = self._fs.find(self._at(below), detail=True)
+                found = self.fs.find(self.at(below), detail=True)
             except FileNotFoundError as error:
                 if not _is_missing(error):
                     raise
@@ -145,18 +147,28 @@ class Folder:
     def upload(self, folder: Path, relative: str) -> None:
         """Copy a local folder's files to a folder here."""
         with told(self.uri, self.setting):
-            self._fs.put(f"{folder}/", f"{self._at(relative)}/", recursive=True)
+            self.fs.put(f"{folder}/", f"{self.at(relative)}/", recursive=True)
+
+    def put_file(self, path: Path, relative: str) -> None:
+        """Move a finished local file to its place, where it appears whole. Locally both share a disk."""
+        if self.is_local:
+            self.path(relative).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, self.path(relative))
+            return
+        with told(self.uri, self.setting):
+            self.fs.put_file(str(path), self.at(relative))
+        path.unlink()
 
     def download(self, relatives: Mapping[str, Path]) -> None:
         """Copy files to local paths. Raises FileNotFoundError where one is not there."""
         for path in relatives.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         with told(self.uri, self.setting):
-            self._fs.get([self._at(relative) for relative in relatives], [str(p) for p in relatives.values()])
+            self.fs.get([self.at(relative) for relative in relatives], [str(p) for p in relatives.values()])
 
     def sha256(self, relative: str) -> str:
         """sha256 (hex) of a file's bytes as they lie there. Raises FileNotFoundError where there is none."""
-        with told(self.uri, self.setting), self._fs.open(self._at(relative), "rb") as file:
+        with told(self.uri, self.setting), self.fs.open(self.at(relative), "rb") as file:
             return sha256_of_stream(file)
 
 

@@ -1,3 +1,4 @@
+import shutil
 from datetime import date, timedelta
 
 import pyarrow as pa
@@ -5,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.data.lake import GROUP_ROWS, Lake, write_parquet
+from pipelines.data.publications import Publications
 from pipelines.data.schema import SCHEMA
+from pipelines.stores.blobs import Folder
 from tests.support.interactions import make_rows
 
 NIGHT = date(2026, 1, 3)
@@ -71,3 +74,83 @@ def test_a_file_that_was_not_finished_is_not_seen(lake, tmp_path):
     folder = tmp_path / "lake" / "interactions" / f"dt={NIGHT}"
     (folder / f".delivery={NIGHT}.parquet.partial").write_bytes(b"half")
     assert lake.interactions(NIGHT, NIGHT, NIGHT).num_rows == 5
+
+
+@pytest.fixture(params=["local", "s3"])
+def shared(request, tmp_path):
+    """A lake that several processes use, on both."""
+    if request.param == "local":
+        return str(tmp_path / "lake")
+    return request.getfixturevalue("bucket") + "/lake"
+
+
+def two_days(seed, count=5):
+    return pa.concat_tables([make_rows(BEFORE, count, seed=seed), make_rows(NIGHT, count, seed=seed + 1)])
+
+
+def test_a_night_of_several_days_appears_at_once(shared, monkeypatch):
+    lake, reader = Lake(shared, 256), Lake(shared, 256)
+    lake.publish(NIGHT, two_days(1))
+    before = reader.digest(BEFORE, NIGHT, NIGHT)
+    with monkeypatch.context() as killed:
+        killed.setattr("pipelines.data.lake.finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lake.publish(NIGHT, two_days(3, count=9))
+    assert reader.digest(BEFORE, NIGHT, NIGHT) == before
+    assert reader.interactions(BEFORE, NIGHT, NIGHT).num_rows == 10
+    lake.publish(NIGHT, two_days(3, count=9))
+    assert reader.interactions(BEFORE, NIGHT, NIGHT).num_rows == 18
+    assert len(Publications(Folder(shared).files()).files) == 2
+
+
+def test_a_late_publisher_changes_nothing(shared, monkeypatch):
+    lake, late = Lake(shared, 256), Lake(shared, 256)
+
+    def slowly():
+        yield from make_rows(BEFORE, 3, seed=9).to_batches()
+        lake.publish(NIGHT, two_days(1))  # another process, while this one was paused
+        yield from make_rows(NIGHT, 3, seed=9).to_batches()
+
+    late.publish(NIGHT, slowly())
+    expected = Lake(str(shared) + "-other", 256)
+    expected.publish(NIGHT, two_days(1))
+    assert lake.digest(BEFORE, NIGHT, NIGHT) == expected.digest(BEFORE, NIGHT, NIGHT)
+    assert lake.interactions(BEFORE, NIGHT, NIGHT).equals(expected.interactions(BEFORE, NIGHT, NIGHT))
+
+
+def test_what_was_left_behind_goes_after_a_day(shared, monkeypatch):
+    lake = Lake(shared, 256)
+    with monkeypatch.context() as killed:
+        killed.setattr("pipelines.data.lake.finish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lake.publish(BEFORE, make_rows(BEFORE, 5, seed=1))
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=2))
+    left = {path for path in Folder(shared).files() if f"delivery={BEFORE}" in path and path.endswith("quet")}
+    assert len(left) == 1, "it may still be at work"
+    monkeypatch.setattr("pipelines.data.publications.LEFT_S", -60)
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=2))
+    assert not left & set(Folder(shared).files())
+    assert lake.days(NIGHT) == [NIGHT]
+
+
+def test_a_lake_of_an_older_version_is_read_and_replaced(tmp_path):
+    lake = Lake(str(tmp_path / "lake"), 256)
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=1))
+    lake.publish(BEFORE, make_rows(BEFORE, 5, seed=2))
+    digest = lake.digest(BEFORE, NIGHT, NIGHT)
+    for file in (tmp_path / "lake" / "interactions").glob("*/*.parquet"):
+        file.rename(file.with_name(f"{file.name.split('.')[0]}.parquet"))
+    shutil.rmtree(tmp_path / "lake" / "published")
+    assert lake.digest(BEFORE, NIGHT, NIGHT) == digest
+    assert lake.interactions(BEFORE, NIGHT, NIGHT).num_rows == 10
+    lake.publish(NIGHT, make_rows(NIGHT, 7, seed=3))
+    assert lake.interactions(BEFORE, NIGHT, NIGHT).num_rows == 12
+
+
+def test_a_flipped_bit_in_the_lake_is_told(tmp_path):
+    lake = Lake(str(tmp_path / "lake"), 256)
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=1))
+    assert list(lake.changed()) == []
+    (file,) = (tmp_path / "lake" / "interactions").glob("*/*.parquet")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert [path.rpartition("/")[2] for path in lake.changed()] == [file.name]
