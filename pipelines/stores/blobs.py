@@ -141,7 +141,8 @@ class Folder:
                 if not _is_missing(error):
                     raise
                 return {}
-        paths = ((path.removeprefix(f"{self._root}/"), info) for path, info in sorted(found.items()))
+        inside = {path: info for path, info in found.items() if path.startswith(f"{self.at(below)}/")}
+        paths = ((path.removeprefix(f"{self._root}/"), info) for path, info in sorted(inside.items()))
         return {path: _stored(info) for path, info in paths if not path.rsplit("/", 1)[-1].startswith(".")}
 
     def upload(self, folder: Path, relative: str) -> None:

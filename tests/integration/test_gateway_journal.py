@@ -277,7 +277,7 @@ def ids(path):
 
 def delivered(journal, config, night):
     has_arrived(journal)
-    return deliver(config, night)
+    return Path(deliver(config, night))
 
 
 def test_a_night_delivers_its_answers_once_with_their_feedback(journal, config):
