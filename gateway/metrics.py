@@ -43,6 +43,7 @@ class Metrics:
         self.feedback = Counter(name("feedback"), "feedback by answer", ("result",), registry=registry)
         self.promotion = Gauge(name("promotion"), "number of the route that is live", registry=registry)
         self.contact = Gauge(name("contact"), "1: the database was read lately", registry=registry)
+        self.move_waits = Gauge(name("move_waits"), "1: a move waits for another gateway", registry=registry)
         self.load_failures = Counter(name("load_failures"), "adapters not loaded", registry=registry)
         self.probe_failed = Gauge(
             name("probe_failed"), "1: the engine serves something else", ("adapter",), registry=registry

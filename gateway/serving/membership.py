@@ -71,6 +71,8 @@ class Membership:
 
     def tell(self, **changes: int | str) -> None:
         """Change what the database is told with the next beat."""
+        if "live" in changes:
+            self.waiting = ""
         self._report = replace(self._report, **changes)  # type: ignore[arg-type]
 
     async def turn(self) -> None:

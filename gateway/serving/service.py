@@ -136,6 +136,7 @@ class Service:
         """Set the metrics that are read when they are asked for."""
         self.metrics.engine_restarts.set(self.engine.restarts)
         self.metrics.contact.set(self.has_contact)
+        self.metrics.move_waits.set(bool(self.fleet and self.fleet.waiting))
         self.metrics.journal_waiting.set(self.journal.waiting)
         self.metrics.journal_lost.set(self.journal.lost)
         self.metrics.journal_set_aside.set(self.journal.set_aside)

@@ -13,6 +13,7 @@ from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
+from pipelines.operations.held_move import held_move
 from pipelines.stores import has_ledger, open_ledger, report_uri, run_ids
 from pipelines.stores.ledger import Decision, Ledger
 
@@ -26,6 +27,7 @@ def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) 
         "live_adapter": _named(in_production(config)),
         "candidate": _named(waits),
         "rollout": _rollout(config, ledger),
+        "held_move": held_move(config, ledger.promotion().number),
         "nights": [_night(config, decision) for decision in decisions],
     }
     print(json.dumps(state, indent=1) if as_json else _text(state, bool(run_id)))
@@ -100,6 +102,7 @@ def _adapters(state: dict[str, Any]) -> list[str]:
     if rollout:
         since = f"{rollout['since'][:16].replace('T', ' ')} UTC"
         lines.append(f"rollout       version {rollout['version']} in {rollout['stage']} since {since}")
+    lines += [f"held          {state['held_move']}"] if state["held_move"] else []
     return lines
 
 

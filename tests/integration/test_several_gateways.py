@@ -1,5 +1,6 @@
 """Two real gateways on one PostgreSQL: they move together, and each goes on when something else fails."""
 
+import secrets
 import signal
 import threading
 import time
@@ -8,7 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from pipelines.core.traffic_split import Route, aborted, rolled_back, to_canary, to_production, to_shadow
+from pipelines.operations.databases import STORES, upgrade
+from pipelines.operations.held_move import held_move
 from pipelines.stores import open_ledger
+from tests.support.cluster import PASSWORD
 from tests.support.double_engine import DoubleEngine
 from tests.support.fleets import Cable, member_config
 from tests.support.gateways import ONE, TWO, chat, gateway, process, until
@@ -35,6 +39,27 @@ class Pair:
 
     def live(self):
         return [one.ready()["promotion"] for one in (self.a, self.b)]
+
+
+@pytest.fixture(scope="module")
+def template(postgres_server):
+    """A database with the tables of all stores; making them takes a second. `member` owns none of them."""
+    postgres_server.execute(f"CREATE ROLE member LOGIN PASSWORD '{PASSWORD}'")
+    postgres_server.create("fleet")
+    url = postgres_server.url("fleet", "member")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSFILE", str(postgres_server.passfile))
+        for store in STORES:
+            upgrade(store, url, owner="postgres")
+    return "fleet"
+
+
+@pytest.fixture
+def database(postgres, template):
+    """The URL of a copy."""
+    name = f"test_{secrets.token_hex(4)}"
+    postgres.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return postgres.url(name, "member")
 
 
 @pytest.fixture
@@ -75,8 +100,13 @@ def test_a_gateway_that_cannot_load_holds_the_move(pair):
     until(lambda: "the weights do not fit" in pair.a.ready()["problem"], 15)
     assert pair.b.url in pair.a.ready()["problem"]
     assert pair.live() == [0, 0]
+    held = held_move(pair.a.config, number)
+    assert held.startswith(f"promotion {number} waits for {pair.b.url} (promotion {number} is not live")
+    assert pair.a.metric("move_waits") == 1
     pair.engine_b.unloadable = set()
     until(lambda: pair.live() == [number, number], 20)
+    until(lambda: not held_move(pair.a.config, number))
+    assert pair.a.metric("move_waits") == 0
 
 
 def test_a_rollback_waits_for_nobody(pair):

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from gateway.dev_token import private_key
 from pipelines.core.config import Config
-from pipelines.operations.databases import STORES, upgrade
 from tests.support.cluster import free_port
 from tests.support.gateways import gateway_config
 
@@ -21,13 +20,14 @@ QUICK = {"contact_s": 2.0, "heartbeat_s": 0.2, "poll_s": 0.05}
 
 
 def member_config(root: Path, name: str, database: str, **settings: Any) -> Config:
-    """A gateway with a home of its own. All share the database, the keys and the issuer of tokens."""
+    """A gateway with a home of its own. All share the database, the keys and the issuer of tokens.
+
+    The database has its tables.
+    """
     home = root / name
     home.mkdir(exist_ok=True)
     private_key(root / "dev")
     shutil.copytree(root / "dev", home / "gateway" / "dev", dirs_exist_ok=True)
-    for store in STORES:
-        upgrade(store, database)
     config = gateway_config(home, **(QUICK | {"port": free_port()} | settings))
     return config.model_copy(
         update={"ledger_url": database, "journal_url": database, "keys": str(root / "keys")}

@@ -1,6 +1,7 @@
 """The rollout analysis errs no more often than stated, exactly and in simulations; no data, no promotion."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.rollouts import CASES, LOOK_EVERY, Truth, decided, default_rules
 from pipelines.core.config import Promote
 from pipelines.policy.rollout.analysis import RolloutDecision, analyse
 from pipelines.policy.rollout.evidence import abort_bar, block_size
-from pipelines.policy.rollout.observations import Attempt, Observations
+from pipelines.policy.rollout.observations import Attempt, Copies, Observations
 from pipelines.policy.stats.sequential import in_blocks, log_evidence, log_evidence_of_losing
 
 RULES = default_rules()
@@ -231,3 +232,24 @@ def test_the_bar_is_shared_by_all_tests_of_a_rollout():
 def test_senseless_stages_are_refused(stages, words):
     with pytest.raises(ValueError, match=words):
         Promote.model_validate({"stages": stages})
+
+
+@pytest.mark.parametrize(
+    ("copies", "decision"),
+    [
+        (Copies(), RolloutDecision.PROMOTE),  # a journal of an older version counted none
+        (Copies(offered=400, answered=190, failed=10, dropped=200), RolloutDecision.PROMOTE),
+        (Copies(offered=401, answered=190, failed=10, dropped=201), RolloutDecision.CONTINUE),
+        (Copies(offered=400, answered=10, dropped=0), RolloutDecision.PROMOTE),  # most are under way
+    ],
+)
+def test_a_shadow_that_was_offered_little_waits(copies, decision):
+    answers = [FINE, replace(FINE, candidate=True)] * 200
+    observed = Observations(seconds=SHADOW.bake_s, attempts=answers, copies=copies)
+    found = analyse(SHADOW, RULES, observed)
+    assert found.decision is decision
+    dropped = [words for words in found.reasons if "max_dropped_share" in words]
+    assert bool(dropped) == (decision is RolloutDecision.CONTINUE)
+    assert found.evidence.get("copies_offered", 0) == copies.offered
+    late = analyse(SHADOW, RULES, replace(observed, seconds=SHADOW.max_s))
+    assert (late.decision is RolloutDecision.ABORT) == bool(dropped)  # missing data never promotes

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
+from pipelines.operations.held_move import held_move
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, analyse
 from pipelines.policy.rollout.observations import Copies
@@ -29,11 +30,11 @@ def assess_stage(config: Config, stage_name: str) -> RolloutResult:
         where = found.name if found else "a stage that is not configured"
         problem = f"the stage {stage.name} is not under way: version {candidate.version} is in {where}"
         return _without_analysis(RolloutAnswer.ABORT, problem, moves, (problem,))
-    analysis = analyse_stage(config, moves, stage)
+    analysis, held = analyse_stage(config, moves, stage), held_move(config, moves[-1].number)
     return RolloutResult(
         command="judge",
         answer=RolloutAnswer(analysis.decision),
-        reasons=analysis.reasons,
+        reasons=(*([held] if held else []), *analysis.reasons),
         headline=f"{stage.name}: {analysis.decision}",
         version=candidate.version,
         digest=candidate.digest,
