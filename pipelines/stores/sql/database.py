@@ -23,6 +23,7 @@ AWAY = ("57P01", "57P02", "57P03", "57P05", "53300", "25006")
 CONNECT_TIMEOUT_S = 5
 # A server that is gone is noticed on a connection that waits: after 5 s of silence, 3 questions of 2 s each.
 KEEPALIVE = {"keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+KEEPALIVE |= {"tcp_user_timeout": 10_000}  # ms; what was sent and is never acknowledged
 
 
 def dialect(url: str, setting: str) -> str:
