@@ -54,8 +54,12 @@ class Metrics:
         self.worker_failures = Counter(
             name("worker_failures"), "turns of a worker that failed", ("worker",), registry=registry
         )
-        for worker in ("live route", "heartbeat", "shadow", "unload", "probe"):
+        for worker in ("live route", "heartbeat", "shadow", "unload", "probe", "redis"):
             self.worker_failures.labels(worker)  # 0 from the start, so that the first failure is an increase
+        self.redis_away = Gauge(name("redis_away"), "1: this gateway counts for itself", registry=registry)
+        self.redis_failures = Counter(
+            name("redis_failures"), "counts and answers that Redis was not there for", registry=registry
+        )
         self.engine_restarts = Gauge(
             name("engine_restarts"), "times the engine's loop failed", registry=registry
         )

@@ -1,34 +1,32 @@
-"""Caches answers to deterministic requests, in memory or in Redis. While Redis is gone, nothing is cached.
+"""Caches answers to deterministic requests, in memory or in Redis. While Redis is away, nothing is cached.
 
 The key holds the adapter's digest and the tenant: a new adapter is asked again, and no tenant gets another
-one's answer.
+one's answer. It also holds the digest of the code that answers: gateways of two versions share no answers.
 """
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import hashlib
 import json
 import logging
 from dataclasses import asdict
+from pathlib import Path
 from typing import Protocol
 
 from cachetools import TTLCache
-from purgatory import AsyncCircuitBreakerFactory
-from purgatory.domain.model import OpenedState
 from pydantic import TypeAdapter, ValidationError
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from gateway.engines.base import CompletionRequest, Piece
+from gateway.serving.shared_redis import RedisAway, SharedRedis
 from pipelines.core.config import Gateway
-from pipelines.core.contract import canonical_json
+from pipelines.core.contract import canonical_json, digest_of
+from pipelines.core.files import sha256_of
 
 log = logging.getLogger("nightshift.gateway")
 _Stored = TypeAdapter(Piece)
-REDIS_TIMEOUT_S = 0.1  # waiting longer would slow answers down more than the cache speeds them up
+ROOT = Path(__file__).parents[2]
+ANSWERING = ("gateway", "pipelines/models")  # the code that makes an answer of a request
 
 
 class Cache(Protocol):
@@ -38,19 +36,24 @@ class Cache(Protocol):
 
     async def put(self, key: str, answer: Piece) -> None: ...
 
-    async def close(self) -> None: ...
+
+def make_cache(settings: Gateway, redis: SharedRedis | None) -> Cache:
+    """Redis where gateways share one, else this process's memory."""
+    return RedisCache(redis, settings.cache_ttl_s) if redis else MemoryCache(settings)
 
 
-def make_cache(settings: Gateway) -> Cache:
-    """Redis if `gateway.redis_url` is set, else this process's memory."""
-    return RedisCache(settings) if settings.redis_url else MemoryCache(settings)
+@functools.cache
+def code_digest() -> str:
+    """sha256 over the code that makes an answer of a request."""
+    files = sorted(file for folder in ANSWERING for file in (ROOT / folder).rglob("*.py"))
+    return digest_of({file.relative_to(ROOT).as_posix(): sha256_of(file) for file in files})
 
 
 def cache_key(base: str, digest: str, tenant: str, request: CompletionRequest) -> str | None:
     """The key of a request's answer; None if the answer is sampled, and so must not be cached."""
     if request.temperature and not request.choices:
         return None
-    parts = {**asdict(request), "base": base, "digest": digest, "tenant": tenant}
+    parts = {**asdict(request), "base": base, "digest": digest, "tenant": tenant, "code": code_digest()}
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
@@ -67,9 +70,6 @@ class MemoryCache:
         if self._answers.maxsize:
             self._answers[key] = answer
 
-    async def close(self) -> None:
-        """Nothing to close."""
-
 
 def _piece(found: bytes | str) -> Piece | None:
     """The answer that Redis holds; None for anything that is not exactly one."""
@@ -81,34 +81,25 @@ def _piece(found: bytes | str) -> Piece | None:
 
 
 class RedisCache:
-    """Shared by several gateways. A circuit breaker keeps requests from waiting for a Redis that is gone."""
+    """Shared by several gateways."""
 
-    def __init__(self, settings: Gateway) -> None:
-        self._redis = Redis.from_url(
-            settings.redis_url,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._ttl_s = settings.cache_ttl_s
-        self._breakers = AsyncCircuitBreakerFactory(
-            settings.breaker_failures, settings.breaker_reset_s, exclude=[asyncio.CancelledError]
-        )
+    def __init__(self, redis: SharedRedis, ttl_s: int) -> None:
+        self._redis, self._ttl_s = redis, ttl_s
 
     async def get(self, key: str) -> Piece | None:
         try:
-            async with await self._breakers.get_breaker("redis"):
-                found = await self._redis.get(f"nightshift:answer:{key}")
-        except (RedisError, OSError, TimeoutError, OpenedState):
+            found = await self._redis.ask(lambda: self._redis.client.get(_name(key)))
+        except RedisAway:
             return None
         return _piece(found) if found else None
 
     async def put(self, key: str, answer: Piece) -> None:
+        text = json.dumps(asdict(answer))
         try:
-            async with await self._breakers.get_breaker("redis"):
-                await self._redis.set(f"nightshift:answer:{key}", json.dumps(asdict(answer)), ex=self._ttl_s)
-        except (RedisError, OSError, TimeoutError, OpenedState):
+            await self._redis.ask(lambda: self._redis.client.set(_name(key), text, ex=self._ttl_s))
+        except RedisAway:
             return
 
-    async def close(self) -> None:
-        await self._redis.aclose()
+
+def _name(key: str) -> str:
+    return f"nightshift:answer:{key}"

@@ -27,6 +27,7 @@ from gateway.serving.quotas import Quotas, estimate_tokens
 from gateway.serving.records import Recorder
 from gateway.serving.routing_key import new_request_id, routing_key, was_given
 from gateway.serving.shadows import Shadows
+from gateway.serving.shared_redis import CHECK_EVERY_S, SharedRedis
 from gateway.serving.workers import keep_working
 from pipelines.core.config import Config, Gateway
 from pipelines.core.probes import ProbeSet
@@ -57,8 +58,9 @@ class Service:
         self.config, self.engine, self.tracer = config, engine, tracer
         self._key = routing_key(config)
         self.metrics = Metrics()
-        self.quotas = Quotas(settings)
-        self.cache = make_cache(settings)
+        self.redis = SharedRedis(config, self.metrics) if settings.redis_url else None
+        self.quotas = Quotas(settings, self.redis)
+        self.cache = make_cache(settings, self.redis)
         backends = Backends(engine, settings, self.metrics)
         gateways = open_gateways(config)
         self.fleet = Membership(config, gateways, self._key, url) if gateways else None
@@ -91,6 +93,8 @@ class Service:
         ]
         if self.fleet:
             workers.append(asyncio.create_task(keep_working("heartbeat", self.fleet.turn, self.metrics)))
+        if self.redis:
+            workers.append(asyncio.create_task(keep_working("redis", self._follow_redis, self.metrics)))
         self.shadows.start()
         try:
             yield
@@ -101,10 +105,19 @@ class Service:
             await self.live_route.close()
             await self.shadows.stop()
             await asyncio.to_thread(self.journal.close)
-            await self.cache.close()
+            await self.quotas.close()
+            if self.redis:
+                await self.redis.close()
             await self.engine.close()
             if self.fleet:
                 await self.fleet.close()
+
+    async def _follow_redis(self) -> None:
+        """See whether Redis answers; tell it what was counted while it did not."""
+        assert self.redis
+        is_back = await self.redis.check()
+        await self.quotas.say_all(today=is_back)
+        await asyncio.sleep(CHECK_EVERY_S)
 
     @property
     def is_ready(self) -> bool:
@@ -123,6 +136,7 @@ class Service:
             self.journal.problem,
             shipper.problem if shipper else "",
             self.fleet.problem if self.fleet else "",
+            self.redis.problem if self.redis else "",
         ]
         found = "; ".join(filter(None, dict.fromkeys(problems)))
         return found.replace(str(Path(self.config.home).absolute()), "{home}")
@@ -137,6 +151,7 @@ class Service:
         self.metrics.engine_restarts.set(self.engine.restarts)
         self.metrics.contact.set(self.has_contact)
         self.metrics.move_waits.set(bool(self.fleet and self.fleet.waiting))
+        self.metrics.redis_away.set(bool(self.redis and self.redis.problem))
         self.metrics.journal_waiting.set(self.journal.waiting)
         self.metrics.journal_lost.set(self.journal.lost)
         self.metrics.journal_set_aside.set(self.journal.set_aside)
@@ -165,7 +180,7 @@ class Service:
         settings = self.config.gateway
         size = _check_size(question.request, settings)
         reserved = estimate_tokens(size, _most_tokens(question.request))
-        reservation = self.quotas.reserve(question.tenant, reserved)
+        reservation = await self.quotas.reserve(question.tenant, reserved)
         now = asyncio.get_running_loop().time()
         return Call(
             question=question,

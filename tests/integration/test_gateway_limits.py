@@ -1,7 +1,6 @@
 import concurrent.futures
 import json
 import socket
-import threading
 import time
 
 import pytest
@@ -187,38 +186,6 @@ def test_an_answer_that_breaks_off_says_so_in_the_stream(home):
         assert code(ask(client, "one two")) == (502, "engine_failed")
         until(lambda: len(journal_rows(running.config.home)) == 2)
         assert all(row["error"] for row in journal_rows(running.config.home))
-
-
-@pytest.fixture
-def redis_server():
-    from fakeredis import TcpFakeServer
-
-    server = TcpFakeServer(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_gateways_share_a_cache_in_redis(home, redis_server):
-    url = f"redis://127.0.0.1:{redis_server.server_address[1]}/0"
-    config = gateway_config(home, redis_url=url)
-    for expected in ([False, True], [True, True]):
-        with gateway(config, DoubleEngine()) as running, running.client() as client:
-            assert [ask(client).json()["nightshift"]["cached"] for _ in range(2)] == expected
-
-
-def test_without_redis_there_is_no_cache_and_no_error(home):
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        nobody.listen(0)  # accepts and never answers: the worst kind of gone
-        config = gateway_config(home, redis_url=f"redis://127.0.0.1:{nobody.getsockname()[1]}/0")
-        with gateway(config, DoubleEngine()) as running, running.client() as client:
-            answers = [ask(client) for _ in range(10)]
-            assert {answer.status_code for answer in answers} == {200}
-            assert not any(answer.json()["nightshift"]["cached"] for answer in answers)
-            assert answers[-1].elapsed.total_seconds() < 0.1  # the circuit is open: nobody waits for it
 
 
 def test_streams_that_are_left_early_cost_tokens(home):

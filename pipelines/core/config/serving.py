@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipelines.core.config.base import Count, Positive, PositiveFloat, Section
+from pipelines.core.config.redis import RedisURL
 
 
 class Serving(Section):
@@ -45,7 +46,7 @@ class TenantLimits(Section):
 
 
 class Gateway(Section):
-    """`[gateway]`: the service that answers users. Limits hold for one gateway process."""
+    """`[gateway]`: the service that answers users. Tenants' limits hold for all gateways of one Redis."""
 
     host: str = "127.0.0.1"  # the address it listens on
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000  # 0 takes a free one
@@ -73,7 +74,8 @@ class Gateway(Section):
     breaker_reset_s: float = 10.0  # then one request tries again
     cache_entries: Count = 10_000  # 0 caches nothing
     cache_ttl_s: Positive = 3_600  # older entries are answered anew
-    redis_url: str = ""  # the cache in Redis instead of memory
+    redis_url: RedisURL = ""  # cache and limits of all gateways together, redis[s]://HOST:PORT/NUMBER
+    redis_password_file: str = ""  # a file with its password; empty: it asks for none
     shadow_concurrency: Positive = 2  # copies that the shadow answers at once
     shadow_queue: Count = 32  # copies that wait for the shadow; more are dropped
     url: str = ""  # where other gateways reach this one; empty: http://, its host's name and port
