@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from pathlib import Path
+
+import fsspec
 
 from pipelines.core.config import Config
 from pipelines.core.files import write_atomically
@@ -13,13 +16,31 @@ from pipelines.sample.questions import plan, questions, suite_rows
 
 log = logging.getLogger("nightshift")
 _PACKAGED_MODEL = "smollm2-135m-instruct"
+_WRITTEN_LAST = "config.json"  # tells that the whole model is there
 
 
 def prepare_model(config: Config) -> None:
     """Convert the packaged base model, if it is the configured one and not there yet."""
-    base = Path(config.path(config.model.base))
-    if base.name == _PACKAGED_MODEL:
-        convert_smollm2(base)
+    base = config.path(config.model.base).rstrip("/")
+    if not base.endswith(f"/{_PACKAGED_MODEL}"):
+        return
+    if "://" in base:
+        _store_model(base)
+    else:
+        convert_smollm2(Path(base))
+
+
+def _store_model(uri: str) -> None:
+    """Convert the packaged base model and store it behind a URI, its configuration last."""
+    fs, root = fsspec.core.url_to_fs(uri)
+    if fs.exists(f"{root}/{_WRITTEN_LAST}"):
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / _PACKAGED_MODEL
+        convert_smollm2(folder)
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == _WRITTEN_LAST):
+            fs.put_file(str(file), f"{root}/{file.name}")
+    log.info("sample: the base model is in %s", uri)
 
 
 def prepare_suite(config: Config) -> None:
