@@ -35,7 +35,10 @@ def lock_digest() -> str:
 
 @functools.cache
 def git_commit() -> str | None:
-    """The checkout's commit, or None outside a checkout."""
+    """The checkout's commit, or the one that an image was built from; None where neither is known."""
+    shipped = ROOT / "COMMIT"
+    if shipped.exists():
+        return shipped.read_text(encoding="utf-8").strip()
     command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
