@@ -20,6 +20,7 @@ CONTROL := .venv-airflow/bin/python
 INSTALL := $(UV) pip install --quiet --compile-bytecode --python
 LOCAL := PYTHONPATH="$(CURDIR):$(CURDIR)/plugins" $(CONTROL) -m nightshift.local
 PREPARED := $(NIGHTSHIFT_HOME)/.prepared
+COMPOSE ?= docker compose
 NOT_FOR_TEXT := torchvision torchaudio torchcodec
 BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
 SPREAD := -n 2 --dist worksteal
@@ -27,7 +28,7 @@ SPREAD := -n 2 --dist worksteal
 .PHONY: $(shell sed -n "s/^\([a-z-]*\):.*\#\# .*/\1/p" $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready .venv-airflow/.ready $(PREPARED) ## install both environments; prepare databases, sample model and sample data
 
@@ -66,6 +67,23 @@ test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a rea
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
 	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -q -m "fuzz or hypothesis" tests/unit tests/contract tests/integration
 
+images: ## build the images, and their bills of materials in dist/ (TORCH_BACKEND=cu128 for GPUs)
+	@deploy/images/build.sh
+
+compose-up: images ## start everything in containers, as a cluster on one machine; prints the addresses
+	@$(PYTHON) deploy/compose/make_secrets.py deploy/compose/secrets
+	@$(COMPOSE) up --detach --wait --remove-orphans
+	@deploy/compose/addresses.sh
+
+compose-night: ## run the next night in what `make compose-up` started
+	@$(COMPOSE) exec --no-TTY scheduler /opt/airflow/bin/python deploy/compose/night.py $(NIGHT)
+
+compose-down: ## stop what `make compose-up` started; its volumes stay
+	@$(COMPOSE) --profile gpu down
+
+test-compose: ## build images, start everything in containers, run a night, end (about an hour on two cores)
+	@tests/compose/run.sh
+
 test-fast: .venv/.test-ready .venv-airflow/.test-ready ## run the tests that need no models and no servers
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract -m "not slow"
 	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags -m "not slow"
@@ -91,14 +109,14 @@ bench: setup ## measure this machine; prints tables
 	@for name in dag_parse million_rows rollouts alerts ledger page engines gateway moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
 
 lock: $(UV) ## resolve requirements/*.in again
-	@cd requirements && for name in pipelines airflow; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
+	@cd requirements && for name in pipelines airflow sbom; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
 	  --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
-	@cd requirements && for pair in dev:pipelines airflow-dev:airflow; do ../$(UV) pip compile -q --upgrade \
+	@cd requirements && for pair in dev:pipelines airflow-dev:airflow gateway:pipelines; do ../$(UV) pip compile -q --upgrade \
 	  --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
 	  -c $${pair#*:}.txt $${pair%:*}.in -o $${pair%:*}.txt; done
 	@cd requirements && ../$(UV) pip compile -q --upgrade --python-version 3.11 --no-header --no-emit-index-url \
 	  --no-emit-find-links $(NOT_FOR_TEXT:%=--no-emit-package %) vllm.in -o vllm.txt
-	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt requirements/vllm.txt
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements/pipelines.txt requirements/gateway.txt requirements/vllm.txt
 
 clean: ## remove all state (keeps the environments)
 	@test -e "$(PREPARED)" -o -e "$(NIGHTSHIFT_HOME)/ledger.db" || \
