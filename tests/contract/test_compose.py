@@ -202,4 +202,6 @@ def test_traefik_knows_both_gateways_and_the_api_only():
     http = yaml.safe_load((ROOT / "deploy/compose/gateways.yml").read_text())["http"]
     servers = http["services"]["gateways"]["loadBalancer"]["servers"]
     assert [server["url"] for server in servers] == ["http://gateway-1:8000", "http://gateway-2:8000"]
-    assert [router["rule"] for router in http["routers"].values()] == ["PathPrefix(`/v1/`)"]
+    assert [router["rule"] for router in http["routers"].values()] == [
+        "PathPrefix(`/v1/`) || Path(`/predict`) || Path(`/openapi.json`)"
+    ]
