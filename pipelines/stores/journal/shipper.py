@@ -78,7 +78,8 @@ class Shipper:
         self._engine.dispose()
 
     def _turn(self, connection: sqlite3.Connection) -> bool:
-        """Ship once, then wait for more. False once the shipper is closed."""
+        """Ship once, then wait for more. False once the shipper is closed and has tried all."""
+        is_closing = self._closing.is_set()
         try:
             shipped = self._ship(connection)
         except Exception as error:  # noqa: BLE001  # the outermost loop of a thread that everybody needs
@@ -87,7 +88,7 @@ class Shipper:
             self._report(error)
             shipped = 0
         if self._closing.is_set():
-            return shipped == BATCH
+            return shipped == BATCH or not is_closing
         if self.problem:
             self._closing.wait(RETRY_S)
         elif shipped < BATCH:
