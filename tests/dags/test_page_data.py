@@ -68,5 +68,5 @@ def test_without_a_journal_a_rollout_has_no_outcomes(settings):
     ledger.add_promotion(ledger.promotion(), "shadow", Route(shadow=Adapter("1", "d" * 64)), "why", "ann")
     promotions = read_ledger(url_of(settings))["promotions"]
     assert json.loads(promotions[0]["route"])["shadow"]["version"] == "1"
-    assert _outcomes(str(settings.home), promotions) == []
-    assert _outcomes(str(settings.home), []) == []
+    assert _outcomes(settings.config, promotions) == []
+    assert _outcomes(settings.config, []) == []

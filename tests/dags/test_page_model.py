@@ -63,6 +63,12 @@ def test_an_empty_home():
     assert shown["nights"]["total"] == 0
 
 
+def test_a_move_that_waits_for_a_gateway_is_told():
+    words = "promotion 5 waits for http://b (no disk)"
+    assert model(promotions=STORY, held_move=words)["live"]["held"] == words
+    assert model(promotions=STORY)["live"]["held"] == ""
+
+
 def test_who_is_live_is_dated_by_the_move_that_made_it_so():
     live = model(promotions=STORY)["live"]
     assert (live["version"], live["move"]["at"], live["move"]["ago"]) == (

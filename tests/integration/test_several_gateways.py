@@ -10,8 +10,8 @@ import pytest
 
 from pipelines.core.traffic_split import Route, aborted, rolled_back, to_canary, to_production, to_shadow
 from pipelines.operations.databases import STORES, upgrade
-from pipelines.operations.held_move import held_move
 from pipelines.stores import open_ledger
+from pipelines.stores.gateways.held_move import held_move
 from tests.support.cluster import PASSWORD
 from tests.support.double_engine import DoubleEngine
 from tests.support.fleets import Cable, member_config

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
-from pipelines.operations.held_move import held_move
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, analyse
 from pipelines.policy.rollout.observations import Copies
 from pipelines.stores import open_journal, open_ledger
+from pipelines.stores.gateways.held_move import held_move
 from pipelines.stores.ledger import Promotion
 
 

@@ -37,6 +37,7 @@ May = Callable[[Literal["GET", "POST"], str], bool]
 
 def read_all(settings: Settings, session: Session, may: May, root: str, now: datetime) -> Snapshot:
     """`may(method, DAG)` says what this person may do. What they may not see is left out."""
+    from pipelines.stores.gateways.held_move import held_move
     from pipelines.stores.inbox import delivery_from, in_force
 
     config = settings.config
@@ -49,6 +50,7 @@ def read_all(settings: Settings, session: Session, may: May, root: str, now: dat
         stages=[(stage.name, stage.weight) for stage in config.promote.stages],
         decisions=ledger["decisions"],
         promotions=promotions,
+        held_move=held_move(config, promotions[-1]["number"]) if promotions else "",
         deliveries=[delivery_from(row) for row in ledger["triggers"]],
         rulings=rulings,
         watches=ledger["watches"],

@@ -15,7 +15,7 @@ BASE = "the bare base model"
 def live_of(shown: Snapshot, moves: Sequence[Row]) -> dict[str, Any]:
     """The adapter that answers users, and the move since which it does."""
     if not moves:
-        return {"version": None, "digest": None, "words": BASE, "move": None, "mlflow": ""}
+        return {"version": None, "digest": None, "words": BASE, "move": None, "held": "", "mlflow": ""}
     live = moves[-1]["route"]["production"]
     first = len(moves) - 1
     while first and moves[first - 1]["route"]["production"] == live:
@@ -26,6 +26,7 @@ def live_of(shown: Snapshot, moves: Sequence[Row]) -> dict[str, Any]:
         "digest": live and live["digest"],
         "words": f"version {live['version']}" if live else BASE,
         "move": made and _move(shown, made),
+        "held": shown.held_move,
         "mlflow": version_url(shown.mlflow, shown.name, live),
     }
 

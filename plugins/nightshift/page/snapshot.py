@@ -22,6 +22,7 @@ class Snapshot:
     stages: Sequence[tuple[str, float]]  # name, share of people
     decisions: Sequence[Row] = ()
     promotions: Sequence[Row] = ()
+    held_move: str = ""  # which gateways the newest promotion waits for
     deliveries: Sequence[Delivery] = ()
     rulings: Sequence[Row] = ()
     watches: Sequence[Row] = ()
