@@ -172,7 +172,9 @@ class Lake:
     def _reading(self, connection: duckdb.DuckDBPyConnection, files: list[str]) -> str:
         paths = [self._folder.at(file) for file in files]
         if not self._folder.is_local:
-            connection.register_filesystem(self._folder.fs)
+            protocol = self._folder.uri.partition("://")[0]
+            if protocol not in connection.list_filesystems():
+                connection.register_filesystem(self._folder.listed())
             paths = [self._folder.fs.unstrip_protocol(path) for path in paths]
         options = "hive_partitioning = false, filename = true, union_by_name = true"
         return f"read_parquet({as_sql_list(paths)}, {options})"

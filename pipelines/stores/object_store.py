@@ -26,13 +26,15 @@ AWAY = "Away"  # nobody answered
 NOT_SO = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})  # of a conditional put
 
 
-def file_system(uri: str) -> tuple[Any, str]:
-    """The file system of a URI, and the path in it. Listings are never taken from memory."""
+def file_system(uri: str, keep_listings: bool = False) -> tuple[Any, str]:
+    """The file system of a URI, and the path in it. On S3, listings are asked anew unless they are kept."""
     if not is_s3(uri):
         return fsspec.core.url_to_fs(uri)
     attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", ATTEMPTS))
     retries = {"mode": os.environ.get("AWS_RETRY_MODE", "standard"), "max_attempts": attempts}
-    fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False, config_kwargs={"retries": retries})
+    fs, path = fsspec.core.url_to_fs(
+        uri, use_listings_cache=keep_listings, config_kwargs={"retries": retries}
+    )
     fs.retries = 3  # of s3fs itself, each with all attempts: for answers that break off
     return fs, path
 
