@@ -14,7 +14,7 @@ from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
 from pipelines.stores import has_ledger, open_ledger, report_uri, run_ids
-from pipelines.stores.gateways.held_move import held_move
+from pipelines.stores.held_move import held_move
 from pipelines.stores.ledger import Decision, Ledger
 
 

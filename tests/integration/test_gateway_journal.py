@@ -48,29 +48,6 @@ def ask_on(running, got, rated):
                 return
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_what_a_gateway_that_ends_leaves_behind(home, how):
-    got, rated = [], []
-    with process(home) as (started, running):
-        threads = [threading.Thread(target=ask_on, args=(running, got, rated)) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        until(lambda: len(rated) > 20, 60)
-        ended_at = time.time()
-        started.send_signal(how)
-        status = started.wait(20)
-        for thread in threads:
-            thread.join(20)
-    rows = {row["request_id"]: row for row in journal_rows(home)}
-    assert all(rows[request_id]["rating"] == 1 for request_id in rated)  # feedback is never lost
-    if how == signal.SIGTERM:
-        assert status == 0
-        assert {request_id for _, request_id in got} <= rows.keys()
-    else:
-        lost = [at for at, request_id in got if request_id not in rows]
-        assert all(at > ended_at - 1.0 for at in lost)  # one group and one commit; generous for a busy disk
-
-
 def test_the_journal_needs_sqlalchemy_and_core_only():
     for file in Path("pipelines/stores/journal").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -116,6 +93,35 @@ def in_file(home):
 def rows_of_journal(journal, config, since=EVER):
     has_arrived(journal)
     return rows_at(config.path(config.journal_url), since)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_what_a_gateway_that_ends_leaves_behind(home, config, how):
+    got, rated = [], []
+    with process(home, journal_url=config.journal_url) as (started, running):
+        threads = [threading.Thread(target=ask_on, args=(running, got, rated)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(rated) > 20, 60)
+        ended_at = time.time()
+        started.send_signal(how)
+        status = started.wait(20)
+        for thread in threads:
+            thread.join(20)
+    after = open_journal_writer(config)  # ships what lies in a spool
+    rows = {row["request_id"]: row for row in rows_of_journal(after, config)}
+    after.close()
+    assert all(rows[request_id]["rating"] == 1 for request_id in rated)  # feedback is never lost
+    with changing(config.path(config.journal_url)) as connection:
+        once = connection.scalar(sa.select(sa.func.count()).select_from(FEEDBACK))
+        assert once == sum(row["rating"] is not None for row in rows.values())
+    if how == signal.SIGTERM:
+        assert status == 0
+        assert {request_id for _, request_id in got} <= rows.keys()
+    else:
+        lost = [at for at, request_id in got if request_id not in rows]
+        assert all(at > ended_at - 1.0 for at in lost)  # one group and one commit; generous for a busy disk
 
 
 def test_a_locked_journal_delays_feedback_and_nothing_else(in_file, home):

@@ -11,7 +11,7 @@ import pytest
 from pipelines.core.traffic_split import Route, aborted, rolled_back, to_canary, to_production, to_shadow
 from pipelines.operations.databases import STORES, upgrade
 from pipelines.stores import open_ledger
-from pipelines.stores.gateways.held_move import held_move
+from pipelines.stores.held_move import held_move
 from tests.support.cluster import PASSWORD
 from tests.support.double_engine import DoubleEngine
 from tests.support.fleets import Cable, member_config
@@ -285,7 +285,8 @@ def test_a_gateway_that_is_cut_off_stops_once_traffic_has_moved(cut_pair):
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
     assert adapter(other) == "1"
     cut_pair.cable.mend()
-    until(lambda: cut_pair.live() == [number, number], 20)
+    until(lambda: cut.ready()["ready"], 20)
+    assert cut_pair.live() == [number, number]
     assert adapter(cut) == "1"
 
 

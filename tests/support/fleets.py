@@ -16,7 +16,7 @@ from pipelines.core.config import Config
 from tests.support.cluster import free_port
 from tests.support.gateways import gateway_config
 
-QUICK = {"contact_s": 2.0, "heartbeat_s": 0.2, "poll_s": 0.05}
+QUICK = {"contact_s": 3.0, "heartbeat_s": 0.2, "poll_s": 0.05}
 
 
 def member_config(root: Path, name: str, database: str, **settings: Any) -> Config:

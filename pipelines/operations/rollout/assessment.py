@@ -12,7 +12,7 @@ from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, analyse
 from pipelines.policy.rollout.observations import Copies
 from pipelines.stores import open_journal, open_ledger
-from pipelines.stores.gateways.held_move import held_move
+from pipelines.stores.held_move import held_move
 from pipelines.stores.ledger import Promotion
 
 

@@ -37,7 +37,7 @@ May = Callable[[Literal["GET", "POST"], str], bool]
 
 def read_all(settings: Settings, session: Session, may: May, root: str, now: datetime) -> Snapshot:
     """`may(method, DAG)` says what this person may do. What they may not see is left out."""
-    from pipelines.stores.gateways.held_move import held_move
+    from pipelines.stores.held_move import held_move
     from pipelines.stores.inbox import delivery_from, in_force
 
     config = settings.config
