@@ -1,15 +1,14 @@
 """Feast definitions: the activity of tenants and people over the last days.
 
 The `features` step and `local.py` use them. There is one row for each entity and night, stamped with the end
-of that night (UTC). For each window of w days it has requests_wd (count), negative_rate_wd (disliked of the
+of that night. For each window of w days it has requests_wd (count), negative_rate_wd (disliked of the
 rated; null without ratings) and correction_rate_wd (corrected of all requests).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from feast import Entity, FeatureView, Field, FileSource, ValueType
@@ -28,15 +27,15 @@ def feature_names(windows_days: Sequence[int]) -> list[str]:
     return [f"{kind}_{days}d" for days in windows_days for kind in kinds]
 
 
-def define(data: Path, windows_days: Sequence[int], max_age: timedelta) -> list[Any]:
-    """Entities and views over the Parquet folders `<data>/<view>/`."""
+def define(source_of: Callable[[str], str], windows_days: Sequence[int], max_age: timedelta) -> list[Any]:
+    """Entities and views. `source_of` names a view's Parquet files."""
     names = sorted({column for columns in VIEWS.values() for column in columns})
     entities = {name: Entity(name=name, join_keys=[name], value_type=ValueType.STRING) for name in names}
     objects: list[Any] = [*entities.values()]
     for view, columns in VIEWS.items():
         source = FileSource(
             name=f"{view}_files",
-            path=str(data / view),
+            path=source_of(view),
             file_format=ParquetFormat(),  # named, because the folder has no file ending
             timestamp_field="event_timestamp",
         )

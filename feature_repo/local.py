@@ -6,6 +6,7 @@ from pathlib import Path
 
 from activity import WINDOWS_DAYS, define
 
+DATA = Path(os.environ["NIGHTSHIFT_HOME"]).resolve() / "feast" / "data"
 person, tenant, tenant_activity, person_activity = define(
-    Path(os.environ["NIGHTSHIFT_HOME"]).resolve() / "feast" / "data", WINDOWS_DAYS, timedelta(hours=48)
+    lambda view: str(DATA / view), WINDOWS_DAYS, timedelta(hours=48)
 )

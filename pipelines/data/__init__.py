@@ -22,18 +22,23 @@ def open_lake(config: Config) -> Lake:
 
 
 def open_feature_store(config: Config, folder: Path | None = None) -> FeatureStore:
-    """The feature store of the home, or another one in `folder`. Feast takes seconds to import."""
+    """The feature store of a configuration, or another one in `folder`. Feast takes seconds to import."""
+    from pipelines.data.feature_places import Places
     from pipelines.data.features import FeatureStore
 
     settings = config.features
     max_age = timedelta(hours=settings.max_age_hours)
-    return FeatureStore(folder or _feature_store(config), settings.windows_days, max_age)
+    places = Places.within(folder) if folder else Places.of(config)
+    return FeatureStore(places, settings.windows_days, max_age)
 
 
 def has_feature_store(config: Config) -> bool:
-    """Whether the home has a feature store; asking loads no library."""
-    return (_feature_store(config) / "registry.db").exists()
+    """Whether a night has stored features; asking does not load Feast."""
+    from pipelines.stores.blobs import Folder
+
+    return bool(Folder(features_uri(config), "shared_root").folders())
 
 
-def _feature_store(config: Config) -> Path:
-    return Path(config.home) / "feast"
+def features_uri(config: Config) -> str:
+    """Where the offline files of the features lie."""
+    return f"{config.path(config.shared_root)}/feast/data"

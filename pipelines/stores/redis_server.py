@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError
 
-from pipelines.core.errors import ConfigError, InputError, MachineError, NightshiftError
+from pipelines.core.errors import ConfigError, InputError, NightshiftError, UnavailableError
 
 REFUSALS = (AuthenticationError, AuthorizationError, NoPermissionError)
 
@@ -39,7 +39,7 @@ def redis_fault(
             f"Redis at {url} refuses the login ({error}).",
             f"Correct the password in the file that {password_setting} names.",
         )
-    return MachineError(
+    return UnavailableError(
         f"Redis at {url} does not answer ({type(error).__name__}: {str(error) or 'it takes too long'}).",
         f"Start it, or correct {setting}.",
     )

@@ -14,8 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from feature_repo import activity as activity_definitions
+from pipelines.data import activity as data_activity
+from pipelines.data import feature_parity
 from pipelines.data import features as data_features
-from pipelines.data.features import VIEWS, FeatureStore, activity, end_of
+from pipelines.data.activity import activity, end_of
+from pipelines.data.feature_places import Places
+from pipelines.data.features import VIEWS, FeatureStore
 from pipelines.data.lake import Lake
 from pipelines.steps import features
 from tests.support.interactions import make_rows
@@ -48,7 +52,7 @@ def night(tmp_path, lake):
 
 
 def store_of(night, folder="feast"):
-    return FeatureStore(night.home / folder, WINDOWS, timedelta(hours=48))
+    return FeatureStore(Places.within(night.home / folder), WINDOWS, timedelta(hours=48))
 
 
 def by_hand(rows, columns, entity, days):
@@ -124,7 +128,7 @@ def test_a_planted_skew_holds_the_night(night, monkeypatch):
 
     def careless(self, at):
         honest(self, at)
-        plant_skew(self.folder)
+        plant_skew(self.places.folder)
 
     monkeypatch.setattr(FeatureStore, "materialise", careless)
     manifest = night.run("features")
@@ -258,9 +262,9 @@ def test_people_stand_in_facts_and_reasons_as_pseudonyms(night, monkeypatch):
 
 def test_a_store_by_older_keys_is_brought_up_to_date(night, monkeypatch):
     old = {"tenant_activity": ("tenant",), "person_activity": ("subject_id",)}
-    for module in (data_features, activity_definitions, features):
+    for module in (data_features, data_activity, feature_parity, activity_definitions, features):
         monkeypatch.setattr(module, "VIEWS", old)
-    monkeypatch.setattr(features, "_shown", lambda ctx, entities: {one: one[0] for one in entities})
+    monkeypatch.setattr(feature_parity, "_shown", lambda config, entities: {one: one[0] for one in entities})
     night.run("features")
     assert store_of(night).entities("person_activity", NIGHT)[0] != ()
     monkeypatch.undo()

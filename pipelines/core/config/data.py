@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipelines.core.config.base import Count, Positive, Section, Share
+from pipelines.core.config.base import Count, Cron, Positive, Section, Share
 from pipelines.core.config.columns import RatingScale, known_encoding, known_zone, mapped_columns, zone_of
+from pipelines.core.config.redis import RedisURL
 from pipelines.core.interactions import COLUMNS, CONSENT, CONSTANTS, FEEDBACK_COLUMNS, READ_BESIDES
 
 SAMPLE_FOLDER = "{home}/sample/interactions/dt={night}"  # where the sample workload lays out a night
@@ -151,6 +152,11 @@ class Features(Section):
     parity_entities: Positive = 50  # entities of each kind whose online and offline values are compared
     parity_tolerance: float = 1e-6  # relative difference that still counts as equal
     max_age_hours: Positive = 48  # older online features are stale
+    registry_url: str = "sqlite:///{home}/feast/registry.db"  # Feast's registry; or postgresql+psycopg://
+    online_url: RedisURL = ""  # redis[s]://HOST:PORT/NUMBER; empty: an SQLite file of the home
+    online_password_file: str = ""  # a file with that Redis's password; empty: it asks for none
+    # Cron, UTC, of the DAG feature_sync; empty: only people start it, and nights fill the online store.
+    sync_schedule: Cron = "30 * * * *"
 
 
 class Drift(Section):

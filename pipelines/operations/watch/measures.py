@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 
@@ -85,9 +85,7 @@ def _features(config: Config, end: datetime) -> dict[str, float]:
     if not newest:
         return {}
     return {
-        "nightshift_watch_features_age_seconds": (
-            end - newest.replace(tzinfo=newest.tzinfo or UTC)
-        ).total_seconds(),
+        "nightshift_watch_features_age_seconds": (end - newest).total_seconds(),
         "nightshift_watch_features_max_age_seconds": 3600.0 * config.features.max_age_hours,
     }
 

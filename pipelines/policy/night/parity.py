@@ -1,4 +1,7 @@
-"""Do the online and the offline feature store agree? Comparison of sampled entities. Pure."""
+"""Do the online and the offline feature store agree, and are they fresh? Pure.
+
+The step `features` asks it of each night, and `features-sync` of the store every hour.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,27 @@ class Skew:
     feature: str
     offline: Value | str
     online: Value | str
+
+
+def check(
+    offline: Values,
+    online: Values,
+    stamps: Mapping[str, datetime | None],
+    at: datetime,
+    max_age: timedelta,
+    tolerance: float,
+) -> list[Skew]:
+    """What is missing online or too old at an instant, then every value that differs."""
+    return [*stale(stamps, at, max_age), *compare(offline, online, tolerance)]
+
+
+def is_old(newest: datetime | None, now: datetime, max_age: timedelta) -> bool:
+    """Whether the newest features are older than `max_age`, or there are none."""
+    return newest is None or now - newest > max_age
+
+
+def sentence(skew: Skew) -> str:
+    return f"{skew.entity}: {skew.feature} is {skew.online} online and {skew.offline} offline."
 
 
 def compare(offline: Values, online: Values, tolerance: float) -> list[Skew]:
