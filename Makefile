@@ -65,7 +65,7 @@ test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a rea
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
-	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -q -m "fuzz or hypothesis" tests/unit tests/contract tests/integration
+	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -v -o timeout=0 -m "fuzz or hypothesis" tests/unit tests/contract tests/integration
 
 images: ## build the images, and their bills of materials in dist/ (TORCH_BACKEND=cu128 for GPUs)
 	@deploy/images/build.sh

@@ -44,9 +44,12 @@ STREAM = {
     "model": ChatAnswer,
     "content": {
         "text/event-stream": {
-            "schema": {
-                "type": "string",
-                "description": "lines `data: ` with a ChatChunk, then `data: [DONE]`",
+            "schema": {  # of each event, as OpenAPI 3.1 has no word for a whole stream
+                "type": "object",
+                "required": ["data"],
+                "properties": {
+                    "data": {"type": "string", "description": "a ChatChunk as JSON; at last [DONE]"},
+                },
             },
             "example": 'data: {"object": "chat.completion.chunk", ...}\n\ndata: [DONE]\n\n',
         }

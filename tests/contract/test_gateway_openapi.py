@@ -63,6 +63,16 @@ def test_the_examples_are_answered(running, described):
             assert client.post(path, json=body).status_code == 200
 
 
+def test_a_stream_is_what_is_described(running, api):
+    operation = api["/v1/chat/completions"]["POST"]
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Why?"}], "stream": True}
+    headers = {"Authorization": f"Bearer {running.token()}"}
+    case = operation.Case(body=body, media_type="application/json")
+    answer = case.call(headers=headers)
+    assert "text/event-stream" in answer.headers["content-type"][0]
+    case.validate_response(answer, headers=headers)
+
+
 @pytest.mark.slow
 @pytest.mark.fuzz
 @pytest.mark.parametrize("mode", GenerationMode)
