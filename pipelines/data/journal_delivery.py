@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,35 +18,41 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.core.config import Config
-from pipelines.core.files import replacing
 from pipelines.core.interactions import COLUMNS
 from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
+from pipelines.stores import open_shared
 from pipelines.stores.journal import deliveries
 
 log = logging.getLogger("nightshift")
 
 
-def deliver(config: Config, night: date) -> Path:
-    """Write the night's delivery, unless there is one, and return its path.
+def deliver(config: Config, night: date) -> str:
+    """Write the night's delivery, unless there is one, and return its address below `shared_root`.
 
     Afterwards the journal forgets answers older than `gateway.journal_days`. Raises InputError if no gateway
     has ever run in this home.
     """
-    target = deliveries.delivery_path(config.home, night)
-    if target.exists():
-        return target
+    shared, path = open_shared(config), deliveries.delivery_path(night)
+    if shared.exists(path):
+        return f"{shared.uri}/{path}"
     url = config.path(config.journal_url)
     with deliveries.changing(url) as journal:
         deliveries.choose(journal, night, config.ingest.late_days, config.ingest.zone)
     with deliveries.changing(url) as journal:
         rows = [_as_interaction(row) for row in deliveries.chosen_rows(journal, night)]
-    with replacing(target) as partial:
-        write_parquet(partial, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)
+    shared.write_bytes(path, _as_parquet(rows))
     with deliveries.changing(url) as journal:
         deliveries.forget(journal, before=night - timedelta(days=config.gateway.journal_days))
     log.info("gateway: %d answers delivered for night %s", len(rows), night)
-    return target
+    return f"{shared.uri}/{path}"
+
+
+def _as_parquet(rows: list[dict[str, object]]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="nightshift-") as work:
+        file = Path(work) / "part.parquet"
+        write_parquet(file, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)
+        return file.read_bytes()
 
 
 def _as_interaction(row: Mapping[str, Any]) -> dict[str, object]:

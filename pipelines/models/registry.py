@@ -6,6 +6,7 @@ A version is known by its adapter digest and Nightshift run, so registering twic
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
 from pipelines.core.probes import ProbeSet
 from pipelines.models.tracker import MlflowClient, Tracker
-from pipelines.stores.object_store import told
+from pipelines.stores.blobs import Folder
+from pipelines.stores.object_store import is_s3
 
 CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
 ADAPTER_FOLDER, PROBES_FOLDER = "adapter", "probes"
@@ -132,9 +134,16 @@ class Registry:
 
     def _stored(self, adapter: RegisteredAdapter, folder: Path | None) -> Path:
         """The files as they are stored, copied to `folder` unless they lie on this disk."""
-        to = str(folder) if folder and not adapter.uri.startswith(LOCAL) else None
-        with told(adapter.uri, "artifact_root"):
-            found = Path(artifacts.download_artifacts(f"{adapter.uri}/", tracking_uri=self._uri, dst_path=to))
+        if is_s3(adapter.uri) and folder:
+            source = Folder(adapter.uri, "artifact_root")
+            source.download({path: folder / path for path in source.files()})
+            found = folder
+        elif adapter.uri.startswith(LOCAL):
+            found = Path(artifacts.download_artifacts(adapter.uri, tracking_uri=self._uri))
+        else:
+            with tempfile.TemporaryDirectory(prefix="nightshift-") as work:
+                came = artifacts.download_artifacts(adapter.uri, tracking_uri=self._uri, dst_path=work)
+                found = Path(shutil.copytree(came, folder or work, dirs_exist_ok=True))
         if (digest := adapter_digest(found)) != adapter.digest:
             raise IntegrityError(
                 f"The stored files of {self.name}, version {adapter.version}, were changed: their digest is "

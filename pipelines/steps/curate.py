@@ -62,7 +62,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         "lake": lake,
         "suite": suite_file_digest(ctx.config),
-        "held_back": digest_of(sorted(held_back_keys(ctx.home))),
+        "held_back": digest_of(sorted(held_back_keys(ctx.config))),
         "tokenizer": digest_tokenizer(base),
         "max_length_tokens": digest_of(ctx.config.train.max_length_tokens),
     }
@@ -72,7 +72,7 @@ def run(ctx: Context) -> Outcome:
     settings, rng = ctx.config.curate, np.random.default_rng([ctx.config.seed, ctx.night.toordinal()])
     fitting = Fitting(rendering_of(ctx.config), ctx.config.train.max_length_tokens)
     suite = check_suite(ctx.config, fitting.rendering.prompt)
-    frozen = [item["messages"] for item in suite] + held_back_items(ctx.home)
+    frozen = [item["messages"] for item in suite] + held_back_items(ctx.config)
     near = NearDuplicates(
         Embedder(ctx.config.model.embedder, ctx.config.model.threads), settings.near_duplicate_similarity
     )
@@ -151,7 +151,7 @@ def _read(ctx: Context, first: date, last: date) -> Part:
     """Labelled rows, without those that were ever taken for a suite."""
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
     part = labelled_rows(lake, first, last, ctx.night, most, ctx.config.seed, ctx.config.task)
-    held = held_back_keys(ctx.home)
+    held = held_back_keys(ctx.config)
     return part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
 
 

@@ -108,7 +108,7 @@ def _source(ctx: Context) -> str:
     """Where the delivery lies. A delivery of the gateway or of the sample is made here, once."""
     kind = ctx.config.ingest.kind
     if kind == "gateway":
-        return str(deliver(ctx.config, ctx.night))
+        return deliver(ctx.config, ctx.night)
     source = ctx.config.path(SAMPLE_FILES if kind == "sample" else ctx.config.ingest.source, ctx.night)
     if kind == "sample" and not delivery.names(source):
         from pipelines.sample.workload import (

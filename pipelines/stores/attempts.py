@@ -26,6 +26,7 @@ from pipelines.core.files import write_atomically
 from pipelines.stores.blobs import Folder
 from pipelines.stores.object_store import is_s3
 
+PREFIX = "attempt-"  # of an attempt's name
 ATTEMPTS = "attempts"  # a folder of a local run
 WITHDRAWN = b'"withdrawn"\n'  # in the place of a manifest whose step is done again
 log = logging.getLogger("nightshift")
@@ -74,7 +75,7 @@ def begin(folder: Folder, step: str, seen: bytes | None) -> Attempt:
 
     Raises InputError where another process wrote a manifest since.
     """
-    name = secrets.token_hex(4)
+    name = PREFIX + secrets.token_hex(4)
     if folder.is_local:
         _withdraw_locally(folder.path(step), seen)
         out = folder.path(f"{ATTEMPTS}/{step}.{name}")

@@ -9,16 +9,18 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from pipelines.core.config import Config
-from pipelines.core.contract import Artifact, Manifest
+from pipelines.core.contract import MANIFEST_NAME, Artifact, Manifest, night_of
 from pipelines.core.errors import IntegrityError
-from pipelines.stores import open_ledger, open_run, run_ids
+from pipelines.stores import open_ledger, open_run, open_shared, run_ids
+from pipelines.stores.attempts import ATTEMPTS, PREFIX
+from pipelines.stores.blobs import Folder, Stored
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import REMOVALS
 from pipelines.stores.runs import Run
@@ -43,6 +45,7 @@ def prune(config: Config, now: float | None = None) -> list[str]:
     at, limits, ledger = now or time.time(), config.retention, open_ledger(config)
     removed = [*_old_deliveries(config, ledger, at - limits.deliveries_days * DAY_S)]
     removed += _old_run_data(config, ledger, at - limits.run_data_days * DAY_S)
+    removed += _old_attempts(config, at - limits.scratch_days * DAY_S)
     removed += _old_scratch(config, at - limits.scratch_days * DAY_S)
     if removed:
         log.info("retention: %d files and folders were removed", len(removed))
@@ -63,18 +66,23 @@ def record_removal(ledger: Ledger, path: str, sha256: str, reason: str) -> None:
 
 def _old_deliveries(config: Config, ledger: Ledger, before: float) -> Iterator[str]:
     """What the gateway delivered; validate has put its rows into the lake."""
-    for folder in sorted((Path(config.home) / "gateway" / "interactions").glob("dt=*")):
-        if _newest(folder) < before:
-            record_removal(ledger, f"gateway/interactions/{folder.name}", "", RETENTION)
-            shutil.rmtree(folder)
-            yield f"gateway/interactions/{folder.name}"
+    shared = open_shared(config)
+    newest: dict[str, float] = {}
+    for path, stored in shared.files("gateway/interactions").items():
+        folder = path.rpartition("/")[0]
+        newest[folder] = max(newest.get(folder, 0.0), stored.modified_at)
+    for folder, at in newest.items():
+        if at < before:
+            record_removal(ledger, folder, "", RETENTION)
+            shared.remove(folder)
+            yield folder
 
 
 def _old_run_data(config: Config, ledger: Ledger, before: float) -> Iterator[str]:
     done = {path for path, _ in removed_files(ledger)}
     for run_id in run_ids(config):
-        if run_id in done:
-            continue
+        if run_id in done or night_of(run_id) > datetime.fromtimestamp(before, UTC).date():
+            continue  # a night's work is never older than the night
         run = open_run(config, run_id)
         try:
             manifests = run.manifests()
@@ -102,6 +110,39 @@ def personal_outputs(manifest: Manifest) -> list[Artifact]:
         artifact
         for key, artifact in manifest.outputs.items()
         if any(not name or key == name or key.startswith(f"{name}/") for name in names)
+    ]
+
+
+def _old_attempts(config: Config, before: float) -> Iterator[str]:
+    """Outputs of attempts that were killed, were slower than another one, or were done again."""
+    root = Folder(config.path(config.runs_root))
+    if root.is_local:
+        for folder in sorted(root.path("").glob(f"*/{ATTEMPTS}/*")):
+            if _newest(folder) < before:
+                shutil.rmtree(folder, ignore_errors=True)
+                yield folder.relative_to(root.path("")).as_posix()
+        return
+    for path in left_attempts(root.files(), before):
+        run_id, step, name = path.split("/")
+        manifest = open_run(config, run_id).manifest(step)
+        if manifest is None or manifest.attempt != name:
+            root.remove(path)
+            yield path
+
+
+def left_attempts(listing: Mapping[str, Stored], before: float) -> list[str]:
+    """The attempts (`run/step/name`) that are older, of steps with several or without a manifest."""
+    newest: dict[str, dict[str, float]] = {}
+    for path, stored in listing.items():
+        parts = path.split("/")
+        if len(parts) > 3 and parts[2].startswith(PREFIX):
+            attempts = newest.setdefault("/".join(parts[:2]), {})
+            attempts[parts[2]] = max(attempts.get(parts[2], 0.0), stored.modified_at)
+    return [
+        f"{step}/{name}"
+        for step, attempts in newest.items()
+        for name, at in attempts.items()
+        if at < before and (len(attempts) > 1 or f"{step}/{MANIFEST_NAME}" not in listing)
     ]
 
 

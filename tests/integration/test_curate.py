@@ -219,7 +219,7 @@ def test_what_was_once_in_a_suite_is_never_trained_on(tmp_path):
     rows = [say(once, request_id="a"), say(never, request_id="b")]
     Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
     asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": once.upper()}]
-    hold_back(tmp_path, [conversation_key(asked)], "an old suite")
+    hold_back(config, [conversation_key(asked)], "an old suite")
     write_suite(tmp_path, ["Which bone is the longest?"])
     outcome, lines, _ = curated(tmp_path, config)
     assert outcome.facts.counts.new["held_back"] == 1
@@ -239,7 +239,7 @@ def test_what_is_near_an_old_item_is_never_trained_on(tmp_path):
     shown = "Dr. <PERSON> (<EMAIL_ADDRESS>) asks which nerve supplies the diaphragm"
     told = {"role": "system", "content": SYSTEM}
     asked, item = ([told, {"role": "user", "content": text}] for text in (NAMED, shown))
-    hold_back(tmp_path, [conversation_key(asked)], "an old suite", [item])
+    hold_back(config, [conversation_key(asked)], "an old suite", [item])
     write_suite(tmp_path, ["Which bone is the longest?"])
     outcome, lines, _ = curated(tmp_path, config)
     assert outcome.facts.counts.new["near_suite"] == 1
@@ -265,7 +265,7 @@ def test_later_turns_of_an_item_are_never_trained_on(tmp_path):
     ]
     Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
     told = {"role": "system", "content": SYSTEM}
-    hold_back(tmp_path, [conversation_key([told, {"role": "user", "content": once}])], "an old suite")
+    hold_back(config, [conversation_key([told, {"role": "user", "content": once}])], "an old suite")
     write_suite(tmp_path, [frozen])
     outcome, lines, _ = curated(tmp_path, config)
     counts = outcome.facts.counts.new

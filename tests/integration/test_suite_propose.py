@@ -8,6 +8,7 @@ from datetime import date
 import pytest
 
 from pipelines.cli.main import main
+from pipelines.core.config import load_config
 from pipelines.core.conversations import conversation_key
 from pipelines.data.held_back import held_back_items, held_back_keys
 from tests.support.openai_log import SYSTEM, write_log
@@ -84,7 +85,7 @@ def test_near_duplicates_give_one_item(proposed) -> None:
 
 def test_items_and_near_ones_are_held_back_for_good(proposed) -> None:
     home, _, _, items = proposed
-    held = held_back_keys(home)
+    held = held_back_keys(load_config("config/demo.toml", home))
     assert len(held) >= len(items)
     for question in PLANTED:
         turns = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}]
@@ -142,7 +143,7 @@ def test_a_log_without_items_is_refused(tmp_path, capsys, rows, more, words):
     assert main([*small_log(tmp_path, rows), *more]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "home" / "suite.jsonl").exists()
-    assert held_back_keys(tmp_path / "home") == frozenset()
+    assert held_back_keys(load_config("config/demo.toml", tmp_path / "home")) == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_tiny_log_gives_all_of_its_rows(tmp_path, texts):
     assert main(words) == 0
     items = [json.loads(line) for line in (tmp_path / "home" / "suite.jsonl").open(encoding="utf-8")]
     assert sorted(item["messages"][-1]["content"] for item in items) == sorted(texts)
-    assert len(held_back_items(tmp_path / "home")) == len(texts)
+    assert len(held_back_items(load_config("config/demo.toml", tmp_path / "home"))) == len(texts)
 
 
 def test_later_turns_of_an_item_are_no_items(tmp_path, capsys):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from pipelines.core.config import Config
 from pipelines.core.errors import ConfigError, InputError
+from pipelines.data.held_back import OLD_FILE as OLD_HELD_BACK
 from pipelines.operations.databases import STORES, upgrade
 from pipelines.operations.migrate.files import Progress, copy_folder
 from pipelines.operations.migrate.registry import copy_registry
-from pipelines.stores import has_ledger, open_ledger
+from pipelines.stores import has_ledger, open_ledger, open_shared
 from pipelines.stores.journal.copying import copy_journal
 from pipelines.stores.ledger.copying import copy_ledger
 from pipelines.stores.locks import holding
@@ -70,6 +71,8 @@ def _copy_files(source: Config, target: Config, progress: Progress) -> None:
     }
     for name, (here, there) in folders.items():
         progress(f"{name}: {copy_folder(here, there, progress)} files copied to {there}")
+    for name, data in open_shared(source).read_many([OLD_HELD_BACK]).items():
+        open_shared(target).write_bytes(name, data)
     rows = copy_registry(source.path(source.tracking_uri), old, target.path(target.tracking_uri), new)
     progress(f"registry: {rows} rows")
 

@@ -35,7 +35,7 @@ def propose_suite(config: Config, source: str | None, count: int, to: str | None
     rows = rows_of_files(config, source, today) if source else rows_of_lake(config, today)
     found = propose(config, rows, count, _trained_until(config))
     # In this order: an item that is on disk is never trained on, whatever happens in between.
-    hold_back(Path(config.home), found.keys, str(target), [item["messages"] for item in found.items])
+    hold_back(config, found.keys, str(target), [item["messages"] for item in found.items])
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in found.items)
     write_atomically(target, lines.encode())
     if as_json:

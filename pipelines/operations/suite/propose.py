@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,7 +129,7 @@ def _usable(config: Config, log: Rows, trained_until: date | None) -> Part:
     )
     rows, went = one_answer_each(part.rows)
     part = part.keep(rows, **went)
-    held = held_back_keys(Path(config.home))
+    held = held_back_keys(config)
     asked = [place for place, row in enumerate(part.rows) if holds_any(row, held)]
     part = part.without(asked, "in_a_suite_already")
     trained = [

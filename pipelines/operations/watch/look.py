@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pipelines.core.config import Config
 from pipelines.core.contract import Verdict, canonical_json
@@ -42,9 +41,7 @@ def watch(config: Config, run_id: str = "", now: datetime | None = None) -> Step
     window = read_window(config, production, end - timedelta(hours=config.watch.window_h), end)
     comparison = compare(config, window)
     numbers = measures.measures_of(config, window, comparison)
-    page = Path(config.home) / "watch" / f"{end:%Y-%m-%dT%H%M%S}.html"
-    write_report(page, config, window, comparison, numbers, ledger)
-    report = page.as_uri() if page.is_absolute() else str(page)
+    report = write_report(config, window, comparison, numbers, ledger)
     name = run_id or end.isoformat(timespec="seconds")
     ledger.append(WATCHES, _row(name, window, comparison, numbers, report))
     _push(config, ledger, window, comparison, numbers)

@@ -10,26 +10,30 @@ import jinja2
 import sqlalchemy as sa
 
 from pipelines.core.config import Config
-from pipelines.core.files import write_atomically
 from pipelines.operations.watch.compare import Comparison
 from pipelines.operations.watch.window import Window
 from pipelines.reporting import plots
+from pipelines.stores import open_shared
+from pipelines.stores.blobs import Folder
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.tables import WATCHES
 
 TEMPLATES = Path(__file__).parents[2] / "reporting" / "templates"
+FOLDER = "watch"  # below shared_root
 SHOWN_WATCHES = 24
 
 
 def write_report(
-    page: Path,
     config: Config,
     window: Window,
     comparison: Comparison,
     numbers: dict[str, float],
     ledger: Ledger,
-) -> None:
-    """Write the page, and remove reports older than `watch.report_days`."""
+) -> str:
+    """Write the page below `shared_root`, and remove reports older than `watch.report_days`.
+
+    Returns the page's address.
+    """
     finding = comparison.finding
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
@@ -45,14 +49,16 @@ def write_report(
         plot=plots.drift_plot(columns, comparison.alpha) if columns else "",
         earlier=_earlier(ledger),
     )
-    write_atomically(page, text.encode())
-    _remove_old(page.parent, window.end.timestamp() - config.watch.report_days * 86_400)
+    shared, path = open_shared(config), f"{FOLDER}/{window.end:%Y-%m-%dT%H%M%S}.html"
+    shared.write_bytes(path, text.encode())
+    _remove_old(shared, window.end.timestamp() - config.watch.report_days * 86_400)
+    return shared.path(path).absolute().as_uri() if shared.is_local else f"{shared.uri}/{path}"
 
 
-def _remove_old(folder: Path, before: float) -> None:
-    for report in folder.glob("*.html"):
-        if report.stat().st_mtime < before:
-            report.unlink()
+def _remove_old(shared: Folder, before: float) -> None:
+    for path, stored in shared.files(FOLDER).items():
+        if path.endswith(".html") and stored.modified_at < before:
+            shared.remove(path)
 
 
 def _earlier(ledger: Ledger) -> list[dict[str, Any]]:
