@@ -6,7 +6,8 @@ import logging
 import os
 from pathlib import Path
 
-from pipelines.stores.object_store import ATTEMPTS, told
+from pipelines.stores.blobs import Folder
+from pipelines.stores.object_store import ATTEMPTS, is_s3
 
 # Set before MLflow is imported, which reads it then: nothing about its use leaves this machine.
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
@@ -56,7 +57,9 @@ class Tracker:
     def upload(self, mlflow_id: str, folder: Path, name: str) -> str:
         """Store a folder's files beside the run and return their URI; the same files may come again."""
         uri = str(self._client.get_run(mlflow_id).info.artifact_uri)
-        with told(uri, "artifact_root"):
+        if is_s3(uri):
+            Folder(uri, "artifact_root").upload(folder, name)
+        else:
             self._client.log_artifacts(mlflow_id, str(folder), name)
         return f"{uri}/{name}"
 

@@ -7,12 +7,11 @@ import logging
 import tempfile
 from pathlib import Path
 
-import fsspec
-
 from pipelines.core.config import Config
 from pipelines.core.files import write_atomically
 from pipelines.sample.packaged import convert_smollm2
 from pipelines.sample.questions import plan, questions, suite_rows
+from pipelines.stores.object_store import file_system
 
 log = logging.getLogger("nightshift")
 _PACKAGED_MODEL = "smollm2-135m-instruct"
@@ -32,7 +31,7 @@ def prepare_model(config: Config) -> None:
 
 def _store_model(uri: str) -> None:
     """Convert the packaged base model and store it behind a URI, its configuration last."""
-    fs, root = fsspec.core.url_to_fs(uri)
+    fs, root = file_system(uri)
     if fs.exists(f"{root}/{_WRITTEN_LAST}"):
         return
     with tempfile.TemporaryDirectory() as temporary:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fsspec
 import sqlalchemy as sa
 
 from pipelines.core.config import Config
+from pipelines.core.errors import NightshiftError
 from pipelines.operations.doctor.finding import Finding
 from pipelines.stores.journal.reader import JournalReader
+from pipelines.stores.object_store import file_system, told
 from pipelines.stores.sql.database import cause_of
 
 
@@ -36,8 +37,11 @@ def _gateway(url: str) -> Finding:
 
 def _files(pattern: str) -> Finding:
     try:
-        fs, path = fsspec.core.url_to_fs(pattern)
-        found = len(fs.glob(path))
+        fs, path = file_system(pattern)
+        with told(pattern, "ingest.source"):
+            found = len(fs.glob(path))
+    except NightshiftError as error:
+        return Finding("fail", "source", error.problem, error.remedy)
     except (OSError, ValueError, ImportError) as error:
         said = f"{pattern} cannot be listed ({str(error).splitlines()[0]})."
         return Finding("fail", "source", said, "Correct ingest.source.")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import fsspec
 
 from pipelines.core.contract import MANIFEST_NAME
+from pipelines.stores.object_store import file_system
 
 Progress = Callable[[str], None]
 EVERY = 200  # files between two lines of progress
@@ -18,8 +19,8 @@ def copy_folder(source: str, target: str, progress: Progress, skip: Iterable[str
     A file that is there in the same size is not copied again: on an object store it is there whole or not at
     all. `nightshift verify` compares digests afterwards.
     """
-    there, root = fsspec.core.url_to_fs(source)
-    other, base = fsspec.core.url_to_fs(target)
+    there, root = file_system(source)
+    other, base = file_system(target)
     root, base = root.rstrip("/"), base.rstrip("/")
     if not there.exists(root):
         return 0
