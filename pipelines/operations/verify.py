@@ -95,12 +95,13 @@ def changed_outputs(run: Run, manifest: Manifest) -> list[str]:
 
 
 def _adapter_problems(config: Config) -> list[str]:
-    """Registered adapters whose stored files are not those that were registered."""
+    """Registered adapters whose stored files, or whose probes, are not those that were registered."""
     registry = open_registry(config)
     problems = []
     for version in registry.versions():
         try:
             registry.check(version.version)
+            registry.probes(version.version)
         except IntegrityError as error:
             problems.append(str(error))
     return problems

@@ -28,6 +28,7 @@ def ended(tmp_path_factory):
     small = (Path(tiny.__file__).with_name("tiny.toml")).read_text("utf-8")
     parts = re.findall(r"^\[\w+\]\n.*?(?=^\[|\Z)", small, re.MULTILINE | re.DOTALL)
     sizes = "\n".join(part for part in parts if part[1:].partition("]")[0] in SIZES)
+    sizes += "\n[register]\nprobe_distance = 0.03\n"
     with (folder / "said.txt").open("w") as said:
         status = session(folder, str(base), ROWS, sizes, said)
     text = (folder / "said.txt").read_text("utf-8")

@@ -64,5 +64,5 @@ class Register(Section):
     name: str = ""  # of the registered model in MLflow; only the sample has a default
     dry_run: bool = False  # do everything but register
     probes: Positive = 8  # prompts that show whether an engine serves the adapter; fewer hold the night
-    probe_candidates: Positive = 64  # of the suite's items, from which the probes are chosen
+    probe_candidates: Positive = 32  # of the suite's items, from which the probes are chosen
     probe_distance: PositiveFloat = 0.8  # nats by which base and adapter differ on each probe
