@@ -162,14 +162,16 @@ class Registry:
         if digest is None:
             return None
         uri = f"{adapter.uri.rsplit('/', 1)[0]}/{PROBES_FOLDER}/{digest}.json"
-        file = Path(artifacts.download_artifacts(uri, tracking_uri=self._uri))
-        if sha256_of(file) != digest:
+        with tempfile.TemporaryDirectory(prefix="nightshift-") as work:
+            file = Path(artifacts.download_artifacts(uri, tracking_uri=self._uri, dst_path=work))
+            data, found = file.read_bytes(), sha256_of(file)
+        if found != digest:
             raise IntegrityError(
                 f"The stored probes of {self.name}, version {version}, were changed: their digest is "
-                f"{sha256_of(file)[:12]}, and {digest[:12]} was registered.",
+                f"{found[:12]}, and {digest[:12]} was registered.",
                 "Put the file back, or register that night again.",
             )
-        return ProbeSet.model_validate_json(file.read_bytes())
+        return ProbeSet.model_validate_json(data)
 
     def register(
         self,
