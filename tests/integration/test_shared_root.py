@@ -9,9 +9,8 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.data import delivery
 from pipelines.data.held_back import held_back_items, held_back_keys, hold_back
-from pipelines.data.journal_delivery import deliver
+from pipelines.data.journal_delivery import awaits_delivery, deliver
 from pipelines.stores import open_journal_writer, open_ledger, open_run, open_shared
-from pipelines.stores.journal.deliveries import awaits_delivery
 from pipelines.stores.retention import prune
 from tests.support.journal import has_arrived, make_interaction
 from tests.support.manifests import make_manifest

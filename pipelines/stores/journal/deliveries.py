@@ -9,10 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.stores import open_shared
-from pipelines.stores.journal.reader import JournalReader
 from pipelines.stores.journal.tables import (
     COLUMNS,
     DELIVERED,
@@ -47,13 +44,6 @@ def changing(url: str) -> Iterator[sa.Connection]:
 def delivery_path(night: date) -> str:
     """Where the night's delivery lies below `shared_root` once it is written."""
     return f"gateway/interactions/dt={night}/part.parquet"
-
-
-def awaits_delivery(config: Config, night: date) -> bool:
-    """Whether the night, a day in the data's zone, has answers and no delivery yet."""
-    journal = JournalReader(config.path(config.journal_url))
-    is_there = open_shared(config).exists(delivery_path(night))
-    return not is_there and journal.has_answers(night, config.ingest.zone)
 
 
 def choose(journal: sa.Connection, night: date, late_days: int, zone: tzinfo) -> None:
