@@ -112,7 +112,9 @@ def test_a_run_of_the_alert_router_closes(airflow, bag, settings):
     assert events(settings) == {"": ("success", "route: 1 ruling, 1 run to start")}
 
 
-@pytest.mark.parametrize("dag", ["alert_router", "drift_watch", "nightly_retrain", "promote", "rollback"])
+@pytest.mark.parametrize(
+    "dag", ["alert_router", "drift_watch", "feature_sync", "nightly_retrain", "promote", "rollback"]
+)
 def test_a_failed_run_of_every_dag_closes(airflow, bag, settings, dag):
     first = bag.dags[dag].roots[0]
     run = ended_run(

@@ -1,4 +1,4 @@
-"""The hourly look as a task: its command line, its answer, its schedule."""
+"""The hourly looks as tasks: their command lines, their answers, their schedules."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 from nightshift.operators.command import ANSWER, FAULT
-from nightshift.operators.watch import WatchOperator
+from nightshift.operators.watch import FeatureSyncOperator, WatchOperator
 
 PROJECT = Path(__file__).resolve().parents[2]
 # Stands for the work environment's Python: writes down how it was called, and answers as `watch` does.
@@ -63,18 +63,33 @@ def test_an_error_to_act_on_is_not_retried(task, settings):
     assert "Start it." in pushed[FAULT]
 
 
-@pytest.mark.parametrize(("line", "expected"), [("", "0 * * * *"), ('[watch]\nschedule = ""\n', "None")])
-def test_the_schedule_is_the_configurations(tmp_path, line, expected):
+def test_what_a_sync_found_is_an_answer_too(task, settings):
+    context, pushed = look(task)
+    FeatureSyncOperator(task_id="sync", settings=settings).execute(context)
+    assert pushed[ANSWER]["verdict"] == "hold"
+    assert '"command": ["-m", "pipelines", "features-sync"]' in (settings.home / "words.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("dag", "line", "expected"),
+    [
+        ("drift_watch", "", "0 * * * *"),
+        ("drift_watch", '[watch]\nschedule = ""\n', "None"),
+        ("feature_sync", "", "30 * * * *"),
+        ("feature_sync", '[features]\nsync_schedule = ""\n', "None"),
+    ],
+)
+def test_the_schedule_is_the_configurations(tmp_path, dag, line, expected):
     profile = tmp_path / "profile.toml"
     profile.write_text(f'profile = "test"\n{line}')
     program = (
         "from airflow.dag_processing.dagbag import DagBag; import sys;"
-        "dag = DagBag(sys.argv[1]).dags['drift_watch'];"
+        "dag = DagBag(sys.argv[1]).dags[sys.argv[2]];"
         "print(getattr(dag.timetable, 'expression', None))"
     )
     path = f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(PROJECT / "dags" / "drift_watch.py")],
+        [sys.executable, "-c", program, str(PROJECT / "dags" / f"{dag}.py"), dag],
         env={**os.environ, "PYTHONPATH": path, "NIGHTSHIFT_CONFIG": str(profile)},
         capture_output=True,
         text=True,

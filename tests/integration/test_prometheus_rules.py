@@ -12,11 +12,12 @@ import pytest
 from gateway.metrics import Metrics
 from pipelines.core.alerts import Cause
 from pipelines.observability import step_metrics
+from pipelines.operations import feature_sync
 from pipelines.operations.watch import loop_metrics, measures
 from tests.support.gateways import until
 from tests.support.servers import DEPLOY, PROJECT, prometheus, query, read_yaml, tool
 
-HELP = measures.HELP | loop_metrics.HELP | step_metrics.HELP
+HELP = measures.HELP | loop_metrics.HELP | step_metrics.HELP | feature_sync.HELP
 RULES = DEPLOY / "prometheus"
 TESTS = ("alerts_test.yml", "alerts_slow_test.yml")
 PANELS = [

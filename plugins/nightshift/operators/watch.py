@@ -1,4 +1,4 @@
-"""The hourly look at live traffic as an Airflow task."""
+"""The hourly looks at live traffic and at the feature store, as Airflow tasks."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ class WatchOperator(CommandOperator):
 
     def words(self, context: Context) -> list[str]:
         return ["watch", f"--run-id={context['dag_run'].run_id}"]
+
+
+class FeatureSyncOperator(CommandOperator):
+    """Runs `features-sync`. The task succeeds whatever it found; its note says what was wrong."""
+
+    RESULT = StepResult
+    ui_color = "#e0f0e7"
+
+    def words(self, context: Context) -> list[str]:
+        return ["features-sync"]
