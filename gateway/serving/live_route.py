@@ -270,7 +270,7 @@ class LiveRoute:
             log.error(problem)
         self.problem = problem
         if self._fleet:
-            self._fleet.tell(problem=problem)
+            self._fleet.tell(problem=problem or self._probes.problem)
 
 
 def _adapters(route: Route) -> set[Adapter]:

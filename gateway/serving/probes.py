@@ -77,10 +77,11 @@ class Probes:
 
     def watch(self, adapters: Iterable[Adapter]) -> None:
         """Look at these adapters from now on, and forget all others."""
-        next_due, wanted = time.monotonic() + self._settings.probe_interval_s, set(adapters)
+        now, wanted = time.monotonic(), set(adapters)
         for adapter in {*self._due, *self._sets} - wanted:
             self._forget(adapter)
-        self._due = {one: self._due.get(one, next_due) for one in wanted}
+        proved = dict.fromkeys(self._sets, now + self._settings.probe_interval_s)
+        self._due = {one: self._due.get(one, proved.get(one, now)) for one in wanted}
 
     async def turn(self) -> None:
         """Look at the adapters that are due."""

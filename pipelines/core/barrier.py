@@ -41,6 +41,12 @@ def waiting_words(number: int, gateways: Sequence[SeenGateway], contact_s: float
     return f"promotion {number} waits for {', '.join(words)}" if words else ""
 
 
+def problem_words(gateways: Sequence[SeenGateway], contact_s: float) -> str:
+    """Which living gateways have a problem, and what it is."""
+    found = [f"{one.url or one.id} ({one.problem})" for one in living(gateways, contact_s) if one.problem]
+    return f"the rollout waits for {', '.join(found)}" if found else ""
+
+
 class Trust(StrEnum):
     """What a gateway may answer by. It knows of no newer promotion, and one may be in effect."""
 

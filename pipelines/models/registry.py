@@ -5,6 +5,7 @@ A version is known by its adapter digest and Nightshift run, so registering twic
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -162,10 +163,11 @@ class Registry:
         if digest is None:
             return None
         uri = f"{adapter.uri.rsplit('/', 1)[0]}/{PROBES_FOLDER}/{digest}.json"
-        with tempfile.TemporaryDirectory(prefix="nightshift-") as work:
-            file = Path(artifacts.download_artifacts(uri, tracking_uri=self._uri, dst_path=work))
-            data, found = file.read_bytes(), sha256_of(file)
-        if found != digest:
+        with tempfile.TemporaryDirectory(prefix="nightshift-") as folder, told(adapter.uri, "artifact_root"):
+            data = Path(
+                artifacts.download_artifacts(uri, tracking_uri=self._uri, dst_path=folder)
+            ).read_bytes()
+        if (found := hashlib.sha256(data).hexdigest()) != digest:
             raise IntegrityError(
                 f"The stored probes of {self.name}, version {version}, were changed: their digest is "
                 f"{found[:12]}, and {digest[:12]} was registered.",

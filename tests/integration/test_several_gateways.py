@@ -11,7 +11,7 @@ import pytest
 from pipelines.core.traffic_split import Route, aborted, rolled_back, to_canary, to_production, to_shadow
 from pipelines.operations.databases import STORES, upgrade
 from pipelines.stores import open_ledger
-from pipelines.stores.held_move import held_move
+from pipelines.stores.held_move import gateway_problems, held_move
 from tests.support.cluster import PASSWORD
 from tests.support.double_engine import DoubleEngine
 from tests.support.fleets import Cable, member_config
@@ -307,3 +307,20 @@ def test_alone_and_cut_off_production_only(tmp_path, postgres, database):
         assert {adapter(cut, f"again {person}", user=person) for person in people} == {"1"}
         cable.mend()
         until(lambda: cut.ready()["canary"] == "2", 15)
+
+
+def test_a_gateway_whose_engine_serves_another_holds_all(pair):
+    """The rollout waits for it, and its own users get the others' answers."""
+    pair.promote(Route(canary=ONE, canary_weight=1.0))
+    assert gateway_problems(pair.a.config) == ""
+    pair.b.app.state.service.probes._note(ONE, "the engine answers as the base model")
+    until(lambda: gateway_problems(pair.a.config))
+    found = gateway_problems(pair.a.config)
+    assert found == f"the rollout waits for {pair.b.url} (the engine answers as the base model)"
+    assert (adapter(pair.a), adapter(pair.b)) == ("1", "base")
+    number = pair.append(Route(production=ONE))
+    until(lambda: f"promotion {number} waits for {pair.b.url}" in pair.a.ready()["problem"], 20)
+    assert pair.live() == [number - 1] * 2
+    pair.b.app.state.service.probes._note(ONE, "")
+    until(lambda: pair.live() == [number, number], 20)
+    until(lambda: not gateway_problems(pair.a.config))

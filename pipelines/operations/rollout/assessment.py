@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.operations.rollout_evidence import collect
-from pipelines.policy.rollout.analysis import Analysis, analyse
+from pipelines.policy.rollout.analysis import Analysis, RolloutDecision, analyse
 from pipelines.policy.rollout.observations import Copies
 from pipelines.stores import open_journal, open_ledger
-from pipelines.stores.held_move import held_move
+from pipelines.stores.held_move import gateway_problems, held_move
 from pipelines.stores.ledger import Promotion
 
 
@@ -44,7 +44,10 @@ def assess_stage(config: Config, stage_name: str) -> RolloutResult:
 
 
 def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> Analysis:
-    """What the analysis says now of the rollout that the newest move is part of."""
+    """What the analysis says now of the rollout that the newest move is part of.
+
+    Nothing goes on while a gateway has a problem: it may not serve what the analysis is about.
+    """
     now = moves[-1]
     candidate, production = now.route.in_rollout, now.route.production
     assert candidate is not None
@@ -60,7 +63,10 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> A
         config.promote.max_tenant_share,
     )
     copies = Copies(**journal.shadow_copies([move.number for move in met]))
-    return analyse(stage, config.promote, replace(traffic, copies=copies))
+    found = analyse(stage, config.promote, replace(traffic, copies=copies))
+    if found.decision is RolloutDecision.PROMOTE and (problem := gateway_problems(config)):
+        return replace(found, decision=RolloutDecision.CONTINUE, reasons=(problem, *found.reasons))
+    return found
 
 
 def _moves_of_kind(moves: Sequence[Promotion], stage: Stage) -> Sequence[Promotion]:
