@@ -5,6 +5,8 @@ import os
 import re
 import stat
 import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -205,3 +207,38 @@ def test_traefik_knows_both_gateways_and_the_api_only():
     assert [router["rule"] for router in http["routers"].values()] == [
         "PathPrefix(`/v1/`) || Path(`/predict`) || Path(`/openapi.json`)"
     ]
+
+
+IMPORTS = """
+import ast, importlib, json, pkgutil, sys, gateway
+for module in pkgutil.walk_packages(gateway.__path__, "gateway."):
+    importlib.import_module(module.name)
+own = {"gateway", "pipelines"}
+files = {module.__file__ for name, module in list(sys.modules.items()) if name.split(".")[0] in own}
+names = set()
+for file in filter(None, files):
+    for node in ast.walk(ast.parse(open(file).read())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+print(json.dumps(sorted(names - own - sys.stdlib_module_names)))
+"""
+
+
+@pytest.mark.slow
+def test_the_gateways_image_holds_what_it_imports():
+    """Every package that the gateway's own modules name, also inside functions, is in its lock."""
+    line = [sys.executable, "-W", "ignore", "-c", IMPORTS]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True)
+    lock = (ROOT / "requirements" / "gateway.txt").read_text()
+    locked = {canonical(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", lock, re.MULTILINE)}
+    providers = metadata.packages_distributions()
+    imported = {name: {canonical(one) for one in providers.get(name, ())} for name in json.loads(done.stdout)}
+    missing = {name for name, found in imported.items() if found and not found & locked}
+    assert not missing
+    assert {"torch", "fastapi", "mlflow"} <= imported.keys()
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
