@@ -23,7 +23,7 @@ from pipelines.core.files import sha256_of
 from pipelines.core.probes import ProbeSet
 from pipelines.models.tracker import MlflowClient, Tracker
 from pipelines.stores.blobs import Folder
-from pipelines.stores.object_store import is_s3
+from pipelines.stores.object_store import is_s3, told
 
 CANDIDATE, PRODUCTION, CANARY, PREVIOUS = "candidate", "production", "canary", "previous"
 ADAPTER_FOLDER, PROBES_FOLDER = "adapter", "probes"
