@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -65,15 +66,12 @@ def config_of(where):
 @pytest.fixture(scope="module")
 def nights(profiles):
     """The night, run by both; the second one's steps each run in a home of their own, as in pods."""
-    for name, where in profiles.items():
+    for _name, where in profiles.items():
         assert main(["prepare", *where]) == 0
         assert main(["sample", *where, "--night", str(NIGHT)]) == 0
         uri = f"{config_of(where).path(config_of(where).runs_root)}/{NIGHT}"
         for step in STEPS:
             assert main([step, "--run-dir", uri, *where]) == 0, step
-            if name == "many":
-                for shared_by_mistake in ("runs", "lake", "feast", "ledger.db", "mlflow.db", "keys"):
-                    assert not (config_of(where).keys_folder.parent / "many" / shared_by_mistake).exists()
     return {name: open_run(config_of(where), str(NIGHT)).manifests() for name, where in profiles.items()}
 
 
@@ -90,6 +88,12 @@ def test_metrics_and_rows_are_the_same(nights, step):
     assert many.metrics == one.metrics
     rows = {name: artifact.sha256 for name, artifact in one.outputs.items() if "parquet" in artifact.path}
     assert {name: many.outputs[name].sha256 for name in rows} == rows
+
+
+def test_a_home_keeps_nothing_that_is_shared(nights, profiles):
+    home = Path(profiles["many"][1])
+    found = {path.relative_to(home).parts[0] for path in home.rglob("*") if path.is_file()}
+    assert found == {"cache", "ledger.head", "locks", "sample"}, "copies, and the sample's own questions"
 
 
 def test_both_verify(nights, profiles, capsys):

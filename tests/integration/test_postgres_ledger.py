@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -81,6 +81,18 @@ def test_a_row_written_twice_is_recorded_once(ledger):
     assert ledger.verify() == 3
     with pytest.raises(IntegrityError, match="another decision"):
         ledger.add_decision(document(outcome="skipped"), "s")
+
+
+def test_every_question_of_a_night_is_answered(ledger):
+    for night in ("2026-01-01", "2026-01-02", "2026-01-03"):
+        ledger.add_decision(document(night), "s")
+        ledger.add_cost(cost(night=night))
+    assert [d.run_id for d in ledger.decisions(before=date(2026, 1, 3))] == ["2026-01-01", "2026-01-02"]
+    assert [d.run_id for d in ledger.decided_before("2026-01-02")] == ["2026-01-01"]
+    hours = (ledger.cpu_hours, ledger.gpu_hours)
+    assert [of(date(2026, 1, 1), date(2026, 1, 2)) for of in hours] == [pytest.approx(2.0), 0.0]
+    assert ledger.costs("2026-01-03")[0]["step"] == "train"
+    assert (ledger.promotion(), ledger.promotions(), len(ledger.head())) == (START, [], 64)
 
 
 def test_append_writes_all_rows_or_none(ledger):
@@ -186,7 +198,7 @@ def test_a_wrong_password_is_named(url, tmp_path, monkeypatch):
 
 
 def test_the_inbox_knows_what_is_unruled(ledger):
-    from pipelines.core.alerts import Action, Cause, Ruling
+    from pipelines.core.alerts import Action, Cause, Ruling, Silence
     from pipelines.stores.inbox import delivery_row
 
     inbox, now = Inbox(ledger), datetime.now(UTC)
@@ -197,6 +209,13 @@ def test_the_inbox_knows_what_is_unruled(ledger):
     inbox.add_rulings([Ruling(now, Cause.OPERATIONS, Action.IGNORE, "", ruled, (), "")])
     assert inbox.unruled() == {rows[2]["id"]}
     assert inbox.waiting() == 1
+    assert [one.id for one in inbox.deliveries(now)] == sorted(row["id"] for row in rows)
+    assert inbox.newest(within_s=600)
+    assert [ruling.triggers for ruling in inbox.rulings(now, {})] == [ruled]
+    ledger.add_task_event("dag", "began", "train", 1, "running")
+    assert inbox.began(["began", "never"]) == {"began"}
+    inbox.add_silence(Silence({"name": "A*"}, now + timedelta(hours=1), "ann", "known"), now)
+    assert [one.actor for one in inbox.silences(now)] == ["ann"]
 
 
 def test_a_lease_has_one_holder_at_a_time(url):
