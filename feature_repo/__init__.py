@@ -1,0 +1,1 @@
+"""Feast definitions, for the `features` step and for the `feast` command."""
