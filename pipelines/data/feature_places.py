@@ -103,7 +103,7 @@ class Places:
     def asking(self, work: Callable[[], T]) -> T:
         """What `work` returns, tried again while PostgreSQL is away, so it must be safe to do twice.
 
-        Raises UnavailableError, MachineError or InputError that name the server and its setting.
+        Raises UnavailableError or InputError that name the server and its setting.
         """
         try:
             return patiently(work, WAIT_S)
@@ -119,7 +119,7 @@ class Places:
         backend, before = ibis.duckdb.connect(**offline), options.default_backend
         try:
             if not folder.is_local:
-                backend.register_filesystem(folder.fs)
+                backend.register_filesystem(folder.listed())
             options.default_backend = backend
             with told(folder.uri, folder.setting):
                 yield

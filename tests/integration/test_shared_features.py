@@ -1,20 +1,23 @@
 """Features in a real Redis, with the registry in PostgreSQL and the files on S3; and `features-sync`."""
 
+import re
 import signal
 import threading
 from datetime import UTC, date, timedelta
 
+import httpx
 import pytest
 from redis import Redis
 
-from pipelines.core.errors import InputError, MachineError, UnavailableError
+from pipelines.core.errors import InputError, UnavailableError
 from pipelines.data import feature_places, online_redis, open_feature_store, open_lake
 from pipelines.data.activity import activity, end_of
 from pipelines.data.features import VIEWS
-from pipelines.operations.feature_sync import feature_sync
+from pipelines.operations.feature_sync import HELP, feature_sync
 from tests.support.configs import make_config
 from tests.support.interactions import make_rows
 from tests.support.nights import Night
+from tests.support.servers import pushgateway
 
 pytestmark = pytest.mark.slow
 NIGHT, DAY = date(2026, 1, 10), timedelta(days=1)
@@ -110,7 +113,7 @@ def test_a_postgres_that_stays_away_is_named(home, url, postgres, empty_database
     fill(config)
     postgres.server.stop(signal.SIGINT)  # a fast shutdown
     try:
-        with pytest.raises(MachineError, match="PostgreSQL cannot be reached"):
+        with pytest.raises(UnavailableError, match="PostgreSQL cannot be reached"):
             feature_sync(config, NOW)
     finally:
         postgres.server.start(postgres.is_ready)
@@ -144,6 +147,18 @@ def test_a_value_changed_online_is_found_and_mended(home, redis, url):
     assert found.verdict == "hold"
     assert "are right again" in found.reasons[0]
     assert store.online("tenant_activity", list(before))[0] == before
+
+
+def test_what_a_sync_found_is_pushed(home, tmp_path, redis, url):
+    fill(with_lake(home, online_url=url))
+    redis.flushall()
+    with pushgateway(tmp_path) as pushed:
+        feature_sync(with_lake(home, online_url=url, **{"watch.pushgateway": pushed}), NOW)
+        text = httpx.get(f"{pushed}/metrics", trust_env=False).text
+    values = dict(re.findall(r'^(nightshift_features_\w+){.*job="nightshift_features".*} (\S+)$', text, re.M))
+    assert values.keys() == HELP.keys()
+    assert float(values["nightshift_features_differences"]) > 0
+    assert float(values["nightshift_features_newest_timestamp_seconds"]) == end_of(NIGHT).timestamp()
 
 
 def test_old_features_are_told_of(home, url):

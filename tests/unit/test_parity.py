@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.policy.night.parity import Skew, compare, stale
+from pipelines.policy.night.parity import Skew, check, compare, is_old, stale
 
 AT = datetime(2026, 1, 4, tzinfo=UTC)
 finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
@@ -48,3 +48,14 @@ def test_an_entity_that_was_never_written_is_stale():
     assert stale({"anna": None}, AT, timedelta(hours=48)) == [
         Skew("anna", "event_timestamp", AT.isoformat(), None)
     ]
+
+
+def test_a_check_names_age_and_values():
+    skews = check(one(0.5), one(0.7), {"anna": None}, AT, timedelta(hours=48), 1e-6)
+    assert [skew.feature for skew in skews] == ["event_timestamp", "rate"]
+
+
+@pytest.mark.parametrize(("hours", "old"), [(0, False), (48, False), (49, True), (None, True)])
+def test_features_grow_old(hours, old):
+    newest = None if hours is None else AT - timedelta(hours=hours)
+    assert is_old(newest, AT, timedelta(hours=48)) is old
