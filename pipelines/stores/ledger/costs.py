@@ -37,4 +37,5 @@ def costs_of(run_id: str) -> sa.Select[Any]:
 def seconds_of(first: date, last: date) -> sa.Select[Any]:
     """CPU and GPU seconds of the steps of all nights from `first` to `last`, both included, as one row."""
     sums = [sa.func.coalesce(sa.func.sum(column), 0.0).label(column.name) for column in (CPU, GPU)]
+    # Not BETWEEN: PostgreSQL takes no COLLATE in it, and the column's type brings one along.
     return sa.select(*sums).where(COSTS.c.night >= first.isoformat(), COSTS.c.night <= last.isoformat())
