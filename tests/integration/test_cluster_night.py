@@ -93,7 +93,7 @@ def test_metrics_and_rows_are_the_same(nights, step):
 def test_a_home_keeps_nothing_that_is_shared(nights, profiles):
     home = Path(profiles["many"][1])
     found = {path.relative_to(home).parts[0] for path in home.rglob("*") if path.is_file()}
-    assert found == {"cache", "ledger.head", "locks", "sample"}, "copies, and the sample's own questions"
+    assert found <= {"cache", "ledger.head", "locks", "sample", "scratch"}, "what this machine can make again"
 
 
 def test_both_verify(nights, profiles, capsys):
