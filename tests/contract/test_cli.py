@@ -123,6 +123,7 @@ def test_status_and_verify_on_a_fresh_home(home):
         "live_adapter": None,
         "candidate": None,
         "rollout": None,
+        "held_move": "",
         "nights": [],
     }
     unknown = pipelines(home, "status", *DEMO, "--run-id", "nope")
