@@ -7,6 +7,7 @@ from pipelines.core.errors import InputError
 from pipelines.operations.databases import upgrade_databases
 from pipelines.operations.doctor.databases import look_at_databases
 from pipelines.operations.doctor.keys import NAMES, look_at_keys
+from pipelines.operations.doctor.object_stores import look_at_stores
 from pipelines.stores import open_ledger
 from pipelines.stores.signer import Signer
 from tests.support.cluster import PASSWORD
@@ -74,3 +75,22 @@ def test_keys_of_several_machines(config, home, tmp_path):
         (config.keys_folder / name).chmod(0o600)
     (said,) = look_at_keys(config)
     assert "was signed with other keys" in said.said
+
+
+def test_buckets_are_tried_as_a_manifest_is_written(home, bucket):
+    import s3fs
+
+    roots = {"runs_root": f"{bucket}/runs", "lake_root": f"{bucket}-is-not-there/lake"}
+    found = {one.about: one for one in look_at_stores(make_config(home, "").model_copy(update=roots))}
+    assert (found["runs_root"].level, found["lake_root"].level) == ("ok", "fail")
+    assert "There is no bucket" in found["lake_root"].said
+    assert s3fs.S3FileSystem().find(bucket) == []
+
+
+def test_each_redis_is_asked(home, redis_server):
+    there, gone = f"redis://127.0.0.1:{redis_server.port}/0", "redis://127.0.0.1:1/0"
+    config = make_config(home, "", **{"gateway.redis_url": there, "features.online_url": gone})
+    found = {one.about: one for one in look_at_stores(config)}
+    assert found["gateway.redis_url"].level == "ok"
+    assert found["features.online_url"].level == "fail"
+    assert "does not answer" in found["features.online_url"].said
