@@ -32,7 +32,6 @@ from pipelines.data.digests import FileDigests
 from pipelines.data.publications import DataFile, Publications, claim, finish, name_of, plain_name
 from pipelines.data.schema import SCHEMA
 from pipelines.stores.blobs import Folder
-from pipelines.stores.object_store import told
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
 PATH = "dt=([0-9-]{10})/delivery=([0-9-]{10})[0-9a-f.]*[.]parquet$"
@@ -139,9 +138,13 @@ class Lake:
         The view has the columns of the schema, `day`, and `delivered`: the night that delivered the row.
         """
         files = self.files(first, last, as_of, since)
-        with connect(self._memory_mib) as connection, told(self._folder.uri, "lake_root"):
-            connection.sql(f"CREATE VIEW interactions AS {self.scan(connection, files, as_of)}")
-            return connection.sql(sql).to_arrow_table()
+        with connect(self._memory_mib) as connection:
+            try:
+                connection.sql(f"CREATE VIEW interactions AS {self.scan(connection, files, as_of)}")
+                return connection.sql(sql).to_arrow_table()
+            except duckdb.Error:  # it keeps a store's error as text only: the store is asked what is wrong
+                self._folder.files("removals")
+                raise
 
     def scan(self, connection: duckdb.DuckDBPyConnection, files: list[str], as_of: date) -> str:
         """SQL that reads these files in `connection`, wherever the lake lies; older files lack some columns.

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.core.errors import InputError
 from pipelines.data.lake import GROUP_ROWS, Lake, write_parquet
 from pipelines.data.publications import Publications
 from pipelines.data.schema import SCHEMA
@@ -154,3 +155,17 @@ def test_a_flipped_bit_in_the_lake_is_told(tmp_path):
     (file,) = (tmp_path / "lake" / "interactions").glob("*/*.parquet")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     assert [path.rpartition("/")[2] for path in lake.changed()] == [file.name]
+
+
+def test_a_store_that_goes_away_under_duckdb_is_told(bucket, monkeypatch):
+    lake, honest = Lake(f"{bucket}/lake", 256), Lake.scan
+    lake.publish(NIGHT, make_rows(NIGHT, 5, seed=1))
+
+    def scan(self, *rest):
+        sql = honest(self, *rest)
+        Folder(bucket).fs.rm(bucket, recursive=True)
+        return sql
+
+    monkeypatch.setattr(Lake, "scan", scan)
+    with pytest.raises(InputError, match=r"There is no bucket test-.*, which lake_root names"):
+        lake.query("SELECT * FROM interactions", NIGHT, NIGHT, NIGHT)
