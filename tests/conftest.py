@@ -12,6 +12,9 @@ with suppress(ImportError):  # the control environment has none
     # Before Feast, which at its import lets all metrics of a process count in shared files.
     import prometheus_client  # noqa: F401
 
+    # No property test has a deadline, whether it names its number of examples or not.
+    from tests.support import fuzz  # noqa: F401
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in pipelines.__main__

@@ -21,16 +21,10 @@ from pipelines.core.config import Config
 from pipelines.core.interactions import COLUMNS
 from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
-from pipelines.stores import open_journal, open_shared
+from pipelines.stores import open_shared
 from pipelines.stores.journal import deliveries
 
 log = logging.getLogger("nightshift")
-
-
-def awaits_delivery(config: Config, night: date) -> bool:
-    """Whether the night, a day in the data's zone, has answers and no delivery yet."""
-    is_there = open_shared(config).exists(deliveries.delivery_path(night))
-    return not is_there and open_journal(config).has_answers(night, config.ingest.zone)
 
 
 def deliver(config: Config, night: date) -> str:

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from pipelines.core.alerts import Action, Ruling
 from pipelines.core.config import Config
 from pipelines.core.results import RoutingResult, RunToStart
-from pipelines.data.journal_delivery import awaits_delivery
 from pipelines.operations.alert_notices import SUBJECTS, notice_of, short_list
+from pipelines.operations.awaited_delivery import awaits_delivery
 from pipelines.policy.alerts.arbitration import AlertState, horizon, rule_on
 from pipelines.stores import open_ledger
 from pipelines.stores.inbox import Inbox

@@ -37,7 +37,7 @@ def test_every_operator_of_ours_is_followed(bag):
     }
     assert ours == {
         *("StepOperator", "RecordOperator", "RolloutOperator", "AbortOperator"),
-        *("Approval", "RouteOperator", "WatchOperator"),
+        *("Approval", "RouteOperator", "WatchOperator", "FeatureSyncOperator"),
     }
     # In a process of its own, because the DAGs that are loaded here have imported every operator.
     program = "from nightshift import listener; print(*listener.followed())"

@@ -9,7 +9,8 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.data import delivery
 from pipelines.data.held_back import held_back_items, held_back_keys, hold_back
-from pipelines.data.journal_delivery import awaits_delivery, deliver
+from pipelines.data.journal_delivery import deliver
+from pipelines.operations.awaited_delivery import awaits_delivery
 from pipelines.stores import open_journal_writer, open_ledger, open_run, open_shared
 from pipelines.stores.retention import prune
 from tests.support.journal import has_arrived, make_interaction
