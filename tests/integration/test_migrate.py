@@ -112,6 +112,8 @@ def test_files_are_copied_once_and_manifests_last(tmp_path, bucket, monkeypatch)
     run.mkdir(parents=True)
     for name in ("manifest.json", "rows.parquet", "z.txt", ".half.txt"):
         (run / name).write_text(name)
+    (run.parent / "attempts" / "train.attempt-1").mkdir(parents=True)
+    (run.parent / "attempts" / "train.attempt-1" / "half.bin").write_text("of a step that was killed")
     order = []
     monkeypatch.setattr(files, "_copy", lambda there, path, other, target: order.append(target))
     files.copy_folder(str(tmp_path / "runs"), f"{bucket}/runs", print)
@@ -144,11 +146,11 @@ def test_a_home_moves_and_both_sides_verify(profiles, tmp_path, capsys, monkeypa
     words = ["migrate", *where, "--to", new, "--to-home", str(tmp_path / "other")]
     real, stages = move.copy_folder, []
 
-    def interrupted(here, there, progress, **more):
+    def interrupted(here, there, progress):
         stages.append(there)
         if len(stages) == 2:
             raise KeyboardInterrupt
-        return real(here, there, progress, **more)
+        return real(here, there, progress)
 
     monkeypatch.setattr(move, "copy_folder", interrupted)
     assert main(words) == 130, "interrupted between the runs and the lake"

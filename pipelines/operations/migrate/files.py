@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import fsspec
 
 from pipelines.core.contract import MANIFEST_NAME
+from pipelines.stores.attempts import ATTEMPTS
 from pipelines.stores.object_store import file_system
 
 Progress = Callable[[str], None]
 EVERY = 200  # files between two lines of progress
 
 
-def copy_folder(source: str, target: str, progress: Progress, skip: Iterable[str] = ()) -> int:
-    """Copy the files below a URI to another; returns how many were copied. `skip`: folders below the source.
+def copy_folder(source: str, target: str, progress: Progress) -> int:
+    """Copy the files below a URI to another; returns how many were copied.
 
     A file that is there in the same size is not copied again: on an object store it is there whole or not at
     all. `nightshift verify` compares digests afterwards.
@@ -25,14 +26,8 @@ def copy_folder(source: str, target: str, progress: Progress, skip: Iterable[str
     if not there.exists(root):
         return 0
     known = _sizes(other, base)
-    wanted = [
-        (name, size)
-        for name, size in _sizes(there, root).items()
-        if known.get(name) != size and not any(name.startswith(f"{folder}/") for folder in skip)
-    ]
-    for number, (name, _) in enumerate(
-        sorted(wanted, key=lambda one: (_is_manifest(one[0]), one[0])), start=1
-    ):
+    wanted = [name for name, size in _sizes(there, root).items() if known.get(name) != size]
+    for number, name in enumerate(sorted(wanted, key=lambda one: (_is_manifest(one), one)), start=1):
         _copy(there, f"{root}/{name}", other, f"{base}/{name}")
         if number % EVERY == 0:
             progress(f"{number} of {len(wanted)} files")
@@ -47,7 +42,10 @@ def _copy(there: fsspec.AbstractFileSystem, path: str, other: fsspec.AbstractFil
 
 
 def _sizes(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, int]:
-    """Size in bytes of every file below a folder, by its relative path. Hidden ones are half-written."""
+    """Size in bytes of every file below a folder, by its relative path.
+
+    Hidden files are half-written, and so are those of a step's attempt that was killed.
+    """
     if not fs.exists(root):
         return {}
     found = fs.find(root, detail=True)
@@ -55,7 +53,7 @@ def _sizes(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, int]:
     return {
         name: int(found[path]["size"] or 0)
         for path, name in names.items()
-        if not any(part.startswith(".") for part in name.split("/"))
+        if not any(part.startswith(".") or part == ATTEMPTS for part in name.split("/"))
     }
 
 
