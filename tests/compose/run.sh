@@ -15,7 +15,10 @@ compose=${COMPOSE:-docker compose}
 finish() {
   status=$?
   trap - EXIT
-  [ $status -eq 0 ] || $compose ps --all || true
+  if [ $status -ne 0 ]; then
+    $compose ps --all || true
+    $compose logs --tail 15 || true
+  fi
   if [ -z "${KEEP:-}" ]; then
     $compose down --volumes > /dev/null 2>&1 || true
     [ -z "$engine" ] || tests/compose/engine.sh stop "$engine"
