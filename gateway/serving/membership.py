@@ -37,7 +37,7 @@ class Membership:
         self._contact_at = time.monotonic()
         self._beating: asyncio.Task[None] | None = None
         self._client = httpx.AsyncClient(timeout=PEER_PATIENCE_S, trust_env=False)
-        self._has_joined = False
+        self._has_joined, self._in_effect = False, -1
         self.trust, self.problem, self.waiting = Trust.ALL, "", ""
 
     @property
@@ -110,7 +110,7 @@ class Membership:
             self.problem = f"no contact with the database: {cause_of(error)}"
 
     def _note(self, fleet: Fleet, at: float) -> None:
-        self._contact_at = max(self._contact_at, at)
+        self._contact_at, self._in_effect = max(self._contact_at, at), fleet.in_effect
         others = [one for one in fleet.gateways if one.id != self._report.id]
         self._peers = living(others, self._settings.contact_s)
 
@@ -118,6 +118,8 @@ class Membership:
         answers = [] if self.has_contact else await asyncio.gather(*map(self._ask, self._peers))
         silent_s = time.monotonic() - self._contact_at
         found = trust(silent_s, self._settings.contact_s, self._report.live, answers)
+        if self.trust is not Trust.ALL and self.has_contact and self._report.live < self._in_effect:
+            found = self.trust  # contact is back, and the traffic split in effect is not live here yet
         if found != self.trust:
             log.warning("this gateway answers by %s: contact with the database %.0f s ago", found, silent_s)
         self.trust = found

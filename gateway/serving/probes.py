@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
@@ -152,9 +153,8 @@ class Probes:
         self._wrong.pop(adapter, None)
         self._sets.pop(adapter, None)
         self._backends.of(adapter).wrong = ""
-        for gauge in (self._backends.metrics.probe_failed, self._backends.metrics.probed):
-            gauge.labels(adapter.version)  # there may be none yet
-            gauge.remove(adapter.version)
+        self._backends.metrics.probe_failed.labels(adapter.version).set(0)
+        self._backends.metrics.probed.labels(adapter.version).set(math.nan)  # no age that an alert could see
 
 
 def _words(adapter: Adapter, finding: Finding) -> str:
