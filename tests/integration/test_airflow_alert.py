@@ -31,7 +31,7 @@ from pipelines.stores.ledger.tables import TASK_EVENTS  # noqa: E402
 from tests.support import standin  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
-PROFILE = 'profile = "test"\nschedule = ""\n[watch]\nschedule = ""\n'
+PROFILE = 'profile = "test"\nschedule = ""\n[watch]\nschedule = ""\n[features]\nsync_schedule = ""\n'
 TRACE = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
 PATIENCE_S = 120
 
