@@ -22,7 +22,16 @@ from pipelines.core.config import load_config  # noqa: E402
 from tests.support.standin import write_interpreter  # noqa: E402
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
-PROFILE = 'profile = "test"\nschedule = ""\n[features]\nsync_schedule = ""\n[promote]\ninterval_s = 5\n[notify]\nnight_late_s = 1\n'
+PROFILE = """
+profile = "test"
+schedule = ""
+[features]
+sync_schedule = ""
+[promote]
+interval_s = 5
+[notify]
+night_late_s = 1
+"""
 
 
 @pytest.fixture(scope="module")
