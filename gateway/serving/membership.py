@@ -117,9 +117,8 @@ class Membership:
     async def _decide(self) -> None:
         answers = [] if self.has_contact else await asyncio.gather(*map(self._ask, self._peers))
         silent_s = time.monotonic() - self._contact_at
-        found = trust(silent_s, self._settings.contact_s, self._report.live, answers)
-        if self.trust is not Trust.ALL and self.has_contact and self._report.live < self._in_effect:
-            found = self.trust  # contact is back, and the traffic split in effect is not live here yet
+        contact_s, live = self._settings.contact_s, self._report.live
+        found = trust(silent_s, contact_s, live, answers, self._in_effect, self.trust)
         if found != self.trust:
             log.warning("this gateway answers by %s: contact with the database %.0f s ago", found, silent_s)
         self.trust = found

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.core.files import write_secret_once
+from pipelines.core.keys import key_in
 
-KEY_BYTES, LEAST_KEY_BYTES = 32, 16
+LEAST_KEY_BYTES = 16
 REQUEST_ID = re.compile(r"chatcmpl-([0-9a-f]{20})([0-9a-f]{12})")
 
 
@@ -24,15 +24,7 @@ def routing_key(config: Config) -> bytes:
     where it is missing and cannot be made.
     """
     file = _file(config)
-    if not file.exists():
-        try:
-            write_secret_once(file, secrets.token_bytes(KEY_BYTES))
-        except OSError as error:
-            raise InputError(
-                f"The routing key {file} is missing and cannot be made there: {error.strerror}.",
-                f"Put {KEY_BYTES} random bytes there, the same for all gateways, or correct `keys`.",
-            ) from error
-    key = file.read_bytes()
+    key = key_in(file.parent, file.name)
     if len(key) < LEAST_KEY_BYTES:
         raise InputError(
             f"The key in {file} has {len(key)} bytes, and {LEAST_KEY_BYTES} are the least.",
@@ -44,7 +36,7 @@ def routing_key(config: Config) -> bytes:
 def _file(config: Config) -> Path:
     """Older versions kept the key beside the journal, and it stays there."""
     old = Path(config.home) / "gateway" / "routing.key"
-    return old if old.exists() else Path(config.path(config.keys)) / "routing.key"
+    return old if old.exists() else config.keys_folder / "routing.key"
 
 
 def new_request_id(key: bytes, tenant: str) -> str:

@@ -66,14 +66,24 @@ class PeerAnswer:
     promotion: int = -1
 
 
-def trust(silent_s: float, contact_s: float, live: int, peers: Sequence[PeerAnswer]) -> Trust:
+def trust(
+    silent_s: float,
+    contact_s: float,
+    live: int,
+    peers: Sequence[PeerAnswer],
+    in_effect: int = -1,
+    before: Trust = Trust.ALL,
+) -> Trust:
     """What a gateway may answer by that last had contact with the database `silent_s` ago.
+
+    `in_effect`: the promotion that the database named then. `before`: what it has answered by until now. One
+    whose contact is back, and on which that promotion is not live yet, goes on as `before`.
 
     A peer with contact decides: it knows which promotion is in effect. Without one, nobody can move traffic,
     unless a peer that cannot be reached still has contact.
     """
     if silent_s <= contact_s:
-        return Trust.ALL
+        return before if live < in_effect else Trust.ALL
     known = [peer.promotion for peer in peers if peer.has_contact and peer.promotion >= 0]
     if known:
         return Trust.ALL if max(known) == live else Trust.NOTHING

@@ -15,7 +15,7 @@ from pipelines.models.tracker import Tracker
 from pipelines.operations.databases import LEDGER, upgrade
 from pipelines.operations.migrate import files, move
 from pipelines.operations.migrate.files import copy_folder
-from pipelines.operations.migrate.registry import copy_registry
+from pipelines.operations.migrate.registry import _moved, copy_registry
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.ledger.copying import copy_ledger
 from pipelines.stores.ledger.tables import AUDIT
@@ -144,6 +144,8 @@ def profiles(home, tmp_path, postgres, database, bucket):
 def test_a_home_moves_and_both_sides_verify(profiles, tmp_path, capsys, monkeypatch):
     where, new = profiles
     words = ["migrate", *where, "--to", new, "--to-home", str(tmp_path / "other")]
+    routing_key = Path(where[1]) / "gateway" / "routing.key"
+    routing_key.write_bytes(b"of a home from before" * 2)
     real, stages = move.copy_folder, []
 
     def interrupted(here, there, progress):
@@ -157,6 +159,7 @@ def test_a_home_moves_and_both_sides_verify(profiles, tmp_path, capsys, monkeypa
     assert main(words) == 2, "the old home is a fixture without its large files"
     moved = capsys.readouterr().out
     assert "ledger: 163 links, the chain is whole" in moved
+    assert (tmp_path / "keys" / "routing.key").read_bytes() == routing_key.read_bytes()
     assert main(["verify", *where]) == 2
     before = capsys.readouterr().out
     there = ["--home", str(tmp_path / "third"), "--config", new]
@@ -175,3 +178,9 @@ def test_a_profile_of_one_machine_is_no_target(profiles, capsys):
     where, _ = profiles
     assert main(["migrate", *where, "--to", where[3]]) == 2
     assert "which machines cannot share" in capsys.readouterr().err
+
+
+def test_only_addresses_below_the_old_root_move():
+    row = {"a": "file:///h/mlartifacts/1/x", "b": "file:///h/mlartifacts", "c": "file:///h/mlartifacts-old/1"}
+    moved = _moved(row, "file:///h/mlartifacts", "s3://b/new")
+    assert moved == {"a": "s3://b/new/1/x", "b": "s3://b/new", "c": row["c"]}

@@ -88,3 +88,9 @@ BLIND, GONE, STARTING = PeerAnswer(False, 4), PeerAnswer(None), PeerAnswer(True)
 )
 def test_what_a_gateway_without_contact_may_answer_by(silent_s, peers, found):
     assert trust(silent_s, 10.0, 4, peers) is found
+
+
+@pytest.mark.parametrize("before", Trust)
+@pytest.mark.parametrize(("live", "is_behind"), [(3, True), (4, False), (5, False)])
+def test_contact_that_is_back_counts_once_the_split_is_live(before, live, is_behind):
+    assert trust(1.0, 10.0, live, [], in_effect=4, before=before) is (before if is_behind else Trust.ALL)

@@ -252,6 +252,9 @@ def test_only_the_sample_has_a_models_name(tmp_path, home, kind):
     [
         ("ledger_url", 'ledger_url = "postgresql+psycopg://writer:pw@db/nightshift"'),
         ("lake_root", 'lake_root = "s3://AKIA:pw@bucket/lake"'),
+        ("journal_url", 'journal_url = "postgresql+psycopg://writer:p/w:x@db/nightshift"'),
+        ("tracking_uri", 'tracking_uri = "postgresql+psycopg://writer@db/mlflow?sslpassword=pw"'),
+        ("features.online_url", '[features]\nonline_url = "rediss://cache:6379/0?password=pw"'),
         ("gateway.redis_url", '[gateway]\nredis_url = "redis://:pw@cache:6379/0"'),
     ],
 )
@@ -261,6 +264,13 @@ def test_a_password_in_an_address_is_refused(tmp_path, home, setting, written):
     with pytest.raises(ConfigError, match=f"{setting} holds a password") as refused:
         load_config(file, home)
     assert "pw" not in str(refused.value).replace("password", "").replace("PGPASSFILE", "")
+
+
+@pytest.mark.parametrize("base", ["oci://registry/model:1@sha256:ab", "s3://bucket/a@b:c", "hub/model@main"])
+def test_what_only_looks_like_a_password_is_fine(tmp_path, home, base):
+    file = tmp_path / "profile.toml"
+    file.write_text(f'profile = "t"\n[model]\nbase = "{base}"\n')
+    assert load_config(file, home).model.base == base
 
 
 def test_an_address_with_a_user_alone_is_fine(tmp_path, home):

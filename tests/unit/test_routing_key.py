@@ -26,7 +26,7 @@ def test_a_key_of_an_older_home_stays(home):
 def test_a_folder_that_cannot_be_written_is_told(home):
     (home / "file").touch()
     config = gateway_config(home).model_copy(update={"keys": str(home / "file" / "keys")})
-    with pytest.raises(InputError, match=r"routing\.key is missing and cannot be made.*the same for all"):
+    with pytest.raises(InputError, match=r"no key .*routing\.key, and it cannot be made.*nightshift prepare"):
         routing_key(config)
 
 

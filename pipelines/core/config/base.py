@@ -23,7 +23,12 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-WITH_PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)
+# As a user's part of the address, in which a database's password may hold "/" and ":", or as an option.
+WITH_PASSWORD = re.compile(
+    r"^[a-z][a-z0-9+.-]*://([^/@\s]*:[^/@\s]+@|\S*[?&]\w*password=)"
+    r"|^(postgres|mysql|redis)[a-z0-9+]*://[^@\s]*:[^@\s]+@",
+    re.IGNORECASE,
+)
 
 
 def passwords_in(data: Any, name: str = "") -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from pipelines.stores.ledger.copying import copy_ledger
 from pipelines.stores.locks import holding
 from pipelines.stores.sql.database import SQLITE, dialect
 
-SHARED = ("gateway/interactions", "feast", "held_back", "watch")  # folders below shared_root
+SHARED = ("gateway/interactions", "feast/data", "held_back", "watch")  # folders below shared_root
 
 
 def migrate(source: Config, target: Config, progress: Progress, owner: str = "") -> None:
@@ -29,7 +29,7 @@ def migrate(source: Config, target: Config, progress: Progress, owner: str = "")
     """
     _refuse_others(source, target)
     with _quiet(source):
-        progress(f"keys: {copy_keys(source.keys_folder, target.keys_folder)} copied")
+        progress(f"keys: {copy_keys(keys_of(source), target.keys_folder)} copied")
         for store in STORES:
             progress(upgrade(store, target.path(getattr(target, store.setting)), owner))
         links = copy_ledger(open_ledger(source), open_ledger(target))
@@ -39,10 +39,17 @@ def migrate(source: Config, target: Config, progress: Progress, owner: str = "")
         _copy_files(source, target, progress)
 
 
-def copy_keys(source: Path, target: Path) -> int:
+def keys_of(source: Config) -> list[Path]:
+    """The files of a home's keys. Older homes use a routing key that lies beside the journal."""
+    keys = {file.name: file for file in sorted(source.keys_folder.glob("*"))}
+    old = Path(source.home) / "gateway" / "routing.key"
+    return list((keys | {old.name: old} if old.exists() else keys).values())
+
+
+def copy_keys(files: Sequence[Path], target: Path) -> int:
     """Copy keys that are missing; returns how many. Raises InputError where another key lies there."""
     copied = 0
-    for file in sorted(source.glob("*")):
+    for file in files:
         there = target / file.name
         if there.exists():
             if there.read_bytes() != file.read_bytes():

@@ -60,7 +60,9 @@ def _insert(engine: sa.Engine, table: sa.Table, rows: list[Row]) -> None:
 
 def _moved(row: Row, old: str, new: str) -> Row:
     return {
-        name: new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
+        name: new + value.removeprefix(old)
+        if isinstance(value, str) and f"{value}/".startswith(f"{old}/")  # not that of a folder named alike
+        else value
         for name, value in row.items()
     }
 

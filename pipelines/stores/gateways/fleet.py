@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from pipelines.core.barrier import SeenGateway, not_ready
 from pipelines.core.errors import InputError
 from pipelines.stores.gateways.tables import GATEWAYS, IN_EFFECT, MIGRATIONS
-from pipelines.stores.sql.database import connect_to
+from pipelines.stores.sql.database import connect_to, storable
 
 WAIT_S = 3.0
 FORGOTTEN = "1 day"  # rows of gateways that went without a word
@@ -113,7 +113,8 @@ class Gateways:
 
 def _write(connection: sa.Connection, report: Report) -> None:
     now = sa.func.clock_timestamp()
-    said = {name: getattr(report, name) for name in ("url", "key_mark", "ready_for", "live", "problem")}
+    names = ("url", "key_mark", "ready_for", "live", "problem")
+    said = {name: storable(getattr(report, name)) for name in names}  # a problem quotes an upstream server
     row = insert(GATEWAYS).values(id=report.id, started_at=now, seen_at=now, **said)
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=said | {"seen_at": now}))
 

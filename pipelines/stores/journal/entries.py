@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
-from pipelines.stores.journal.tables import COLUMNS, Interaction, storable, timestamp
+from pipelines.stores.journal.tables import COLUMNS, Interaction, timestamp
+from pipelines.stores.sql.database import storable
 
 INSERT = f"""
     INSERT INTO interactions ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})

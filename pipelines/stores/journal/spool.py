@@ -18,7 +18,8 @@ from typing import Any
 
 from pipelines.stores.journal.entries import Entry, Feedback, FeedbackResult, ShadowCopy
 from pipelines.stores.journal.file import connect_to_file
-from pipelines.stores.journal.tables import COLUMNS, INTERACTIONS, Interaction, storable, timestamp
+from pipelines.stores.journal.tables import COLUMNS, INTERACTIONS, Interaction, timestamp
+from pipelines.stores.sql.database import storable
 
 SETUP = """
     CREATE TABLE IF NOT EXISTS spool (id TEXT PRIMARY KEY);

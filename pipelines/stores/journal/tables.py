@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Adapter
-from pipelines.stores.sql.database import TEXT
+from pipelines.stores.sql.database import TEXT, storable
 from pipelines.stores.sql.migrations import Migrations
 
 BASE = "base"  # name and digest of the bare base model in a row
@@ -155,18 +155,6 @@ class Interaction:
 
 
 COLUMNS = tuple(field.name for field in fields(Interaction))
-
-
-def storable(value: Any) -> Any:
-    """A value as both databases take it.
-
-    Half a character and the character NUL become "?", a whole number fits into 64 bits.
-    """
-    if isinstance(value, str):
-        return value.replace("\0", "?").encode(errors="replace").decode()
-    if isinstance(value, int):
-        return max(-(2**63), min(value, 2**63 - 1))
-    return value
 
 
 def journal_path(home: str | Path) -> Path:

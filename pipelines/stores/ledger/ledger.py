@@ -20,7 +20,7 @@ from pipelines.stores.ledger.head import Head, HeadFile
 from pipelines.stores.ledger.promotions import START, Promotion
 from pipelines.stores.ledger.tables import AUDIT, COSTS, DECISIONS, MIGRATIONS, PROMOTIONS, TASK_EVENTS
 from pipelines.stores.sql import leases
-from pipelines.stores.sql.database import SQLITE, connect_to, dialect, is_postgres, patiently
+from pipelines.stores.sql.database import SQLITE, connect_to, dialect, is_postgres, patiently, storable
 
 HAS_HEAD = 1  # user_version of an SQLite file whose end is written to the head file
 CHAIN_LOCK = 0x6E69676874  # of the advisory lock that a writer of PostgreSQL's chain holds
@@ -58,7 +58,7 @@ class Ledger:
 
         def write(connection: sa.Connection) -> list[bool]:
             is_new, fresh = [], {}
-            for row in map(storable, rows):
+            for row in map(_storable, rows):
                 key = chain.key_of(table, row)
                 is_new.append(key not in fresh and _is_new(connection, table, row))
                 if is_new[-1]:
@@ -135,7 +135,7 @@ class Ledger:
         """
         if route == after.route:
             return after
-        row = storable(promotions.promotion_row(after, move, route, reason, actor, run_id, evidence or {}))
+        row = _storable(promotions.promotion_row(after, move, route, reason, actor, run_id, evidence or {}))
 
         def write(connection: sa.Connection) -> None:
             if promotions.is_recorded(connection, row):  # the server took it, and its answer was lost
@@ -255,14 +255,8 @@ def _has_head(connection: sa.Connection) -> bool:
     return bool(connection.exec_driver_sql("PRAGMA user_version").scalar())
 
 
-def storable(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as both databases take it: PostgreSQL's texts hold no NUL, and no text holds half a character."""
-    return {
-        name: value.encode(errors="replace").decode().replace("\0", "\ufffd")
-        if isinstance(value, str)
-        else value
-        for name, value in row.items()
-    }
+def _storable(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: storable(value) for name, value in row.items()}
 
 
 def _is_new(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> bool:

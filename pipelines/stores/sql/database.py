@@ -112,6 +112,18 @@ def sqlite_file(url: str) -> Path:
     return Path(sa.make_url(url).database or "")
 
 
+def storable(value: Any) -> Any:
+    """A value as both databases take it.
+
+    Half a character and the character NUL become "?", a whole number fits into 64 bits.
+    """
+    if isinstance(value, str):
+        return value.replace("\0", "?").encode(errors="replace").decode()
+    if isinstance(value, int):
+        return max(-(2**63), min(value, 2**63 - 1))
+    return value
+
+
 def is_postgres(connection: sa.Connection) -> bool:
     return connection.dialect.name == POSTGRES
 
