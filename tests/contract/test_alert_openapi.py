@@ -54,7 +54,7 @@ def test_answers_are_those_described(endpoint, path, mode):
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=examples() // 4,
+        max_examples=examples(),
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -82,7 +82,7 @@ def test_whatever_is_asked_is_answered_as_described(running, api, described, pat
     statuses = Counter()
     headers = {"Authorization": f"Bearer {running.token()}"}
 
-    @settings(max_examples=examples() // 4, deadline=None, derandomize=True, suppress_health_check=TOO_SLOW)
+    @settings(max_examples=examples(), deadline=None, derandomize=True, suppress_health_check=TOO_SLOW)
     @given(case=api[path][method].as_strategy(generation_mode=mode))
     def ask(case):
         if mode is GenerationMode.POSITIVE and path == "/v1/chat/completions":

@@ -71,7 +71,7 @@ def test_changed_bytes_are_answered_or_cut_off(running):
     good = list(requests(running))
     assert all(answer(running, request).startswith(b"HTTP/1.1 ") for request in good)
 
-    @settings(max_examples=examples() // 3, deadline=None, derandomize=True)
+    @settings(max_examples=examples(), deadline=None, derandomize=True)
     @given(request=st.sampled_from(good), edits=EDITS)
     def send(request, edits):
         found = answer(running, edited(request, edits))

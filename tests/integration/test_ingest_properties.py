@@ -14,7 +14,7 @@ from tests.support.odd_logs import MIXED
 
 
 @pytest.mark.slow
-@settings(max_examples=max(1, examples() // 20))  # each runs two whole steps
+@settings(max_examples=examples())
 @given(MIXED, st.integers(1, 3))
 def test_no_delivery_breaks_the_steps(contents, min_rows):
     with TemporaryDirectory() as home:

@@ -24,7 +24,7 @@ LOGS = (
 
 
 @pytest.mark.slow
-@settings(max_examples=max(50, examples() // 4), deadline=None)
+@settings(max_examples=examples(), deadline=None)
 @given(LOGS, LOGS | st.none())
 def test_any_log_has_a_profile_or_is_refused(log, feedback):
     with TemporaryDirectory() as folder:

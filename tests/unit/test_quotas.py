@@ -162,7 +162,7 @@ def test_any_order_of_answers_keeps_the_count(answers):
 
 
 @given(answers=ANSWERS)
-@settings(max_examples=examples() // 15)
+@settings(max_examples=examples())
 def test_any_order_keeps_the_count_of_two_gateways(redis_server, answers):
     in_a_loop(_any_order)(Limited("redis", lambda: redis_server), answers=answers)
 

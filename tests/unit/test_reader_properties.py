@@ -84,7 +84,7 @@ def test_a_flipped_byte_of_parquet_is_no_crash(rows, place, byte):
 
 
 @pytest.mark.slow
-@settings(max_examples=examples() // 3)  # each opens a database
+@settings(max_examples=examples())
 @given(MIXED, st.integers(0, 3))
 def test_everything_that_goes_in_is_accounted_for(contents, feedback_rows):
     with TemporaryDirectory() as folder:

@@ -74,7 +74,7 @@ ANY = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples() // 3)  # each opens a database
+@settings(max_examples=examples())
 @given(st.lists(ANY, max_size=12))
 def test_what_stands_is_what_a_reader_in_order_would_keep(tmp_path_factory, rows):
     kept: dict[str, Told] = {}
