@@ -30,7 +30,7 @@ def verify(config: Config, accept_end: bool = False) -> int:
     decisions = ledger.decisions()
     removed = removed_files(ledger)
     files, gone, in_runs = _runs(config, {decision.run_id for decision in decisions}, removed)
-    problems += in_runs
+    problems += in_runs + _rewritten(ledger, decisions)
     for decision in decisions:
         problems += _decision_problems(decision, config)
     problems += _adapter_problems(config)
@@ -49,6 +49,16 @@ def _chain(ledger: Ledger) -> tuple[int, list[str]]:
         return ledger.verify(), []
     except IntegrityError as error:
         return 0, [f"ledger: {error}"]
+
+
+def _rewritten(ledger: Ledger, decisions: list[Decision]) -> list[str]:
+    """Decisions that were signed on a link that the chain does not have: earlier rows were rewritten."""
+    hashes = ledger.hashes()
+    return [
+        f"decision {decision.run_id}: the ledger has other rows now than when it was signed"
+        for decision in decisions
+        if decision.ledger_head not in hashes
+    ]
 
 
 def _runs(config: Config, decided: set[str], removed: set[tuple[str, str]]) -> tuple[int, int, list[str]]:

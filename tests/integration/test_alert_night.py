@@ -109,4 +109,4 @@ def test_an_alert_before_the_schedule_reads_the_due_night(config, home):
 
 def record(ledger, run_id, cause):
     document = {"run_id": run_id, "night": str(NIGHT), "outcome": "trained", "reasons": [], "evidence": {}}
-    ledger.add_decision(document | {"facts": {"cause": cause}}, "")
+    ledger.add_decision(document | {"facts": {"cause": cause}, "ledger_head": ""}, "")

@@ -33,7 +33,7 @@ def ask(home, run) -> Manifest:
 def decided(home, run_id, suite):
     facts = {"cause": "schedule"} | ({"suite_digest": suite} if suite else {})
     document = {"run_id": run_id, "night": run_id[:10], "outcome": "rejected", "facts": facts}
-    document |= {"reasons": [], "evidence": {}}
+    document |= {"reasons": [], "evidence": {}, "ledger_head": ""}
     Ledger(f"sqlite:///{home}/ledger.db").add_decision(document, "unsigned")
 
 

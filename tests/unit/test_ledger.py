@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from pipelines.core.errors import ConfigError, InputError, IntegrityError
 from pipelines.stores.ledger import Ledger
+from pipelines.stores.ledger.chain import GENESIS
 from pipelines.stores.ledger.tables import SILENCES
 from pipelines.stores.signer import Signer
 
@@ -17,7 +18,7 @@ def ledger(home):
 
 
 def document(night="2026-01-01", outcome="trained"):
-    fields = {"run_id": night, "night": night, "outcome": outcome}
+    fields = {"run_id": night, "night": night, "outcome": outcome, "ledger_head": GENESIS}
     return {**fields, "reasons": ["because"], "facts": {"a": 1}, "evidence": {"gate": "d"}}
 
 

@@ -77,6 +77,10 @@ class ChainedTables:
         """Hash of the newest link of the chain. It changes with every write."""
         return self._read(chain.head)
 
+    def hashes(self) -> set[str]:
+        """The hash of every link, and the one before the first."""
+        return {chain.GENESIS, *(row["hash"] for row in self.rows(sa.select(AUDIT.c.hash)))}
+
     def verify(self) -> int:
         """Compute the chain again over every row; returns its length. Raises IntegrityError at a break, and
         where its end is not the one that was written last.

@@ -25,6 +25,7 @@ class Decision:
     reasons: tuple[str, ...]
     facts: dict[str, Any]
     evidence: dict[str, str]  # step -> digest of its manifest
+    ledger_head: str  # hash of the chain's newest link when it was signed
     document: str
     signature: str
 
@@ -50,6 +51,7 @@ def decision_from(row: Mapping[str, Any]) -> Decision:
         reasons=tuple(document["reasons"]),
         facts=document["facts"],
         evidence=document["evidence"],
+        ledger_head=document["ledger_head"],
         document=row["document"],
         signature=row["signature"],
     )
