@@ -1,5 +1,6 @@
 #!/bin/bash
-# `make test-compose`: build the images, start everything, run a small night, ask through the load balancer, end.
+# `make test-compose`: build the images, start everything, run a small night, promote its adapter while users ask
+# through the load balancer, kill a gateway, run a second night, end.
 #   PULL=1  takes the other images, and Python's, from their registries, instead of building stand-ins from packages
 #   KEEP=1  leaves everything running at the end
 # Without a Docker engine it starts one of its own, which needs root and Debian.
@@ -50,10 +51,11 @@ deploy/images/build.sh
 say "our images are built"
 
 mkdir -p "$NIGHTSHIFT_PROFILES"
-# The cluster's profile with the sizes of tests/support/tiny.toml.
+# The cluster's profile with the sizes of tests/support/tiny.toml, and short stages.
 {
   cat config/cluster.toml
   awk '/^\[/ { keep = !/^\[(task|register|watch)\]/ } keep' tests/support/tiny.toml
+  cat tests/compose/promote.toml
 } > "$NIGHTSHIFT_PROFILES/cluster.toml"
 
 python3 deploy/compose/make_secrets.py deploy/compose/secrets
@@ -61,5 +63,11 @@ $compose up --detach --wait
 say "everything is healthy"
 make compose-night COMPOSE="$compose"
 say "the night is over"
+token=$($compose run --rm --no-TTY issuer python -m gateway.dev_token --home /var/lib/issuer --states-users 2> /dev/null)
+python3 tests/compose/rollout.py "$token" "$(cat deploy/compose/secrets/airflow_password)"
+say "its adapter is in production"
 tests/compose/ask.sh "$compose"
 say "users are answered, also without gateway-1"
+make compose-night COMPOSE="$compose"
+say "the second night is over"
+$compose exec --no-TTY scheduler /opt/work/bin/nightshift verify
