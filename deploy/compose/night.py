@@ -11,9 +11,12 @@ import sys
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from nightshift.local.follow import Api, follow, start_night
+from nightshift.local.api import Api
+from nightshift.local.follow import follow, start_night, xcom
 from nightshift.operators.command import ANSWER
 from nightshift.settings import Settings
+
+from pipelines.core.errors import NightshiftError
 
 AIRFLOW = "http://airflow:8080"
 USERS = Path("/run/secrets/airflow_users")
@@ -30,7 +33,7 @@ def main(words: list[str]) -> int:
     print(f"\nnight took {result.seconds:.1f} s, of which Airflow's own {result.idle_s:.1f} s", flush=True)
     if not result.succeeded:
         return 1
-    run_id = api.xcom(dag_run, "record", ANSWER)["manifest_uri"].split("/")[-3]
+    run_id = xcom(api, dag_run, "record", ANSWER)["manifest_uri"].split("/")[-3]
     return _nightshift(settings, "status", "--run-id", run_id).returncode
 
 
@@ -48,4 +51,7 @@ def _nightshift(settings: Settings, *words: str, **options: object) -> subproces
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except NightshiftError as error:
+        sys.exit(str(error))

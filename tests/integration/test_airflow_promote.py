@@ -14,8 +14,9 @@ sys.path.insert(0, str(PROJECT / "plugins"))
 
 from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
+from nightshift.local.api import Api  # noqa: E402
 from nightshift.local.environment import password  # noqa: E402
-from nightshift.local.follow import Api, follow, start_night  # noqa: E402
+from nightshift.local.follow import follow, start_night  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402

@@ -74,8 +74,8 @@ def airflow(home: Path) -> Iterator[Site]:
     """Start Airflow over a fresh home, and seed it meanwhile. What would act on planted rows is paused."""
     from nightshift.local import instance
     from nightshift.local import main as local
+    from nightshift.local.api import Api
     from nightshift.local.environment import password
-    from nightshift.local.follow import Api
     from nightshift.settings import Settings
 
     from pipelines.core.config import load_config

@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from nightshift.local.environment import USER
+from nightshift.local.api import Api
 from nightshift.operators.command import ANSWER, FAULT
 from pipelines.core.contract import CLOSING, NIGHTLY, Verdict
 from pipelines.core.errors import MachineError
 from pipelines.core.results import StepResult, progress_line
 
 DAG_ID = "nightly_retrain"
+DAG = f"/api/v2/dags/{DAG_ID}"
 POLL_S = 0.7
 PARSE_LIMIT_S = 90
 ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
-
-
-class Api:
-    """Airflow's REST API as the generated user."""
-
-    def __init__(self, url: str, password: str) -> None:
-        self._url = url
-        self._token = ""
-        self._token = self.call("/auth/token", {"username": USER, "password": password})["access_token"]
-
-    def call(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON answer to a GET, or to a POST of `body`; None for 404. Raises MachineError if refused."""
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, data, headers)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            detail = json.load(error).get("detail", error.reason)
-            raise MachineError(
-                f"Airflow refused {path} with {error.code}: {detail}.",
-                "Read its logs under airflow/ of the home.",
-            ) from error
-
-    def run(self, run_id: str, rest: str = "") -> Any:
-        return self.call(f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}{rest}")
-
-    def xcom(self, run_id: str, task_id: str, key: str) -> Any:
-        """What a task pushed under a key, or None."""
-        entry = self.run(run_id, f"/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")
-        return entry and entry["value"]
 
 
 @dataclass(frozen=True)
@@ -72,20 +36,20 @@ def start_night(api: Api, conf: dict[str, Any]) -> str:
     Raises MachineError where Airflow does not know the DAG.
     """
     deadline = time.monotonic() + PARSE_LIMIT_S
-    while not api.call(f"/api/v2/dags/{DAG_ID}"):
+    while not api.call(DAG):
         errors = api.call("/api/v2/importErrors")["import_errors"]
         if errors or time.monotonic() > deadline:
             why = errors[0]["stack_trace"].strip().splitlines()[-1] if errors else "it was not parsed in time"
             raise MachineError(f"Airflow has no DAG {DAG_ID}: {why}.", "Correct dags/ or the configuration.")
         time.sleep(0.3)
-    unfinished = api.call(f"/api/v2/dags/{DAG_ID}/dagRuns?state=running&state=queued&order_by=id")["dag_runs"]
+    unfinished = api.call(f"{DAG}/dagRuns?state=running&state=queued&order_by=id")["dag_runs"]
     for run in unfinished:
         if run["conf"] == conf:
             print(f"continuing the unfinished run {run['dag_run_id']}", flush=True)
             return run["dag_run_id"]
         print(f"waiting for the unfinished run {run['dag_run_id']}", flush=True)
     body = {"logical_date": None, "conf": conf}
-    return api.call(f"/api/v2/dags/{DAG_ID}/dagRuns", body)["dag_run_id"]
+    return api.call(f"{DAG}/dagRuns", body)["dag_run_id"]
 
 
 def follow(api: Api, run_id: str) -> Night:
@@ -93,8 +57,8 @@ def follow(api: Api, run_id: str) -> Night:
     since = time.time()
     shown: dict[tuple[str, int], str] = {}
     while True:
-        run = api.run(run_id)
-        tasks = api.run(run_id, "/taskInstances?limit=100")["task_instances"]
+        run = api.call(f"{DAG}/dagRuns/{run_id}")
+        tasks = api.call(f"{DAG}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
         ended = [task for task in tasks if task["state"] in ENDED or task["state"] == "up_for_retry"]
         for task in sorted(ended, key=lambda t: t["end_date"] or ""):
             key = (task["task_id"], task["try_number"])
@@ -112,14 +76,20 @@ def _show(api: Api, run_id: str, task: dict[str, Any]) -> None:
     if name not in (*NIGHTLY, *CLOSING) or state in ("skipped", "upstream_failed", "removed"):
         return
     if state == "success":
-        answer = api.xcom(run_id, name, ANSWER)
+        answer = xcom(api, run_id, name, ANSWER)
         _line(progress_line(result_of(answer)))
         for reason in answer["reasons"] if answer["verdict"] != Verdict.PROCEED else ():
             _line(f"          {reason}")
     else:
         retried = ", retried" if state == "up_for_retry" else ""
-        sentence = api.xcom(run_id, name, FAULT) or f"{name} was ended from outside. Read its log."
+        sentence = xcom(api, run_id, name, FAULT) or f"{name} was ended from outside. Read its log."
         _line(f"{name:<9} fault{retried}: {sentence}")
+
+
+def xcom(api: Api, run_id: str, task_id: str, key: str) -> Any:
+    """What a task pushed under a key, or None."""
+    entry = api.call(f"{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")
+    return entry and entry["value"]
 
 
 def result_of(answer: dict[str, Any]) -> StepResult:
@@ -141,7 +111,7 @@ def _line(text: str) -> None:
 
 def _ended(api: Api, run: dict[str, Any], tasks: list[dict[str, Any]], began: float) -> Night:
     ended = max(_seconds(run["end_date"]), began)
-    answers = [api.xcom(run["dag_run_id"], t["task_id"], ANSWER) for t in tasks if t["state"] == "success"]
+    answers = [xcom(api, run["dag_run_id"], t["task_id"], ANSWER) for t in tasks if t["state"] == "success"]
     spans = sorted((answer["started"], answer["ended"]) for answer in answers if answer)
     seconds = ended - began
     return Night(run["state"] == "success", seconds, seconds - covered(spans, began))

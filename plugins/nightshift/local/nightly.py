@@ -9,8 +9,9 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from nightshift.local import instance as machine
+from nightshift.local.api import Api
 from nightshift.local.environment import password
-from nightshift.local.follow import Api, Night, follow, start_night
+from nightshift.local.follow import Night, follow, start_night, xcom
 from nightshift.local.setup import ensure_ready
 from nightshift.operators.command import ANSWER
 from nightshift.settings import PROJECT, Settings
@@ -33,7 +34,7 @@ def nightly(settings: Settings, args: argparse.Namespace) -> int:
         print(f"night {night}", flush=True)
         dag_run = start_night(api, _conf(night, args))
         result = follow(api, dag_run)
-        recorded = api.xcom(dag_run, "record", ANSWER) if result.succeeded else None
+        recorded = xcom(api, dag_run, "record", ANSWER) if result.succeeded else None
     finally:
         if sample:
             sample.kill()
