@@ -21,14 +21,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pipelines.core.config import Config
 from pipelines.core.config.options import load, shared_options
-from pipelines.core.files import write_atomically, write_secret_once
+from pipelines.core.files import write_atomically, write_once
 
 
 def private_key(folder: Path) -> rsa.RSAPrivateKey:
     """The issuer's key. It and its JWKS are made if there is none."""
     file, jwks = folder / "private.pem", folder / "jwks.json"
     if not file.exists():
-        write_secret_once(file, _new_key())
+        write_once(file, _new_key())
     key = serialization.load_pem_private_key(file.read_bytes(), None)
     assert isinstance(key, rsa.RSAPrivateKey)
     if not jwks.exists():

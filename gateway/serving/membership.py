@@ -17,7 +17,7 @@ import sqlalchemy.exc
 from pipelines.core.barrier import PeerAnswer, SeenGateway, Trust, living, trust, waiting_words
 from pipelines.core.config import Config
 from pipelines.core.errors import NightshiftError
-from pipelines.core.files import write_secret_once
+from pipelines.core.files import write_once
 from pipelines.stores.gateways.fleet import Fleet, Gateways, Report
 from pipelines.stores.sql.database import cause_of
 
@@ -144,5 +144,5 @@ def _own_id(home: Path) -> str:
     """The id of a home's gateway: one that starts again takes the place of the one before it."""
     file = home / "gateway" / "id"
     if not file.exists():
-        write_secret_once(file, secrets.token_hex(8).encode())
+        write_once(file, secrets.token_hex(8).encode())
     return file.read_text().strip()

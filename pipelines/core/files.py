@@ -48,16 +48,11 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_secret_once(path: Path, content: bytes) -> bool:
-    """Create a secret, readable by its owner only. Returns False, and changes nothing, where there is one.
+def write_once(path: Path, content: bytes) -> bool:
+    """Create a file for its owner only. Returns False, and changes nothing, where there is one.
 
     Two processes at once: one wins, and both then read the same whole content.
     """
-    return write_once(path, content)
-
-
-def write_once(path: Path, content: bytes) -> bool:
-    """Create a file, for its owner only. Returns False, and changes nothing, where there is one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path)
     try:

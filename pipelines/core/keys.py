@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from pipelines.core.errors import InputError
-from pipelines.core.files import write_secret_once
+from pipelines.core.files import write_once
 
 KEY_BYTES = 32
 
@@ -30,7 +30,7 @@ def make_once(file: Path, content: bytes) -> None:
     """Write a key where there is none. Raises InputError where the folder cannot be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_secret_once(file, content)
+        write_once(file, content)
     except OSError as error:
         raise InputError(
             f"There is no key {file}, and it cannot be made: {error.strerror}.",

@@ -13,7 +13,7 @@ from fastapi import HTTPException
 from starlette.datastructures import Headers
 
 from nightshift.settings import Settings
-from pipelines.core.files import write_secret_once
+from pipelines.core.files import write_once
 
 TIMESTAMP, SIGNATURE = "x-nightshift-timestamp", "x-nightshift-signature"
 REALM = {"WWW-Authenticate": 'Bearer realm="nightshift alerts"'}
@@ -58,7 +58,7 @@ def create_secrets(settings: Settings) -> None:
     for template in (settings.config.alerts.token_file, settings.config.alerts.hmac_key_file):
         path = Path(settings.config.path(template))
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_secret_once(path, secrets.token_urlsafe(32).encode())
+        write_once(path, secrets.token_urlsafe(32).encode())
 
 
 def _secret(settings: Settings, template: str) -> bytes:

@@ -9,7 +9,7 @@ import secrets
 from pathlib import Path
 
 from nightshift.settings import PROJECT, Settings
-from pipelines.core.files import write_secret_once
+from pipelines.core.files import write_once
 
 HOST = "127.0.0.1"
 USER = "admin"
@@ -31,9 +31,9 @@ def create_secrets(settings: Settings) -> bool:
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(64),
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
     }
-    write_secret_once(_keys_file(settings), json.dumps(keys).encode())
+    write_once(_keys_file(settings), json.dumps(keys).encode())
     passwords = {USER: secrets.token_urlsafe(15)}
-    return write_secret_once(_passwords_file(settings), json.dumps(passwords).encode())
+    return write_once(_passwords_file(settings), json.dumps(passwords).encode())
 
 
 def airflow_environment(settings: Settings, port: int) -> dict[str, str]:
