@@ -30,6 +30,7 @@ from gateway.engines.batch import Batch
 from gateway.engines.rows import MOST_PROBLEM, BatchRow
 from gateway.engines.schedule import QueuedRow, Schedule, queued
 from pipelines.core.config import Model, Serving
+from pipelines.core.errors import NightshiftError
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
 
@@ -217,6 +218,9 @@ class EmbeddedEngine:
         except EngineError:
             self._engine.unload(name)
             raise
+        except NightshiftError as error:
+            self._engine.unload(name)
+            raise EngineError(error.problem, error.remedy) from error
         except Exception as error:  # of any kind: PEFT raises many for files that it does not expect
             self._engine.unload(name)
             problem = f"{folder} holds no LoRA adapter of this base model: {type(error).__name__}: {error}."

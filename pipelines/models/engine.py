@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from peft import PeftConfig, PeftModel, PeftModelForCausalLM
+from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from pipelines.core.config import Model
 from pipelines.core.probes import TOP, Answer, Step, make_step
+from pipelines.models.adapters import attach, fill
 from pipelines.models.base import (
     Messages,
     digest_base,
@@ -94,13 +95,13 @@ class Engine:
         return self._model.base_model.model if isinstance(self._model, PeftModel) else self._model
 
     def load(self, name: str, folder: str | Path) -> None:
-        """Put an adapter beside the base; `use(name)` switches to it."""
-        if not isinstance(self._model, PeftModel):
-            # As PeftModel.from_pretrained does, but wrapped before weights are read: where that fails,
-            # the model is still a whole one.
-            config = PeftConfig.from_pretrained(str(folder), inference_mode=True)
-            self._model = PeftModelForCausalLM(self._model, config, adapter_name=name)
-        self._model.load_adapter(str(folder), adapter_name=name)
+        """Put an adapter beside the base; `use(name)` switches to it.
+
+        Raises InputError where its tensors are not those of the model. The model is still a whole one then;
+        `unload` frees what was loaded.
+        """
+        self._model = attach(self._model, Path(folder), name)
+        fill(self._model, Path(folder), name)
         self._model.eval()
         self.use(name)
 

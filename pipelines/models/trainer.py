@@ -24,6 +24,7 @@ from trl import SFTConfig, SFTTrainer
 
 from pipelines.core.config import Train
 from pipelines.core.errors import InputError, TrainingError
+from pipelines.models.adapters import attach, fill
 from pipelines.models.checkpoints import Trained, check_effect, is_last, last_checkpoint, read_training
 from pipelines.models.progress import Progress, Report
 from pipelines.models.rendering import Rendering
@@ -94,7 +95,9 @@ def _adapted(base: Path, settings: Train, seed: int, start: Path | None) -> Peft
     transformers.set_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, settings.dtype))
     if start is not None:
-        return PeftModel.from_pretrained(model, str(start), is_trainable=True)
+        adapted = attach(model, start, "default", trainable=True)
+        fill(adapted, start, "default", trainable=True)
+        return adapted
     modules = settings.target_modules
     lora = LoraConfig(
         task_type="CAUSAL_LM",
