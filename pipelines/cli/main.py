@@ -24,7 +24,7 @@ from pipelines.cli import (
     watch,
 )
 from pipelines.core.config.options import load
-from pipelines.core.errors import NightshiftError, UnavailableError
+from pipelines.core.errors import STOPPED, Interrupted, NightshiftError, UnavailableError
 from pipelines.core.home import using_home
 
 ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrains when that is worth it,
@@ -48,7 +48,10 @@ Read on in README.md (a first night) and docs/guide.md (your own logs and model)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 an answer (any verdict), 2 an error to act on, 1 a bug or a server that is away."""
+    """Exit status: 0 an answer (any verdict), 2 an error to act on, 1 a bug or a server that is away.
+
+    75: the process was asked to stop (SIGTERM); the same command goes on from its checkpoint.
+    """
     # Before torch is loaded: its threads must not spin while they wait, or two steps on the same cores
     # (evaluate beside safety, anything beside Airflow) slow each other down twenty-fold.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -67,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
             return args.run(args, config)
     except NightshiftError as error:
         print(f"fault: {error}", file=sys.stderr)
-        return 1 if isinstance(error, UnavailableError) else 2  # 1: worth another try
+        return _status(error)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == __package__.partition(".")[0]:
             raise
@@ -91,6 +94,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.description = "\n\n".join([ABOUT, *(_group(commands, title) for title in GROUPS)])
     return parser
+
+
+def _status(error: NightshiftError) -> int:
+    """1 is worth another try, 2 is for a person to mend, STOPPED goes on where it stood."""
+    if isinstance(error, Interrupted):
+        return STOPPED
+    return 1 if isinstance(error, UnavailableError) else 2
 
 
 def _group(commands: Any, title: str) -> str:

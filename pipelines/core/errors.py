@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from pathlib import PurePath
 
+STOPPED = 75  # exit status of a command that was Interrupted: EX_TEMPFAIL of sysexits.h
+
 
 class NightshiftError(Exception):
     """Base of all errors that a person can act on; anything else is a bug."""
@@ -36,6 +38,10 @@ class MachineError(NightshiftError):
 
 class UnavailableError(NightshiftError):
     """A server that state lies on does not answer. The same command may succeed later."""
+
+
+class Interrupted(NightshiftError):
+    """The process was asked to stop (SIGTERM), and did. The same command goes on from where it stood."""
 
 
 class LeaseLost(NightshiftError):

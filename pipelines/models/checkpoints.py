@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors.torch
@@ -20,7 +20,11 @@ COMPLETE = "complete.json"  # written last into a checkpoint: without it a kill 
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training: the adapter's folder and its curves as (step, value) pairs."""
+    """A finished training: the adapter's folder and its curves as (step, value) pairs.
+
+    `moved`: the change of all trained weights over their size at the start (Frobenius norms).
+    `reload_difference`: of the logits once the adapter was saved and read again, as a share of the largest.
+    """
 
     adapter: Path
     trainable_parameters: int
@@ -29,6 +33,9 @@ class Trained:
     loss: list[tuple[int, float]]
     dev_loss: list[tuple[int, float]]
     grad_norm: list[tuple[int, float]]
+    moved: float = 0.0
+    unmoved_tensors: int = 0
+    reload_difference: float = 0.0
 
 
 def mark_complete(checkpoint: Path, stopped: bool) -> None:
@@ -74,10 +81,10 @@ def save_adapter(trained: Trained, target: Path, base_name: str) -> None:
     (target / ADAPTER_FILES[0]).write_text(json.dumps(config, indent=1, sort_keys=True))
 
 
-def check_effect(trained: Trained, before: dict[str, torch.Tensor]) -> None:
-    """Raise TrainingError for a training that went wrong or changed nothing.
+def check_effect(trained: Trained, before: dict[str, torch.Tensor]) -> Trained:
+    """What was trained, with how far it moved. Raises TrainingError where it went wrong or changed nothing.
 
-    `before`: the trainable weights by name, as they were before the first step.
+    `before`: the trainable weights by their names in a file, as they were before the first step.
     """
     norms = [value for _, value in trained.grad_norm]
     losses = [value for _, value in (trained.dev_loss or trained.loss)]
@@ -87,22 +94,27 @@ def check_effect(trained: Trained, before: dict[str, torch.Tensor]) -> None:
         raise TrainingError(
             f"Not one of {len(norms)} steps had a gradient above zero.", "Check that completions hold text."
         )
-    if not _moved(trained.adapter, before) > 0:
+    changes = _changes(trained.adapter, before)
+    if not max(changes.values(), default=0.0) > 0:
         raise TrainingError(
             "The trained weights equal those it started from.", "Raise train.learning_rate or train.epochs."
         )
     if len(losses) > 1 and max(losses) - min(losses) <= 0:
         raise TrainingError(f"The loss stayed at {losses[0]:.4f} at every step.", "Check the training data.")
+    size = math.hypot(*(float(weights.double().norm()) for weights in before.values()))
+    moved = math.hypot(*changes.values())
+    unmoved = sum(change == 0 for change in changes.values())
+    return replace(trained, moved=moved / size if size else moved, unmoved_tensors=unmoved)
 
 
-def _moved(adapter: Path, before: dict[str, torch.Tensor]) -> float:
-    """The sum of absolute changes over all trained weights."""
+def _changes(adapter: Path, before: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The Frobenius norm of each trained tensor's change."""
     after = safetensors.torch.load_file(adapter / ADAPTER_FILES[1])
-    return sum(
-        float((after[key].float() - weights.float().cpu()).abs().sum())
+    return {
+        name: float((after[name].double() - weights.double()).norm())
         for name, weights in before.items()
-        if (key := name.replace(".default", "")) in after
-    )
+        if name in after
+    }
 
 
 def _curve(state: TrainerState, key: str) -> list[tuple[int, float]]:

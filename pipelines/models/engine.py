@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import transformers
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
 
 from pipelines.core.config import Model
 from pipelines.core.probes import TOP, Answer, Step, make_step
@@ -29,13 +28,10 @@ from pipelines.models.base import (
 )
 from pipelines.models.batching import batches, left_padded, scoring_plan
 from pipelines.models.rendering import Rendering
+from pipelines.models.weights import answering_dtype, load_base
 
 logging.getLogger("peft").setLevel(logging.ERROR)
 transformers.utils.logging.disable_progress_bar()
-
-
-def device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def use_threads(threads: int) -> None:
@@ -79,8 +75,9 @@ class Engine:
         self.tokenizer: Any = load_tokenizer(self.folder)
         self.rendering = Rendering(self.tokenizer, system_prompt, model.max_prompt_tokens)
         self._settings = model
-        base: Any = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
-        self._model: Any = base.to(device()).eval().requires_grad_(False)
+        base = load_base(self.folder, model, answering_dtype(model))
+        self._device = base.device
+        self._model: Any = base.eval().requires_grad_(False)
 
     @property
     def end_tokens(self) -> set[int]:
@@ -276,7 +273,7 @@ class Engine:
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Left-padded ids and mask, (rows, longest) each, on the model's device."""
         ids, mask = left_padded(rows, self.tokenizer.pad_token_id)
-        return ids.to(device()), mask.to(device())
+        return ids.to(self._device), mask.to(self._device)
 
     def forward(self, ids, mask, cache=None, keep: int = 1):  # type: ignore[no-untyped-def]
         """The model over new tokens (rows, n) after a cache, with the logits of the last `keep` places.

@@ -1,15 +1,12 @@
-"""What a training says while it runs: lines in the log, numbers to the tracker, marks on checkpoints."""
+"""What a training says while it runs: lines in the log, and numbers to the tracker."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from transformers import TrainerCallback
-
-from pipelines.models.checkpoints import mark_complete
 
 log = logging.getLogger("nightshift")
 Report = Callable[[int, dict[str, float]], None]  # step, its numbers by name
@@ -24,7 +21,7 @@ _LOGGED = {
 
 
 class Progress(TrainerCallback):
-    """Logs a line every few seconds, reports every step's numbers, and marks finished checkpoints."""
+    """Logs a line every few seconds, and reports every step's numbers."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -41,10 +38,6 @@ class Progress(TrainerCallback):
             log.info(words, state.global_step, state.max_steps, values["dev_loss"])
         else:
             self._say(state.global_step, state.max_steps, values["loss"], float(logs.get("num_tokens", 0)))
-
-    def on_save(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        mark_complete(checkpoint, stopped=control.should_training_stop)
 
     def _say(self, step: int, steps: int, loss: float, tokens: float) -> None:
         """The first step is not timed: it holds the model's warm-up."""

@@ -6,37 +6,76 @@ never interrupted. Results are always read back from the checkpoints.
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import datasets
-import numpy as np
 import torch
 import transformers
 import trl.trainer.utils
-from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, EarlyStoppingCallback
+from peft import PeftModel
+from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from pipelines.core.config import Train
-from pipelines.core.errors import InputError, TrainingError
-from pipelines.models.adapters import attach, fill
+from pipelines.core.config import Model, Train
+from pipelines.core.errors import TrainingError
+from pipelines.models.adapted import adapted
+from pipelines.models.adapters import tensors
 from pipelines.models.checkpoints import Trained, check_effect, is_last, last_checkpoint, read_training
+from pipelines.models.examples import Example, Row, dataset, tokenized, training_order
+from pipelines.models.guard import Guard
+from pipelines.models.packing import check_packing
 from pipelines.models.progress import Progress, Report
+from pipelines.models.reload import PROBED, probe_logits, reload_difference
 from pipelines.models.rendering import Rendering
+from pipelines.models.stopping import StopRequest, stop_requests
+from pipelines.models.weights import device_of
 
 log = logging.getLogger("nightshift")
-Row = dict[str, Any]  # {"prompt": [messages], "completion": [one message]}
-_CHUNK_BATCHES = 8  # batches whose rows are sorted by length together
 
 # Without Triton, TRL projects every position on the vocabulary, the prompts' too, so that shapes stay fixed
 # for compilers. We do not compile: scoring the completions alone gives the same loss in three quarters of the
 # time.
 trl.trainer.utils._use_triton = lambda device: True
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is trained on what."""
+
+    base: Path
+    rendering: Rendering
+    settings: Train
+    model: Model
+    rows: Sequence[Row]
+    dev: Sequence[Row]
+    seed: int
+    scratch: Path
+    start: Path | None
+    report: Report
+
+    @property
+    def dtype(self) -> torch.dtype:
+        found: torch.dtype = getattr(torch, self.settings.dtype)
+        return found
+
+    @property
+    def examples(self) -> list[Example]:
+        return tokenized(self.rows, self.rendering, self.settings.max_length_tokens)
+
+    @property
+    def probed(self) -> list[list[int]]:
+        """The tokens that the model is asked before and after it is saved."""
+        some = tokenized(self.rows[:PROBED], self.rendering, self.settings.max_length_tokens)
+        return [example["input_ids"] for example in some]
+
+    def adapted(self, start: Path | None) -> PeftModel:
+        return adapted(self.base, self.model, self.settings, self.seed, start)
 
 
 def train(
@@ -49,145 +88,112 @@ def train(
     scratch: Path,
     start: Path | None = None,
     report: Report = lambda step, values: None,
+    model: Model | None = None,
 ) -> Trained:
     """Train an adapter on `rows`, from the adapter in the folder `start` or from nothing.
 
     The tokens of a row are those of its prompt as `rendering` asks it, and then those of its answer.
     Training stops early once the loss on `dev` no longer falls. `scratch` keeps the checkpoints: called again
     after a kill with the same arguments, it goes on from the last complete one. `report` gets each step's
-    numbers. Raises TrainingError where nothing was trained, or the loss or a gradient is not a number.
+    numbers. `model` says where and how the base computes.
+
+    Raises TrainingError where nothing was trained, the loss or a gradient is not a number, or the saved
+    adapter answers otherwise than the trained model; MachineError where the machine lacks what the settings
+    ask for; and Interrupted after SIGTERM, with a checkpoint of the last step.
     """
     for noisy in (transformers.utils.logging, datasets.utils.logging):
         noisy.set_verbosity_error()
         noisy.disable_progress_bar()
-    model = _adapted(base, settings, seed, start)
-    trainable = {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
-    if not trainable:
+    work = _Work(base, rendering, settings, model or Model(), rows, dev, seed, scratch, start, report)
+    with stop_requests() as stop:
+        trained = _trained(work, stop)
+        _free_memory()
+        logits = probe_logits(work.adapted(trained.adapter), work.probed, work.dtype)
+        difference = reload_difference(trained.adapter, logits, work.dtype)
+    return replace(trained, reload_difference=difference)
+
+
+def _trained(work: _Work, stop: StopRequest) -> Trained:
+    """Train to the end, unless the last checkpoint is the end; then read back what came of it."""
+    model = work.adapted(work.start)
+    before = {
+        name: tensor.detach().cpu().clone()
+        for name, tensor in tensors(model, "default").items()
+        if tensor.requires_grad
+    }
+    if not before:
         raise TrainingError(
             "The model has no trainable parameters.", "Name other layers in train.target_modules."
         )
-    last = last_checkpoint(scratch)
+    last = last_checkpoint(work.scratch)
     if last is None or not is_last(last):
-        _fit(model, rendering, settings, rows, dev, seed, scratch, last, report)
-        last = last_checkpoint(scratch)
+        _fit(model, work, last, stop)
+        last = last_checkpoint(work.scratch)
     if last is None:
         raise TrainingError("Training ended without a single step.", "Give more examples or epochs.")
-    trained = read_training(last, sum(p.numel() for p in trainable.values()))
-    check_effect(trained, trainable)
-    return trained
+    trained = read_training(last, sum(tensor.numel() for tensor in before.values()))
+    return check_effect(trained, before)
 
 
-def training_order(lengths: Sequence[int], epochs: int, batch_size: int, seed: int) -> list[int]:
-    """Row indices of all epochs in the order of training: shuffled, batches of similar length."""
-    rng = np.random.default_rng(seed)
-    every = np.concatenate([rng.permutation(len(lengths)) for _ in range(epochs)])
-    order: list[int] = []
-    for first in range(0, len(every), batch_size * _CHUNK_BATCHES):
-        chunk = sorted(every[first : first + batch_size * _CHUNK_BATCHES].tolist(), key=lambda i: lengths[i])
-        batches = [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
-        full = [batch for batch in batches if len(batch) == batch_size]
-        mixed = [full[i] for i in rng.permutation(len(full))] + batches[len(full) :]
-        order += [i for batch in mixed for i in batch]
-    return order
+def _free_memory() -> None:
+    """A trainer and its model hold each other: collected now, the base can be read a second time."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
-def _adapted(base: Path, settings: Train, seed: int, start: Path | None) -> PeftModel:
-    transformers.set_seed(seed)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, settings.dtype))
-    if start is not None:
-        adapted = attach(model, start, "default", trainable=True)
-        fill(adapted, start, "default", trainable=True)
-        return adapted
-    modules = settings.target_modules
-    lora = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=modules if modules == "all-linear" else modules.split(","),
-    )
-    try:
-        return get_peft_model(model, lora)
-    except ValueError as error:
-        raise TrainingError(
-            f"train.target_modules names no layers of the base model ({str(error).split('. Please')[0]}).",
-            "Write all-linear, or names such as q_proj,v_proj.",
-        ) from error
-
-
-def _fit(
-    model: PeftModel,
-    rendering: Rendering,
-    settings: Train,
-    rows: Sequence[Row],
-    dev: Sequence[Row],
-    seed: int,
-    scratch: Path,
-    resume: Path | None,
-    report: Report,
-) -> None:
-    lengths = [sum(len(m["content"]) for m in (*row["prompt"], *row["completion"])) for row in rows]
+def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) -> None:
+    settings, dev = work.settings, work.dev
+    lengths = [sum(len(m["content"]) for m in (*row["prompt"], *row["completion"])) for row in work.rows]
     batch = settings.batch_size * settings.gradient_accumulation
-    data = datasets.Dataset.from_list(tokenized(rows, rendering, settings.max_length_tokens))
-    data = data.select(training_order(lengths, settings.epochs, batch, seed))
-    steps = math.ceil(len(data) / batch)
+    examples = work.examples
+    if settings.packing:
+        check_packing(model, [examples[0]["input_ids"], examples[-1]["input_ids"]], work.dtype)
+    data = dataset(examples).select(training_order(lengths, settings.epochs, batch, work.seed))
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(settings, seed, scratch, steps, bool(dev), fresh=resume is None),
+        args=_arguments(work, math.ceil(len(data) / batch), fresh=resume is None),
         train_dataset=data,
-        eval_dataset=datasets.Dataset.from_list(tokenized(dev, rendering, settings.max_length_tokens))
-        if dev
-        else None,
-        processing_class=rendering.tokenizer,
+        eval_dataset=dataset(tokenized(dev, work.rendering, settings.max_length_tokens)) if dev else None,
+        processing_class=work.rendering.tokenizer,
         callbacks=[
-            Progress(report),
+            Guard(stop, resume, work.probed, work.dtype),
+            Progress(work.report),
             *([EarlyStoppingCallback(settings.early_stopping_patience)] if dev else []),
         ],
     )
     trainer.remove_callback(PrinterCallback)
+    for weights in tensors(model, "default").values():
+        weights.data = (
+            weights.data.float()
+        )  # TRL rounds them beside a base in 4 bits: small steps would be lost
     if resume is not None:
         log.info("train goes on from the checkpoint at %s", resume.name.replace("checkpoint-", "step "))
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
 
-def tokenized(rows: Sequence[Row], rendering: Rendering, most: int) -> list[dict[str, list[int]]]:
-    """Each row's tokens, and which are the answer's. Raises InputError for a row of more than `most`."""
-    found = []
-    for row in rows:
-        example = rendering.example(row["prompt"], row["completion"][0]["content"])
-        mask = [0] * len(example.prompt_ids) + [1] * len(example.answer_ids)
-        if len(mask) > most:
-            raise InputError(
-                f"A training example has {len(mask)} tokens; train.max_length_tokens is {most}.",
-                "Run curate again with the same settings: it leaves such rows out and counts them.",
-            )
-        found.append({"input_ids": example.prompt_ids + example.answer_ids, "completion_mask": mask})
-    return found
-
-
-def _arguments(
-    settings: Train, seed: int, scratch: Path, steps: int, has_dev: bool, fresh: bool
-) -> SFTConfig:
-    cuda = torch.cuda.is_available()
+def _arguments(work: _Work, steps: int, fresh: bool) -> SFTConfig:
+    settings, has_dev = work.settings, bool(work.dev)
+    on_gpu = device_of(work.model).type == "cuda"
     every = settings.eval_every_steps if has_dev else settings.save_every_steps
     return SFTConfig(
-        output_dir=str(scratch),
+        output_dir=str(work.scratch),
         num_train_epochs=1,  # the data already hold every epoch
         train_sampling_strategy="sequential",
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=2 * settings.batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation,
-        gradient_checkpointing=False,
+        gradient_checkpointing=settings.gradient_checkpointing,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=int(settings.warmup_share * steps),
-        max_length=settings.max_length_tokens,
-        packing=settings.packing,
-        completion_only_loss=True,
+        max_length=None,  # `tokenized` has refused longer rows
+        padding_free=settings.packing,
         bf16=settings.dtype == "bfloat16",
-        use_cpu=not cuda,
-        dataloader_pin_memory=cuda,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
         logging_steps=1,
+        logging_nan_inf_filter=False,  # the guard has to see them
         eval_strategy="steps" if has_dev else "no",
         eval_steps=every,
         eval_on_start=has_dev and fresh,
@@ -199,6 +205,6 @@ def _arguments(
         restore_callback_states_from_checkpoint=True,
         report_to="none",
         disable_tqdm=True,
-        seed=seed,
-        data_seed=seed,
+        seed=work.seed,
+        data_seed=work.seed,
     )

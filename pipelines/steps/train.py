@@ -56,6 +56,7 @@ def run(ctx: Context) -> Outcome:
             ctx.scratch(),
             start,
             report=lambda step, values: tracker.metrics(mlflow_id, step, values),
+            model=config.model,
         )
     save_adapter(trained, ctx.out / "adapter", base.name)
     facts = _facts(ctx, trained, base, method, fresh_because, rendering.digest)
@@ -79,6 +80,9 @@ def _facts(
         grad_norms=tuple(trained.grad_norm),
         fresh_because=fresh_because,
         rendering_digest=rendering,
+        moved=trained.moved,
+        unmoved_tensors=trained.unmoved_tensors,
+        reload_difference=trained.reload_difference,
     )
 
 
@@ -88,7 +92,7 @@ def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
     return Outcome(
         headline=f"{'dev' if trained.dev_loss else 'training'} loss {curve[0][1]:.2f} to {lowest:.2f} "
         f"in {trained.steps} steps on {examples} examples",
-        reasons=(facts.fresh_because,) if facts.fresh_because else (),
+        reasons=_reasons(facts),
         outputs={"adapter": "adapter"},
         metrics={
             "examples": (examples, "rows"),
@@ -97,6 +101,13 @@ def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
         },
         facts=facts,
     )
+
+
+def _reasons(facts: TrainFacts) -> tuple[str, ...]:
+    said = [facts.fresh_because] if facts.fresh_because else []
+    if facts.unmoved_tensors:
+        said.append(f"{facts.unmoved_tensors} of the adapter's tensors did not move in training.")
+    return tuple(said)
 
 
 def _start(ctx: Context, baseline: Baseline, base: Path) -> tuple[Path | None, str | None]:

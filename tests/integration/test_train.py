@@ -23,9 +23,10 @@ from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import load_tokenizer
 from pipelines.models.checkpoints import save_adapter
 from pipelines.models.engine import Engine
+from pipelines.models.examples import tokenized, training_order
 from pipelines.models.registry import adapter_digest
 from pipelines.models.rendering import Rendering
-from pipelines.models.trainer import tokenized, train, training_order
+from pipelines.models.trainer import train
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run

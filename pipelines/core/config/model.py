@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import field_validator
 
 from pipelines.core.config.base import Count, Positive, Section
@@ -18,6 +20,14 @@ class Model(Section):
     max_prompt_tokens: Positive = 256  # a longer conversation loses its oldest turns
     max_new_tokens: Positive = 6  # of one answer
     batch_size: Positive = 32  # prompts in one forward pass
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # where it computes; auto: a GPU where there is one
+    # Of the weights that answer (train.dtype: of those in training). auto: the checkpoint's own on a GPU,
+    # float32 on a CPU. checkpoint: its own type everywhere.
+    dtype: Literal["auto", "checkpoint", "float32", "bfloat16", "float16"] = "auto"
+    quantize: Literal["none", "nf4"] = "none"  # nf4: the base in 4 bits (QLoRA), with bitsandbytes
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2", "flash_attention_3"] = (
+        "auto"  # its kernels
+    )
 
 
 class Task(Section):

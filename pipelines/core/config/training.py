@@ -53,11 +53,17 @@ class Train(Section):
     learning_rate: float = 1e-3  # at the end of the warm-up; then it falls linearly
     epochs: Positive = 2  # passes over the training set
     batch_size: Positive = 8  # examples in one forward pass
-    gradient_accumulation: Positive = 1  # forward passes in one step of the optimizer
+    gradient_accumulation: Positive = (
+        1  # forward passes in one step of the optimizer; each token of them counts the same
+    )
     warmup_share: Share = 0.1  # of the steps
     max_length_tokens: Positive = 320  # prompt and answer; longer examples are left out and counted
-    packing: bool = False  # several examples in one sequence
+    packing: bool = False  # a batch's examples in one sequence without padding; none sees another
     save_every_steps: Positive = 20  # without dev examples; with them, each evaluation saves
     eval_every_steps: Positive = 20  # on the dev examples
     early_stopping_patience: Positive = 3  # evaluations without a lower loss that end the training
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while training
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the base's weights while training
+    gradient_checkpointing: bool = (
+        False  # compute activations again instead of keeping them: slower, less memory
+    )
+    liger: bool = False  # Liger's kernels; they need a GPU and the package liger-kernel

@@ -13,7 +13,9 @@ class TrainFacts(Facts):
     """Losses are in nats a token. `method`: continue from the baseline adapter, or fresh.
 
     `fresh_because`: why a fresh adapter was trained although `train.method` is continue. `rendering_digest`:
-    how messages become tokens; what is asked later has to become the same.
+    how messages become tokens; what is asked later has to become the same. `moved`: how far the adapter's
+    weights went, over their size at the start. `reload_difference`: of the logits once the adapter was saved
+    and read again, as a share of the largest.
     """
 
     step = "train"
@@ -29,3 +31,6 @@ class TrainFacts(Facts):
     grad_norms: Curve
     fresh_because: str | None = None
     rendering_digest: str | None = None
+    moved: float | None = None
+    unmoved_tensors: int | None = None
+    reload_difference: float | None = None
