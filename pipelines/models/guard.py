@@ -45,7 +45,13 @@ class Guard(TrainerCallback):
 
     def on_save(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        save_probe(checkpoint, probe_logits(model, self._examples, self._dtype))
+        logits = probe_logits(model, self._examples, self._dtype)
+        if not logits.isfinite().all():  # before the checkpoint counts as one: a retry goes on from an older
+            raise TrainingError(
+                f"After step {state.global_step} the model's logits are no finite numbers.",
+                "Lower train.learning_rate.",
+            )
+        save_probe(checkpoint, logits)
         mark_complete(checkpoint, stopped=control.should_training_stop)
         if self._stop.asked:
             raise interrupted(

@@ -14,18 +14,21 @@ import pytest
 import torch
 from filelock import FileLock
 from mlflow import MlflowClient
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
+from trl import SFTTrainer
 
 from pipelines.core.config import Config, Model, Train
-from pipelines.core.errors import InputError, TrainingError
+from pipelines.core.errors import STOPPED, InputError, Interrupted, TrainingError
 from pipelines.core.traffic_split import Adapter, Route
-from pipelines.models import open_registry, open_tracker
+from pipelines.models import open_registry, open_tracker, trainer
 from pipelines.models.base import load_tokenizer
-from pipelines.models.checkpoints import save_adapter
+from pipelines.models.checkpoints import last_checkpoint, save_adapter
 from pipelines.models.engine import Engine
 from pipelines.models.examples import tokenized, training_order
 from pipelines.models.registry import adapter_digest
 from pipelines.models.rendering import Rendering
+from pipelines.models.stopping import stop_requests
 from pipelines.models.trainer import train
 from pipelines.runner import run_step
 from pipelines.stores import open_ledger
@@ -47,6 +50,7 @@ CHILD = """
 import json, sys, time
 from pathlib import Path
 from pipelines.core.config import Train
+from pipelines.core.errors import STOPPED, Interrupted
 from pipelines.models.checkpoints import save_adapter
 from pipelines.models.base import load_tokenizer
 from pipelines.models.rendering import Rendering
@@ -61,7 +65,11 @@ def report(step, values):
 lines = [json.loads(Path(path).read_text()) for path in (rows, dev)]
 settings = Train.model_validate_json(sys.argv[7])
 rendering = Rendering(load_tokenizer(Path(base)), "", 256)
-trained = train(Path(base), rendering, settings, *lines, seed=7, scratch=Path(scratch), report=report)
+try:
+    trained = train(Path(base), rendering, settings, *lines, seed=7, scratch=Path(scratch), report=report)
+except Interrupted as stopped:
+    print(stopped, flush=True)
+    sys.exit(STOPPED)
 save_adapter(trained, Path(out), "tiny")
 curves = {"loss": trained.loss, "dev_loss": trained.dev_loss, "grad_norm": trained.grad_norm}
 (Path(out).parent / f"{Path(out).name}.json").write_text(json.dumps(curves))
@@ -98,39 +106,80 @@ def test_epochs_hold_every_row_in_batches_of_similar_length():
     assert [lengths[order[s]] for s in range(0, 32, 4)] != sorted(lengths[order[s]] for s in range(0, 32, 4))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kill_after", [6, 9])
-def test_a_killed_training_ends_like_an_uninterrupted_one(base, tmp_path, kill_after):
-    (tmp_path / "rows").write_text(json.dumps(rows_of(12)))
-    (tmp_path / "dev").write_text(json.dumps(rows_of(17)[12:]))
+@pytest.fixture(scope="module")
+def children(base, tmp_path_factory):
+    """Starts trainings as processes of their own, and the folder of the undisturbed one."""
+    folder = tmp_path_factory.mktemp("children")
+    (folder / "rows").write_text(json.dumps(rows_of(12)))
+    (folder / "dev").write_text(json.dumps(rows_of(17)[12:]))
     settings = Train(**SMALL, dropout=0.1).model_dump_json()  # dropout: the random state counts too
 
-    def start(scratch, out, pause):
-        paths = [base, tmp_path / "rows", tmp_path / "dev", tmp_path / scratch, tmp_path / out]
+    def start(name, pause="0"):
+        paths = [base, folder / "rows", folder / "dev", folder / f"{name}-scratch", folder / name]
         command = [sys.executable, "-c", CHILD, *map(str, paths), pause, settings]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
-    calm = start("calm-scratch", "calm", "0")
-    calm_steps = calm.communicate()[0].split()
+    calm = start("calm")
+    assert calm.communicate()[0].split() == [str(step) for step in range(1, 13)]
     assert calm.returncode == 0
-    killed = start("scratch", "out", "0.2")
-    while next(killed.stdout).strip() != str(kill_after):
+    return folder, start
+
+
+def after(process, step):
+    while next(process.stdout).strip() != str(step):
         pass
+
+
+def equals_the_calm_one(folder, name):
+    assert json.loads((folder / f"{name}.json").read_text()) == json.loads((folder / "calm.json").read_text())
+    assert adapter_digest(folder / name) == adapter_digest(folder / "calm")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill_after", [6, 9])
+def test_a_killed_training_ends_like_an_uninterrupted_one(children, kill_after):
+    folder, start = children
+    name = f"killed-{kill_after}"
+    killed = start(name, "0.2")
+    after(killed, kill_after)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    torn = tmp_path / "scratch" / "checkpoint-11"  # and a checkpoint that the kill cut short
+    assert not (folder / name).exists()
+    torn = folder / f"{name}-scratch" / "checkpoint-11"  # and a checkpoint that the kill cut short
     torn.mkdir()
     (torn / "adapter_model.safetensors").write_bytes(b"half")
-    again = start("scratch", "out", "0")
-    steps = again.communicate()[0].split()
-    assert again.returncode == 0
+    again = start(name)
+    assert again.communicate()[0].split() == [str(step) for step in range(kill_after // 4 * 4 + 1, 13)]
+    equals_the_calm_one(folder, name)
 
-    assert calm_steps == [str(step) for step in range(1, 13)]
-    assert steps == [str(step) for step in range(kill_after // 4 * 4 + 1, 13)]
-    assert json.loads((tmp_path / "out.json").read_text()) == json.loads((tmp_path / "calm.json").read_text())
-    assert adapter_digest(tmp_path / "out") == adapter_digest(tmp_path / "calm")
+
+@pytest.mark.slow
+def test_a_preempted_training_loses_no_step(children):
+    """SIGTERM twice, at steps that save nothing by themselves, and then none."""
+    folder, start = children
+    told, steps = [], []
+    for stop_after in (2, 7, None):
+        child = start("preempted", "0.2" if stop_after else "0")
+        if stop_after:
+            after(child, stop_after)
+            child.terminate()
+        *seen, last = child.communicate()[0].splitlines()
+        assert child.returncode == (STOPPED if stop_after else 0)
+        steps += [stop_after, *map(int, seen)] if stop_after else [*map(int, seen), int(last)]
+        told.append(last)
+    assert steps[0] == 2
+    assert sorted(set(steps)) == steps, "no step is done twice"
+    saved = [int(line.split("saved step ")[1].split(" of 12. Run the same")[0]) for line in told[:2]]
+    assert saved[0] >= 2
+    assert saved[1] >= 7
+    equals_the_calm_one(folder, "preempted")
+
+
+def test_who_is_asked_to_stop_before_the_first_step_stops_at_once():
+    with stop_requests(), pytest.raises(Interrupted, match="before its first step"):
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_finished_training_is_not_trained_again(base, tmp_path):
@@ -239,6 +288,78 @@ def test_a_learning_rate_that_breaks_the_model_is_named(base, tmp_path):
         train(base, rendered(base), Train(**SMALL | {"learning_rate": 1e30}), rows_of(8), [], 7, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("every", "words"),
+    [
+        (1, "After step 1 the model's logits are no finite numbers"),
+        (9, r"(loss|grad_norm) is nan at step 2: "),
+    ],
+)
+def test_numbers_that_are_not_finite_end_it_at_once(base, tmp_path, every, words):
+    """Not at the end: on a GPU the hours until then cost money. And no checkpoint holds them."""
+    seen = []
+    settings = Train(**SMALL | {"learning_rate": 1e30, "warmup_share": 0.0, "save_every_steps": every})
+    with pytest.raises(TrainingError, match=words):
+        train(base, rendered(base), settings, rows_of(8), [], 7, tmp_path, report=lambda *at: seen.append(at))
+    assert len(seen) < 3
+    assert last_checkpoint(tmp_path) is None
+
+
+def test_an_adapter_that_is_frozen_is_refused(base, tmp_path, monkeypatch):
+    honest = trainer.adapted
+
+    def frozen(*asked):
+        return honest(*asked).requires_grad_(False)
+
+    monkeypatch.setattr(trainer, "adapted", frozen)
+    with pytest.raises(TrainingError, match="no trainable parameters"):
+        train(base, rendered(base), Train(**SMALL), rows_of(4), [], 7, tmp_path)
+
+
+def test_half_a_frozen_adapter_is_counted(base, tmp_path, monkeypatch):
+    """Layers that take no part in the forward pass, say: the training is kept, and a reason says it."""
+    honest = SFTTrainer.create_optimizer
+
+    def forgetful(self, *asked):
+        for name, weights in self.model.named_parameters():
+            if "layers.1." in name and weights.requires_grad:
+                weights.register_hook(torch.zeros_like)
+        return honest(self, *asked)
+
+    monkeypatch.setattr(SFTTrainer, "create_optimizer", forgetful)
+    trained = train(base, rendered(base), Train(**SMALL), rows_of(8), [], 7, tmp_path)
+    assert trained.unmoved_tensors == 14
+    assert trained.moved > 0
+
+
+@pytest.mark.parametrize("continued", [False, True])
+def test_a_saved_file_that_differs_is_refused(base, tmp_path, continued):
+    start = tiny.make_adapter(base, tmp_path / "start", ["Why? Dental"], 3) if continued else None
+    settings = Train(**SMALL)
+    train(base, rendered(base), settings, rows_of(4), [], 7, tmp_path / "s", start)
+    last = last_checkpoint(tmp_path / "s")
+    weights = load_file(last / "adapter_model.safetensors")
+    weights = {name: 1.01 * tensor if "lora_B" in name else tensor for name, tensor in weights.items()}
+    save_file(weights, last / "adapter_model.safetensors")
+    with pytest.raises(TrainingError, match=r"answers differently .* differ by \d\.\d\d% of the largest"):
+        train(base, rendered(base), settings, rows_of(4), [], 7, tmp_path / "s", start)
+
+
+def test_a_checkpoint_that_did_not_load_is_refused(base, tmp_path, monkeypatch):
+    """Otherwise the training would go on from the weights it once began with."""
+    settings = Train(**SMALL | {"save_every_steps": 1})
+
+    def stop_after_two(step, values):
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="saved step 2 of"):
+        train(base, rendered(base), settings, rows_of(8), [], 7, tmp_path, report=stop_after_two)
+    monkeypatch.setattr(SFTTrainer, "_load_from_checkpoint", lambda *_, **__: None)
+    with pytest.raises(InputError, match="tensors have other values in the model"):
+        train(base, rendered(base), settings, rows_of(8), [], 7, tmp_path)
+
+
 def test_layers_that_do_not_exist_are_named(base, tmp_path):
     with pytest.raises(TrainingError, match="target_modules"):
         train(
@@ -307,6 +428,8 @@ def test_the_step_continues_from_the_pinned_baseline(home, base, tmp_path):
     run_step("train", run.folder.uri, config)
     facts = run.manifest("train").facts
     assert (facts["method"], facts["fresh_because"]) == ("continue", None)
+    assert facts["moved"] > 0
+    assert (facts["unmoved_tensors"], facts["reload_difference"]) == (0, pytest.approx(0, abs=1e-6))
     start = train(
         base, rendered(base), config.train, rows_of(12), rows_of(4), 7, tmp_path / "s", tmp_path / "1"
     )
