@@ -64,6 +64,9 @@ test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tes
 test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a real vLLM server (an environment of 3 GB)
 	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
 
+test-gpu: .venv/.test-ready ## test training on a CUDA GPU (without one, each test says that it was skipped)
+	@$(WORK) -m pytest -q -rs tests/gpu
+
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
 	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -v -o timeout=0 -m "fuzz or hypothesis" tests/unit tests/contract tests/integration
 

@@ -18,7 +18,7 @@ from pipelines.models.weights import device_of, is_installed, load_base
 
 def adapted(base: Path, model: Model, settings: Train, seed: int, start: Path | None) -> PeftModel:
     """The base with the adapter in the folder `start`, or with a fresh one. Its adapter can be trained."""
-    _check_liger(model, settings)
+    _check_machine(model, settings)
     transformers.set_seed(seed)
     loaded = load_base(base, model, getattr(torch, settings.dtype))
     if start is None:
@@ -49,16 +49,23 @@ def _fresh(loaded: Any, settings: Train) -> PeftModel:
         ) from error
 
 
-def _check_liger(model: Model, settings: Train) -> None:
-    if not settings.liger:
-        return
-    if not is_installed("liger_kernel"):
+def _check_machine(model: Model, settings: Train) -> None:
+    """Raise MachineError for settings that need another machine, before the base is read."""
+    on_cpu = device_of(model).type == "cpu"
+    if settings.liger and not is_installed("liger_kernel"):
         raise MachineError(
             "train.liger is true, and liger-kernel is not installed.",
             "Install liger-kernel, or set train.liger to false.",
         )
-    if device_of(model).type != "cuda":
+    if settings.liger and on_cpu:
         raise MachineError(
             "train.liger is true, and the training runs on a CPU, for which Liger has no kernels.",
             "Run on a machine with a GPU, or set train.liger to false.",
+        )
+    # After a pass without gradients, bitsandbytes 0.50 keeps a layout on CPUs with AVX512-BF16 that has none.
+    if model.quantize != "none" and on_cpu:
+        raise MachineError(
+            f"model.quantize is {model.quantize}, and the training runs on a CPU, where bitsandbytes loses "
+            "gradients.",
+            "Run on a machine with a GPU, or set model.quantize to none.",
         )

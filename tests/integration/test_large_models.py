@@ -1,5 +1,6 @@
 """The settings of large models, as far as they run on a CPU; tests/gpu has the rest."""
 
+import asyncio
 import json
 import shutil
 
@@ -8,8 +9,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pipelines.core.config import Model, Train
+from gateway.engines.base import CompletionRequest
+from gateway.engines.embedded import EmbeddedEngine
+from pipelines.core.config import Model, Serving, Train
 from pipelines.core.errors import MachineError, TrainingError
+from pipelines.core.traffic_split import Adapter
 from pipelines.models import adapted, packing, weights
 from pipelines.models.base import load_tokenizer
 from pipelines.models.engine import Engine
@@ -100,7 +104,7 @@ def test_half_precision_trains_about_the_same(base, plain, tmp_path):
     ("model", "train", "words"),
     [
         ({"device": "cuda"}, {}, r"model\.device is cuda, and torch finds no GPU"),
-        ({"quantize": "nf4"}, {}, r"model\.quantize is nf4, and bitsandbytes is not installed"),
+        ({"quantize": "nf4"}, {}, r"model\.quantize is nf4, and the training runs on a CPU"),
         ({"attention": "flash_attention_2"}, {}, r"a package that is not installed or does not run here \("),
         (
             {},
@@ -124,16 +128,68 @@ def test_liger_is_refused_on_a_cpu(base, tmp_path, monkeypatch):
         curves(base, tmp_path, Model(device="cpu"), liger=True)
 
 
+@pytest.fixture(scope="module")
+def halved(base, tmp_path_factory):
+    """The base stored in bfloat16."""
+    folder = tmp_path_factory.mktemp("halved") / "base"
+    shutil.copytree(base, folder)
+    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(folder)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapter(base, tmp_path_factory):
+    return tiny.make_adapter(base, tmp_path_factory.mktemp("adapters") / "a", ["Why? Dental"], 20)
+
+
 @pytest.mark.parametrize(
     ("asked", "dtype"),
     [("auto", torch.float32), ("checkpoint", torch.bfloat16), ("float32", torch.float32)],
 )
-def test_the_engine_takes_the_type_that_is_set(base, tmp_path, asked, dtype):
-    """Of a base that is stored in bfloat16."""
-    shutil.copytree(base, tmp_path / "base")
-    AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(tmp_path / "base")
-    assert json.loads((tmp_path / "base" / "config.json").read_text())["dtype"] == "bfloat16"
-    engine = Engine(Model(device="cpu", dtype=asked), str(tmp_path / "base"))
-    engine.load("a", tiny.make_adapter(base, tmp_path / "a", ["Why? Dental"], 1))
+def test_the_engine_takes_the_type_that_is_set(halved, adapter, asked, dtype):
+    engine = Engine(Model(device="cpu", dtype=asked), str(halved))
+    engine.load("a", adapter)
     assert engine.module.dtype == dtype
     assert np.isfinite(engine.next_logits(ASKED)).all()
+
+
+def test_the_gateway_serves_a_base_in_half_precision(halved, adapter):
+    """One request alone gets the logits' answer of evaluation, from the base and from the adapter."""
+    model, one = Model(dtype="checkpoint"), Adapter("1", "1" * 64)
+    engine = Engine(model, str(halved))
+    wanted = engine.generate(ASKED, 6)
+    engine.load("a", adapter)
+    wanted += engine.generate(ASKED, 6)
+
+    async def story():
+        served = EmbeddedEngine(Serving(), model, str(halved))
+        try:
+            await served.load(one, adapter)
+            request = CompletionRequest(ASKED[0], max_tokens=6)
+            pieces = [[piece.text async for piece in served.complete(request, who)] for who in (None, one)]
+            return ["".join(texts).strip() for texts in pieces]
+        finally:
+            await served.close()
+
+    assert asyncio.run(story()) == wanted
+    assert wanted[0] != wanted[1]
+
+
+def test_four_bits_without_their_package_are_told(base, monkeypatch):
+    monkeypatch.setattr(weights, "is_installed", lambda package: False)
+    with pytest.raises(MachineError, match=r"model\.quantize is nf4, and bitsandbytes is not installed"):
+        Engine(Model(quantize="nf4"), str(base))
+
+
+def test_a_base_in_four_bits_answers(base, adapter):
+    """Where bitsandbytes is installed; rounding to 4 bits moves the logits, and the adapter still counts."""
+    pytest.importorskip("bitsandbytes")
+    whole, four = Engine(Model(), str(base)), Engine(Model(quantize="nf4", device="cpu"), str(base))
+    assert type(four.module.model.layers[0].mlp.up_proj).__name__ == "Linear4bit"
+    for engine in (whole, four):
+        engine.load("a", adapter)
+    logits = [engine.next_logits(ASKED).ravel() for engine in (whole, four)]
+    assert np.corrcoef(*logits)[0, 1] > 0.9
+    four.use(None)
+    assert np.abs(four.next_logits(ASKED).ravel() - logits[1]).max() > 1e-3
