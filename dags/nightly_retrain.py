@@ -20,7 +20,8 @@ give the reasons. A fault fails the run; its note says what is wrong and what to
 
 **Next.** `trained` updates the asset `nightshift_candidate`, which starts `promote`.
 
-**Pools.** `gpu` (one slot) runs training. `model` (one slot per core) runs the steps that evaluate the model.
+**Pools.** `gpu` (one slot) runs training. `model` runs the steps that evaluate the model: as many at once as
+`evaluations_at_once` says, because each reads the base's weights into memory; by default one a core.
 """
 
 from __future__ import annotations

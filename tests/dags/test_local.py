@@ -1,6 +1,7 @@
 """What a person is told when the machine is not fit, and the arithmetic of Airflow's share."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,18 @@ def test_every_airflow_process_is_told_to_stay_on_loopback(settings):
     assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
     assert environment["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:1234/execution/"
     json.loads(environment["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
+
+
+def test_pools_hold_as_many_evaluations_as_memory_does(settings, monkeypatch):
+    """Airflow is prepared again when the setting changes, and only then."""
+    slots = []
+
+    def airflow(_, *words):
+        if words[0] == "pools":
+            slots.append(json.loads(Path(words[2]).read_text())["model"]["slots"])
+
+    monkeypatch.setattr("nightshift.local.setup._airflow", airflow)
+    for at_once in (2, 2, 1, 0, 0):
+        config = settings.config.model_copy(update={"evaluations_at_once": at_once})
+        ensure_ready(Settings(settings.home, settings.config_path, settings.python, config))
+    assert slots == [2, 1, os.cpu_count()]

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from pipelines.core.config.alerts import Alerts
-from pipelines.core.config.base import Cron, Positive, Section, passwords_in
+from pipelines.core.config.base import Count, Cron, Positive, Section, passwords_in
 from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
 from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
 from pipelines.core.config.model import Model, Task
@@ -30,6 +30,8 @@ class Config(Section):
     seed: int = 7  # of everything that is drawn, outside the sample
     schedule: Cron = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
     step_timeout_s: Positive = 3_600  # a step that takes longer is ended
+    # Steps that may run the model at once: each reads its weights into (GPU) memory. 0: one a core.
+    evaluations_at_once: Count = 0
     # Where state lies. Another machine may share all but the home; no address holds a password.
     runs_root: str = "{home}/runs"  # any fsspec URI: a folder, s3://bucket/prefix
     lake_root: str = "{home}/lake"  # the same, for the rows of all nights

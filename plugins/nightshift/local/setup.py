@@ -21,25 +21,41 @@ def setup(settings: Settings) -> None:
     machine.check_machine(settings)
     create_secrets(settings)
     alerts.create_secrets(settings)
-    pools = {
-        "gpu": {"slots": 1, "description": "training"},
-        "model": {"slots": os.cpu_count() or 1, "description": "steps that run the model"},
-    }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(pools, file)
+        file.write(_pools(settings))
         file.flush()
         _airflow(settings, "db", "migrate")
         _airflow(settings, "pools", "import", file.name)
-    ready_file(settings).touch()
+    ready_file(settings).write_text(_pools(settings), encoding="utf-8")
+
+
+def _pools(settings: Settings) -> str:
+    """Airflow's pools as its command reads them."""
+    at_once = settings.config.evaluations_at_once or os.cpu_count() or 1
+    pools = {
+        "gpu": {"slots": 1, "description": "training"},
+        "model": {"slots": at_once, "description": "steps that run the model"},
+    }
+    return json.dumps(pools)
 
 
 def ensure_ready(settings: Settings) -> None:
     """Set up what is missing. Raises MachineError where the machine cannot run a night."""
     machine.check_machine(settings)
     alerts.create_secrets(settings)  # a home of an earlier version has none
-    if not ready_file(settings).exists():
+    if not _is_ready(settings):
         print("preparing Airflow's database ...", flush=True)
         setup(settings)
+
+
+def _is_ready(settings: Settings) -> bool:
+    """Whether Airflow was prepared, with the pools that the configuration asks for."""
+    ready = ready_file(settings)
+    if not ready.exists():
+        return False
+    known = ready.read_text(encoding="utf-8")
+    # An earlier version left the file empty, and its pools were those without a setting.
+    return known == _pools(settings) if known else not settings.config.evaluations_at_once
 
 
 def ready_file(settings: Settings) -> Path:
