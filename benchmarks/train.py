@@ -2,16 +2,17 @@
 
     .venv/bin/python -m benchmarks.train [--shape tiny|135m|1b|8b] [--steps 8] [--ways nightshift,trl]
 
-Weights are random, of a stated shape, so nothing is downloaded and no weight file is read. Examples are random
-tokens of many lengths, the same for all ways, and a quarter of each is the answer that the loss counts. Each way
-is a process of its own. It takes the same examples in the same order, at the same learning rate and in the same
-type, without dropout. Its losses and gradient norms must be those of the first way within what rounding
-explains; otherwise its row says so. The first two steps are not timed.
+Weights are random, of a stated shape, so nothing is downloaded and no weight file is read. Examples are
+random tokens of many lengths, the same for all ways, and a quarter of each is the answer that the loss
+counts. Each way is a process of its own. It takes the same examples in the same order, at the same learning
+rate and in the same type, without dropout. Its losses and gradient norms must be those of the first way
+within what rounding explains; otherwise its row says so. The first two steps are not
+timed. On a CPU the seconds are those of its cores, so that other programs on the machine count less.
 
-FLOPs of a token: 4 for each weight of the layers, 2 in the forward pass and 2 in the backward one, because frozen
-weights have no gradients; the same for the projection on the vocabulary, of the answers' tokens only; 6 for each
-weight of the adapter; and 12 x layers x width x half of the length for attention. Padding counts as no token, and
-what is computed again as no work (model FLOPs: PaLM, arXiv:2204.02311, appendix B).
+FLOPs of a token: 4 for each weight of the layers, 2 in the forward pass and 2 in the backward one, because
+frozen weights have no gradients; the same for the projection on the vocabulary, of the answers' tokens only;
+6 for each weight of the adapter; and 12 x layers x width x half of the length for attention. Padding counts
+as no token, and what is computed again as no work (model FLOPs: PaLM, arXiv:2204.02311, appendix B).
 """
 
 from __future__ import annotations
@@ -20,30 +21,22 @@ import argparse
 import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
 
 from benchmarks.machine import describe
 
-# TFLOP/s in bfloat16, dense: half of what NVIDIA's data sheets give with sparsity. By a part of the name that torch
-# gives the device, the longer names first. A CPU has none here, so no share is given.
-PEAKS = {
-    "H200": 989,
-    "H100 PCIe": 756,
-    "H100 NVL": 835,
-    "H100": 989,
-    "A100": 312,
-    "L40S": 362,
-    "L4": 121,
-    "A10": 125,
-}
+# TFLOP/s in bfloat16, dense: half of what NVIDIA's data sheets give with sparsity. A key is a part of the
+# device's name in torch, longer ones first. Any other device, a CPU too, gets no share.
+PEAKS = {"H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312}
 SHAPES = {  # Llama's: hidden, intermediate, layers, heads, key-value heads, vocabulary
     "tiny": (64, 128, 2, 4, 4, 4096),
     "135m": (576, 1536, 30, 9, 3, 49152),
@@ -121,7 +114,8 @@ def _child(way: str) -> Result | str:
         there = importlib.util.find_spec(way) is not None
         return "installed, but not compared here yet" if there else "not installed"
     command = [sys.executable, "-m", "benchmarks.train", *sys.argv[1:], "--one", way]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    quiet = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait use no time
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
     if done.returncode:
         return f"failed: {(done.stderr.strip().splitlines() or ['no message'])[-1][:90]}"
     return Result(**json.loads(done.stdout.strip().splitlines()[-1]))
@@ -182,7 +176,7 @@ def _measure(options: argparse.Namespace) -> Result:
         def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            marks.append(perf_counter())
+            marks.append(perf_counter() if torch.cuda.is_available() else process_time())
 
     examples = _examples(options)
     tokens = [

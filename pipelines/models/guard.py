@@ -39,9 +39,13 @@ class Guard(TrainerCallback):
                 "finite number.",
                 "Lower train.learning_rate.",
             )
+        self._save_if_asked(state, control)
 
     def on_step_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        control.should_save = control.should_save or self._stop.asked
+        self._save_if_asked(state, control)
+
+    def on_evaluate(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        self._save_if_asked(state, control)
 
     def on_save(self, args, state, control, model=None, **kwargs):  # type: ignore[no-untyped-def]
         checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -57,6 +61,10 @@ class Guard(TrainerCallback):
             raise interrupted(
                 f"The training was asked to stop and saved step {state.global_step} of {state.max_steps}."
             )
+
+    def _save_if_asked(self, state, control):  # type: ignore[no-untyped-def]
+        if self._stop.asked and state.global_step > 0:
+            control.should_save = True
 
     def on_train_end(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
         self._stop.can_save = False

@@ -157,8 +157,8 @@ def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) 
         eval_dataset=dataset(tokenized(dev, work.rendering, settings.max_length_tokens)) if dev else None,
         processing_class=work.rendering.tokenizer,
         callbacks=[
-            Guard(stop, resume, work.probed, work.dtype),
             Progress(work.report),
+            Guard(stop, resume, work.probed, work.dtype),  # after it: what goes wrong is reported first
             *([EarlyStoppingCallback(settings.early_stopping_patience)] if dev else []),
         ],
     )

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 from trl import SFTTrainer
 
+from pipelines.cli.main import main
 from pipelines.core.config import Config, Model, Train
 from pipelines.core.errors import STOPPED, InputError, Interrupted, TrainingError
 from pipelines.core.traffic_split import Adapter, Route
@@ -26,6 +27,7 @@ from pipelines.models.base import load_tokenizer
 from pipelines.models.checkpoints import last_checkpoint, save_adapter
 from pipelines.models.engine import Engine
 from pipelines.models.examples import tokenized, training_order
+from pipelines.models.progress import Progress
 from pipelines.models.registry import adapter_digest
 from pipelines.models.rendering import Rendering
 from pipelines.models.stopping import stop_requests
@@ -462,6 +464,34 @@ def test_no_examples_are_a_fault_in_words(home, base):
     run = curated(home, "2026-01-01", [], [])
     with pytest.raises(InputError, match=r"train\.jsonl holds no examples"):
         run_step("train", run.folder.uri, config_for(home, base))
+
+
+def test_the_command_ends_with_a_status_of_its_own_on_sigterm(home, base, tmp_path, monkeypatch, capfd):
+    """Whoever launched it can tell a preemption from a fault, and the same command ends the work."""
+    config, run = config_for(home, base), curated(home, "2026-01-01", rows_of(12), [])
+    (tmp_path / "test.toml").write_text(
+        f'profile = "test"\n[model]\nbase = "{base}"\n[train]\n'
+        + "".join(f"{name} = {value}\n" for name, value in SMALL.items())
+    )
+    command = ["train", f"--run-dir={run.folder.uri}", f"--config={tmp_path / 'test.toml'}", f"--home={home}"]
+    honest = Progress.on_log
+
+    def preempted(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return honest(self, args, state, control, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "on_log", preempted)
+        assert main(command) == STOPPED == 75
+    said = "The training was asked to stop and saved step 2 of 12. Run the same command again"
+    assert f"fault: {said}" in capfd.readouterr().err
+    assert run.manifest("train") is None
+    assert main(command) == 0
+    steps = [step for step, _ in run.manifest("train").facts["loss"]]
+    assert steps == [*range(1, 13)]
+    costs = {row["step"] for row in open_ledger(config).costs("2026-01-01")}
+    assert costs == {"train", "train broken-1"}
 
 
 @pytest.mark.slow
