@@ -76,7 +76,7 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if not message.get("more_body"):
             break
     await asyncio.sleep(WORK_S)
-    streams = json.loads(asked).get("stream")
+    streams = json.loads(asked or b"{}").get("stream")  # a health check sends nothing
     body = STREAMED if streams else json.dumps(ANSWER).encode()
     kind = b"text/event-stream" if streams else b"application/json"
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

