@@ -7,9 +7,12 @@ import hashlib
 import logging
 import secrets
 import socket
+import sqlite3
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import httpx
 import sqlalchemy.exc
@@ -19,6 +22,7 @@ from pipelines.core.config import Config
 from pipelines.core.errors import NightshiftError
 from pipelines.core.files import write_once
 from pipelines.stores.gateways.fleet import Fleet, Gateways, Report
+from pipelines.stores.gateways.version import own_version
 from pipelines.stores.sql.database import cause_of
 
 PEER_PATIENCE_S = 1.0
@@ -26,13 +30,22 @@ AWAY = (sqlalchemy.exc.SQLAlchemyError, NightshiftError, OSError)
 log = logging.getLogger("nightshift.gateway")
 
 
+class Spool(Protocol):
+    """Where rows wait that have not reached the journal."""
+
+    def left(self) -> tuple[str, int]:
+        """What the journal knows it by, and how many entries wait."""
+
+
 class Membership:
     """`trust` says what this gateway may answer by, `waiting` what a forward move waits for."""
 
-    def __init__(self, config: Config, gateways: Gateways, key: bytes, url: str) -> None:
-        self._settings, self._gateways = config.gateway, gateways
+    def __init__(
+        self, config: Config, gateways: Gateways, key: bytes, url: str, spool: Spool | None = None
+    ) -> None:
+        self._settings, self._gateways, self._spool = config.gateway, gateways, spool
         mark = hashlib.sha256(b"mark of a routing key" + key).hexdigest()[:16]
-        self._report = Report(_own_id(Path(config.home)), url, mark)
+        self._report = Report(_own_id(Path(config.home)), url, mark, version=own_version().text())
         self._peers: list[SeenGateway] = []
         self._contact_at = time.monotonic()
         self._beating: asyncio.Task[None] | None = None
@@ -94,7 +107,8 @@ class Membership:
         await self._client.aclose()
         try:
             async with asyncio.timeout(self._settings.heartbeat_s):
-                await asyncio.to_thread(self._gateways.leave, self._report.id)
+                await self._look_at_spool()
+                await asyncio.to_thread(self._gateways.leave, self._report)
         except (*AWAY, TimeoutError) as error:
             log.warning("the other gateways are not told that this one stops: %s", cause_of(error))
         self._gateways.close()
@@ -102,12 +116,20 @@ class Membership:
     async def _beat(self) -> None:
         started = time.monotonic()
         try:
+            await self._look_at_spool()
             self._note(await asyncio.to_thread(self._gateways.beat, self._report), started)
             self.problem = ""
         except AWAY as error:
             if not self.problem:
                 log.error("the gateways' table cannot be written: %s", cause_of(error))
             self.problem = f"no contact with the database: {cause_of(error)}"
+
+    async def _look_at_spool(self) -> None:
+        """Tell how many rows wait. Of a spool that cannot be read, the number of before stands."""
+        if self._spool:
+            with suppress(sqlite3.Error):
+                spool, rows = await asyncio.to_thread(self._spool.left)
+                self.tell(spool=spool, spool_rows=rows)
 
     def _note(self, fleet: Fleet, at: float) -> None:
         self._contact_at, self._in_effect = max(self._contact_at, at), fleet.in_effect

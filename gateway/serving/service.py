@@ -63,10 +63,11 @@ class Service:
         self.cache = make_cache(settings, self.redis)
         backends = Backends(engine, settings, self.metrics)
         gateways = open_gateways(config)
-        self.fleet = Membership(config, gateways, self._key, url) if gateways else None
+        self.journal = open_journal_writer(config)
+        spool = self.journal.shipper
+        self.fleet = Membership(config, gateways, self._key, url, spool) if gateways else None
         self.probes = Probes(backends, config.serving, probes_of)
         self.live_route = LiveRoute(_open_ledger(config), backends, fetch, self.probes, tracer, self.fleet)
-        self.journal = open_journal_writer(config)
         self.shadows = Shadows(settings, self.live_route, self.journal, self.metrics)
         self.dispatcher = Dispatcher(
             config,

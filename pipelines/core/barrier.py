@@ -22,11 +22,15 @@ class SeenGateway:
     live: int
     problem: str
     silent_s: float
+    version: str = ""  # see core.version
+    spool: str = ""  # what the journal knows its spool by
+    spool_rows: int = 0  # entries that had not arrived in the journal
+    stopped: bool = False  # it ended by itself
 
 
 def living(gateways: Sequence[SeenGateway], contact_s: float) -> list[SeenGateway]:
-    """Those that were heard of within `contact_s`."""
-    return [one for one in gateways if one.silent_s <= contact_s]
+    """Those that were heard of within `contact_s`, and did not say that they stop."""
+    return [one for one in gateways if one.silent_s <= contact_s and not one.stopped]
 
 
 def not_ready(number: int, gateways: Sequence[SeenGateway], contact_s: float) -> list[SeenGateway]:
@@ -45,6 +49,27 @@ def problem_words(gateways: Sequence[SeenGateway], contact_s: float) -> str:
     """Which living gateways have a problem, and what it is."""
     found = [f"{one.url or one.id} ({one.problem})" for one in living(gateways, contact_s) if one.problem]
     return f"the rollout waits for {', '.join(found)}" if found else ""
+
+
+def left_behind(gateways: Sequence[SeenGateway], contact_s: float) -> list[SeenGateway]:
+    """Those that do not live and had rows in their spool when they were last heard of."""
+    alive = living(gateways, contact_s)
+    return [one for one in gateways if one.spool_rows and one not in alive]
+
+
+def left_words(gateway: SeenGateway) -> str:
+    """How long a gateway is gone, and what lies in its spool."""
+    name = f"{gateway.url or 'a gateway'} ({gateway.id})"
+    since = duration_words(gateway.silent_s)
+    return f"{name} is gone for {since}, and {gateway.spool_rows:,} entries or more wait in its spool"
+
+
+def duration_words(seconds: float) -> str:
+    """A duration in its largest whole unit."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 class Trust(StrEnum):

@@ -27,6 +27,13 @@ def code_digest(step: str) -> str:
 
 
 @functools.cache
+def whole_code_digest() -> str:
+    """sha256 over all code of the gateway and of the steps: it tells two versions apart."""
+    files = sorted(path for folder in ("gateway", "pipelines") for path in (ROOT / folder).rglob("*.py"))
+    return digest_of({path.relative_to(ROOT).as_posix(): sha256_of(path) for path in files})
+
+
+@functools.cache
 def lock_digest() -> str:
     """sha256 of the package lock, or "unlocked" where none is shipped beside the code."""
     lock = ROOT / "requirements" / "pipelines.txt"

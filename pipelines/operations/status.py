@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pipelines.core.barrier import left_words
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.facts.reading import as_json
@@ -14,8 +15,10 @@ from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.registry import CANDIDATE, RegisteredAdapter
 from pipelines.stores import has_ledger, open_ledger, report_uri, run_ids
-from pipelines.stores.held_move import held_move
+from pipelines.stores.held_move import gone_gateways, held_move
 from pipelines.stores.ledger import Decision, Ledger
+
+DELIVER = "start it again, or deliver its spool: nightshift spool deliver HOME"
 
 
 def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) -> int:
@@ -28,6 +31,7 @@ def print_status(config: Config, limit: int, as_json: bool, run_id: str | None) 
         "candidate": _named(waits),
         "rollout": _rollout(config, ledger),
         "held_move": held_move(config, ledger.promotion().number),
+        "left_behind": [left_words(one) for one in gone_gateways(config)],
         "nights": [_night(config, decision) for decision in decisions],
     }
     print(json.dumps(state, indent=1) if as_json else _text(state, bool(run_id)))
@@ -103,7 +107,8 @@ def _adapters(state: dict[str, Any]) -> list[str]:
         since = f"{rollout['since'][:16].replace('T', ' ')} UTC"
         lines.append(f"rollout       version {rollout['version']} in {rollout['stage']} since {since}")
     lines += [f"held          {state['held_move']}"] if state["held_move"] else []
-    return lines
+    lines += [f"gateway       {words}" for words in state["left_behind"]]
+    return [*lines, f"              {DELIVER}"] if state["left_behind"] else lines
 
 
 def _words(adapter: dict[str, str]) -> str:

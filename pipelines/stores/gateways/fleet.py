@@ -14,12 +14,16 @@ from pipelines.stores.gateways.tables import GATEWAYS, IN_EFFECT, MIGRATIONS
 from pipelines.stores.sql.database import connect_to, storable
 
 WAIT_S = 3.0
-FORGOTTEN = "1 day"  # rows of gateways that went without a word
+FORGOTTEN = "1 day"  # rows of gateways that went without a word, and with an empty spool
+SAID = ("url", "key_mark", "ready_for", "live", "problem", "version", "spool", "spool_rows")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a gateway says of itself. `live`: the promotion that it answers by, -1 for none."""
+    """What a gateway says of itself. `live`: the promotion that it answers by, -1 for none.
+
+    `version`: see core.version. `spool_rows`: entries of its spool that have not arrived in the journal.
+    """
 
     id: str
     url: str
@@ -27,6 +31,9 @@ class Report:
     ready_for: int = -1
     live: int = -1
     problem: str = ""
+    version: str = ""
+    spool: str = ""
+    spool_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Gateways:
             connection.execute(first)
             self._lock(connection)
             old = GATEWAYS.c.seen_at < sa.func.now() - sa.cast(FORGOTTEN, sa.Interval)
-            connection.execute(GATEWAYS.delete().where(old))
+            connection.execute(GATEWAYS.delete().where(old, GATEWAYS.c.spool_rows == 0))
             self._refuse_another_key(connection, report)
             _write(connection, report)
             return _read(connection)
@@ -81,16 +88,34 @@ class Gateways:
                 return _read(connection)
             return fleet
 
-    def leave(self, gateway: str) -> None:
-        """A gateway stops: nobody waits for it."""
+    def leave(self, report: Report) -> None:
+        """A gateway stops: nobody waits for it. One with rows left in its spool stays in the list."""
+        with self._engine.begin() as connection:
+            if report.spool_rows:
+                _write(connection, report)
+                connection.execute(GATEWAYS.update().where(GATEWAYS.c.id == report.id).values(stopped=True))
+            else:
+                connection.execute(GATEWAYS.delete().where(GATEWAYS.c.id == report.id))
+
+    def strike(self, gateway: str) -> None:
+        """Take a gateway off the list. One that lives comes back with its next heartbeat."""
         with self._engine.begin() as connection:
             connection.execute(GATEWAYS.delete().where(GATEWAYS.c.id == gateway))
 
+    def note_delivered(self, spool: str) -> None:
+        """The rows of a spool have arrived without its gateway."""
+        with self._engine.begin() as connection:
+            connection.execute(GATEWAYS.update().where(GATEWAYS.c.spool == spool).values(spool_rows=0))
+
     def read(self) -> Fleet:
-        """All gateways, for people. There is none before the tables are made."""
+        """All gateways, for people. There is none before the tables are made.
+
+        Raises InputError for tables of another version.
+        """
         with self._engine.connect() as connection:
             if MIGRATIONS.current(connection) is None:
                 return Fleet(-1, ())
+            MIGRATIONS.require(connection)
             return _read(connection)
 
     def close(self) -> None:
@@ -113,15 +138,15 @@ class Gateways:
 
 def _write(connection: sa.Connection, report: Report) -> None:
     now = sa.func.clock_timestamp()
-    names = ("url", "key_mark", "ready_for", "live", "problem")
-    said = {name: storable(getattr(report, name)) for name in names}  # a problem quotes an upstream server
+    said = {name: storable(getattr(report, name)) for name in SAID}  # a problem quotes an upstream server
+    said["stopped"] = False
     row = insert(GATEWAYS).values(id=report.id, started_at=now, seen_at=now, **said)
     connection.execute(row.on_conflict_do_update(index_elements=["id"], set_=said | {"seen_at": now}))
 
 
 def _read(connection: sa.Connection) -> Fleet:
     silent = sa.func.extract("epoch", sa.func.clock_timestamp() - GATEWAYS.c.seen_at)
-    columns = [GATEWAYS.c[name] for name in ("id", "url", "key_mark", "ready_for", "live", "problem")]
+    columns = [GATEWAYS.c[name] for name in ("id", *SAID, "stopped")]
     query = sa.select(*columns, silent.cast(sa.Double).label("silent_s")).order_by(GATEWAYS.c.id)
     rows = connection.execute(query).mappings()
     return Fleet(_number(connection), [SeenGateway(**row) for row in rows])

@@ -8,7 +8,7 @@ from pipelines.stores.sql.database import TEXT
 from pipelines.stores.sql.migrations import Migrations
 
 META = sa.MetaData()
-MIGRATIONS = Migrations("gateways", head="0001")
+MIGRATIONS = Migrations("gateways", head="0002")
 GATEWAYS = sa.Table(
     "gateways",
     META,
@@ -20,6 +20,10 @@ GATEWAYS = sa.Table(
     sa.Column("ready_for", sa.BigInteger, nullable=False),  # the promotion whose adapters are loaded
     sa.Column("live", sa.BigInteger, nullable=False),  # the promotion that users are answered by; -1: none
     sa.Column("problem", TEXT, nullable=False),
+    sa.Column("version", TEXT, nullable=False, server_default=""),  # see core.version; "" names none
+    sa.Column("spool", TEXT, nullable=False, server_default=""),  # what the journal knows its spool by
+    sa.Column("spool_rows", sa.BigInteger, nullable=False, server_default="0"),  # that had not arrived then
+    sa.Column("stopped", sa.Boolean, nullable=False, server_default=sa.false()),  # by itself, with rows left
 )
 IN_EFFECT = sa.Table(  # one row: the newest promotion that may answer users
     "traffic_in_effect",

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from pipelines.stores.journal.entries import CopyFate, merged
-from pipelines.stores.journal.spool import Spooled
+from pipelines.stores.journal.spool import UNREADABLE, Spooled
 from pipelines.stores.journal.tables import (
     FEEDBACK,
     FEEDBACK_WAITING,
@@ -26,8 +26,8 @@ from pipelines.stores.journal.tables import (
     SPOOLS,
 )
 
-# What PostgreSQL says about an entry. Its other errors are about the server, and all is tried again.
-OF_THE_ENTRY = (sa.exc.DataError, sa.exc.IntegrityError)
+# What is wrong with an entry. Other errors are about the server, and all is tried again.
+OF_THE_ENTRY = (sa.exc.DataError, sa.exc.IntegrityError, ValueError, TypeError, KeyError)
 FATES = get_args(CopyFate)
 Said = dict[str, Any]  # feedback: at, request_id, tenant, rating, correction
 
@@ -38,12 +38,25 @@ def ship(connection: sa.Connection, source: str, entries: Sequence[Spooled]) -> 
     Returns the numbers of those that cannot be stored, each with the error.
     """
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SHIPPING)))
-    arrived = connection.scalar(sa.select(SPOOLS.c.shipped).where(SPOOLS.c.id == source)) or 0
-    refused = _store(connection, source, [entry for entry in entries if entry.number > arrived])
+    arrived = arrived_through(connection, source)
+    new = [entry for entry in entries if entry.number > arrived]
+    damaged = [(entry.number, UNREADABLE) for entry in new if entry.kind == UNREADABLE]
+    refused = _store(connection, source, [entry for entry in new if entry.kind != UNREADABLE])
     mark = insert(SPOOLS).values(id=source, shipped=entries[-1].number)
     newer = sa.func.greatest(SPOOLS.c.shipped, mark.excluded.shipped)
     connection.execute(mark.on_conflict_do_update(index_elements=["id"], set_={"shipped": newer}))
-    return refused
+    return sorted([*damaged, *refused])
+
+
+def arrived_through(connection: sa.Connection, source: str) -> int:
+    """The number of the newest entry of a spool that has arrived; 0 for none."""
+    return connection.scalar(sa.select(SPOOLS.c.shipped).where(SPOOLS.c.id == source)) or 0
+
+
+def close_source(connection: sa.Connection, source: str) -> None:
+    """A gateway is gone: copies that it was working on come to nothing, as when it starts again."""
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SHIPPING)))
+    _drop_open_copies(connection, source)
 
 
 def feedback_without_answer(connection: sa.Connection, before: datetime) -> int:
@@ -60,7 +73,7 @@ def _store(connection: sa.Connection, source: str, entries: Sequence[Spooled]) -
         return []
     except OF_THE_ENTRY as error:
         if len(entries) == 1:
-            return [(entries[0].number, type(error.orig or error).__name__)]
+            return [(entries[0].number, type(getattr(error, "orig", None) or error).__name__)]
     return [found for entry in entries for found in _store(connection, source, [entry])]
 
 

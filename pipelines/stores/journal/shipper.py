@@ -26,13 +26,14 @@ log = logging.getLogger("nightshift.gateway")
 
 
 class Shipper:
-    """Ships the spool at `path` to the journal at `url`.
+    """Ships the spool at `path` to the journal at `url`. Raises InputError if another gateway has the spool.
 
     `problem` says why nothing arrives at present. Feedback that has waited `patience_s` for its answer is
     counted in `without_answer`.
     """
 
     def __init__(self, path: Path, url: str, patience_s: float) -> None:
+        self._lock = spool.hold(path)
         self._path, self._patience = path, timedelta(seconds=patience_s)
         self._engine = database.connect_to(url, LOCK_WAIT_S)
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -61,6 +62,11 @@ class Shipper:
         with closing(sqlite3.connect(self._path, timeout=1.0)) as connection:
             return spool.backlog(connection)
 
+    def left(self) -> tuple[str, int]:
+        """What the journal knows the spool by, and how many entries wait."""
+        with closing(sqlite3.connect(self._path, timeout=1.0)) as connection:
+            return spool.spool_id(connection), spool.backlog(connection)[0]
+
     def close(self, patience_s: float = 5.0) -> None:
         """Ship what is left, then stop; what does not arrive in time waits for the next start."""
         self._closing.set()
@@ -69,6 +75,7 @@ class Shipper:
         with suppress(sqlite3.Error):
             if left := self.backlog()[0]:
                 log.warning("%d entries stay in the spool %s: the next start ships them", left, self._path)
+        self._lock.release()
 
     def _run(self) -> None:
         with closing(spool.connect_spool(self._path)) as connection:

@@ -10,12 +10,16 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from pipelines.core.errors import InputError
 from pipelines.stores.journal.entries import Entry, Feedback, FeedbackResult, ShadowCopy
 from pipelines.stores.journal.file import connect_to_file
 from pipelines.stores.journal.tables import COLUMNS, INTERACTIONS, Interaction, timestamp
@@ -30,13 +34,24 @@ SETUP = """
         error TEXT NOT NULL);
 """
 INSERT = "INSERT INTO entries (at, kind, body) VALUES (?, ?, ?)"
+# As bytes: a text that is no UTF-8 would end the reading of all.
+SELECT = "SELECT number, CAST(kind AS BLOB), CAST(body AS BLOB) FROM entries WHERE number > ? ORDER BY number"
 REQUIRED = tuple(name for name in COLUMNS if not INTERACTIONS.c[name].nullable)
 GIB = 1 << 30
 
 
+UNREADABLE = "unreadable"  # kind of an entry whose text is damaged
+KEYS = {
+    "Interaction": {*REQUIRED},
+    "ShadowCopy": {"promotion", "fate", "row"},
+    "Feedback": {"at", "request_id", "tenant", "rating", "correction"},
+    "Start": set[str](),
+}
+
+
 @dataclass(frozen=True)
 class Spooled:
-    """One entry as it lies in the spool. `kind` is the name of its class."""
+    """One entry as it lies in the spool. `kind` is the name of its class, or UNREADABLE."""
 
     number: int
     kind: str
@@ -58,6 +73,19 @@ def connect_spool(path: Path, most_gib: float = 0.0) -> sqlite3.Connection:
         "INSERT INTO spool SELECT ? WHERE NOT EXISTS (SELECT 1 FROM spool)", (secrets.token_hex(16),)
     )
     return connection
+
+
+def hold(path: Path) -> FileLock:
+    """Take a spool for this process. A kill releases it. Raises InputError where a gateway has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"), thread_local=False)  # another thread may release it
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"A gateway uses the spool {path}.", "Stop it first. Each gateway needs a home of its own."
+        ) from None
+    return lock
 
 
 def connect_within(most_gib: float) -> partial[sqlite3.Connection]:
@@ -86,8 +114,24 @@ def spool_id(connection: sqlite3.Connection) -> str:
 
 def first_entries(connection: sqlite3.Connection, most: int) -> list[Spooled]:
     """The oldest entries, in order."""
-    rows = connection.execute("SELECT number, kind, body FROM entries ORDER BY number LIMIT ?", (most,))
-    return [Spooled(row["number"], row["kind"], json.loads(row["body"])) for row in rows]
+    return list(islice(entries_after(connection, 0), most))
+
+
+def entries_after(connection: sqlite3.Connection, number: int) -> Iterator[Spooled]:
+    """All entries beyond a number, in order."""
+    for row in connection.execute(SELECT, (number,)):
+        yield _read(*row)
+
+
+def _read(number: int, kind: bytes, text: bytes) -> Spooled:
+    """An entry as it was written. One that is damaged must not keep the others from arriving."""
+    try:
+        name, body = kind.decode(), json.loads(text)
+        if KEYS[name] <= body.keys():
+            return Spooled(number, name, body)
+    except (ValueError, KeyError, AttributeError):  # no text, no JSON, no such kind, no object
+        pass
+    return Spooled(number, UNREADABLE, {})
 
 
 def remove_through(connection: sqlite3.Connection, number: int, refused: Sequence[tuple[int, str]]) -> None:
