@@ -26,6 +26,7 @@ from pipelines.stores.gateways.version import own_version
 from pipelines.stores.sql.database import cause_of
 
 PEER_PATIENCE_S = 1.0
+LEAVE_S = 1.0  # at the end, to tell the others
 AWAY = (sqlalchemy.exc.SQLAlchemyError, NightshiftError, OSError)
 log = logging.getLogger("nightshift.gateway")
 
@@ -106,8 +107,8 @@ class Membership:
             await asyncio.wait([self._beating])
         await self._client.aclose()
         try:
-            async with asyncio.timeout(self._settings.heartbeat_s):
-                await self._look_at_spool()
+            await self._look_at_spool()
+            async with asyncio.timeout(max(self._settings.heartbeat_s, LEAVE_S)):
                 await asyncio.to_thread(self._gateways.leave, self._report)
         except (*AWAY, TimeoutError) as error:
             log.warning("the other gateways are not told that this one stops: %s", cause_of(error))
