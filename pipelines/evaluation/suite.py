@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Config
@@ -17,6 +16,7 @@ from pipelines.data.reader.strict_json import as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
 from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of
+from pipelines.evaluation.suite_place import suite_file
 from pipelines.policy.night.feedback import uses_tools
 
 Item = dict[str, Any]
@@ -32,7 +32,7 @@ def suite_digest(config: Config) -> str:
 
 def suite_file_digest(config: Config) -> str:
     """sha256 of the suite's file."""
-    return sha256_of(_path(config))
+    return sha256_of(suite_file(config))
 
 
 def suite_items(config: Config) -> list[Item]:
@@ -45,7 +45,7 @@ def suite_items(config: Config) -> list[Item]:
 
 def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
     """The items, each tried with `render`. Raises InputError also for those that cannot be asked."""
-    path = _path(config)
+    path = suite_file(config)
     if not config.task.labels:
         raise InputError(
             "task.labels is empty, so no answer can be chosen.", "List the allowed answers there."
@@ -154,15 +154,3 @@ def _there(values: Mapping[str, Any]) -> str:
         return f"its columns are {', '.join(values)}"
     found = values["answer"]
     return "it is blank" if isinstance(found, str) else f"it is {kind_of(found)}: {shown(found)}"
-
-
-def _path(config: Config) -> Path:
-    path = Path(config.path(config.evaluate.suite))
-    if not path.is_file():
-        raise InputError(
-            f"There is no evaluation suite at {path}.",
-            "Run `nightshift prepare` for the sample's, or point evaluate.suite to your own file of items."
-            if config.ingest.kind == "sample"
-            else "Draw one from a log with `nightshift suite propose`, or let evaluate.suite name a file.",
-        )
-    return path

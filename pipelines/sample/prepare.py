@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from pipelines.core.config import Config
-from pipelines.core.files import write_atomically
+from pipelines.evaluation.suite_place import suite_exists, write_suite
 from pipelines.sample.packaged import convert_smollm2
 from pipelines.sample.questions import plan, questions, suite_rows
 from pipelines.stores.object_store import file_system
@@ -44,8 +44,8 @@ def _store_model(uri: str) -> None:
 
 def prepare_suite(config: Config) -> None:
     """Write the sample's frozen suite, if it is not there yet."""
-    suite = Path(config.path(config.evaluate.suite))
-    if not suite.exists():
+    suite = config.path(config.evaluate.suite)
+    if not suite_exists(suite):
         rows = suite_rows(plan(questions(config.task.labels), config.sample), config)
-        write_atomically(suite, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        write_suite(suite, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
         log.info("sample: %d frozen questions in %s", len(rows), suite)

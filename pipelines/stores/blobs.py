@@ -45,6 +45,17 @@ class Folder:
         with told(self.uri, self.setting):
             return self.fs.exists(self.at(relative))
 
+    def stored(self, relative: str) -> Stored | None:
+        """What the store says of one file; None where there is none."""
+        with told(self.uri, self.setting):
+            try:
+                info = self.fs.info(self.at(relative))
+            except FileNotFoundError as error:
+                if not _is_missing(error):
+                    raise
+                return None
+        return _stored(info) if info["type"] == "file" else None
+
     def read_bytes(self, relative: str) -> bytes:
         """Raises FileNotFoundError where there is no such file."""
         with told(self.uri, self.setting):

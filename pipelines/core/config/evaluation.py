@@ -12,7 +12,7 @@ from pipelines.core.config.base import Count, OpenShare, Positive, PositiveFloat
 class Evaluate(Section):
     """`[evaluate]`: candidate and production on the same frozen items."""
 
-    suite: str = "{home}/sample/suite.jsonl"  # frozen items: id, subject, messages, answer
+    suite: str = "{home}/sample/suite.jsonl"  # frozen items: id, subject, messages, answer; a file or a URI
     max_earlier_items: Count = 60  # forgetting: items of earlier nights' holdouts
     general_items: Positive = 60  # frozen slice of BoolQ
     perplexity_items: Positive = 40  # passages of the same slice

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 from pipelines.core.config import Config
-from pipelines.core.errors import InputError
-from pipelines.evaluation.suite import Item, check_suite
+from pipelines.core.errors import NightshiftError
+from pipelines.core.facts.record import decision_facts
+from pipelines.evaluation.suite import Item, check_suite, suite_digest
+from pipelines.evaluation.suite_place import is_shared
 from pipelines.models.rendering import Rendering
 from pipelines.operations.doctor.finding import Finding, failure
+from pipelines.stores import open_ledger
+from pipelines.stores.sql.database import SQLITE, dialect
+
+EACH_FOR_ITSELF = (
+    "Put it where all read it, such as s3://BUCKET/suite.jsonl, and name that as evaluate.suite."
+)
 
 
 def look_at_suite(config: Config, rendering: Rendering) -> tuple[list[Item], list[Finding]]:
     """The items, and whether each can be asked and answered by one of the labels."""
     try:
         items = check_suite(config, rendering.prompt)
-    except InputError as error:
+    except NightshiftError as error:
         return [], [failure("evaluation suite", error)]
     said = f"All {len(items)} items can be asked, and their answers are labels of the task."
-    return items, [Finding("ok", "evaluation suite", said), _parity(config, rendering, items[0])]
+    found = [Finding("ok", "evaluation suite", said), *_of_all_machines(config)]
+    return items, [*found, _parity(config, rendering, items[0])]
+
+
+def _of_all_machines(config: Config) -> list[Finding]:
+    """Where machines share a ledger: whether they share the suite, and whether the last night asked it."""
+    if dialect(config.path(config.ledger_url), "ledger_url") == SQLITE:
+        return []
+    found, place = [], config.path(config.evaluate.suite)
+    if not is_shared(place):
+        said = f"The evaluation suite {place} is a file of this machine only."
+        found.append(Finding("warn", "evaluation suite", said, EACH_FOR_ITSELF))
+    try:
+        asked = [
+            decision_facts(one.facts).suite_digest for one in open_ledger(config, wait_s=5.0).decisions()
+        ]
+    except NightshiftError:  # the finding about the ledger's database tells it
+        return found
+    last = next(filter(None, reversed(asked)), None)
+    if last and last != (here := suite_digest(config)):
+        said = f"The last night asked another suite ({last[:8]}) than the one at {place} ({here[:8]})."
+        remedy = "If nobody changed it, this machine has an old copy or another profile."
+        found.append(Finding("warn", "evaluation suite", said, remedy))
+    return found
 
 
 def _parity(config: Config, rendering: Rendering, item: Item) -> Finding:

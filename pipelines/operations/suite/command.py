@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.core.files import write_atomically
 from pipelines.data.held_back import hold_back
+from pipelines.evaluation.suite_place import suite_exists, write_suite
 from pipelines.operations.suite.propose import Proposal, propose
 from pipelines.operations.suite.rows import rows_of_files, rows_of_lake
 from pipelines.policy.night.proposal import Share
@@ -25,8 +24,8 @@ def propose_suite(config: Config, source: str | None, count: int, to: str | None
     """Raises InputError where there is a suite already, no log, or no row with a known answer."""
     if count < 1:
         raise InputError(f"--items is {count}.", "Ask for 1 or more.")
-    target = Path(to or config.path(config.evaluate.suite))
-    if target.exists():
+    target = to or config.path(config.evaluate.suite)
+    if suite_exists(target):
         raise InputError(
             f"There is a suite at {target} already.",
             "Move it away, or write the new one elsewhere with --to.",
@@ -35,9 +34,9 @@ def propose_suite(config: Config, source: str | None, count: int, to: str | None
     rows = rows_of_files(config, source, today) if source else rows_of_lake(config, today)
     found = propose(config, rows, count, _trained_until(config))
     # In this order: an item that is on disk is never trained on, whatever happens in between.
-    hold_back(config, found.keys, str(target), [item["messages"] for item in found.items])
+    hold_back(config, found.keys, target, [item["messages"] for item in found.items])
     lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in found.items)
-    write_atomically(target, lines.encode())
+    write_suite(target, lines.encode())
     if as_json:
         print(json.dumps(_summary(found, target), indent=1, ensure_ascii=False))
     else:
@@ -53,9 +52,9 @@ def _trained_until(config: Config) -> date | None:
     return max(nights) + timedelta(days=1) if nights else None
 
 
-def _summary(found: Proposal, target: Path) -> dict[str, object]:
+def _summary(found: Proposal, target: str) -> dict[str, object]:
     return {
-        "suite": str(target),
+        "suite": target,
         "items": len(found.items),
         "reviewed": 0,
         "rows": found.counts,
@@ -64,7 +63,7 @@ def _summary(found: Proposal, target: Path) -> dict[str, object]:
     }
 
 
-def _show(found: Proposal, target: Path, asked: int) -> None:
+def _show(found: Proposal, target: str, asked: int) -> None:
     console = Console(highlight=False)
     items = len(found.items)
     console.print(f"[bold]{items} evaluation items[/bold] from {found.counts['read']} rows of the log\n")
