@@ -1,4 +1,4 @@
-"""Several gateways: `nightshift gateways` and `nightshift spool deliver`."""
+"""Several gateways: `nightshift gateways` and `nightshift spool deliver HOME`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`nightshift gateways` and `nightshift spool deliver`: which gateways live, and what lost ones left."""
+"""`nightshift gateways` and `nightshift spool deliver HOME`: which gateways live, and what lost ones left."""
 
 from __future__ import annotations
 

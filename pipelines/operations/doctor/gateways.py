@@ -10,7 +10,7 @@ from pipelines.core.barrier import SeenGateway, left_behind, left_words, living
 from pipelines.core.config import Config
 from pipelines.core.errors import NightshiftError
 from pipelines.core.version import Version, differences, parsed
-from pipelines.operations.doctor.finding import Finding
+from pipelines.operations.doctor.finding import Finding, Level
 from pipelines.stores import open_gateways
 from pipelines.stores.gateways.version import own_version
 
@@ -48,7 +48,7 @@ def compared(here: Version, alive: Sequence[SeenGateway]) -> list[Finding]:
             said = f"{name} names no version, so it is older or newer than this machine's."
             found.append(Finding("warn", ABOUT, said, remedy))
         elif differs := differences(here, version):
-            level = "fail" if here.migrations != version.migrations else "warn"
+            level: Level = "fail" if here.migrations != version.migrations else "warn"
             found.append(
                 Finding(level, ABOUT, f"{name} differs from this machine: {', '.join(differs)}.", remedy)
             )
