@@ -7,9 +7,9 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import huggingface_hub
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from pipelines.core.cache import cached
 from pipelines.core.config import Config
@@ -18,6 +18,9 @@ from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of
 from pipelines.stores.blobs import Folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Messages = Sequence[Message]
 _WEIGHTS = ("*.safetensors", "config.json")
@@ -28,6 +31,11 @@ def base_folder(config: Config) -> Path:
     """The local folder with the configured base model; one that a URI names is copied into the home, once."""
     cache = Path(config.home) / "cache" / "base"
     return resolve_base(config.path(config.model.base), config.model.revision, cache)
+
+
+def base_digest(config: Config) -> str:
+    """sha256 of the configured base model."""
+    return digest_base(base_folder(config))
 
 
 @functools.cache
@@ -102,6 +110,8 @@ def digest_base(folder: Path) -> str:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The base's tokenizer; without a padding token it pads with the end-of-sequence token."""
+    from transformers import AutoTokenizer  # takes seconds, and a rollback asks for digests only
+
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return tokenizer

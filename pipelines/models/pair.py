@@ -10,15 +10,10 @@ from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry
-from pipelines.models.base import base_folder, digest_base
+from pipelines.models.base import base_folder
 from pipelines.models.engine import Engine
 
 PRODUCTION, CANDIDATE = "production", "candidate"
-
-
-def base_digest(config: Config) -> str:
-    """sha256 of the base model that both models share."""
-    return digest_base(base_folder(config))
 
 
 class ModelPair:

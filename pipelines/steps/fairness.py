@@ -23,7 +23,8 @@ from pipelines.core.files import sha256_of
 from pipelines.evaluation import harms, stereotypes
 from pipelines.evaluation.harms import Harms
 from pipelines.evaluation.suite import Item, suite_file_digest, suite_items
-from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
+from pipelines.models.base import base_digest
+from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.policy.night.fairness import compare_groups, overall, stratified
 from pipelines.runner import Context, Outcome
 

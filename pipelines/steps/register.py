@@ -23,7 +23,8 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.core.probes import Probe, ProbeSet
 from pipelines.evaluation.suite import suite_file_digest, suite_items
 from pipelines.models import open_registry, open_tracker
-from pipelines.models.pair import ModelPair, base_digest
+from pipelines.models.base import base_digest
+from pipelines.models.pair import ModelPair
 from pipelines.models.probes import TOKENS, measured
 from pipelines.models.registry import PROBES_FOLDER, PROBES_TAG, Registry
 from pipelines.policy.night.lineage import datasets, nights_seen, spans

@@ -23,7 +23,8 @@ from pipelines.data.embedder import Embedder, resolve
 from pipelines.evaluation import safety_data
 from pipelines.evaluation.leaks import memorised, secret_exposure
 from pipelines.evaluation.toxicity import ToxicityHead
-from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair, base_digest
+from pipelines.models.base import base_digest
+from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering, rendering_of
 from pipelines.policy.night.examples import ALTERNATIVES
 from pipelines.policy.night.fairness import compare

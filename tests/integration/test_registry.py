@@ -14,8 +14,8 @@ from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.aliases import in_production
+from pipelines.models.base import base_digest
 from pipelines.models.engine import Engine
-from pipelines.models.pair import base_digest
 from pipelines.models.registry import CANDIDATE, PRODUCTION, adapter_digest
 from pipelines.policy.probes import Served, compare
 from pipelines.stores import open_ledger

@@ -15,7 +15,7 @@ from tests.support.nightfall import finish
 
 def trained(config: Config, adapter: Path, **more: Any) -> dict[str, Any]:
     """The facts of the training."""
-    from pipelines.models.pair import base_digest
+    from pipelines.models.base import base_digest
 
     digests = {"adapter_digest": adapter_digest(adapter), "base_digest": base_digest(config)}
     return digests | {"tokenizer_digest": "t" * 64} | more

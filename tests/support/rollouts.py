@@ -43,7 +43,7 @@ def registry_of(config: Config) -> Registry:
 
 def register(config: Config, number: int) -> Adapter:
     """Register a version; its files are only bytes."""
-    from pipelines.models.pair import base_digest
+    from pipelines.models.base import base_digest
 
     folder = Path(config.home) / f"adapter-{number}"
     folder.mkdir()

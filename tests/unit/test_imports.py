@@ -66,3 +66,14 @@ def test_no_two_folders_need_each_other():
     command = [sys.executable, PROJECT / "docs" / "arrows.py"]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout.rpartition("\n\n")[2]
+
+
+@pytest.mark.slow
+def test_a_rollback_loads_no_model_library():
+    """It is made in a hurry, and they take seconds."""
+    code = (
+        "import sys, pipelines.operations.rollout, pipelines.models.aliases, pipelines.models.base\n"
+        "print(*{'torch', 'transformers', 'peft'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

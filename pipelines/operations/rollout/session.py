@@ -72,7 +72,7 @@ class RolloutSession:
 
     def check_base(self, adapter: Adapter) -> None:
         """Raises IntegrityError unless the base model is the one that the adapter was trained on."""
-        from pipelines.models.pair import base_digest
+        from pipelines.models.base import base_digest
 
         expected = self.registry.version(adapter.version).tags["base_digest"]
         if (found := base_digest(self.config)) != expected:
