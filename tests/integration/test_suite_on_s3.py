@@ -9,6 +9,7 @@ from pipelines.core.errors import InputError, UnavailableError
 from pipelines.evaluation.suite import suite_digest, suite_file_digest, suite_items
 from pipelines.evaluation.suite_place import suite_file, write_suite
 from pipelines.operations.doctor.suite import _of_all_machines
+from pipelines.operations.migrate.move import copy_suite
 from pipelines.sample.prepare import prepare_suite
 from pipelines.stores import open_ledger
 from tests.support.configs import make_config
@@ -88,6 +89,15 @@ def test_the_samples_suite_is_prepared_there(home, place):
     local = config_at(home, str(home / "suite.jsonl"))
     prepare_suite(local)
     assert suite_file_digest(local) == found
+
+
+def test_migrate_takes_the_suite_along_once(home, place):
+    source, target = config_at(home, str(home / "suite.jsonl")), config_at(home, place)
+    assert copy_suite(source, target) == f"there is none at {home}/suite.jsonl"
+    write_suite(source.evaluate.suite, lines("Surgery"))
+    assert copy_suite(source, target) == f"copied to {place}"
+    assert copy_suite(source, target) == f"there is one at {place}"
+    assert suite_file_digest(target) == suite_file_digest(source)
 
 
 def test_doctor_tells_of_a_suite_of_one_machine(home, place, database):

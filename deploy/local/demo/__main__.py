@@ -10,6 +10,7 @@ page with plots.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -23,6 +24,7 @@ from deploy.local.demo.processes import PROFILE, log_lines, run_command, run_rol
 from deploy.local.demo.traffic import Answered, Traffic
 from pipelines.core.config import load_config
 from pipelines.core.errors import MachineError, NightshiftError
+from pipelines.core.home import OTHERS
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import Adapter, to_canary
 from pipelines.stores import open_ledger
@@ -134,6 +136,7 @@ def _right(found: Sequence[Answered]) -> str:
 
 def main(home: Path) -> int:
     """Start afresh, but keep the converted base model of an earlier run."""
+    os.umask(OTHERS)
     for old in home.glob("*"):
         if old.name != "models":
             shutil.rmtree(old) if old.is_dir() else old.unlink()

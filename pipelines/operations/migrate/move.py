@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.core.config import Config
 from pipelines.core.errors import ConfigError, InputError
 from pipelines.data.held_back import OLD_FILE as OLD_HELD_BACK
+from pipelines.evaluation.suite_place import suite_exists, suite_file, write_suite
 from pipelines.operations.databases import STORES, upgrade
 from pipelines.operations.migrate.files import Progress, copy_folder
 from pipelines.operations.migrate.registry import copy_registry
@@ -80,8 +81,20 @@ def _copy_files(source: Config, target: Config, progress: Progress) -> None:
         progress(f"{name}: {copy_folder(here, there, progress)} files copied to {there}")
     for name, data in open_shared(source).read_many([OLD_HELD_BACK]).items():
         open_shared(target).write_bytes(name, data)
+    progress(f"evaluation suite: {copy_suite(source, target)}")
     rows = copy_registry(source.path(source.tracking_uri), old, target.path(target.tracking_uri), new)
     progress(f"registry: {rows} rows")
+
+
+def copy_suite(source: Config, target: Config) -> str:
+    """Copy the evaluation suite to where the target's profile names none yet; returns what was done."""
+    here, there = (one.path(one.evaluate.suite) for one in (source, target))
+    if not suite_exists(here):
+        return f"there is none at {here}"
+    if suite_exists(there):
+        return f"there is one at {there}"
+    write_suite(there, suite_file(source).read_bytes())
+    return f"copied to {there}"
 
 
 @contextmanager
