@@ -16,7 +16,6 @@ import os
 import sys
 import tempfile
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -24,7 +23,7 @@ import numpy as np
 
 from benchmarks.cluster_rollback import print_rollbacks
 from benchmarks.cluster_site import Site, site
-from benchmarks.machine import describe
+from benchmarks.machine import describe, moment
 from benchmarks.servers import free_port, process
 from benchmarks.stub_engine import WORK_S
 from tests.support.journal import rows_at
@@ -41,17 +40,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind (3)")
     parser.add_argument("--only", choices=("latency", "rollback"), help="leave the other part out")
     args = parser.parse_args()
-    print(f"{describe()}; {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {load()}")
+    print(f"{describe()}; {moment()}")
     with tempfile.TemporaryDirectory(prefix="nightshift-bench-") as folder, site(Path(folder)) as running:
         if args.only != "rollback":
             _latency(running, args.rate, args.seconds, args.rounds)
         if args.only != "latency":
             print_rollbacks(running, args.rounds)
     print(TARGET)
-
-
-def load() -> str:
-    return "load average " + ", ".join(f"{one:.1f}" for one in os.getloadavg())
 
 
 def _latency(running: Site, rate: float, seconds: float, rounds: int) -> None:

@@ -1,6 +1,7 @@
 """Four processes that append to one ledger at once: `python -m benchmarks.ledger [ROWS_EACH]`.
 
-The ledger lies in SQLite on this disk, then in a PostgreSQL that this starts on loopback.
+The ledger lies in SQLite on this disk, then in a PostgreSQL that this starts on loopback, whose commits wait
+for the disk.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.machine import describe
+from benchmarks.machine import describe, moment
 from pipelines.operations.databases import LEDGER, upgrade
 from pipelines.stores.ledger import Ledger
 from tests.support.cluster import running_postgres
@@ -47,7 +48,7 @@ def measure(url: str, rows: int) -> tuple[float, float]:
 
 @contextmanager
 def databases() -> Iterator[dict[str, str]]:
-    with tempfile.TemporaryDirectory() as folder, running_postgres() as postgres:
+    with tempfile.TemporaryDirectory() as folder, running_postgres(fsync="on") as postgres:
         os.environ["PGPASSFILE"] = str(postgres.passfile)
         url = postgres.create("ledger")
         upgrade(LEDGER, url)
@@ -56,7 +57,7 @@ def databases() -> Iterator[dict[str, str]]:
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    print(f"{describe()}\n{PROCESSES} processes x {rows:,} appended rows\n")
+    print(f"{describe()}; {moment()}\n{PROCESSES} processes x {rows:,} appended rows\n")
     print(f"{'ledger':<12}{'appended':>12}{'rows/s':>10}{'verified':>12}")
     with databases() as found:
         for name, url in found.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
@@ -17,3 +18,9 @@ def describe() -> str:
     )
     memory_gib = psutil.virtual_memory().total / 2**30
     return f"{cpu}, {os.cpu_count()} cores, {memory_gib:.0f} GiB, Python {platform.python_version()}"
+
+
+def moment() -> str:
+    """When a benchmark ran, and what else the machine did then."""
+    loads = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {loads}"

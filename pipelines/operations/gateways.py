@@ -15,14 +15,15 @@ from pipelines.stores import open_gateways
 from pipelines.stores.gateways.fleet import Gateways
 from pipelines.stores.journal import left_spool
 from pipelines.stores.journal.spool import spool_path
-from pipelines.stores.sql.database import SQLITE, dialect
+from pipelines.stores.sql.database import SQLITE, dialect, patiently
 
+WAIT_S = 10.0  # for a database that is away
 KINDS = {"Interaction": "answers", "Feedback": "feedback", "ShadowCopy": "counts of a shadow's copies"}
 
 
 def print_gateways(config: Config, as_json: bool) -> int:
     """Show every gateway that the database knows."""
-    seen = _shared(config).read().gateways
+    seen = patiently(_shared(config).read, WAIT_S).gateways
     alive = living(seen, config.gateway.contact_s)
     if as_json:
         print(json.dumps([_fields(one, one in alive) for one in seen], indent=1))
@@ -43,7 +44,7 @@ def print_gateways(config: Config, as_json: bool) -> int:
 def strike_gateway(config: Config, name: str) -> int:
     """Take a gateway that is gone off the list. Raises InputError for one that lives or is not there."""
     gateways = _shared(config)
-    seen = gateways.read().gateways
+    seen = patiently(gateways.read, WAIT_S).gateways
     found = [one for one in seen if name in (one.id, one.url)]
     if len(found) != 1:
         raise InputError(
@@ -52,7 +53,7 @@ def strike_gateway(config: Config, name: str) -> int:
         )
     if living(found, config.gateway.contact_s):
         raise InputError(f"The gateway {name} lives.", "Stop it first.")
-    gateways.strike(found[0].id)
+    patiently(lambda: gateways.strike(found[0].id), WAIT_S)
     left = f"; what is in its spool ({found[0].spool_rows:,} entries or more) stays there"
     print(f"struck off: {found[0].url or found[0].id}{left if found[0].spool_rows else ''}")
     return 0
@@ -69,7 +70,7 @@ def deliver_spool(config: Config, folder: str) -> int:
     _refuse_living(config, left_spool.spool_of(path))
     found = left_spool.deliver_spool(path, url, lambda number: None)
     if gateways := open_gateways(config):
-        gateways.note_delivered(found.spool)
+        patiently(lambda: gateways.note_delivered(found.spool), WAIT_S)
         gateways.close()
     print("\n".join(_report(path, found)))
     return 2 if found.refused or found.unread else 0
@@ -107,7 +108,7 @@ def _refuse_living(config: Config, spool: str) -> None:
     gateways = open_gateways(config)
     if gateways is None:
         return
-    seen = gateways.read().gateways
+    seen = patiently(gateways.read, WAIT_S).gateways
     gateways.close()
     for one in living(seen, config.gateway.contact_s):
         if one.spool == spool:
