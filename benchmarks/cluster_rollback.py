@@ -36,6 +36,7 @@ def print_rollbacks(running: Site, rounds: int) -> None:
         for is_paused in (False, True):
             for _ in range(rounds):
                 asyncio.run(_round(running, good, bad, is_paused))
+    print("* gateway-2: seconds from when it went on")
 
 
 async def _round(running: Site, good: Adapter, bad: Adapter, is_paused: bool) -> None:
