@@ -113,7 +113,9 @@ def _refuse_living(config: Config, spool: str) -> None:
     for one in living(seen, config.gateway.contact_s):
         if one.spool == spool:
             raise InputError(
-                f"The gateway {one.url or one.id} lives and delivers this spool itself.", "Stop it first."
+                f"The gateway {one.url or one.id} was heard of {duration_words(one.silent_s)} ago. While it"
+                " lives it delivers this spool itself.",
+                f"Stop it, and wait {config.gateway.contact_s:.0f} s.",
             )
 
 

@@ -17,10 +17,13 @@ from pipelines.core.errors import InputError
 from pipelines.operations.gateways import deliver_spool
 from pipelines.stores import open_gateways, open_journal_writer
 from pipelines.stores.gateways.fleet import Report
+from pipelines.stores.held_move import gone_gateways
 from pipelines.stores.journal import spool
 from pipelines.stores.journal.entries import Feedback, ShadowCopy
+from pipelines.stores.journal.tables import SHIPPING
 from pipelines.stores.sql.database import connect_to
-from tests.support.gateways import gateway_config, until
+from tests.support.fleets import member_config
+from tests.support.gateways import chat, gateway_config, process, until
 from tests.support.journal import make_interaction, rows_at
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -129,6 +132,32 @@ def test_killed_half_way_it_goes_on(config, lost, database, postgres):
     assert counts(database) == [(2, 1, 0, 1)]
 
 
+@pytest.mark.slow
+def test_a_gateway_killed_with_rows_left(tmp_path, database):
+    """Its rows could not be shipped; the list says how many it had, and they are delivered from its home."""
+    config = member_config(tmp_path, "lost", database, contact_s=2.0)
+    engine = connect_to(database)
+    top = {name: getattr(config, name) for name in ("ledger_url", "journal_url", "keys")}
+    quick = {"contact_s": 2.0, "heartbeat_s": 0.2}
+    with engine.connect() as connection, process(tmp_path / "lost", **top, **quick) as (started, running):
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SHIPPING)))  # nothing arrives
+        with running.client() as client:
+            asked = [client.post("/v1/chat/completions", json=chat(f"case {n}")) for n in range(12)]
+        answers = {answer.json()["id"] for answer in asked}
+        with closing(open_gateways(config)) as gateways:
+            until(lambda: [one.spool_rows >= 12 for one in gateways.read().gateways] == [True], 30)
+        with pytest.raises(InputError, match=r"was heard of \d+ s ago"):
+            deliver_spool(config, str(tmp_path / "lost"))
+        started.kill()
+        started.wait(20)
+    assert rows_at(database) == []
+    until(lambda: len(gone_gateways(config)) == 1, 30)
+    assert deliver_spool(config, str(tmp_path / "lost")) == 0
+    assert {row["request_id"] for row in rows_at(database)} == answers
+    assert gone_gateways(config) == []
+    engine.dispose()
+
+
 def test_a_torn_last_write_costs_only_itself(config, lost, database):
     """The machine lost power while SQLite wrote: the last commit is half there."""
     path = spool.spool_path(lost)
@@ -195,7 +224,7 @@ def test_a_copy_of_a_living_gateways_spool_is_refused(config, lost, database):
         name = spool.spool_id(file)
     gateways = open_gateways(config)
     gateways.join(Report("a", "http://a:8000", "key", spool=name, spool_rows=7), 0)
-    with pytest.raises(InputError, match="http://a:8000 lives and delivers this spool itself"):
+    with pytest.raises(InputError, match=r"http://a:8000 was heard of \d+ s ago"):
         deliver_spool(config, str(lost))
     gateways.leave(Report("a", "http://a:8000", "key", spool=name, spool_rows=7))
     assert [one.spool_rows for one in gateways.read().gateways] == [7]
