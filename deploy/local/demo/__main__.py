@@ -108,6 +108,9 @@ class Story:
             result = run_rollout(self.home, "advance", *words)
             if result.answer is not RolloutAnswer.CONTINUE:
                 return result
+            self.say(
+                f"Not enough for the rollout analysis yet: {'; '.join(result.reasons) or result.headline}."
+            )
 
     def force_a_bad_adapter(self, traffic: Traffic) -> None:
         """Put an adapter whose update points the wrong way into the canary stage; the analysis ends it."""
