@@ -25,3 +25,17 @@ def holding(home: str | Path, name: str, on_wait: Callable[[], None] | None = No
         yield
     finally:
         lock.release()
+
+
+def take(file: Path) -> Callable[[], None] | None:
+    """Take a lock for this process without waiting; returns what releases it, in any thread.
+
+    None where another process has it.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(file, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock.release

@@ -124,6 +124,7 @@ def test_status_and_verify_on_a_fresh_home(home):
         "candidate": None,
         "rollout": None,
         "held_move": "",
+        "left_behind": [],
         "nights": [],
     }
     unknown = pipelines(home, "status", *DEMO, "--run-id", "nope")

@@ -47,7 +47,7 @@ def deliver_spool(path: Path, url: str, tell: Callable[[int], None] = lambda num
     Raises InputError for a spool whose gateway runs and a file that is no spool, UnavailableError if the
     database stays away.
     """
-    lock, engine = spool.hold(path), database.connect_to(url, WAIT_S)
+    release, engine = spool.hold(path), database.connect_to(url, WAIT_S)
     try:
         with closing(_opened(path)) as file:
             found = _identified(file, path)
@@ -60,7 +60,7 @@ def deliver_spool(path: Path, url: str, tell: Callable[[int], None] = lambda num
         return found
     finally:
         engine.dispose()
-        lock.release()
+        release()
 
 
 def spool_of(path: Path) -> str:

@@ -33,7 +33,7 @@ class Shipper:
     """
 
     def __init__(self, path: Path, url: str, patience_s: float) -> None:
-        self._lock = spool.hold(path)
+        self._release = spool.hold(path)
         self._path, self._patience = path, timedelta(seconds=patience_s)
         self._engine = database.connect_to(url, LOCK_WAIT_S)
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -75,7 +75,7 @@ class Shipper:
         with suppress(sqlite3.Error):
             if left := self.backlog()[0]:
                 log.warning("%d entries stay in the spool %s: the next start ships them", left, self._path)
-        self._lock.release()
+        self._release()
 
     def _run(self) -> None:
         with closing(spool.connect_spool(self._path)) as connection:

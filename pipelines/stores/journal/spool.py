@@ -10,16 +10,15 @@ import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from pipelines.core.errors import InputError
+from pipelines.core.locks import take
 from pipelines.stores.journal.entries import Entry, Feedback, FeedbackResult, ShadowCopy
 from pipelines.stores.journal.file import connect_to_file
 from pipelines.stores.journal.tables import COLUMNS, INTERACTIONS, Interaction, timestamp
@@ -75,17 +74,16 @@ def connect_spool(path: Path, most_gib: float = 0.0) -> sqlite3.Connection:
     return connection
 
 
-def hold(path: Path) -> FileLock:
-    """Take a spool for this process. A kill releases it. Raises InputError where a gateway has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_suffix(".lock"), thread_local=False)  # another thread may release it
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"A gateway uses the spool {path}.", "Stop it first. Each gateway needs a home of its own."
-        ) from None
-    return lock
+def hold(path: Path) -> Callable[[], None]:
+    """Take a spool for this process; returns what releases it, as a kill does.
+
+    Raises InputError where a gateway has it.
+    """
+    if release := take(path.with_suffix(".lock")):
+        return release
+    raise InputError(
+        f"A gateway uses the spool {path}.", "Stop it first. Each gateway needs a home of its own."
+    )
 
 
 def connect_within(most_gib: float) -> partial[sqlite3.Connection]:
