@@ -1,0 +1,310 @@
+"""The double as tests hold it: its address, its nodes and images, and faults on demand."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from tests.support.kubernetes.api import Api
+from tests.support.kubernetes.certificates import server_context
+from tests.support.kubernetes.controller import Controller
+from tests.support.kubernetes.deleting import delete
+from tests.support.kubernetes.images import Image
+from tests.support.kubernetes.kubelet import PodWorker
+from tests.support.kubernetes.podstatus import set_condition
+from tests.support.kubernetes.recorder import record
+from tests.support.kubernetes.resources import BUILT_IN, NODES, PODS, Resource
+from tests.support.kubernetes.server import Server
+from tests.support.kubernetes.starting import Node
+from tests.support.kubernetes.store import Store, Thing, now
+
+PLAIN = Image()
+SHELL = {"busybox": PLAIN, "debian": PLAIN, "python": PLAIN}
+BIG = {"cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110"}
+
+
+class Kubernetes:
+    """A running double. `kubeconfig` is the file that every client takes."""
+
+    def __init__(self, folder: Path, images: Mapping[str, Image], resources: list[Resource]) -> None:
+        self.folder = folder
+        self.store = Store()
+        self.images: dict[str, Image] = {**SHELL, **images}
+        self._node = Node(self.store, folder, self.images)
+        workers: dict[str, PodWorker] = {}
+        self._api = Api(self.store, resources, workers)
+        self._controller = Controller(
+            self.store, self._node, resources, lambda pod: self._api.admit(PODS, pod)
+        )
+        self._controller.workers = workers
+        context, self._certificate = server_context(folder)
+        self._server = Server(self._api, context, secrets.token_urlsafe(24))
+        self._threads = [
+            threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True),
+            self._controller,
+        ]
+        self.kubeconfig = folder / "kubeconfig"
+        self._write_kubeconfig()
+
+    # Its life --------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        for name in ("default", "kube-system"):
+            self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        for name, value in (("system-cluster-critical", 2000000000), ("system-node-critical", 2000001000)):
+            head = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
+            self.create({**head, "metadata": {"name": name}, "value": value})
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """End every process. Raises what went wrong inside the double."""
+        self._server.closing.set()
+        self._controller.ended.set()
+        with self.store.changed:
+            self.store.changed.notify_all()
+        self._controller.join(10)
+        workers = list(self._controller.workers.values())
+        for worker in workers:
+            worker.gone.set()
+        for worker in workers:
+            worker.join(10)
+        self._server.shutdown()
+        self._server.server_close()
+        for error in [self._controller.error, *(worker.error for worker in workers)]:
+            if error:
+                raise error
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    @property
+    def requests(self) -> list[str]:
+        """`METHOD /path?query` of every request so far."""
+        return self._server.requests
+
+    def _write_kubeconfig(self) -> None:
+        authority = base64.b64encode(self._certificate).decode()
+        cluster = {"server": self.url, "certificate-authority-data": authority}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "double", "cluster": cluster}],
+            "users": [{"name": "double", "user": {"token": self._server.token}}],
+            "contexts": [
+                {"name": "double", "context": {"cluster": "double", "user": "double", "namespace": "default"}}
+            ],
+            "current-context": "double",
+        }
+        self.kubeconfig.touch(mode=0o600)
+        self.kubeconfig.write_text(yaml.safe_dump(document))
+
+    # Objects, without a client ---------------------------------------------------------------------
+
+    def create(self, thing: Thing) -> Thing:
+        """Store an object as the API does, with all its checks."""
+        resource = next(
+            one
+            for one in self._api.resources
+            if (one.api_version, one.kind) == (thing["apiVersion"], thing["kind"])
+        )
+        return self._api.create(resource, thing.get("metadata", {}).get("namespace", "default"), thing)
+
+    def pods(self, namespace: str = "") -> list[Thing]:
+        return self.store.all(PODS, namespace)
+
+    def pod(self, name: str, namespace: str = "default") -> Thing:
+        return self.store.get(PODS, namespace, name)
+
+    def wait_for(self, name: str, phase: str, namespace: str = "default", timeout_s: float = 60) -> Thing:
+        """The pod once it is in this phase."""
+
+        def found() -> Thing | None:
+            pod = self.store.find(PODS, namespace, name)
+            return pod if pod and pod["status"]["phase"] == phase else None
+
+        return self.wait(found, timeout_s)
+
+    def wait(self, found: Callable[[], Any], timeout_s: float = 60) -> Any:
+        """What `found` returns once that is true; it is asked after each change."""
+        until = time.monotonic() + timeout_s
+        with self.store.changed:
+            while not (result := found()):
+                if time.monotonic() > until:
+                    raise TimeoutError(f"still {result!r} after {timeout_s:g} s")
+                self.store.changed.wait(0.2)
+        return result
+
+    def add_node(
+        self, name: str, capacity: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None,
+        taints: list[dict[str, str]] | None = None,
+    ) -> None:  # fmt: skip
+        """A node with so much room (`{"nvidia.com/gpu": "1"}` beside plenty of everything else)."""
+        has = {**BIG, **(capacity or {})}
+        thing: Thing = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, **(labels or {})}},
+            "spec": {"taints": list(taints)} if taints else {},
+        }
+        self.create(thing)
+
+        def ready(node: Thing) -> None:
+            node["status"] = {"capacity": has, "allocatable": has, "nodeInfo": _NODE_INFO}
+            set_condition(node, "Ready", "True", "KubeletReady", "kubelet is posting ready status")
+
+        self.store.update(NODES, "", name, ready)
+
+    # Faults ----------------------------------------------------------------------------------------
+
+    def _worker(self, name: str, namespace: str) -> PodWorker:
+        uid = self.pod(name, namespace)["metadata"]["uid"]
+        return self.wait(lambda: self._controller.workers.get(uid), 10)
+
+    def evict(self, name: str, message: str, namespace: str = "default") -> None:
+        """The kubelet evicts the pod: phase Failed, reason Evicted."""
+        worker = self._worker(name, namespace)
+        record(self.store, self.pod(name, namespace), "Evicted", message, "Warning")
+        worker.fail("Evicted", message, ("TerminationByKubelet", message))
+
+    def preempt(self, name: str, namespace: str = "default") -> None:
+        """The scheduler takes the pod away for one of higher priority: marks it, deletes it with grace."""
+        text = "default-scheduler: preempting to accommodate a higher priority pod"
+        self._disrupt(name, namespace, "PreemptionByScheduler", text)
+        pod = self.pod(name, namespace)
+        node = pod["spec"].get("nodeName", "")
+        record(self.store, pod, "Preempted", f"Preempted by a higher priority pod on node {node}",
+               source="default-scheduler")  # fmt: skip
+        delete(self.store, PODS, namespace, name, {})
+
+    def node_lost(self, node: str, phase_unknown: bool = False) -> None:
+        """The node's machine dies: its processes end, its pods are marked, deleted, and at last removed.
+
+        `phase_unknown`: also set phase Unknown and reason NodeLost, as servers did before 1.26.
+        """
+
+        def lost(thing: Thing) -> None:
+            set_condition(
+                thing, "Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."
+            )
+            taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": now()}
+            thing["spec"].setdefault("taints", []).append(taint)
+
+        self.store.update(NODES, "", node, lost)
+        mine = [pod for pod in self.pods() if pod["spec"].get("nodeName") == node]
+        for pod in mine:
+            name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+            worker = self._worker(name, namespace)
+            worker.lost.set()
+            worker.join(10)
+            if pod["status"]["phase"] in ("Succeeded", "Failed"):
+                continue
+            self.store.update(PODS, namespace, name, lambda one: _unreachable(one, node, phase_unknown))
+            self._disrupt(name, namespace, "DeletionByTaintManager",
+                          "Taint manager: deleting due to NoExecute taint")  # fmt: skip
+            delete(self.store, PODS, namespace, name, {})
+            self.store.remove(PODS, namespace, name)
+
+    def _disrupt(self, name: str, namespace: str, reason: str, message: str) -> None:
+        self.store.update(
+            PODS, namespace, name, lambda pod: set_condition(pod, "DisruptionTarget", "True", reason, message)
+        )
+
+    def oom(self, name: str, container: str = "", namespace: str = "default") -> None:
+        """The kernel kills the (first) container for its memory."""
+        worker = self._worker(name, namespace)
+        worker.oom(container or worker.mains[0].name)
+
+    def delete(self, name: str, namespace: str = "default", grace_s: int | None = None) -> None:
+        """Somebody deletes the pod."""
+        delete(self.store, PODS, namespace, name, {"gracePeriodSeconds": grace_s})
+
+    def hold_scheduling(self) -> None:
+        """New pods stay Pending without a word, until `release_scheduling`."""
+        self._controller.scheduling.clear()
+
+    def release_scheduling(self) -> None:
+        self._controller.scheduling.set()
+        with self.store.changed:
+            self.store.changed.notify_all()
+
+    def refuse(self, webhook: str, message: str, plural: str = "pods") -> None:
+        """An admission webhook refuses every new object of this kind."""
+        self._api.faults.refusals.append((webhook, message, re.compile(plural)))
+
+    def api_errors(self, count: int, status: int = 500, match: str = "") -> None:
+        """Answer the next `count` (-1: all) requests whose `METHOD /path?query` matches with this status."""
+        self._api.faults.plan(match, count, status)
+
+    def slow(self, seconds: float, count: int = -1, match: str = "") -> None:
+        """The next requests that match wait so long first."""
+        self._api.faults.plan(match, count, seconds=seconds)
+
+    def mend(self) -> None:
+        """Take back refusals, planned errors and slowness."""
+        self._api.faults.clear()
+
+    def cut_watches(self) -> None:
+        """Break off every open watch and log stream."""
+        self._api.faults.cuts += 1
+        with self.store.changed:
+            self.store.changed.notify_all()
+
+    def compact(self) -> None:
+        """Make all resource versions so far too old (410)."""
+        self.store.compact()
+
+    def log_gap(self, name: str, container: str = "", namespace: str = "default") -> None:
+        """The log so far is lost and open streams of it end, as rotation at a bad moment does."""
+        worker = self._worker(name, namespace)
+        one = next(one for one in worker.records if one.name == (container or worker.mains[0].name))
+        if one.log:
+            one.log.rotate()
+
+    def peak_bytes(self, name: str, namespace: str = "default") -> int:
+        """The most memory that a running container with a limit used."""
+        return max(one.process.peak_bytes for one in self._worker(name, namespace).records if one.process)
+
+
+_NODE_INFO = {
+    "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "containerd://2.1.0",
+    "kernelVersion": "6.1.0",    "kubeProxyVersion": "", "kubeletVersion": "v1.37.0", "machineID": "",
+    "operatingSystem": "linux",
+    "osImage": "a process on this machine", "systemUUID": "",
+}  # fmt: skip
+
+
+def _unreachable(pod: Thing, node: str, phase_unknown: bool) -> None:
+    set_condition(pod, "Ready", "False")
+    if phase_unknown:
+        name = pod["metadata"]["name"]
+        text = f"Node {node} which was running pod {name} is unresponsive"
+        pod["status"] |= {"phase": "Unknown", "reason": "NodeLost", "message": text}
+
+
+@contextmanager
+def running_kubernetes(
+    images: Mapping[str, Image] | None = None, nodes: Mapping[str, Mapping[str, str]] | None = None,
+    custom: list[Resource] | None = None,
+) -> Iterator[Kubernetes]:  # fmt: skip
+    """A running double. `nodes`: name -> capacity beside plenty of everything; by default one without GPU."""
+    with TemporaryDirectory(prefix="kubernetes-") as folder:
+        double = Kubernetes(Path(folder), images or {}, [*BUILT_IN, *(custom or [])])
+        double.start()
+        try:
+            for name, capacity in ({"node-1": {}} if nodes is None else nodes).items():
+                double.add_node(name, capacity)
+            yield double
+        finally:
+            double.stop()
