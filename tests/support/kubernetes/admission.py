@@ -177,3 +177,10 @@ def _used_by(store: Store, namespace: str) -> dict[str, Decimal]:
             for key, number in _usage(pod).items():
                 total[key] = total.get(key, Decimal(0)) + number
     return total
+
+
+def quota_status(store: Store, quota: Thing) -> Thing:
+    """The status that the quota controller writes: what is allowed, and what the pods use of it."""
+    hard = quota["spec"].get("hard") or {}
+    used = _used_by(store, quota["metadata"]["namespace"])
+    return {"hard": hard, "used": {key: plain(used.get(key, Decimal(0))) for key in hard}}

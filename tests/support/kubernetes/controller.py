@@ -7,14 +7,16 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from tests.support.kubernetes import jobs, scheduler
+from tests.support.kubernetes import admission, jobs, scheduler
 from tests.support.kubernetes.deleting import FOREGROUND, delete, dependents
 from tests.support.kubernetes.kubelet import PodWorker
 from tests.support.kubernetes.podstatus import set_condition
-from tests.support.kubernetes.resources import JOBS, NAMESPACES, PODS, Resource
+from tests.support.kubernetes.resources import BY_PLURAL, JOBS, NAMESPACES, PODS, Resource
 from tests.support.kubernetes.starting import Node
 from tests.support.kubernetes.status import ApiError
 from tests.support.kubernetes.store import Store, Thing
+
+QUOTAS = BY_PLURAL["resourcequotas"]
 
 
 class Controller(threading.Thread):
@@ -50,10 +52,19 @@ class Controller(threading.Thread):
             self._move(pod)
         for job in self.store.all(JOBS):
             self._unless_gone(partial(jobs.sync, self.store, job, self.admit))
+        for quota in self.store.all(QUOTAS):
+            self._unless_gone(partial(self._count, quota))
         self._collect_garbage()
         for namespace in self.store.all(NAMESPACES):
             if "deletionTimestamp" in namespace["metadata"]:
                 self._empty(namespace["metadata"]["name"])
+
+    def _count(self, quota: Thing) -> None:
+        status = admission.quota_status(self.store, quota)
+        metadata = quota["metadata"]
+        self.store.update(
+            QUOTAS, metadata["namespace"], metadata["name"], lambda one: one.update(status=status)
+        )
 
     def _unless_gone(self, do: Callable[[], object]) -> None:
         try:

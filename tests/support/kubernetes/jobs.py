@@ -109,6 +109,7 @@ def _create_pod(store: Store, job: Thing, pods: list[Thing], admit: object) -> N
         record(store, job, "FailedCreate", f"Error creating: {error}", "Warning", SOURCE)
         return
     made = store.create(PODS, pod)
+    pods.append(made)
     record(store, job, "SuccessfulCreate", f"Created pod: {made['metadata']['name']}", source=SOURCE)
 
 

@@ -66,6 +66,7 @@ class PodWorker(threading.Thread):
 
     def run(self) -> None:
         try:
+            self._publish()
             while not self.gone.is_set() and not self._tick():
                 self.gone.wait(TICK_S)
         except ApiError as error:
@@ -152,7 +153,7 @@ class PodWorker(threading.Thread):
     def _start_or_restart(self, one: Record, policy: str) -> None:
         assert self._folders is not None
         if one.exit_code is not None and (policy == "Always" or (policy == "OnFailure" and one.exit_code)):
-            one.last = one.state
+            one.last, one.previous = one.state, one.log
             who = f"{self.pod_name}_{self.namespace}({self.uid})"
             text = f"Back-off restarting failed container {one.name} in pod {who}"
             record(self.node.store, self.pod, "BackOff", text, "Warning", container=one.path)
@@ -162,7 +163,7 @@ class PodWorker(threading.Thread):
                 f"back-off {int(10 * 2 ** min(one.restarts, 5))}s {text[9:].lower()}",
                 delay_s,
             )
-            one.restarts += 1
+            one.crashed = True
         if "waiting" in one.state and time.monotonic() >= one.retry_at:
             start(self.node, self.pod, one, self._folders)
 
@@ -208,7 +209,7 @@ class PodWorker(threading.Thread):
             return "Succeeded" if not any(code != 0 for code in codes) else "Failed"
         if failed_init:
             return "Failed"
-        if any("running" in one.state or one.restarts for one in self.mains):
+        if any("running" in one.state or one.last for one in self.mains):
             return "Running"
         if all(code is not None for code in codes):
             if policy == "Never" or (policy == "OnFailure" and not any(codes)):

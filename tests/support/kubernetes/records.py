@@ -21,6 +21,7 @@ class Record:
         self.state: dict[str, Any] = {"waiting": {"reason": waiting}}
         self.last: dict[str, Any] = {}
         self.restarts = 0
+        self.crashed = False  # it waits for its next start
         self.process: Process | None = None
         self.log: Log | None = None
         self.previous: Log | None = None
@@ -38,7 +39,9 @@ class Record:
         self.retry_at = time.monotonic() + retry_s
 
     def started(self, process: Process, log: Log) -> None:
-        self.process, self.previous, self.log = process, self.log, log
+        self.process, self.log = process, log
+        self.restarts += self.crashed
+        self.crashed = False
         self._id = f"containerd://{secrets.token_hex(32)}"
         self.killed_as = ""
         self.state = {"running": {"startedAt": now()}}

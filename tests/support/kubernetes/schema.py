@@ -40,7 +40,8 @@ def validate(resource: Resource, thing: dict[str, Any]) -> None:
     if not found:
         return
     error = jsonschema.exceptions.best_match(found)
-    path = ".".join(str(part) for part in error.absolute_path)
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    path = path.lstrip(".")
     if error.validator == "additionalProperties":
         names = sorted(set(error.instance) - set(error.schema.get("properties", {})))
         texts = ", ".join(f'unknown field "{path}{"." if path else ""}{name}"' for name in names)

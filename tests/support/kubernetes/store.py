@@ -40,7 +40,7 @@ class Store:
     def __init__(self) -> None:
         self.changed = threading.Condition(threading.RLock())
         self.version = 1000
-        self.oldest = 0
+        self.oldest = self.version
         self.history: list[Change] = []
         self._things: dict[tuple[str, str], dict[tuple[str, str], Thing]] = {}
 
