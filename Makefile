@@ -57,6 +57,7 @@ verify: setup ## check every recorded file, signature and the ledger's chain
 test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tests, fast ones first
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract
 	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags
+	@env --unset=KUBECONFIG $(CONTROL) -m pytest -q $(BY_FILE) tests/kubernetes
 	@$(WORK) -m pytest -q $(BY_FILE) tests/integration -m "not airflow and not vllm"
 	@tests/support/chromium.sh
 	@$(CONTROL) -m pytest -q $(BY_FILE) tests/integration/test_airflow_*.py tests/browser
@@ -66,6 +67,9 @@ test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a rea
 
 test-gpu: .venv/.test-ready ## test training on a CUDA GPU (without one, each test says that it was skipped)
 	@$(WORK) -m pytest -q -rs tests/gpu
+
+test-kubernetes: .venv-airflow/.test-ready ## test against the double of the Kubernetes API; with KUBECONFIG against a real cluster
+	@$(CONTROL) -m pytest -q -rs tests/kubernetes
 
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
 	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -v -o timeout=0 -m "fuzz or hypothesis" tests/unit tests/contract tests/integration

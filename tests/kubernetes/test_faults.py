@@ -1,7 +1,7 @@
 """Faults on demand, which only the double makes."""
 
 import os
-import signal
+import secrets
 import subprocess
 import sys
 import threading
@@ -110,14 +110,17 @@ def test_a_cut_watch_raises_or_ends(cluster, double, running):
         double.cut_watches()
 
     threading.Thread(target=cut).start()
-    stream = kubernetes.watch.Watch().stream(
-        cluster.core.list_namespaced_pod, cluster.namespace, field_selector=f"metadata.name={running}",
-        timeout_seconds=60,
-    )  # fmt: skip
+
+    def look():
+        for _ in kubernetes.watch.Watch().stream(
+            cluster.core.list_namespaced_pod, cluster.namespace, timeout_seconds=60,
+            field_selector=f"metadata.name={running}",
+        ):  # fmt: skip
+            started.set()
+
     begun = time.monotonic()
     with pytest.raises(kubernetes.client.rest.urllib3.exceptions.ProtocolError):
-        for _ in stream:
-            started.set()
+        look()
     assert time.monotonic() - begun < 50
 
 
@@ -174,34 +177,36 @@ CHILD = """
 import sys, time
 from tests.support.kubernetes import running_kubernetes
 with running_kubernetes() as cluster:
-    script = "trap '' TERM; sleep 1234 & setsid sleep 1235 & echo $$; wait"
+    how, seconds = sys.argv[1:]
+    script = f"trap '' TERM; sleep {seconds} & setsid sleep {seconds} & echo $$$$; wait"
     container = {"name": "base", "image": "busybox", "command": ["sh", "-c", script]}
     spec = {"restartPolicy": "Never", "containers": [container]}
     cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec})
     worker = cluster.wait(lambda: next(iter(cluster._controller.workers.values()), None))
     lines = cluster.wait(lambda: worker.mains[0].log and worker.mains[0].log.lines)
     print(lines[0][1].decode(), flush=True)
-    if sys.argv[1] == "stay":
+    if how == "stay":
         time.sleep(600)
 """
 
 
-def in_session(pid):
-    """The processes that a container's first one started: all in its process tree."""
-    found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in found.splitlines() if "sleep 1234" in line or "sleep 1235" in line]
+def sleepers(seconds):
+    """The process ids of `sleep` with this number of seconds, which no one else has."""
+    found = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    return [line.split()[0] for line in found.splitlines() if line.split()[1:] == ["sleep", seconds]]
 
 
 @pytest.mark.parametrize("how", ["stay", "leave"])
 def test_no_process_outlives_the_double(how):
-    with subprocess.Popen(
-        [sys.executable, "-c", CHILD, how], cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        stdout=subprocess.PIPE, text=True,
-    ) as test:  # fmt: skip
+    """`stay`: the test process is killed. The container ignores SIGTERM, and one child has left its session."""
+    seconds = str(secrets.randbelow(10**8) + 10**5)
+    command = [sys.executable, "-c", CHILD, how, seconds]
+    env = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    with subprocess.Popen(command, cwd=PROJECT, env=env, stdout=subprocess.PIPE, text=True) as test:
         pid = int(test.stdout.readline())
         if how == "stay":
-            assert len(in_session(pid)) >= 2
-            test.send_signal(signal.SIGKILL)
+            patiently(lambda: len(sleepers(seconds)) == 2)
+            test.kill()
         test.wait(60)
-    patiently(lambda: not in_session(pid))
+    patiently(lambda: not sleepers(seconds))
     assert not Path(f"/proc/{pid}").exists()

@@ -11,6 +11,7 @@ from tests.support.kubernetes import admission, jobs, scheduler
 from tests.support.kubernetes.deleting import FOREGROUND, delete, dependents
 from tests.support.kubernetes.kubelet import PodWorker
 from tests.support.kubernetes.podstatus import set_condition
+from tests.support.kubernetes.preemption import make_room
 from tests.support.kubernetes.resources import BY_PLURAL, JOBS, NAMESPACES, PODS, Resource
 from tests.support.kubernetes.starting import Node
 from tests.support.kubernetes.status import ApiError
@@ -48,7 +49,9 @@ class Controller(threading.Thread):
             self.error = error
 
     def _pass(self) -> None:
-        for pod in self.store.all(PODS):
+        pods = self.store.all(PODS)
+        pods.sort(key=lambda pod: -pod["spec"].get("priority", 0))  # a queue of the scheduler
+        for pod in pods:
             self._move(pod)
         for job in self.store.all(JOBS):
             self._unless_gone(partial(jobs.sync, self.store, job, self.admit))
@@ -93,7 +96,11 @@ class Controller(threading.Thread):
                 )
             )  # fmt: skip
         elif self.scheduling.is_set() and pod["spec"]["schedulerName"] == scheduler.SCHEDULER:
-            self._unless_gone(lambda: scheduler.schedule(self.store, pod))
+            self._unless_gone(partial(self._schedule, pod))
+
+    def _schedule(self, pod: Thing) -> None:
+        if not scheduler.schedule(self.store, pod):
+            make_room(self.store, pod)
 
     def _collect_garbage(self) -> None:
         changes = self.store.since(self._collected)

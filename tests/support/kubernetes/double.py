@@ -22,6 +22,7 @@ from tests.support.kubernetes.deleting import delete
 from tests.support.kubernetes.images import Image
 from tests.support.kubernetes.kubelet import PodWorker
 from tests.support.kubernetes.podstatus import set_condition
+from tests.support.kubernetes.preemption import preempt
 from tests.support.kubernetes.recorder import record
 from tests.support.kubernetes.resources import BUILT_IN, NODES, PODS, Resource
 from tests.support.kubernetes.server import Server
@@ -180,13 +181,7 @@ class Kubernetes:
 
     def preempt(self, name: str, namespace: str = "default") -> None:
         """The scheduler takes the pod away for one of higher priority: marks it, deletes it with grace."""
-        text = "default-scheduler: preempting to accommodate a higher priority pod"
-        self._disrupt(name, namespace, "PreemptionByScheduler", text)
-        pod = self.pod(name, namespace)
-        node = pod["spec"].get("nodeName", "")
-        record(self.store, pod, "Preempted", f"Preempted by a higher priority pod on node {node}",
-               source="default-scheduler")  # fmt: skip
-        delete(self.store, PODS, namespace, name, {})
+        preempt(self.store, self.pod(name, namespace), "Preempted by a pod of higher priority")
 
     def node_lost(self, node: str, phase_unknown: bool = False) -> None:
         """The node's machine dies: its processes end, its pods are marked, deleted, and at last removed.

@@ -22,8 +22,8 @@ def schedule(store: Store, pod: Thing) -> bool:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
     missing = _missing_claim(store, pod)
     nodes = store.all(NODES)
-    reasons = {node["metadata"]["name"]: _misfits(store, pod, node) for node in nodes}
-    fitting = [node for node, misfits in reasons.items() if not misfits]
+    reasons = {node["metadata"]["name"]: misfits(store, pod, node) for node in nodes}
+    fitting = [node for node, found in reasons.items() if not found]
     if fitting and not missing:
         _bind(store, pod, fitting[0])
         return True
@@ -39,17 +39,17 @@ def schedule(store: Store, pod: Thing) -> bool:
     return False
 
 
-def sentence(misfits: list[list[str]]) -> str:
+def sentence(found: list[list[str]]) -> str:
     """The scheduler's message for the reasons of each node."""
-    if not misfits:
+    if not found:
         return "no nodes available to schedule pods"
-    counts = Counter(reason for node in misfits for reason in node)
+    counts = Counter(reason for node in found for reason in node)
     reasons = ", ".join(sorted(f"{count} {reason}" for reason, count in counts.items()))
-    helpless = sum(any(reason in _HELPLESS for reason in node) for node in misfits)
-    rest = len(misfits) - helpless
+    helpless = sum(any(reason in _HELPLESS for reason in node) for node in found)
+    rest = len(found) - helpless
     why = [f"{rest} No preemption victims found for incoming pod"] if rest else []
     why += [f"{helpless} Preemption is not helpful for scheduling"] if helpless else []
-    head = f"0/{len(misfits)} nodes are available"
+    head = f"0/{len(found)} nodes are available"
     return f"{head}: {reasons}. no new claims to deallocate, preemption: {head}: {', '.join(sorted(why))}."
 
 
@@ -85,7 +85,7 @@ def used(store: Store, node: str, without: frozenset[str] = frozenset()) -> dict
     return total
 
 
-def _misfits(store: Store, pod: Thing, node: Thing, without: frozenset[str] = frozenset()) -> list[str]:
+def misfits(store: Store, pod: Thing, node: Thing, without: frozenset[str] = frozenset()) -> list[str]:
     """Why the node does not take the pod: the first filter that says no, as the scheduler runs them."""
     spec = node.get("spec", {})
     if spec.get("unschedulable"):
