@@ -182,7 +182,7 @@ with running_kubernetes() as cluster:
     container = {"name": "base", "image": "busybox", "command": ["sh", "-c", script]}
     spec = {"restartPolicy": "Never", "containers": [container]}
     cluster.create({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": spec})
-    worker = cluster.wait(lambda: next(iter(cluster._controller.workers.values()), None))
+    worker = cluster.wait(lambda: next(iter(cluster._machine.workers.values()), None))
     lines = cluster.wait(lambda: worker.mains[0].log and worker.mains[0].log.lines)
     print(lines[0][1].decode(), flush=True)
     if how == "stay":
@@ -198,7 +198,7 @@ def sleepers(seconds):
 
 @pytest.mark.parametrize("how", ["stay", "leave"])
 def test_no_process_outlives_the_double(how):
-    """`stay`: the test process is killed. The container ignores SIGTERM, and one child has left its session."""
+    """`stay`: the test process is killed. The container ignores SIGTERM; one child left its session."""
     seconds = str(secrets.randbelow(10**8) + 10**5)
     command = [sys.executable, "-c", CHILD, how, seconds]
     env = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -210,3 +210,29 @@ def test_no_process_outlives_the_double(how):
         test.wait(60)
     patiently(lambda: not sleepers(seconds))
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_account_may_do_what_its_role_says(cluster, double, running):
+    """A real server does the same; only the double makes a kubeconfig of an account."""
+    space = cluster.namespace
+    double.create({"apiVersion": "v1", "kind": "ServiceAccount",
+                   "metadata": {"name": "launcher", "namespace": space}})  # fmt: skip
+    head = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "launch", "namespace": space}}
+    rules = [{"apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get", "list"]}]
+    double.create({**head, "kind": "Role", "rules": rules})
+    subject = {"kind": "ServiceAccount", "name": "launcher", "namespace": space}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "launch"}
+    double.create({**head, "kind": "RoleBinding", "subjects": [subject], "roleRef": role})
+    api = kubernetes.config.new_client_from_config(str(double.kubeconfig_of(space, "launcher")))
+    core = kubernetes.client.CoreV1Api(api)
+    assert core.read_namespaced_pod_log(running, space)
+    for forbidden, verb, name in [
+        (lambda: core.list_namespaced_secret(space), "list", "secrets"),
+        (lambda: core.delete_namespaced_pod(running, space), "delete", "pods"),
+        (lambda: core.list_namespaced_pod("default"), "list", "pods"),
+    ]:
+        with pytest.raises(ApiException) as error:
+            forbidden()
+        assert error.value.status == 403
+        user = f"system:serviceaccount:{space}:launcher"
+        assert f'User \\"{user}\\" cannot {verb} resource \\"{name}\\"' in error.value.body

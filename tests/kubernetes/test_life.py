@@ -187,7 +187,9 @@ def test_a_command_that_is_not_there(cluster):
 
 def test_a_restarted_container(cluster):
     name = cluster.run("echo again; exit 1", restartPolicy="OnFailure")
-    pod = cluster.until(name, lambda pod: pod["status"]["containerStatuses"][0]["restartCount"])
+    pod = cluster.until(
+        name, lambda pod: any(one["restartCount"] for one in pod["status"].get("containerStatuses") or [])
+    )
     status = pod["status"]["containerStatuses"][0]
     assert status["lastState"]["terminated"]["exitCode"] == 1
     assert cluster.sync.log(name, previous=True) == "again\n"

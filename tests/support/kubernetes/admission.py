@@ -184,3 +184,26 @@ def quota_status(store: Store, quota: Thing) -> Thing:
     hard = quota["spec"].get("hard") or {}
     used = _used_by(store, quota["metadata"]["namespace"])
     return {"hard": hard, "used": {key: plain(used.get(key, Decimal(0))) for key in hard}}
+
+
+def check_pod_update(old: Thing, new: Thing) -> None:
+    """A pod's specification stays, but for the few fields that a server lets be changed."""
+
+    def fixed(pod: Thing) -> Thing:
+        free = ("tolerations", "activeDeadlineSeconds", "terminationGracePeriodSeconds", "schedulingGates")
+        spec = {key: value for key, value in pod["spec"].items() if key not in free}
+        for where in ("containers", "initContainers"):
+            spec[where] = [{**one, "image": ""} for one in spec.get(where) or []]
+        if pod["spec"].get("schedulingGates") or old["spec"].get("schedulingGates"):
+            spec.pop("nodeSelector", None)  # a queue sets it when it admits a gated pod
+            spec.pop("affinity", None)
+        return spec
+
+    if fixed(old) != fixed(new):
+        text = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions "
+            "to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it "
+            "was previously negative)"
+        )
+        raise invalid("Pod", "", new["metadata"]["name"], [("spec", "FieldValueForbidden", text)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -15,8 +16,9 @@ from tests.support.kubernetes.preemption import make_room
 from tests.support.kubernetes.resources import BY_PLURAL, JOBS, NAMESPACES, PODS, Resource
 from tests.support.kubernetes.starting import Node
 from tests.support.kubernetes.status import ApiError
-from tests.support.kubernetes.store import Store, Thing
+from tests.support.kubernetes.store import Thing
 
+LEAVING_S = 1.0
 QUOTAS = BY_PLURAL["resourcequotas"]
 
 
@@ -24,17 +26,22 @@ class Controller(threading.Thread):
     """One thread; `workers` holds the thread of each pod by UID."""
 
     def __init__(
-        self, store: Store, node: Node, resources: list[Resource], admit: Callable[[Thing], None]
+        self,
+        node: Node,
+        resources: list[Resource],
+        workers: dict[str, PodWorker],
+        admit: Callable[[Thing], None],
     ) -> None:
         super().__init__(name="controller", daemon=True)
-        self.store, self.node, self.resources, self.admit = store, node, resources, admit
-        self.workers: dict[str, PodWorker] = {}
+        self.store, self.node, self.resources, self.admit = node.store, node, resources, admit
+        self.workers = workers
         self.ended = threading.Event()
         self.scheduling = threading.Event()
         self.scheduling.set()
         self.error: BaseException | None = None
         self._addresses = (f"10.244.0.{number}" for number in itertools.cycle(range(2, 255)))
         self._collected = 0
+        self._leaving: dict[str, float] = {}  # terminating namespace -> when its content goes
 
     def run(self) -> None:
         seen = -1
@@ -132,6 +139,8 @@ class Controller(threading.Thread):
 
     def _empty(self, name: str) -> None:
         """Delete what a terminating namespace holds; remove it when nothing is left."""
+        if time.monotonic() < self._leaving.setdefault(name, time.monotonic() + LEAVING_S):
+            return
         left = [
             (resource, thing)
             for resource in self.resources

@@ -104,6 +104,7 @@ def _described(one: Resource) -> dict[str, Any]:
         "singularResource": one.kind.lower(),
         "verbs": VERBS,
         "shortNames": list(one.short),
+        "categories": one.categories,
         "subresources": [
             {"subresource": sub, "responseKind": kind, "verbs": ["get", "patch", "update"]}
             for sub in one.subresources

@@ -1,11 +1,8 @@
-"""The double as tests hold it: its address, its nodes and images, and faults on demand."""
+"""The double as tests hold it: its kubeconfig, its nodes and images, and faults on demand."""
 
 from __future__ import annotations
 
-import base64
 import re
-import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,21 +10,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
-from tests.support.kubernetes.api import Api
-from tests.support.kubernetes.certificates import server_context
-from tests.support.kubernetes.controller import Controller
 from tests.support.kubernetes.deleting import delete
 from tests.support.kubernetes.images import Image
 from tests.support.kubernetes.kubelet import PodWorker
+from tests.support.kubernetes.machine import Machine
 from tests.support.kubernetes.podstatus import set_condition
 from tests.support.kubernetes.preemption import preempt
 from tests.support.kubernetes.recorder import record
 from tests.support.kubernetes.resources import BUILT_IN, NODES, PODS, Resource
-from tests.support.kubernetes.server import Server
-from tests.support.kubernetes.starting import Node
-from tests.support.kubernetes.store import Store, Thing, now
+from tests.support.kubernetes.store import Thing, now
 
 PLAIN = Image()
 SHELL = {"busybox": PLAIN, "debian": PLAIN, "python": PLAIN}
@@ -39,25 +30,10 @@ class Kubernetes:
 
     def __init__(self, folder: Path, images: Mapping[str, Image], resources: list[Resource]) -> None:
         self.folder = folder
-        self.store = Store()
         self.images: dict[str, Image] = {**SHELL, **images}
-        self._node = Node(self.store, folder, self.images)
-        workers: dict[str, PodWorker] = {}
-        self._api = Api(self.store, resources, workers)
-        self._controller = Controller(
-            self.store, self._node, resources, lambda pod: self._api.admit(PODS, pod)
-        )
-        self._controller.workers = workers
-        context, self._certificate = server_context(folder)
-        self._server = Server(self._api, context, secrets.token_urlsafe(24))
-        self._threads = [
-            threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True),
-            self._controller,
-        ]
-        self.kubeconfig = folder / "kubeconfig"
-        self._write_kubeconfig()
-
-    # Its life --------------------------------------------------------------------------------------
+        self._machine = Machine(folder, self.images, resources)
+        self.store = self._machine.store
+        self.kubeconfig = self._machine.write_kubeconfig("kubeconfig", "")
 
     def start(self) -> None:
         for name in ("default", "kube-system"):
@@ -65,51 +41,25 @@ class Kubernetes:
         for name, value in (("system-cluster-critical", 2000000000), ("system-node-critical", 2000001000)):
             head = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass"}
             self.create({**head, "metadata": {"name": name}, "value": value})
-        for thread in self._threads:
-            thread.start()
+        self._machine.start()
 
     def stop(self) -> None:
         """End every process. Raises what went wrong inside the double."""
-        self._server.closing.set()
-        self._controller.ended.set()
-        with self.store.changed:
-            self.store.changed.notify_all()
-        self._controller.join(10)
-        workers = list(self._controller.workers.values())
-        for worker in workers:
-            worker.gone.set()
-        for worker in workers:
-            worker.join(10)
-        self._server.shutdown()
-        self._server.server_close()
-        for error in [self._controller.error, *(worker.error for worker in workers)]:
-            if error:
-                raise error
+        self._machine.stop()
 
     @property
     def url(self) -> str:
-        return self._server.url
+        return self._machine.server.url
 
     @property
     def requests(self) -> list[str]:
         """`METHOD /path?query` of every request so far."""
-        return self._server.requests
+        return self._machine.server.requests
 
-    def _write_kubeconfig(self) -> None:
-        authority = base64.b64encode(self._certificate).decode()
-        cluster = {"server": self.url, "certificate-authority-data": authority}
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "double", "cluster": cluster}],
-            "users": [{"name": "double", "user": {"token": self._server.token}}],
-            "contexts": [
-                {"name": "double", "context": {"cluster": "double", "user": "double", "namespace": "default"}}
-            ],
-            "current-context": "double",
-        }
-        self.kubeconfig.touch(mode=0o600)
-        self.kubeconfig.write_text(yaml.safe_dump(document))
+    def kubeconfig_of(self, namespace: str, account: str) -> Path:
+        """A kubeconfig of a service account, which may do what stored roles and bindings allow."""
+        user = f"system:serviceaccount:{namespace}:{account}"
+        return self._machine.write_kubeconfig(f"kubeconfig-{namespace}-{account}", user)
 
     # Objects, without a client ---------------------------------------------------------------------
 
@@ -117,10 +67,12 @@ class Kubernetes:
         """Store an object as the API does, with all its checks."""
         resource = next(
             one
-            for one in self._api.resources
+            for one in self._machine.api.resources
             if (one.api_version, one.kind) == (thing["apiVersion"], thing["kind"])
         )
-        return self._api.create(resource, thing.get("metadata", {}).get("namespace", "default"), thing)
+        return self._machine.api.writer.create(
+            resource, thing.get("metadata", {}).get("namespace", "default"), thing
+        )
 
     def pods(self, namespace: str = "") -> list[Thing]:
         return self.store.all(PODS, namespace)
@@ -171,7 +123,7 @@ class Kubernetes:
 
     def _worker(self, name: str, namespace: str) -> PodWorker:
         uid = self.pod(name, namespace)["metadata"]["uid"]
-        return self.wait(lambda: self._controller.workers.get(uid), 10)
+        return self.wait(lambda: self._machine.workers.get(uid), 10)
 
     def evict(self, name: str, message: str, namespace: str = "default") -> None:
         """The kubelet evicts the pod: phase Failed, reason Evicted."""
@@ -227,32 +179,32 @@ class Kubernetes:
 
     def hold_scheduling(self) -> None:
         """New pods stay Pending without a word, until `release_scheduling`."""
-        self._controller.scheduling.clear()
+        self._machine.controller.scheduling.clear()
 
     def release_scheduling(self) -> None:
-        self._controller.scheduling.set()
+        self._machine.controller.scheduling.set()
         with self.store.changed:
             self.store.changed.notify_all()
 
     def refuse(self, webhook: str, message: str, plural: str = "pods") -> None:
         """An admission webhook refuses every new object of this kind."""
-        self._api.faults.refusals.append((webhook, message, re.compile(plural)))
+        self._machine.api.faults.refusals.append((webhook, message, re.compile(plural)))
 
     def api_errors(self, count: int, status: int = 500, match: str = "") -> None:
         """Answer the next `count` (-1: all) requests whose `METHOD /path?query` matches with this status."""
-        self._api.faults.plan(match, count, status)
+        self._machine.api.faults.plan(match, count, status)
 
     def slow(self, seconds: float, count: int = -1, match: str = "") -> None:
         """The next requests that match wait so long first."""
-        self._api.faults.plan(match, count, seconds=seconds)
+        self._machine.api.faults.plan(match, count, seconds=seconds)
 
     def mend(self) -> None:
         """Take back refusals, planned errors and slowness."""
-        self._api.faults.clear()
+        self._machine.api.faults.clear()
 
     def cut_watches(self) -> None:
         """Break off every open watch and log stream."""
-        self._api.faults.cuts += 1
+        self._machine.api.faults.cuts += 1
         with self.store.changed:
             self.store.changed.notify_all()
 

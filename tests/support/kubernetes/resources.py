@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_ALL = ("pods", "services", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs",
+        "horizontalpodautoscalers")  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Resource:
@@ -17,6 +20,11 @@ class Resource:
     short: tuple[str, ...] = ()
     subresources: tuple[str, ...] = ()
     schema: bool = True
+
+    @property
+    def categories(self) -> list[str]:
+        """`kubectl get all` asks for these."""
+        return ["all"] if self.plural in _ALL else []
 
     @property
     def api_version(self) -> str:

@@ -10,19 +10,21 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.kubernetes.api import Answer, Api, Request
+from tests.support.kubernetes.api import Api
+from tests.support.kubernetes.messages import Answer, Request
 from tests.support.kubernetes.status import ApiError
 
 
 class Server(ThreadingHTTPServer):
-    """One thread a connection. `token` is what a client must show."""
+    """One thread a connection. `users`: token -> service account, or empty for the admin."""
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, api: Api, context: ssl.SSLContext, token: str) -> None:
+    def __init__(self, api: Api, context: ssl.SSLContext) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.api, self.context, self.token = api, context, token
+        self.api, self.context = api, context
+        self.users: dict[str, str] = {}
         self.closing = threading.Event()
         self.requests: list[str] = []
 
@@ -62,8 +64,10 @@ class Handler(BaseHTTPRequestHandler):
         )  # fmt: skip
         self.server.requests.append(f"{self.command} {self.path}")
         try:
-            if request.headers.get("authorization") != f"Bearer {self.server.token}":
+            token = request.headers.get("authorization", "").removeprefix("Bearer ")
+            if token not in self.server.users:
                 raise ApiError(401, "Unauthorized")
+            request.user = self.server.users[token]
             self.server.api.faults.meet(f"{self.command} {self.path}")
             answer = self.server.api.answer(request)
         except ApiError as error:

@@ -69,10 +69,10 @@ def _cells(thing: Thing) -> list[Any]:
         wanted = thing["spec"].get("completions") or 1
         return [name, done, f"{status.get('succeeded', 0)}/{wanted}", "", old]
     if kind == "Node":
-        ready = condition(thing, "Ready").get("status")
-        word = "Ready" if ready == "True" else "NotReady"
-        word += ",SchedulingDisabled" if thing["spec"].get("unschedulable") else ""
-        return [name, word, "<none>", old, status.get("nodeInfo", {}).get("kubeletVersion", "")]
+        healthy = condition(thing, "Ready").get("status")
+        shown = "Ready" if healthy == "True" else "NotReady"
+        shown += ",SchedulingDisabled" if thing["spec"].get("unschedulable") else ""
+        return [name, shown, "<none>", old, status.get("nodeInfo", {}).get("kubeletVersion", "")]
     if kind == "Namespace":
         return [name, status.get("phase", ""), old]
     if kind == "Event":
