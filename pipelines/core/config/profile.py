@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -15,11 +15,17 @@ from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
 from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
 from pipelines.core.config.model import Model, Task
 from pipelines.core.config.operations import Cost, Notify, Retention, Watch
+from pipelines.core.config.pods import Pods
 from pipelines.core.config.rollout import Promote
 from pipelines.core.config.serving import Gateway, Serving
 from pipelines.core.config.training import Curate, Decide, Train
 
 SAMPLE_MODEL = "department-router"
+# Where state lies that each step has to find as the one before it left it.
+SHARED = (
+    "runs_root", "lake_root", "shared_root", "ledger_url", "journal_url", "tracking_uri", "artifact_root",
+    "keys",
+)  # fmt: skip
 
 
 class Config(Section):
@@ -29,9 +35,10 @@ class Config(Section):
     home: str = "."  # the folder of all state, from --home
     seed: int = 7  # of everything that is drawn, outside the sample
     schedule: Cron = "0 2 * * *"  # cron, UTC; empty: only alerts and people start a night
-    step_timeout_s: Positive = 3_600  # a step that takes longer is ended
+    step_timeout_s: Positive = 3_600  # a step that takes longer is ended; pods have pods.deadline_s
     # Steps that may run the model at once: each reads its weights into (GPU) memory. 0: one a core.
     evaluations_at_once: Count = 0
+    launcher: Literal["process", "pod"] = "process"  # Airflow runs commands on its machine, or in pods
     # Where state lies. Another machine may share all but the home; no address holds a password.
     runs_root: str = "{home}/runs"  # any fsspec URI: a folder, s3://bucket/prefix
     lake_root: str = "{home}/lake"  # the same, for the rows of all nights
@@ -64,6 +71,7 @@ class Config(Section):
     cost: Cost = Cost()
     retention: Retention = Retention()
     notify: Notify = Notify()
+    pods: Pods = Pods()
 
     @model_validator(mode="before")
     @classmethod
@@ -95,6 +103,19 @@ class Config(Section):
                 'register.name is not set: name your model, such as register.name = "support-router" '
                 f"(older versions called it {SAMPLE_MODEL})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pods_share_no_home(self) -> Config:
+        if self.launcher == "pod":
+            if not self.pods.image:
+                raise ValueError('launcher = "pod" needs pods.image: NAME@sha256:... of nightshift/pipelines')
+            named = (name for name in SHARED if "{home}" in getattr(self, name))
+            if found := next(named, None):
+                raise ValueError(
+                    f"{found} lies in the home ({getattr(self, found)}), and each pod has a home of its own: "
+                    "name a place that all reach, as config/cluster.toml does"
+                )
         return self
 
     @property
