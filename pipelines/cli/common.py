@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,13 +34,16 @@ def add_json(command: argparse.ArgumentParser) -> None:
 
 
 def add_result(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--result", metavar="FILE", help="write the result there, as JSON")
+    command.add_argument("--result", metavar="PATH", help="write the result there, as JSON: a file or a URI")
 
 
 def write_result(args: argparse.Namespace, result: BaseModel) -> None:
-    """Write the file that `--result` names, if it was given."""
+    """Write the file that `--result` names, if it was given. A folder that is missing is made."""
     if args.result:
-        Path(args.result).write_text(result.model_dump_json(), encoding="utf-8")
+        from pipelines.stores.blobs import Folder
+
+        folder, _, name = str(args.result).rpartition("/")
+        Folder(folder or ".", "--result").write_bytes(name, result.model_dump_json().encode())
 
 
 def show(headline: str, details: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ def on_task_instance_running(task_instance: RuntimeTaskInstance) -> None:
 
 @hookimpl
 def on_task_instance_success(task_instance: RuntimeTaskInstance) -> None:
-    _record(task_instance, "success", "")
+    _record(task_instance, "success", getattr(getattr(task_instance, "task", None), "remark", ""))
 
 
 @hookimpl
@@ -132,7 +132,13 @@ def _answers(dag_run: DagRun, tasks: list[TaskInstance], session: Session) -> di
 
 
 def _text_of(task_id: str, answer: dict[str, Any]) -> str:
-    """The answer of a person, of a step, or of another command, as text; empty for a step that proceeds."""
+    """An answer as text, and what interrupted the command; empty for an undisturbed step that proceeds."""
+    parts = (_said(task_id, answer), "; ".join(answer.get("interruptions", ())))
+    return " | ".join(part for part in parts if part)
+
+
+def _said(task_id: str, answer: dict[str, Any]) -> str:
+    """The answer of a person, of a step, or of another command."""
     if "person" in answer:
         by = f"by {answer['person']}" if answer["person"] else "in time"
         return f"{'approved' if answer['approved'] else 'not approved'} {by}"

@@ -90,13 +90,6 @@ def test_a_profile_of_a_cluster_runs_in_pods(tmp_path):
     )
 
 
-def test_the_longest_task_covers_every_pod_that_it_may_get():
-    pods = Pods.model_validate(
-        {"max_interruptions": 2, "train": {"deadline_s": 10_000, "grace_period_s": 300}}
-    )
-    assert pods.longest_s == 3 * (3_600 + 900 + 10_300)
-
-
 def test_every_command_of_the_dags_can_have_a_pod_of_its_own():
     assert {"ingest", "train", "record", "rollout-judge", "alerts-route", "watch", "features-sync"} < {
         *COMMANDS

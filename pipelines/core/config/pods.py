@@ -84,6 +84,7 @@ class Pods(Section):
     environment_secret: str = "nightshift-environment"  # a Secret whose keys become variables; empty: none
     profile_map: str = "nightshift-profile"  # a ConfigMap; its cluster.toml is the profile of the pods
     keys_secret: str = "nightshift-keys"  # a Secret, the files of /run/secrets/nightshift; empty: none
+    labels: dict[str, str] = Field(default={})  # of every pod, such as a tenant's or a cost centre's
     secret_files: dict[str, str] = Field(default={})  # other Secrets -> the folder that shows their files
     cpu: Cpu = "2"  # cores
     memory: Memory = "8Gi"  # a command that needs more is ended
@@ -126,13 +127,6 @@ class Pods(Section):
         """The settings of one command's pod."""
         own = self.commands.get(command, CommandPods())
         return self.model_copy(update=own.model_dump(exclude_none=True) | _tolerations(own))
-
-    @property
-    def longest_s(self) -> int:
-        """The longest that a task may take: every pod that it may get waits, starts and runs to the end."""
-        all_of = [self, *(self.of(command) for command in self.commands)]
-        one = max(pods.deadline_s + pods.grace_period_s for pods in all_of)
-        return (self.max_interruptions + 1) * (self.schedule_timeout_s + self.startup_timeout_s + one)
 
 
 def _tolerations(own: CommandPods) -> dict[str, Any]:

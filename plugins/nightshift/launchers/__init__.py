@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 FAULT_PREFIX = "fault: "  # begins the line by which a command says why it failed
 
@@ -29,6 +32,7 @@ class Ended:
 
     `status` is its exit status; a negative one is the signal that killed it. `last_line` is the line that
     says why it failed, or the last that it printed. `result` is the JSON document that it wrote, or None.
+    `interruptions` are sentences: what took the command away before it went on.
     """
 
     status: int
@@ -36,6 +40,7 @@ class Ended:
     result: bytes | None
     started: float
     ended: float
+    interruptions: Sequence[str] = ()
 
 
 class Log(Protocol):
@@ -47,8 +52,14 @@ class Log(Protocol):
 class Launcher(Protocol):
     """Runs one command."""
 
-    def run(self, command: Command, log: Log) -> Ended:
-        """Run the command to its end. What it prints goes to `log` while it runs."""
+    def run(
+        self, command: Command, log: Log, context: Context | None = None, event: dict[str, Any] | None = None
+    ) -> Ended:
+        """Run the command to its end. What it prints goes to `log` while it runs.
+
+        A launcher may give the task back meanwhile (it raises TaskDeferred); it is then called again with
+        what its trigger sent.
+        """
 
     def stop(self) -> None:
         """End the command now, from another thread. Without one, does nothing."""

@@ -9,10 +9,14 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from nightshift.launchers import FAULT_PREFIX, Command, Ended, Log
 from nightshift.processes import dies_with_parent, stop
 from nightshift.settings import PROJECT, Settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 KILL_GRACE_S = 3.0  # Airflow itself kills the task 5 s after it asked it to stop
 
@@ -24,7 +28,9 @@ class ProcessLauncher:
         self._settings = settings
         self._process: subprocess.Popen[str] | None = None
 
-    def run(self, command: Command, log: Log) -> Ended:
+    def run(
+        self, command: Command, log: Log, context: Context | None = None, event: dict[str, Any] | None = None
+    ) -> Ended:
         started = time.time()
         with tempfile.TemporaryDirectory(prefix="nightshift-") as folder:
             result_file = Path(folder) / "result.json"

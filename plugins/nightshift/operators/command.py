@@ -31,6 +31,8 @@ class Followed:
     Its subclasses enter their names into `FOLLOWED`: of a task's operator, the scheduler knows the name only.
     """
 
+    remark = ""  # what the ledger notes about a task that succeeded
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         FOLLOWED.add(cls.__name__)
@@ -60,18 +62,27 @@ class CommandOperator(Followed, BaseOperator, SkipMixin):
 
     def execute(self, context: Context) -> Any:
         """Run the command. Raises AirflowException with its fault, AirflowFailException where it is final."""
+        return self._run(context, None)
+
+    def resume(self, context: Context, event: dict[str, Any]) -> Any:
+        """Go on after a trigger of the launcher has fired."""
+        return self._run(context, event)
+
+    def _run(self, context: Context, event: dict[str, Any] | None) -> Any:
         run = context["dag_run"]
         command = Command(self.words(context), run.dag_id, run.run_id, traceparent(context))
-        self._launcher = ProcessLauncher(self.settings)
-        ended = self._launcher.run(command, self.log)
+        self._launcher = launcher_of(self.settings)
+        ended = self._launcher.run(command, self.log, context, event)
         return self.complete(context, command, ended)
 
     def complete(self, context: Context, command: Command, ended: Ended) -> Any:
         """Push the result of a command that has ended, and act on it; or push its fault, and fail."""
+        self.remark = "; ".join(ended.interruptions)
         if ended.status == 0 and ended.result is not None:
             result = self.RESULT.model_validate_json(ended.result)
-            times = {"started": ended.started, "ended": ended.ended}
-            context["ti"].xcom_push(ANSWER, {**result.model_dump(mode="json"), **times})
+            how: dict[str, Any] = {"started": ended.started, "ended": ended.ended}
+            how |= {"interruptions": [*ended.interruptions]} if ended.interruptions else {}
+            context["ti"].xcom_push(ANSWER, {**result.model_dump(mode="json"), **how})
             return self.act(context, result)
         fault = fault_of(command, ended)
         context["ti"].xcom_push(FAULT, fault)
@@ -80,6 +91,15 @@ class CommandOperator(Followed, BaseOperator, SkipMixin):
     def on_kill(self) -> None:
         if self._launcher:
             self._launcher.stop()
+
+
+def launcher_of(settings: Settings) -> Launcher:
+    """How this installation runs commands."""
+    if settings.config.launcher == "process":
+        return ProcessLauncher(settings)
+    from nightshift.launchers.pods.launcher import PodLauncher  # the provider takes a second to import
+
+    return PodLauncher(settings)
 
 
 def options(values: Mapping[str, Any]) -> list[str]:

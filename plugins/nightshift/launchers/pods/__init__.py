@@ -1,0 +1,1 @@
+"""Commands in pods of Kubernetes: what a pod looks like, how it is watched, and what follows from its end."""
