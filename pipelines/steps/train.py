@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from pipelines.core.errors import InputError
+from pipelines.core.errors import InputError, Interrupted
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.reading import as_json
@@ -15,6 +15,7 @@ from pipelines.core.files import read_jsonl
 from pipelines.core.locks import holding
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
+from pipelines.models.checkpoint_copies import CheckpointCopies
 from pipelines.models.checkpoints import Trained, save_adapter
 from pipelines.models.lora import asked_shape, differences, shape_of
 from pipelines.models.registry import adapter_digest
@@ -45,19 +46,30 @@ def run(ctx: Context) -> Outcome:
     used = {**settings.model_dump(), "method": method, "seed": config.seed, "rows": len(rows)}
     tracker.params(mlflow_id, {**used, "start": as_json(baseline) if start else "base"})
     engine.use_threads(config.model.threads)
+    copies = CheckpointCopies(config, ctx.run.run_id, ctx.scratch())
+    copies.fetch()
+
+    def report(step: int, values: dict[str, float]) -> None:
+        tracker.metrics(mlflow_id, step, values)
+        copies.keep()
+
     with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
-        trained = trainer.train(
-            base,
-            rendering,
-            settings,
-            rows,
-            dev,
-            config.seed,
-            ctx.scratch(),
-            start,
-            report=lambda step, values: tracker.metrics(mlflow_id, step, values),
-            model=config.model,
-        )
+        try:
+            trained = trainer.train(
+                base,
+                rendering,
+                settings,
+                rows,
+                dev,
+                config.seed,
+                ctx.scratch(),
+                start,
+                report=report,
+                model=config.model,
+            )
+        except Interrupted:
+            copies.keep()  # the checkpoint that it ended with
+            raise
     save_adapter(trained, ctx.out / "adapter", base.name)
     facts = _facts(ctx, trained, base, method, fresh_because, rendering.digest)
     tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})

@@ -26,6 +26,7 @@ from pipelines.stores.ledger.tables import REMOVALS
 from pipelines.stores.runs import Run
 
 DAY_S = 86_400.0
+CHECKPOINTS, RESULTS = "checkpoints", "results"  # in the shared folder, of pods
 RETENTION = "retention"  # the reason of a removal
 # Outputs that hold people's texts or ids, by step. Manifests, cards, reports and adapters stay.
 PERSONAL = {
@@ -47,6 +48,7 @@ def prune(config: Config, now: float | None = None) -> list[str]:
     removed += _old_run_data(config, ledger, at - limits.run_data_days * DAY_S)
     removed += _old_attempts(config, at - limits.scratch_days * DAY_S)
     removed += _old_scratch(config, at - limits.scratch_days * DAY_S)
+    removed += _left_by_pods(config, at - limits.scratch_days * DAY_S)
     if removed:
         log.info("retention: %d files and folders were removed", len(removed))
     return removed
@@ -153,6 +155,18 @@ def _old_scratch(config: Config, before: float) -> Iterator[str]:
         if _newest(folder) < before:
             shutil.rmtree(folder)
             yield f"scratch/{folder.relative_to(root).as_posix()}"
+
+
+def _left_by_pods(config: Config, before: float) -> Iterator[str]:
+    """Checkpoints that pods kept for the next one, and their results."""
+    if "{home}" in config.shared_root:
+        return
+    shared = open_shared(config)
+    for below in (CHECKPOINTS, RESULTS):
+        for path, stored in shared.files(below).items():
+            if stored.modified_at < before:
+                shared.remove(path)
+                yield path
 
 
 def _newest(folder: Path) -> float:

@@ -53,7 +53,7 @@ def on_dag_run_failed(dag_run: DagRun) -> None:
 
 def followed() -> set[str]:
     """Class names of all our operators. Imported here: a task's process does not need all of them."""
-    from nightshift.operators import alerts, approval, rollout, step, watch  # noqa: F401
+    from nightshift.operators import alerts, approval, reaper, rollout, step, watch  # noqa: F401
 
     return FOLLOWED
 

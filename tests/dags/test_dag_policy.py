@@ -114,7 +114,7 @@ def test_the_nightly_schedule_is_the_configurations(tmp_path, schedule, expected
 def test_parsing_loads_no_ml_library():
     program = "import runpy, sys; [runpy.run_path(file) for file in sys.argv[1:]]; print(*sys.modules)"
     files = sorted(str(file) for file in (PROJECT / "dags").glob("*.py"))
-    assert len(files) == 6
+    assert len(files) == 7
     loaded = _python(program, *files).splitlines()[-1].split()
     assert [name for name in HEAVY if name in loaded] == []
 

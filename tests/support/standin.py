@@ -30,8 +30,18 @@ def write_interpreter(path: Path) -> Path:
     return path
 
 
+def write_program(folder: Path) -> Path:
+    """A program `nightshift` that is this stand-in, as in the image of the work plane."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "nightshift").write_text(f'#!/bin/sh\nexec {sys.executable} {__file__} "$@"\n')
+    (folder / "nightshift").chmod(0o755)
+    return folder
+
+
 def main() -> int:
     args = _arguments()
+    args.home = os.environ.get("STANDIN_HOME", args.home)  # a pod has a home of its own, without a script
+    Path(args.result or ".").parent.mkdir(parents=True, exist_ok=True)
     if args.step == "sample":
         print(_next_night(Path(args.home)))
         return 0
@@ -51,6 +61,11 @@ def main() -> int:
         if said == "sleep deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
+    if said == "wait":  # for the file `go`
+        (home / f"{args.step}.pid").write_text(str(os.getpid()))
+        while not (home / "go").exists():
+            time.sleep(0.1)
+        said = "proceed"
     if said in ("fault", "crash"):
         return _break(args.step, run, said)
     _finish(args.step, run, said, Path(args.result))

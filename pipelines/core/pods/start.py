@@ -107,7 +107,8 @@ def _slow_start(pod: Document, events: Sequence[Document], waited_s: float) -> P
     )
     if not told and newest(events, ("Pulling",)) and not newest(events, ("Pulled",)):
         told = "its image is still being pulled"
-    reason = next((f"{why} {words}".strip() for _, why, words in waiting(pod)), "")
+    said = (f"{reason} {message}".strip() for _, reason, message in waiting(pod))
+    reason = next(said, "") or "no reason was given"
     problem = f"Pod {name_of(pod)} did not start on {node(pod)} within {waited_s:.0f} s: {told or reason}."
     return PodFault("start", problem, "Mend that, or raise pods.startup_timeout_s.")
 

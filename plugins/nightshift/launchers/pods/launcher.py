@@ -25,6 +25,7 @@ from pipelines.core.pods.faults import no_result, why
 from pipelines.core.pods.refused import refused
 from pipelines.core.pods.status import Document, Next, PodFault, at, terminated
 from pipelines.stores import open_shared
+from pipelines.stores.retention import RESULTS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pipelines.stores.blobs import Folder
 
 RETRY, MEND = 1, 2  # exit statuses, as the commands have them
-RESULTS = "results"  # folder of the shared one
 RESUME = "resume"  # the operator's method that goes on after the trigger
 
 
@@ -47,7 +47,7 @@ class PodLauncher:
         self, command: Command, log: Log, context: Context | None = None, event: dict[str, Any] | None = None
     ) -> Ended:
         assert context is not None
-        self._task = task = CommandPod(self._config.pods.of(command.words[0]))
+        self._task = task = CommandPod(pods=self._config.pods.of(command.words[0]))
         steps = _Steps(self._config, task, command, log, context)
         try:
             return steps.go_on(event) if event else steps.begin()
@@ -152,7 +152,8 @@ class _Steps:
         status = int(end.get("exitCode", 0))
         if status == 0:
             return self.failed(no_result(pod, f"{self._folder.uri}/{self._place(record.uid)}"))
-        lines = [line.strip() for line in str(end.get("message") or "").splitlines() if line.strip()]
+        said = str(end.get("message") or "") or self._task.log_tail(record.name)
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
         fault = next((line for line in lines if line.startswith(FAULT_PREFIX)), None)
         last = fault or (lines[-1] if lines else "")
         return Ended(status, last, None, record.since, time.time(), record.interruptions)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUSY = (429, 500, 502, 503, 504)
 NOT_FOUND, EXISTS = 404, 409
+TAIL_LINES = 50
 AWAY_S = 120.0  # a request is tried for so long
 
 
@@ -45,7 +46,7 @@ patiently = tenacity.retry(
 class CommandPod(KubernetesPodOperator):
     """The pods of one task, one after the other. Made inside a running task, so no DAG knows it."""
 
-    def __init__(self, pods: Pods, **kwargs: Any) -> None:
+    def __init__(self, *, pods: Pods, **kwargs: Any) -> None:
         super().__init__(
             task_id="pod",
             namespace=pods.namespace,
@@ -90,6 +91,12 @@ class CommandPod(KubernetesPodOperator):
                 raise
             return None
 
+    @patiently
+    def labelled(self, selector: str) -> list[Document]:
+        """The pods that a selector of labels finds."""
+        found = self.client.list_namespaced_pod(self.pods.namespace, label_selector=selector)
+        return [self._plain(pod) for pod in found.items]
+
     def own(self, record: PodRecord) -> Document | None:
         """The record's pod; None where it is gone, or another one took its name."""
         found = self.look(record.name)
@@ -112,21 +119,24 @@ class CommandPod(KubernetesPodOperator):
                 raise
 
     def write_log(self, name: str, until: str | None) -> None:
-        """Log what the pod printed after that time. A log that cannot be read is not worth a fault."""
+        """Log what the pod printed after that time."""
         last = datetime.fromisoformat(until) if until else None
-        try:
-            text = self.client.read_namespaced_pod_log(
-                name,
-                self.pods.namespace,
-                container=STEP,
-                timestamps=True,
-                since_seconds=since_s(last, datetime.now(UTC)),
-            )
-        except (ApiException, HTTPError) as error:
-            self.log.warning("The rest of the pod's log cannot be read: %s", error)
-            return
-        for _, line in new_lines((text or "").splitlines(), last):
+        text = self._log_of(name, timestamps=True, since_seconds=since_s(last, datetime.now(UTC)))
+        for _, line in new_lines(text.splitlines(), last):
             self.log.info("%s", line)
+
+    def log_tail(self, name: str) -> str:
+        """The last lines that the pod printed."""
+        return self._log_of(name, tail_lines=TAIL_LINES)
+
+    def _log_of(self, name: str, **how: Any) -> str:
+        """A log that cannot be read is not worth a fault."""
+        try:
+            return self.client.read_namespaced_pod_log(name, self.pods.namespace, container=STEP, **how) or ""
+        except (ApiException, HTTPError) as error:
+            words = message_of(error) if isinstance(error, ApiException) else error
+            self.log.warning("The pod's log cannot be read: %s", words)
+            return ""
 
     def watch(self, record: PodRecord, method_name: str, last_log_time: str | None = None) -> None:
         """Give the task back until the pod needs it. Raises TaskDeferred."""
