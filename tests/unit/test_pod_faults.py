@@ -201,6 +201,16 @@ TABLE = {
         Next.GO_ON,
         "Pod train-1 was preempted by one of higher priority: a pod of priority 1000.",
     ),
+    "node full, marked": (
+        pod("Failed", reason="Evicted", message=DISK, conditions=disrupted("TerminationByKubelet", "low disk")),
+        [],
+        Next.GO_ON,
+        "Pod train-1 was evicted from node-7: low disk.",
+    ),
+    "another end": (
+        pod("Failed", conditions=disrupted("DeletedByOperator")), [], Next.GO_ON,
+        "Pod train-1 was taken from node-7 (DeletedByOperator).",
+    ),
     "drained": (
         pod("Failed", end(143), conditions=disrupted("EvictionByEvictionAPI")), [], Next.GO_ON,
         "Pod train-1 was evicted from node-7, as when a node is drained.",

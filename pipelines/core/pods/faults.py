@@ -87,7 +87,9 @@ def _disrupted(pod: Document, reason: str, message: str) -> PodFault:
         return _taken("node_lost", f"Pod {name} lost {where}, which left the cluster{said}.")
     if reason == "EvictionByEvictionAPI":
         return _taken("evicted", f"Pod {name} was evicted from {where}, as when a node is drained{said}.")
-    return _taken("evicted", f"Pod {name} was ended by {where} ({reason}){said}.")
+    if reason == "TerminationByKubelet":
+        return _taken("evicted", f"Pod {name} was evicted from {where}{said}.")
+    return _taken("evicted", f"Pod {name} was taken from {where} ({reason}){said}.")
 
 
 def _taken(kind: str, problem: str) -> PodFault:

@@ -101,6 +101,7 @@ class _Steps:
     def go_on(self, event: dict[str, Any]) -> Ended:
         """Decide what follows, after the trigger saw that the pod needs it."""
         record, seen = PodRecord.model_validate(event["record"]), event["seen"]
+        seen = seen or {"metadata": {"name": record.name}}
         self.name, self._since, self._interruptions = record.name, record.since, record.interruptions
         self._task.current = record
         pod = self._task.own(record)

@@ -132,7 +132,10 @@ class CommandPod(KubernetesPodOperator):
     def _log_of(self, name: str, **how: Any) -> str:
         """A log that cannot be read is not worth a fault."""
         try:
-            return self.client.read_namespaced_pod_log(name, self.pods.namespace, container=STEP, **how) or ""
+            found = self.client.read_namespaced_pod_log(
+                name, self.pods.namespace, container=STEP, _preload_content=False, **how
+            )
+            return found.data.decode(errors="replace")
         except (ApiException, HTTPError) as error:
             words = message_of(error) if isinstance(error, ApiException) else error
             self.log.warning("The pod's log cannot be read: %s", words)

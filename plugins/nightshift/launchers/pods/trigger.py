@@ -17,6 +17,7 @@ from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHo
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.triggers.base import TriggerEvent
 from kubernetes_asyncio.client import ApiException, CoreV1Api
+from kubernetes_asyncio.watch import Watch
 
 from nightshift.launchers.pods.document import UID
 from nightshift.launchers.pods.logs import new_lines, since_s
@@ -25,6 +26,7 @@ from pipelines.core.pods.status import STEP, Document, phase_of
 from pipelines.core.pods.watch import StartLimits, needs_events, waited_s, wants_attention
 
 NOT_FOUND, REFUSED = 404, (401, 403)
+LAST_WORDS_S = 3
 REFUSED_S = 120.0  # a login that is refused for so long is a fault; it may be renewed meanwhile
 AWAY = (ApiException, ClientError, KubernetesApiError, OSError, TimeoutError)
 
@@ -76,6 +78,8 @@ class CommandPodTrigger(KubernetesPodTrigger):
                     await asyncio.sleep(self.poll_interval)
                     continue
                 pod = None
+            if pod is None and seen:
+                seen = await self._last_words(seen)
             if pod is None or await self._needs_a_look(pod):
                 self._fired_event = True
                 yield TriggerEvent(self._event(pod, seen))
@@ -104,6 +108,27 @@ class CommandPodTrigger(KubernetesPodTrigger):
             pod = connection.sanitize_for_serialization(found)
         pod["metadata"].pop("managedFields", None)
         return pod if pod["metadata"].get("labels", {}).get(UID) == self.record["uid"] else None
+
+    async def _last_words(self, seen: Document) -> Document:
+        """The pod as it was when it went. Its conditions say who took it, and a look may come too late."""
+        try:
+            async with self.hook.get_conn() as connection, Watch() as watch:
+                changes = watch.stream(
+                    CoreV1Api(connection).list_namespaced_pod,
+                    self.pod_namespace,
+                    field_selector=f"metadata.name={self.pod_name}",
+                    resource_version=seen["metadata"].get("resourceVersion"),
+                    timeout_seconds=LAST_WORDS_S,
+                )
+                async for change in changes:
+                    pod = change["raw_object"]
+                    if pod["metadata"].get("labels", {}).get(UID) == self.record["uid"]:
+                        seen = pod
+                    if change["type"] == "DELETED":
+                        break
+        except AWAY as error:
+            self.log.warning("What the pod was like at its end cannot be read: %s", error)
+        return {**seen, "metadata": {k: v for k, v in seen["metadata"].items() if k != "managedFields"}}
 
     async def _needs_a_look(self, pod: Document) -> bool:
         limits = StartLimits(
