@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +14,9 @@ from types import SimpleNamespace
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from nightshift.launchers.pods.reaper import reap
 from nightshift.operators.command import ANSWER, FAULT
+from nightshift.operators.reaper import ReapOperator
 from nightshift.operators.step import StepOperator
 from nightshift.settings import Settings
 
@@ -21,6 +26,7 @@ from tests.support.kubernetes import running_kubernetes
 from tests.support.standin import write_program
 
 pytestmark = pytest.mark.timeout(300)
+PROJECT = Path(__file__).resolve().parents[2]
 NAMESPACE = support.NAMESPACE
 LIMITS = "schedule_timeout_s = 3\nstartup_timeout_s = 3\nbroken_start_s = 1\nmax_interruptions = 2"
 
@@ -355,3 +361,49 @@ def test_who_ends_the_task_in_its_worker_ends_the_pod(world):
     world.running()
     world.task.on_kill()
     world.cluster.wait(lambda: not world.pods(), 30)
+
+
+@pytest.mark.parametrize(
+    ("state", "ended"),
+    [("success", 1), ("failed", 1), (None, 1), ("deferred", 0), ("up_for_retry", 0), ("cleared", 0)],
+)
+def test_the_reaper_ends_pods_whose_task_is_over(world, state, ended):
+    world.script(train="sleep")
+    world.defer()
+    world.running()
+    states = {} if state is None else {world.run: {"train": None if state == "cleared" else state}}
+    context = world.context()
+    context["ti"].get_task_states = lambda **asked: states
+    with DAG("pod_reaper"):
+        reaper = ReapOperator(task_id="reap", settings=world.task.settings)
+    reaper.execute(context)
+    answer = world.pushed[ANSWER]
+    assert len(answer["reasons"]) == ended
+    if ended:
+        assert answer["reasons"] == [f"{world.name()}, of train in run night-1 of nightly_retrain"]
+        world.cluster.wait(lambda: not world.pods(), 30)
+    else:
+        assert world.pods() == [world.name()]
+
+
+def test_the_reaper_leaves_pods_of_other_installations_alone(world):
+    world.script(train="sleep")
+    world.defer()
+    other = world.home / "other"
+    path = support.write_profile(world.home / "other.toml", other, world.cluster.kubeconfig)
+    settings = Settings(other, path, other, load_config(path, other))
+    assert reap(settings, lambda owner: True, world.task.log) == []
+    assert reap(world.task.settings, lambda owner: True, world.task.log) != []
+
+
+def test_the_reaper_is_a_dag_in_pod_mode_only(world):
+    program = (
+        "from airflow.dag_processing.dagbag import DagBag; import sys;"
+        "dag = DagBag(sys.argv[1]).dags['pod_reaper']; print(dag.timetable.expression, dag.task_ids)"
+    )
+    path = f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"
+    environment = {**os.environ, "PYTHONPATH": path, "NIGHTSHIFT_CONFIG": str(world.home / "cluster.toml")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, PROJECT / "dags"], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "*/5 * * * * ['reap']", done.stderr

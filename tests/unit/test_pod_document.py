@@ -81,14 +81,14 @@ def test_a_pod_gets_no_token_no_root_and_no_secret_in_its_text():
     assert security["readOnlyRootFilesystem"] is True
     assert security["allowPrivilegeEscalation"] is False
     assert security["capabilities"] == {"drop": ["ALL"]}
-    assert {entry["name"] for entry in container["env"]} == {"TRACEPARENT", "OMP_NUM_THREADS"}
+    assert {entry["name"] for entry in container["env"]} == {"TRACEPARENT", "TMPDIR", "OMP_NUM_THREADS"}
     assert container["envFrom"] == [{"secretRef": {"name": "nightshift-environment"}}]
 
 
 def test_the_command_finds_its_home_its_profile_and_its_place_for_the_result():
     (container,) = make({})["spec"]["containers"]
     assert container["args"] == [
-        "nightshift", "train", "--run-dir=s3://b/runs/2026-01-01", "--home=/var/lib/nightshift",
+        "nightshift", "train", "--run-dir=s3://b/runs/2026-01-01", "--home=/var/lib/nightshift/home",
         "--config=/etc/nightshift/cluster.toml", "--result=s3://b/shared/results/x.json",
     ]  # fmt: skip
     mounts = {

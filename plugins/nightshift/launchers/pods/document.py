@@ -13,11 +13,12 @@ from pipelines.core.config import Config, Pods
 from pipelines.core.contract import digest_of
 from pipelines.core.pods.status import STEP
 
-HOME, PROFILE, KEYS = "/var/lib/nightshift", "/etc/nightshift", "/run/secrets/nightshift"
+DISK, PROFILE, KEYS = "/var/lib/nightshift", "/etc/nightshift", "/run/secrets/nightshift"
+HOME = f"{DISK}/home"
 PREFIX = "nightshift/"  # of our labels and annotations
 UID, TASK, INSTANCE = f"{PREFIX}uid", f"{PREFIX}task", f"{PREFIX}instance"
 USER = 10001  # of the images
-TMP_SIZE = "2Gi"
+TMP_SIZE = "256Mi"
 SECURITY = {
     "runAsNonRoot": True,
     "runAsUser": USER,
@@ -143,6 +144,7 @@ def _container(command: Command, pods: Pods, result: str) -> dict[str, Any]:
         "args": ["nightshift", *command.words, *where],
         "env": [
             {"name": "TRACEPARENT", "value": command.traceparent},
+            {"name": "TMPDIR", "value": DISK},  # a model does not fit into /tmp
             {"name": "OMP_NUM_THREADS", "value": str(_cores(pods.cpu))},  # else one for each of the node's
         ],
         "envFrom": secrets,
@@ -169,8 +171,9 @@ def _resources(pods: Pods) -> dict[str, Any]:
     asked = {"cpu": pods.cpu, "memory": pods.memory}
     if pods.gpu:
         asked[pods.gpu_resource] = str(pods.gpu)
-    disk = {} if pods.storage_class else {"ephemeral-storage": pods.home_size}
-    return {"limits": asked, "requests": {**asked, **disk}}
+    if not pods.storage_class:
+        asked["ephemeral-storage"] = pods.home_size
+    return {"limits": asked, "requests": asked}
 
 
 def _tolerations(pods: Pods) -> list[dict[str, Any]]:
@@ -191,7 +194,7 @@ def _places(pods: Pods) -> dict[str, str]:
     """Volume -> where it is mounted."""
     keys = {"keys": KEYS} if pods.keys_secret else {}
     files = {f"files-{number}": folder for number, folder in enumerate(pods.secret_files.values())}
-    return {"home": HOME, "tmp": "/tmp", "profile": PROFILE, **keys, **files}
+    return {"home": DISK, "tmp": "/tmp", "profile": PROFILE, **keys, **files}
 
 
 def _volumes(pods: Pods) -> dict[str, dict[str, Any]]:
