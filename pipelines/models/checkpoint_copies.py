@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from pipelines.models.checkpoints import COMPLETE
 from pipelines.stores import open_shared
 from pipelines.stores.retention import CHECKPOINTS
 
+STATE = "trainer_state.json"
 log = logging.getLogger("nightshift")
 
 
@@ -37,8 +39,17 @@ class CheckpointCopies:
         for marks in (False, True):
             part = {path: name for path, name in wanted.items() if name.endswith(COMPLETE) is marks}
             self._folder.download({path: self._scratch / name for path, name in part.items()})
+            self._move_in()
         self._kept = whole
         log.info("train takes over %s from another machine", ", ".join(sorted(whole)))
+
+    def _move_in(self) -> None:
+        """A checkpoint names the best one by its whole path."""
+        for file in self._scratch.glob(f"*/{STATE}"):
+            state = json.loads(file.read_text(encoding="utf-8"))
+            if best := state.get("best_model_checkpoint"):
+                state["best_model_checkpoint"] = str(self._scratch / Path(best).name)
+                file.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
     def keep(self) -> None:
         """Copy the checkpoints that are new, and remove copies of those that are gone."""

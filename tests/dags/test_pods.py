@@ -25,7 +25,7 @@ from tests.support import pods as support
 from tests.support.kubernetes import running_kubernetes
 from tests.support.standin import write_program
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PROJECT = Path(__file__).resolve().parents[2]
 NAMESPACE = support.NAMESPACE
 LIMITS = "schedule_timeout_s = 3\nstartup_timeout_s = 3\nbroken_start_s = 1\nmax_interruptions = 2"

@@ -4,9 +4,13 @@ import shutil
 
 import pytest
 
-from pipelines.core.config import load_config
+from pipelines.core.config import Train, load_config
+from pipelines.models.base import load_tokenizer
 from pipelines.models.checkpoint_copies import CheckpointCopies
 from pipelines.models.checkpoints import mark_complete
+from pipelines.models.rendering import Rendering
+from pipelines.models.trainer import train
+from tests.support import tiny
 from tests.support.configs import TINY
 
 
@@ -85,3 +89,51 @@ def test_a_home_that_everything_lies_in_has_no_copies(tmp_path):
     first.keep()
     first.fetch()
     assert not (tmp_path / "home" / "checkpoints").exists()
+
+
+class Preempted(Exception):
+    pass
+
+
+def rows_of(count):
+    return [
+        {
+            "prompt": [{"role": "user", "content": f"Question {number * 7919} about an organ"}],
+            "completion": [{"role": "assistant", "content": ("Anatomy", "Dental")[number % 2]}],
+        }
+        for number in range(count)
+    ]
+
+
+def trained(base, config, tmp_path, machine, taken_at=None):
+    """A training on one machine. `taken_at`: the step after which the machine is taken away."""
+    kept, scratch = copies(config, tmp_path, machine)
+    kept.fetch()
+    steps = []
+
+    def report(step, values):
+        kept.keep()
+        steps.append(step)
+        if step == taken_at:
+            raise Preempted
+
+    rendering = Rendering(load_tokenizer(base), "", 256)
+    settings = Train(
+        rank=4, batch_size=4, epochs=2, learning_rate=1e-2, save_every_steps=2, eval_every_steps=2
+    )
+    return train(base, rendering, settings, rows_of(16), rows_of(4), 7, scratch, report=report), steps
+
+
+@pytest.mark.slow
+def test_a_training_that_moved_ends_like_an_undisturbed_one(config, tmp_path):
+    base = tiny.make_base(tmp_path / "base")
+    calm, _ = trained(base, load_config(TINY, tmp_path / "home"), tmp_path, "calm")
+    with pytest.raises(Preempted):
+        trained(base, config, tmp_path, "one", taken_at=5)
+    moved, steps = trained(base, config, tmp_path, "two")
+    assert min(steps) == 5  # the checkpoint at step 4
+    curves = [(one.steps, one.loss, one.dev_loss, one.grad_norm) for one in (calm, moved)]
+    assert curves[0] == curves[1]
+    weights = [(one.adapter / "adapter_model.safetensors").read_bytes() for one in (calm, moved)]
+    assert weights[0] == weights[1]
+    assert moved.adapter.parent == tmp_path / "two" / "0123456789abcdef"
