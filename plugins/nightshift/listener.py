@@ -27,6 +27,13 @@ NOTE_LIMIT = 1000  # characters that Airflow's database holds
 
 
 @hookimpl
+def on_starting(component: object) -> None:
+    """A scheduler imports what its tasks need once: each is a copy of its process."""
+    if Settings.from_environment().config.launcher == "pod":
+        from nightshift.launchers.pods import launcher  # noqa: F401
+
+
+@hookimpl
 def on_task_instance_running(task_instance: RuntimeTaskInstance) -> None:
     _record(task_instance, "running", "")
 

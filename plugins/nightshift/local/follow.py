@@ -93,7 +93,7 @@ def xcom(api: Api, run_id: str, task_id: str, key: str) -> Any:
 
 
 def result_of(answer: dict[str, Any]) -> StepResult:
-    return StepResult.model_validate({k: v for k, v in answer.items() if k not in ("started", "ended")})
+    return StepResult.model_validate({name: answer[name] for name in StepResult.model_fields})
 
 
 def _show_running(tasks: list[dict[str, Any]]) -> None:
