@@ -100,7 +100,7 @@ def _show_running(tasks: list[dict[str, Any]]) -> None:
     if not sys.stdout.isatty():
         return
     now = time.time()
-    running = [t for t in tasks if t["state"] == "running" and t["start_date"]]
+    running = [t for t in tasks if t["state"] in ("running", "deferred") and t["start_date"]]
     words = ", ".join(f"{t['task_id']} {now - _seconds(t['start_date']):.0f} s" for t in running)
     print(f"\r\x1b[K… {words}" if words else "\r\x1b[K", end="", flush=True)
 
