@@ -54,7 +54,7 @@ status: setup ## show the last nights, their decisions and the live adapter
 verify: setup ## check every recorded file, signature and the ledger's chain
 	@.venv/bin/nightshift verify
 
-test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready ## run all tests, fast ones first
+test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready .venv-checkov/.ready .crds/.ready ## run all tests, fast ones first
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract
 	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags
 	@env --unset=KUBECONFIG $(CONTROL) -m pytest -q $(BY_FILE) tests/kubernetes
@@ -116,7 +116,7 @@ bench: setup ## measure this machine; prints tables
 	@for name in dag_parse million_rows rollouts alerts ledger page engines gateway cluster moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
 
 lock: $(UV) ## resolve requirements/*.in again
-	@cd requirements && for name in pipelines airflow sbom; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
+	@cd requirements && for name in pipelines airflow sbom checkov; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \
 	  --no-header --no-emit-index-url --no-emit-find-links $$name.in -o $$name.txt; done
 	@cd requirements && for pair in dev:pipelines airflow-dev:airflow gateway:pipelines; do ../$(UV) pip compile -q --upgrade \
 	  --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links \
@@ -167,6 +167,18 @@ $(UV): requirements/uv.txt
 	@echo "installing vLLM (3 GB) ..."
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-vllm
 	@$(INSTALL) .venv-vllm/bin/python --no-deps -r requirements/vllm.txt
+	@touch $@
+
+.venv-checkov/.ready: requirements/checkov.txt | $(UV)
+	@echo "installing checkov, which scans the manifests of deploy/kubernetes ..."
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv-checkov
+	@$(INSTALL) .venv-checkov/bin/python -r requirements/checkov.txt
+	@touch $@
+
+.crds/.ready: tests/support/crds/package.json
+	@command -v npm > /dev/null || { echo "The tests of deploy/kubernetes need Node.js and npm."; exit 1; }
+	@mkdir -p .crds && cp $< .crds/
+	@cd .crds && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts
 	@touch $@
 
 $(PREPARED): .venv/.ready .venv-airflow/.ready
