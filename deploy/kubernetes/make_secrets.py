@@ -32,8 +32,9 @@ def main(folder: Path) -> None:
     )
     make_keys(config)
     prepare_suite(config)
-    private_key(folder / "issuer")
-    _write(folder / "jwks.json", (folder / "issuer" / "jwks.json").read_text())
+    issuer = folder / "home" / "gateway" / "dev"  # where `python -m gateway.dev_token` looks for it
+    private_key(issuer)
+    _write(folder / "jwks.json", (issuer / "jwks.json").read_text())
 
 
 def _credentials(file: Path) -> str:

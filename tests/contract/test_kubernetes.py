@@ -11,7 +11,7 @@ from kubernetes_validate import SchemaNotFoundError
 
 from deploy.kubernetes.make_rules import rules
 from gateway.metrics import Metrics
-from pipelines.core.config import Gateway
+from pipelines.core.config import Gateway, load_config
 from tests.support.overlays import (
     KUBECTL,
     KUBERNETES,
@@ -241,3 +241,12 @@ def test_render_refuses_what_is_not_set(folder):
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "cidr: 192.0.2.0/24" in done.stderr
+
+
+@pytest.mark.parametrize("overlay", ["dev", "prod"])
+def test_profiles_run_every_command_in_a_pod(overlay):
+    config = load_config(KUBERNETES / "overlays" / overlay / "profile/cluster.toml", ROOT, {})
+    assert config.launcher == "pod"
+    assert config.pods.priority_class == "nightshift-step"
+    assert config.pods.secret_files["nightshift-pgpass"] == "/run/secrets/postgres"  # the entrypoint's place
+    assert config.evaluate.suite.startswith("/etc/nightshift/")

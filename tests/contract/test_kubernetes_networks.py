@@ -49,7 +49,9 @@ def ends(objects):
 
 
 def share_a_network(one, other):
-    names = ["scheduler" if name == "steps" else name for name in (one, other)]  # in Compose, steps run there
+    names = [
+        "scheduler" if name in ("steps", "doctor") else name for name in (one, other)
+    ]  # in Compose, steps run there
     here, there = (set(COMPOSE[name].get("networks", ())) for name in names)
     return bool(here & there) or names[0] == names[1]
 

@@ -43,7 +43,7 @@ WAIVED = {
     "CKV_K8S_23": DCGM,
     "CKV_K8S_25": DCGM,
     "CKV_K8S_35": (
-        {"gateway", "mlflow", "prepare", "bucket"},
+        {"gateway", "mlflow", "prepare", "bucket", "doctor"},
         "a Secret as variables: AWS's libraries read those; a role of the platform replaces it",
     ),
     "CKV_K8S_39": DCGM,

@@ -50,7 +50,8 @@ def of_kind(objects: list[Object], *kinds: str) -> dict[str, Object]:
 def pods(objects: list[Object]) -> dict[str, Object]:
     """What each workload runs: the templates of pods by the workload's name."""
     workloads = of_kind(objects, "Deployment", "StatefulSet", "DaemonSet", "Job")
-    return {name: thing["spec"]["template"] for name, thing in workloads.items()}
+    planned = {name: thing["spec"]["jobTemplate"] for name, thing in of_kind(objects, "CronJob").items()}
+    return {name: thing["spec"]["template"] for name, thing in (workloads | planned).items()}
 
 
 def containers(template: Object) -> Iterator[Object]:
