@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 FILLED_IN = "\0"  # stands for the value of an f-string or a template
 MODULE = rf"[^\s`(]*(?:python|{FILLED_IN}) -m (?:pipelines|gateway|nightshift)(?:\.\w+)*"
 PROGRAM = rf"(?P<program>(?:\.venv/bin/)?nightshift|{MODULE}|make)(?=\s|$)"
-START = re.compile(rf"(?:^|[\s(]){PROGRAM}")
+START = re.compile(rf"(?<!namespace)(?:^|[\s(]){PROGRAM}")  # a namespace of Kubernetes is no program
 PLACEHOLDER = re.compile(rf"[^-]*{FILLED_IN}.*|[A-Z][A-Z_-]*")
 DUMMY = {date.fromisoformat: "2026-01-01", int: "1", float: "1"}
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
