@@ -70,4 +70,5 @@ tests/compose/ask.sh "$compose"
 say "users are answered, also without gateway-1"
 make compose-night COMPOSE="$compose"
 say "the second night is over"
+$compose exec --no-TTY gateway-2 python - < tests/compose/rights.py
 $compose exec --no-TTY scheduler /opt/work/bin/nightshift verify
