@@ -265,6 +265,11 @@ TABLE = {
         "Pod train-1 was deleted while it ran, and not by Nightshift. The API server's audit log "
         "says by whom.",
     ),
+    "deleted, and it saved a checkpoint": (
+        with_meta(pod("Failed", end(75)), deletionTimestamp="2026-01-01T02:00:00Z"), [], Next.RETRY,
+        "Pod train-1 was deleted while it ran, and not by Nightshift. The API server's audit log "
+        "says by whom.",
+    ),
     "failed early": (
         pod("Failed"), [], Next.RETRY,
         "Pod train-1 failed before its command began: no reason given. The events of its namespace "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from pipelines.core.errors import STOPPED
 from pipelines.core.pods.start import broken_start, newest, pending
 from pipelines.core.pods.status import (
     DISRUPTED,
@@ -26,7 +27,7 @@ from pipelines.core.pods.status import (
 GONE_EVENTS = ("Preempted", "TaintManagerEviction", "NodeNotReady", "DeletingNode", "Evicted")
 ADMISSION = ("UnexpectedAdmissionError", "NodeAffinity", "TopologyAffinityError", "OutOf")  # of the kubelet
 OWN_DISK = re.compile(r"EmptyDir|ephemeral local storage usage exceeds", re.IGNORECASE)
-SIGTERM = 143  # exit status of a command that was told to end
+TOLD_TO_END = (143, STOPPED)  # exit statuses of a command after SIGTERM; a training saves a checkpoint first
 NO_PROGRAM = ("StartError", "ContainerCannotRun")
 OF_NIGHTSHIFT = "It costs no retry: a new pod goes on where this one was."
 
@@ -42,7 +43,7 @@ def why(pod: Document | None, events: Sequence[Document], last: Document, waited
         return found
     if found := _end_of_pod(seen) or _end_of_container(seen):
         return found
-    if phase_of(seen) == SUCCEEDED or terminated(seen).get("exitCode", SIGTERM) != SIGTERM:
+    if phase_of(seen) == SUCCEEDED or terminated(seen).get("exitCode", STOPPED) not in TOLD_TO_END:
         return None
     if pod is None or pod.get("metadata", {}).get("deletionTimestamp"):
         return _deleted(seen)
