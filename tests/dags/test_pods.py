@@ -7,13 +7,19 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    TaskDeferred,
+)
 from nightshift.launchers.pods.reaper import reap
 from nightshift.operators.command import ANSWER, FAULT
 from nightshift.operators.reaper import ReapOperator
@@ -260,6 +266,37 @@ def test_interruptions_without_an_end_are_a_fault(world):
     world.cluster.preempt(world.running(), NAMESPACE)
     sentence, retried = world.fault(trigger)
     assert "It was interruption 3 of this task, and pods.max_interruptions allows 2." in sentence
+    assert retried
+
+
+def test_a_quota_that_is_used_up_is_waited_for(world):
+    meta = {"name": "few", "namespace": NAMESPACE}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"pods": "1"}}}
+    world.cluster.create(quota)
+    world.script(train="sleep")
+    trigger = world.defer()
+    world.running()
+    (world.home / "train.pid").unlink()
+    world.begin(run="night-2")
+    with pytest.raises(AirflowRescheduleException):
+        world.task.execute(world.context())
+    assert world.pushed == {}
+    world.script()
+    world.cluster.delete(trigger.pod_name, NAMESPACE, 0)
+    world.cluster.wait(lambda: not world.pods())
+    assert world.finish()[ANSWER]["verdict"] == "proceed"
+
+
+def test_a_quota_without_an_end_is_a_fault(world):
+    meta = {"name": "none", "namespace": NAMESPACE}
+    world.cluster.create(
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": {"hard": {"pods": "0"}}}
+    )
+    with pytest.raises(AirflowRescheduleException):
+        world.task.execute(world.context())
+    time.sleep(3.5)  # pods.schedule_timeout_s
+    sentence, retried = world.fault()
+    assert "Quota none of namespace nightshift has no room for pod train-" in sentence
     assert retried
 
 

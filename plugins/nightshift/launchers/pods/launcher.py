@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowRescheduleException
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from pipelines.stores.blobs import Folder
 
 RETRY, MEND = 1, 2  # exit statuses, as the commands have them
+ROOM_S = 30.0  # until a pod that a quota had no room for is tried again
 RESUME = "resume"  # the operator's method that goes on after the trigger
 
 
@@ -89,6 +92,8 @@ class _Steps:
             return self._next(
                 PodRecord(name="", uid="", number=record.number if record else 0, since=time.time())
             )
+        if record.waits_since:
+            return self._next(record)
         self._task.current = record
         pod = self._task.own(record)
         if pod is None and self._result(record) is None:
@@ -136,16 +141,38 @@ class _Steps:
         number = before.number + 1
         while True:
             self.name, uid = self._name(number), uuid.uuid4().hex
-            pod = self._task.make(self._document(uid), self._context)
+            try:
+                pod = self._task.make(self._document(uid), self._context)
+            except ApiException as error:
+                self._wait_for_room(before, error)
+                raise
             if not pod["metadata"].get("deletionTimestamp"):
                 break
             number += 1  # an old one of this name is still going
-        record = before.model_copy(update={"name": self.name, "uid": uid_of(pod), "number": number})
+        known = {"name": self.name, "uid": uid_of(pod), "number": number, "waits_since": 0.0}
+        record = before.model_copy(update=known)
         self._task.current = record
         record.store(self._context)
         self._log.info("Pod %s runs the command.", self.name)
         self._task.watch(record, RESUME)
         raise AssertionError("watch defers the task")
+
+    def _wait_for_room(self, before: PodRecord, error: ApiException) -> None:
+        """Put the task back for a while where a quota is used up, at times by the pod that was just taken.
+
+        Raises AirflowRescheduleException, and returns where the error is another one or the wait was long.
+        """
+        fault = refused(self.name, self._task.pods.namespace, error.status or 0, message_of(error))
+        if fault.kind != "quota":
+            return
+        now = time.time()
+        since = before.waits_since or now
+        if now - since > self._task.pods.schedule_timeout_s:
+            before.finish(self._context)
+            return
+        self._log.info("%s", fault)
+        before.model_copy(update={"waits_since": since}).store(self._context)
+        raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=ROOM_S))
 
     def _own_end(self, record: PodRecord, pod: Document) -> Ended:
         """The command ended by itself: its exit status, and its fault or last line."""

@@ -22,6 +22,7 @@ class PodRecord(BaseModel):
     number: int
     since: float  # Unix seconds; when this try's first pod was made
     interruptions: tuple[str, ...] = ()  # of this try: what took its earlier pods away
+    waits_since: float = 0.0  # Unix seconds; 0 while no quota keeps the next pod from being made
     done: bool = False
 
     @classmethod
@@ -40,4 +41,4 @@ class PodRecord(BaseModel):
         return self.model_copy(update={"interruptions": (*self.interruptions, sentence)})
 
     def finish(self, context: Context) -> None:
-        self.model_copy(update={"done": True}).store(context)
+        self.model_copy(update={"done": True, "waits_since": 0.0}).store(context)
