@@ -175,10 +175,9 @@ $(UV): requirements/uv.txt
 	@$(INSTALL) .venv-checkov/bin/python -r requirements/checkov.txt
 	@touch $@
 
-.crds/.ready: tests/support/crds/package.json
-	@command -v npm > /dev/null || { echo "The tests of deploy/kubernetes need Node.js and npm."; exit 1; }
+.crds/.ready: tests/support/crds/package.json | .venv/.test-ready
 	@mkdir -p .crds && cp $< .crds/
-	@cd .crds && npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts
+	@cd .crds && PATH="$(CURDIR)/.venv/bin:$$PATH" npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts
 	@touch $@
 
 $(PREPARED): .venv/.ready .venv-airflow/.ready

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ from tests.support.overlays import ROOT, copied, rendered
 pytestmark = pytest.mark.slow
 CHECKOV = ROOT / ".venv-checkov" / "bin" / "checkov"
 MODULES = ROOT / ".crds" / "node_modules"
+NODE = Path(sys.executable).with_name("node")
 HELP = "run `make .venv-checkov/.ready .crds/.ready`"
 PACKAGE = "@kubernetes-models"
 PROMETHEUS = "ComGithubPrometheusOperatorPrometheusOperatorPkgApisMonitoringV1"
@@ -76,7 +79,7 @@ def typescript_errors(objects, folder):
         )
     (folder / "objects.mts").write_text("\n".join(lines))
     options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext"]
-    line = ["node", MODULES / "typescript/bin/tsc", *options, "objects.mts"]
+    line = [NODE, MODULES / "typescript/bin/tsc", *options, "objects.mts"]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
@@ -91,7 +94,7 @@ def validator_errors(objects, folder):
             f"if (!v{number}({json.dumps(thing)})) console.log(JSON.stringify(v{number}.errors));"
         )
     (folder / "validate.mjs").write_text("\n".join(lines))
-    line = ["node", "validate.mjs"]
+    line = [NODE, "validate.mjs"]
     done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -202,7 +202,9 @@ TABLE = {
         "Pod train-1 was preempted by one of higher priority: a pod of priority 1000.",
     ),
     "node full, marked": (
-        pod("Failed", reason="Evicted", message=DISK, conditions=disrupted("TerminationByKubelet", "low disk")),
+        pod(
+            "Failed", reason="Evicted", message=DISK, conditions=disrupted("TerminationByKubelet", "low disk")
+        ),
         [],
         Next.GO_ON,
         "Pod train-1 was evicted from node-7: low disk.",
