@@ -26,6 +26,8 @@ give the reasons. A fault fails the run; its note says what is wrong and what to
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TriggerRule
 
@@ -38,6 +40,8 @@ from pipelines.core.contract import NIGHTLY, Verdict
 
 SETTINGS = Settings.from_environment()
 POOLS = {"train": "gpu", "evaluate": "model", "fairness": "model", "safety": "model"}
+# Databases and object store are waited for inside a step. Redis is not, so the second try comes later.
+RETRY_DELAYS = {"features": {"retry_delay": timedelta(minutes=1)}}
 
 with DAG(
     "nightly_retrain",
@@ -50,7 +54,12 @@ with DAG(
     **common(SETTINGS),
 ):
     steps = {
-        step: StepOperator(task_id=step, settings=SETTINGS, pool=POOLS.get(step, "default_pool"))
+        step: StepOperator(
+            task_id=step,
+            settings=SETTINGS,
+            pool=POOLS.get(step, "default_pool"),
+            **RETRY_DELAYS.get(step, {}),
+        )
         for step in NIGHTLY
     }
     for step, needs in NIGHTLY.items():

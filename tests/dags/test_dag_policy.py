@@ -45,6 +45,12 @@ def test_every_dag_is_documented_tagged_owned_and_bounded(bag):
         assert all(task.retries == 1 and task.execution_timeout.total_seconds() == 3600 for task in steps)
 
 
+def test_features_wait_out_a_redis_that_starts_again(dag):
+    """The step ends at once where Redis is away, so its retry must come after an outage of 30 s."""
+    assert dag.get_task("features").retry_delay.total_seconds() == 60
+    assert dag.get_task("ingest").retry_delay.total_seconds() == 10
+
+
 def test_edges_are_those_of_the_contract(dag):
     for step, needs in NIGHTLY.items():
         assert dag.get_task(step).upstream_task_ids == set(needs)
