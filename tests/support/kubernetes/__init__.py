@@ -28,9 +28,15 @@ it.
 it, as kubectl does). A name, label, namespace, service account, PriorityClass, RuntimeClass or claim that
 is not there is refused as a real server does it. Quotas count.
 
-**Not simulated**: probes, sidecar init containers, exec and port-forward, LimitRanges, scopes of quotas,
-CronJobs, Deployments and other controllers but that of Jobs (their objects are stored), ownership of fields
-in server-side apply (a field that is left out stays).
+**Scheduling** looks at requests (GPUs are `nvidia.com/gpu` of a node), taints, node selectors, required
+node affinity, scheduling gates and priorities: a pod of higher priority takes the room of lower ones.
+**Rights**: `cluster.kubeconfig` may do everything; `kubeconfig_of(namespace, account)` may do what stored
+roles and bindings allow.
+
+**Not simulated**: protobuf bodies (`kubectl create job`; `kubectl apply` sends JSON), probes, sidecar init
+containers, exec and port-forward, LimitRanges, scopes of quotas, CronJobs, Deployments and other
+controllers but that of Jobs (their objects are stored), ownership of fields in server-side apply (a field
+that is left out stays).
 
 **Faults** (methods of `Kubernetes`): `evict`, `preempt`, `node_lost`, `oom`, `delete` (somebody did),
 `hold_scheduling` and `release_scheduling`, `refuse` (admission webhook), `api_errors`, `slow`,
