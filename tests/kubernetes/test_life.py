@@ -234,6 +234,18 @@ def test_a_config_map_that_is_not_there(cluster):
     cluster.sync.delete(name, 0)
 
 
+def test_a_volume_that_cannot_be_mounted(cluster):
+    volumes = [{"name": "settings", "configMap": {"name": "nobody"}}]
+    mounts = [{"name": "settings", "mountPath": "/settings"}]
+    name = cluster.run(volumes=volumes, container={"volumeMounts": mounts})
+    event = patiently(
+        lambda: next((one for one in cluster.sync.events(name) if one["reason"] == "FailedMount"), None)
+    )
+    assert 'failed for volume "settings" : configmap "nobody" not found' in event["message"]
+    assert state(cluster.sync.read(name))["waiting"]["reason"] == "ContainerCreating"
+    cluster.sync.delete(name, 0)
+
+
 def test_a_gated_pod_waits_until_its_gate_is_taken_away(cluster):
     name = cluster.run("echo in", schedulingGates=[{"name": "nightshift.test/queue"}])
     pod = cluster.until(name, lambda pod: condition(pod, "PodScheduled"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 from tests.support.kubernetes import volumes
@@ -134,8 +133,7 @@ class PodWorker(threading.Thread):
             self._folders = volumes.mount(self.node.store, self.pod, folder, self.node.claims)
         except volumes.NotReady as error:
             self._mount_at = time.monotonic() + self.node.back_off_s
-            text = f'MountVolume.SetUp failed for volume "{Path(folder).name}" : {error}'
-            record(self.node.store, self.pod, "FailedMount", text, "Warning")
+            record(self.node.store, self.pod, "FailedMount", str(error), "Warning")
             self._publish()
             return False
         return True

@@ -26,7 +26,10 @@ def mount(store: Store, pod: Thing, folder: Path, claims: Path) -> dict[str, str
         elif kind == "persistentVolumeClaim":
             target = claims / pod["metadata"]["namespace"] / volume[kind]["claimName"]
         elif kind in ("configMap", "secret"):
-            _write(target, _files(store, pod, kind, volume[kind]))
+            try:
+                _write(target, _files(store, pod, kind, volume[kind]))
+            except NotReady as error:
+                raise NotReady(f'MountVolume.SetUp failed for volume "{name}" : {error}') from error
         elif kind == "projected":
             for source in volume[kind].get("sources") or []:
                 inner = next(iter(source))
