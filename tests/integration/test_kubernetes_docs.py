@@ -61,7 +61,7 @@ class Person:
 
     def types(self, line, is_good=True):
         options = {"cwd": self.folder, "env": self._environment, "capture_output": True, "text": True}
-        done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], timeout=300, check=False, **options)
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", line], timeout=120, check=False, **options)
         assert (done.returncode == 0) == is_good, f"{line}\n{done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
@@ -82,9 +82,12 @@ PIPELINES = "registry.internal/nightshift/pipelines"
 
 @pytest.fixture
 def work(tmp_path):
-    """The image of the work plane: this project's environment. libpq finds its passwords below the folder."""
+    """The image of the work plane: this project's environment, and the command as the Dockerfile makes it."""
+    (programs := tmp_path / "programs").mkdir()
+    (programs / "nightshift").write_text(f'#!/bin/sh\nexec {ROOT}/.venv/bin/python -m pipelines "$@"\n')
+    (programs / "nightshift").chmod(0o755)
     passfile = {"PGPASSFILE": str(tmp_path / "pgpass")}
-    return Image(path=f"{ROOT}/.venv/bin", cwd=str(ROOT), env={"PYTHONPATH": str(ROOT), **passfile})
+    return Image(path=str(programs), cwd=str(ROOT), env={"PYTHONPATH": str(ROOT), **passfile})
 
 
 @pytest.fixture
@@ -128,6 +131,7 @@ def prepare_state(person, postgres, bucket, environment):
         "/run/secrets/nightshift": str(person.folder / "deploy/kubernetes/overlays/mine/secrets/keys"),
         "192.0.2.0/24": "10.0.0.0/8",
         "example.com": "hospital.internal",
+        "mountPath: /tmp}": "mountPath: /scratch}",  # the server replaces it in every path
     }
     person.sets("deploy/kubernetes/overlays/mine", values)
     person.sets("deploy/kubernetes/base", values)
@@ -161,7 +165,7 @@ def test_production_is_installed_updated_and_looked_at(person, postgres, bucket,
     person.runs("kubectl --namespace nightshift get pods --selector app.kubernetes.io/name=gateway")
     assert "databases-" in person.runs("kubectl --namespace nightshift get pods")
     said = person.runs("kubectl --namespace nightshift get events --sort-by=.lastTimestamp")
-    assert "job/databases" in said
+    assert "Scheduled" in said
     person.runs("kubectl --namespace nightshift delete job databases prepare --ignore-not-found")
     said = person.runs(SETUP)
     assert "statefulset" not in said
