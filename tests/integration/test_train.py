@@ -466,11 +466,13 @@ def test_no_examples_are_a_fault_in_words(home, base):
         run_step("train", run.folder.uri, config_for(home, base))
 
 
-def test_the_command_ends_with_a_status_of_its_own_on_sigterm(home, base, tmp_path, monkeypatch, capfd):
+def test_the_command_ends_with_a_status_of_its_own_on_sigterm(
+    home, base, tmp_path, monkeypatch, capfd, caplog
+):
     """Whoever launched it can tell a preemption from a fault, and the same command ends the work."""
     config, run = config_for(home, base), curated(home, "2026-01-01", rows_of(12), [])
     (tmp_path / "test.toml").write_text(
-        f'profile = "test"\n[model]\nbase = "{base}"\n[train]\n'
+        f'profile = "test"\nshared_root = "{tmp_path}/shared"\n[model]\nbase = "{base}"\n[train]\n'
         + "".join(f"{name} = {value}\n" for name, value in SMALL.items())
     )
     command = ["train", f"--run-dir={run.folder.uri}", f"--config={tmp_path / 'test.toml'}", f"--home={home}"]
@@ -487,7 +489,9 @@ def test_the_command_ends_with_a_status_of_its_own_on_sigterm(home, base, tmp_pa
     said = "The training was asked to stop and saved step 2 of 12. Run the same command again"
     assert f"fault: {said}" in capfd.readouterr().err
     assert run.manifest("train") is None
+    shutil.rmtree(home / "scratch")  # as where the next pod runs on another node
     assert main(command) == 0
+    assert "train takes over checkpoint-2 from another machine" in caplog.text
     steps = [step for step, _ in run.manifest("train").facts["loss"]]
     assert steps == [*range(1, 13)]
     costs = {row["step"] for row in open_ledger(config).costs("2026-01-01")}
