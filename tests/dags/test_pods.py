@@ -173,6 +173,14 @@ def test_a_step_runs_in_a_pod_and_its_answer_comes_back(world):
     assert world.store["nightshift_pod"]["done"]
 
 
+def test_what_a_person_writes_reaches_the_command_as_it_is(world, monkeypatch):
+    written = "--set=curate.note=$5, $$9 and $(TMPDIR)"
+    words = StepOperator.words
+    monkeypatch.setattr(StepOperator, "words", lambda *args: [*words(*args), written])
+    world.finish()
+    assert written.removeprefix("--set=") in (world.home / "calls.txt").read_text()
+
+
 def test_the_log_streams_while_the_pod_works(world, capfd):
     world.script(train="sleep")
     trigger = world.defer()

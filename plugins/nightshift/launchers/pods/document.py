@@ -141,7 +141,7 @@ def _container(command: Command, pods: Pods, result: str) -> dict[str, Any]:
         "name": STEP,
         "image": pods.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": ["nightshift", *command.words, *where],
+        "args": ["nightshift", *(_literal(word) for word in (*command.words, *where))],
         "env": [
             {"name": "TRACEPARENT", "value": command.traceparent},
             {"name": "TMPDIR", "value": DISK},  # a model does not fit into /tmp
@@ -160,6 +160,11 @@ def _container(command: Command, pods: Pods, result: str) -> dict[str, Any]:
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",  # the fault's line, also without the log
     }
+
+
+def _literal(word: str) -> str:
+    """A word in which Kubernetes replaces no `$(NAME)`, such as a person's reason."""
+    return word.replace("$", "$$")
 
 
 def _cores(cpu: str) -> int:
