@@ -232,7 +232,7 @@ def decide(settings, day):
     night = date(2025, 12, 31) + timedelta(days=day)
     document = {"run_id": str(night), "night": str(night), "outcome": "skipped", "reasons": [], "facts": {}}
     ledger = open_ledger(settings.config)
-    ledger.add_decision({**document, "evidence": {}}, "unsigned")
+    ledger.add_decision({**document, "evidence": {}, "ledger_head": ""}, "unsigned")
 
 
 def in_environment(settings, monkeypatch):
