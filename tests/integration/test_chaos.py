@@ -134,7 +134,8 @@ def story(homes, parts):
     one, many = homes["one"], homes["many"]
     for step in STEPS:
         assert main([step, "--run-dir", uri_of(one), *one]) == 0, step
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # Feast sets it in this process; its folder has gone
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+        os.environ.pop(name, None)  # Feast sets it in this process; its folder has gone
     available, members = parts
     users, told = Users([member.running for member in members], waits=False), []
     with asking(users):

@@ -29,11 +29,14 @@ ANN = rollout.Provenance("ann", "a test", "run-1")
 
 @dataclass
 class Story:
-    """The rollout of a home, and what was said of it. Half of a stage's users ask inside `during(stage)`."""
+    """The rollout of a home, and what was said of it.
+
+    Half of a stage's users ask inside the contexts of `during(stage)`, equally many in each.
+    """
 
     config: Config
     users: Users
-    during: Callable[[str], AbstractContextManager[object]] = lambda stage: nullcontext()
+    during: Callable[[str], Sequence[AbstractContextManager[object]]] = lambda stage: [nullcontext()]
     said: list[tuple[Any, ...]] = field(default_factory=list)
     numbers: list[dict[str, Any]] = field(default_factory=list)
 
@@ -64,9 +67,11 @@ class Story:
         until(lambda: {one.ready()["promotion"] for one in self.users.members} == {number}, 30)
         self.users.ask(count // 2)
         self.users.arrived()
-        with self.during(stage):
-            self.users.ask(count - count // 2)
-        self.users.arrived()
+        contexts = self.during(stage)
+        for context in contexts:
+            with context:
+                self.users.ask(count // 2 // len(contexts))
+            self.users.arrived()
 
     def _note(self, result: RolloutResult) -> None:
         numbers = {

@@ -25,6 +25,7 @@ class Users:
     sent: int = 0
     answers: list[tuple[str, str]] = field(default_factory=list)  # request id and adapter
     arrived: Callable[[], None] = lambda: None
+    pause_s: float = 0.0  # before each question
     waits: bool = True  # for the rows of one block to arrive, before the next: so their order is the same
 
     def __post_init__(self) -> None:
@@ -38,6 +39,7 @@ class Users:
             if number % BLOCK == 0 and self.waits:
                 self.arrived()
             self.sent += 1
+            time.sleep(self.pause_s)
             self._ask(number, order)
 
     def _ask(self, number: int, order: Sequence[httpx.Client]) -> None:
