@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,8 @@ def open_journal_writer(config: Config) -> JournalWriter:
     path = spool.spool_path(config.home)
     shipper = Shipper(path, url, settings.feedback_wait_s)
     connect = spool.connect_within(settings.spool_gib)
-    return JournalWriter(path, *limits, connect=connect, write=spool.spool_entry, shipper=shipper)
+    write = partial(spool.spool_entry, reserve=shipper.reserve)
+    return JournalWriter(path, *limits, connect=connect, write=write, shipper=shipper)
 
 
 def open_gateways(config: Config) -> Gateways | None:

@@ -134,8 +134,8 @@ def story(homes, parts):
     one, many = homes["one"], homes["many"]
     for step in STEPS:
         assert main([step, "--run-dir", uri_of(one), *one]) == 0, step
-    for name in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
-        os.environ.pop(name, None)  # Feast sets it in this process; its folder has gone
+    for name in ("PROMETHEUS_MULTIPROC_DIR", "PROMETHEUS_MULTIPROCESS_DIR"):
+        os.environ.pop(name, None)  # Feast sets them in this process; their folder has gone
     available, members = parts
     users, told = Users([member.running for member in members], waits=False), []
     with asking(users):
@@ -194,7 +194,8 @@ def test_nothing_is_in_the_ledger_twice(homes, story):
     ledger = open_ledger(config)
     ledger.verify()
     assert [decision.outcome for decision in ledger.decisions()] == ["trained"]
-    assert sorted(row["step"] for row in ledger.costs(str(NIGHT))) == sorted(NIGHTLY)
+    costs = [row["step"] for row in ledger.costs(str(NIGHT))]
+    assert sorted(step for step in costs if "broken" not in step) == sorted(NIGHTLY)
     assert main(["verify", *homes["many"]]) == 0
 
 

@@ -1,5 +1,6 @@
 """What waits in a gateway's spool reaches PostgreSQL once, whatever fails on the way."""
 
+import os
 import random
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ from pipelines.stores.journal import spool
 from pipelines.stores.journal.arrivals import feedback_without_answer, on_top, ship
 from pipelines.stores.journal.tables import FEEDBACK_WAITING, SPOOLS
 from pipelines.stores.sql import database as databases
+from tests.support.chaos import fill, small_disk
 from tests.support.gateways import gateway_config, until
 from tests.support.journal import has_arrived, make_interaction, rows_at
 
@@ -220,6 +222,37 @@ def test_a_full_spool_refuses_feedback_and_nothing_else(start, database, postgre
     until(lambda: not journal.problem and not journal.shipper.backlog()[0], 30)
     has_arrived(journal)
     assert len(rows_at(database)) == 400 - journal.lost
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.parametrize("whose", ["the spool", "somebody else"])
+def test_a_full_disk_is_emptied_when_the_database_is_back(start, database, postgres, tmp_path, whose):
+    """Removing needs room too. What was taken in arrives once, and then the spool takes more."""
+    disk = tmp_path / "one" / "gateway"
+    with small_disk(disk):
+        journal = start()
+        has_arrived(journal)
+        postgres.server.stop(signal.SIGINT)
+        try:
+            if whose == "somebody else":
+                fill(disk)
+            count = 0
+            while "full" not in journal.problem:
+                journal.add(make_row(f"r-{count}", completion="x" * 8000))
+                count += 1
+                time.sleep(0.001)
+        finally:
+            postgres.server.start(postgres.is_ready)
+        until(lambda: not journal.shipper.backlog()[0], 60)
+        (disk / "filler").unlink(missing_ok=True)
+        until(lambda: not journal.problem, 30)
+        has_arrived(journal)
+        assert journal.shipper.reserve.is_kept
+        assert len(rows_at(database)) == count - journal.lost
+        journal.add(make_row("after"))
+        has_arrived(journal)
+        assert len(rows_at(database)) == count - journal.lost + 1
+        journal.close()
 
 
 def test_a_refused_entry_is_set_aside_and_the_others_arrive(start, database, tmp_path):

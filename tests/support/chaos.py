@@ -105,7 +105,7 @@ def fill(folder: Path) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, size: str = "4m") -> Iterator[bool]:
+def small_disk(folder: Path, size: str = "16m") -> Iterator[bool]:
     """A file system of its own for a folder; False where this process may not mount one."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]

@@ -5,13 +5,15 @@ The users and the candidates are the same wherever it runs, so two kinds of home
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 from pipelines.core.config import Config
-from pipelines.core.results import RolloutResult
+from pipelines.core.results import RolloutAnswer, RolloutResult
+from pipelines.core.traffic_split import Adapter
 from pipelines.operations import rollout
 from pipelines.stores import open_ledger
 from tests.support.gateways import until
@@ -24,6 +26,7 @@ STAGES = [
     {**STAGE, "name": "canary_25", "weight": 0.25, "min_rated": 20, "margin": 0.3},
     {**STAGE, "name": "canary_50", "weight": 0.5, "min_rated": 20, "margin": 0.3},
 ]
+LIMIT_S = 120.0
 ANN = rollout.Provenance("ann", "a test", "run-1")
 
 
@@ -50,11 +53,11 @@ class Story:
             ("canary_50", "production", 120),
         ):
             self._traffic(stage, count)
-            self._note(rollout.advance(self.config, ANN, to, one))
+            self._note(self._advance(to, one))
         two = register(self.config, 2)
         self._note(rollout.start_shadow(self.config, ANN))
         self._traffic("shadow of a bad one", 60)
-        self._note(rollout.advance(self.config, ANN, "canary_25", two))
+        self._note(self._advance("canary_25", two))
         self._note(rollout.rollback(self.config, ANN))
 
     def moves(self) -> list[tuple[Any, ...]]:
@@ -72,6 +75,15 @@ class Story:
             with context:
                 self.users.ask(count // 2 // len(contexts))
             self.users.arrived()
+
+    def _advance(self, to: str, candidate: Adapter) -> RolloutResult:
+        """Asked again while something is missing, as the DAG does: a gateway may have to recover first."""
+        end = time.monotonic() + LIMIT_S
+        while True:
+            result = rollout.advance(self.config, ANN, to, candidate)
+            if result.answer is not RolloutAnswer.CONTINUE or time.monotonic() > end:
+                return result
+            time.sleep(1)
 
     def _note(self, result: RolloutResult) -> None:
         numbers = {

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from pipelines.stores.journal import spool
 from pipelines.stores.journal.arrivals import feedback_without_answer, ship
+from pipelines.stores.journal.reserve import Reserve, is_full
 from pipelines.stores.journal.tables import MIGRATIONS
 from pipelines.stores.sql import database
 
@@ -34,6 +35,7 @@ class Shipper:
 
     def __init__(self, path: Path, url: str, patience_s: float) -> None:
         self._release = spool.hold(path)
+        self.reserve = Reserve(path)
         self._path, self._patience = path, timedelta(seconds=patience_s)
         self._engine = database.connect_to(url, LOCK_WAIT_S)
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -92,6 +94,8 @@ class Shipper:
         except Exception as error:  # noqa: BLE001  # the outermost loop of a thread that everybody needs
             with suppress(sqlite3.Error):
                 connection.rollback()
+                if is_full(error):
+                    self.reserve.give_free(connection)
             self._report(error)
             shipped = 0
         if self._closing.is_set():
@@ -118,6 +122,8 @@ class Shipper:
         if entries:
             spool.remove_through(connection, entries[-1].number, refused)
             self._note(refused)
+        if len(entries) < BATCH and not self.reserve.is_kept:
+            self.reserve.take_back(connection)
         self.problem = ""
         return len(entries)
 
@@ -136,7 +142,8 @@ class Shipper:
     def _report(self, error: Exception) -> None:
         """Note why nothing arrives, without the statement and its values."""
         self.failures += 1
-        problem = f"rows wait in the spool, the journal's database takes none: {database.cause_of(error)}"
+        what = "its disk is full" if is_full(error) else "the journal's database takes none"
+        problem = f"rows wait in the spool, {what}: {database.cause_of(error)}"
         if problem != self.problem:
             log.error(problem)
         self.problem = problem

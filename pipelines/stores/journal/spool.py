@@ -21,6 +21,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.locks import take
 from pipelines.stores.journal.entries import Entry, Feedback, FeedbackResult, ShadowCopy
 from pipelines.stores.journal.file import connect_to_file
+from pipelines.stores.journal.reserve import Reserve
 from pipelines.stores.journal.tables import COLUMNS, INTERACTIONS, Interaction, timestamp
 from pipelines.stores.sql.database import storable
 
@@ -37,6 +38,7 @@ INSERT = "INSERT INTO entries (at, kind, body) VALUES (?, ?, ?)"
 SELECT = "SELECT number, CAST(kind AS BLOB), CAST(body AS BLOB) FROM entries WHERE number > ? ORDER BY number"
 REQUIRED = tuple(name for name in COLUMNS if not INTERACTIONS.c[name].nullable)
 GIB = 1 << 30
+WAL_PAGES = 200  # of 4 KiB: the reserve has room for them
 
 
 UNREADABLE = "unreadable"  # kind of an entry whose text is damaged
@@ -65,6 +67,7 @@ def spool_path(home: str | Path) -> Path:
 def connect_spool(path: Path, most_gib: float = 0.0) -> sqlite3.Connection:
     """Open the spool; the file is created if needed. Beyond `most_gib` SQLite says that the disk is full."""
     connection = connect_to_file(path, SETUP)
+    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
     if most_gib:
         page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {int(most_gib * GIB) // page_bytes}")
@@ -91,11 +94,15 @@ def connect_within(most_gib: float) -> partial[sqlite3.Connection]:
     return partial(connect_spool, most_gib=most_gib)
 
 
-def spool_entry(connection: sqlite3.Connection, entry: Entry) -> FeedbackResult | Exception:
+def spool_entry(
+    connection: sqlite3.Connection, entry: Entry, reserve: Reserve | None = None
+) -> FeedbackResult | Exception:
     """Append one entry in the transaction under way. Returns the error of an entry that cannot be stored.
 
-    Raises sqlite3.Error if SQLite takes no entry at present.
+    Raises sqlite3.Error if SQLite takes no entry at present, or the room of the `reserve` is in use.
     """
+    if reserve:
+        reserve.refuse_new()
     try:
         body = json.dumps(_body(entry), ensure_ascii=False, allow_nan=False)
         row = (time.time(), type(entry).__name__, body)
