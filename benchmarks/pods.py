@@ -17,8 +17,9 @@ sys.path.insert(0, str(PROJECT / "plugins"))
 
 from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
+from nightshift.local.api import Api  # noqa: E402
 from nightshift.local.environment import password  # noqa: E402
-from nightshift.local.follow import Api, follow, start_night  # noqa: E402
+from nightshift.local.follow import follow, run_of, start_night  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
@@ -58,8 +59,10 @@ def _night(home: Path, profile: Path) -> tuple[float, float]:
         for night in ("2026-01-01", "2026-01-02"):
             run_id = start_night(api, {"night": night, "attempt": 1 + (profile.stem == "pods")})
             assert follow(api, run_id).succeeded
-        tasks = api.run(run_id, "/taskInstances?limit=100")["task_instances"]
-        return mean(_seconds(task) for task in tasks if task["task_id"] in STEPS), _seconds(api.run(run_id))
+        tasks = run_of(api, run_id, "/taskInstances?limit=100")["task_instances"]
+        return mean(_seconds(task) for task in tasks if task["task_id"] in STEPS), _seconds(
+            run_of(api, run_id)
+        )
     finally:
         machine.stop(instance)
 

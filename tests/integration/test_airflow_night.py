@@ -24,7 +24,7 @@ from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
 from nightshift.local.api import Api  # noqa: E402
 from nightshift.local.environment import airflow_home, password  # noqa: E402
-from nightshift.local.follow import follow, start_night  # noqa: E402
+from nightshift.local.follow import follow, run_of, start_night  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
@@ -71,7 +71,7 @@ def states(api, run_id):
 
 
 def tasks(api, run_id):
-    return {t["task_id"]: t for t in api.run(run_id, "/taskInstances?limit=100")["task_instances"]}
+    return {t["task_id"]: t for t in run_of(api, run_id, "/taskInstances?limit=100")["task_instances"]}
 
 
 def outcome(found):
@@ -84,7 +84,7 @@ def test_a_night_that_trains(api, settings, capsys):
     found = states(api, run_id)
     assert {found[step] for step in (*NIGHTLY, "report", "record")} == {"success"}
     assert outcome(found) == ["trained"]
-    assert api.run(run_id)["note"] == "record is done"
+    assert run_of(api, run_id)["note"] == "record is done"
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:2]] == ["ingest", "validate"]
     assert len(lines) == len(NIGHTLY) + 2
@@ -111,7 +111,7 @@ def test_a_verdict_stops_what_follows_and_shows_in_the_grid(api, settings, night
     assert {found[name] for name in (step, "report", "record")} == {"success"}
     assert outcome(found) == [row]
     assert tasks(api, run_id)[step]["note"].startswith(f"{verdict}: ")
-    assert f"{step}: {verdict}: " in api.run(run_id)["note"]
+    assert f"{step}: {verdict}: " in run_of(api, run_id)["note"]
 
 
 def test_a_fault_fails_the_night_with_its_sentence(api, settings, capsys):
@@ -123,7 +123,7 @@ def test_a_fault_fails_the_night_with_its_sentence(api, settings, capsys):
     assert found["report"]["state"] == "success"
     sentence = "fault: It rains in features. Take an umbrella."
     assert found["features"]["note"] == sentence
-    assert sentence in api.run(run_id)["note"]
+    assert sentence in run_of(api, run_id)["note"]
     assert f"features  {sentence}" in capsys.readouterr().out
 
 
@@ -141,7 +141,7 @@ def test_clearing_a_step_runs_it_and_what_follows_again(api, settings):
     assert follow(api, run_id).succeeded
     assert outcome(states(api, run_id)) == ["trained"]
     assert not tasks(api, run_id)["decide"]["note"]
-    assert "hold" not in api.run(run_id)["note"]
+    assert "hold" not in run_of(api, run_id)["note"]
 
 
 @pytest.mark.parametrize("conf", [{"epochs": 0}, {"night": "soon"}, {"force": "yes"}])

