@@ -71,9 +71,7 @@ class _Mixed:
             # Not a product with 0: an adapter that overflows would reach other rows as 0 * inf = NaN.
             narrow = narrow.masked_fill(self._rows.others(self._widths, x), 0)
         flat = out.view(-1, out.shape[-1])
-        if (
-            flat.dtype != self._b.dtype
-        ):  # a base in half precision: as PEFT does, the sum is in the adapter's type
+        if flat.dtype != self._b.dtype:  # a base in half precision: PEFT too adds in the adapter's type
             both = flat + narrow.reshape(-1, narrow.shape[-1]) @ self._b[span]
             return both.to(out.dtype).view(out.shape)
         return flat.addmm_(narrow.reshape(-1, narrow.shape[-1]), self._b[span]).view(out.shape)

@@ -163,10 +163,9 @@ def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) 
         ],
     )
     trainer.remove_callback(PrinterCallback)
+    # TRL rounds them beside a base in 4 bits: small steps would be lost.
     for weights in tensors(model, "default").values():
-        weights.data = (
-            weights.data.float()
-        )  # TRL rounds them beside a base in 4 bits: small steps would be lost
+        weights.data = weights.data.float()
     if resume is not None:
         log.info("train goes on from the checkpoint at %s", resume.name.replace("checkpoint-", "step "))
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)

@@ -136,8 +136,8 @@ def test_versions_become_too_old(cluster, double):
 
 
 def test_a_log_with_a_gap(cluster, double):
-    name = cluster.run("echo before; while [ ! -e /work/go ]; do sleep 0.05; done; echo after",
-                       container={"volumeMounts": [{"name": "work", "mountPath": "/work"}]},
+    name = cluster.run("echo before; while [ ! -e /shared/go ]; do sleep 0.05; done; echo after",
+                       container={"volumeMounts": [{"name": "work", "mountPath": "/shared"}]},
                        volumes=[{"name": "work", "emptyDir": {}}])  # fmt: skip
     patiently(lambda: "running" in state(cluster.sync.read(name)) and cluster.sync.log(name) == "before\n")
     double.log_gap(name, namespace=cluster.namespace)

@@ -155,11 +155,11 @@ def test_an_init_image_that_cannot_be_pulled(cluster):
 
 
 def test_init_containers_run_first_and_share_a_volume(cluster):
-    mount = {"name": "work", "mountPath": "/work"}
-    words = ["sh", "-c", "echo given > /work/file"]
+    mount = {"name": "work", "mountPath": "/shared"}
+    words = ["sh", "-c", "echo given > /shared/file"]
     first = {"name": "first", "image": IMAGE, "command": words, "volumeMounts": [mount]}
     name = cluster.run(
-        "cat /work/file",
+        "cat /shared/file",
         container={"volumeMounts": [mount]},
         initContainers=[first],
         volumes=[{"name": "work", "emptyDir": {}}],

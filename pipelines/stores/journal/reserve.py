@@ -46,7 +46,7 @@ class Reserve:
     def refuse_new(self) -> None:
         """Raises sqlite3.OperationalError while the room is needed for what the spool holds."""
         if not self.is_kept:
-            raise sqlite3.OperationalError("the disk was full, and the spool is emptied first")
+            raise sqlite3.OperationalError("the disk is full: what the spool holds goes first")
 
     def give_free(self, connection: sqlite3.Connection) -> None:
         """Use the room to bring the spool's file up to date, which empties its WAL."""
