@@ -12,6 +12,8 @@ import pytest
 from pipelines.core.config import load_config
 from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.data.lake import Lake
+from pipelines.runner import run_step
+from pipelines.stores.attempts import ATTEMPTS
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
@@ -19,13 +21,12 @@ from tests.support import tiny
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NIGHT = date(2026, 1, 1)
 STEPS = (*NIGHTLY, *CLOSING)
+RUN = f"runs/{NIGHT}"
 
 
 def start(step, home, *more):
     where = ["--config", str(home.parent / "config.toml"), "--home", str(home)]
     command = [sys.executable, "-m", "pipelines", step, *where, *more]
-    if step in STEPS:
-        command += ["--run-dir", str(home / "runs" / str(NIGHT))]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -33,6 +34,18 @@ def finish(process):
     output = process.communicate()[0]
     assert process.returncode == 0, output
     return output
+
+
+def kill_at_work(step, home, seconds):
+    """Kill the step so long after it began to write; returns whether it was still at work."""
+    process = start(step, home, "--run-dir", str(home / RUN))
+    while process.poll() is None and not list((home / RUN / ATTEMPTS).glob(f"{step}.*")):
+        time.sleep(0.005)
+    time.sleep(seconds)
+    alive = process.poll() is None
+    process.kill()  # SIGKILL
+    process.communicate()
+    return alive
 
 
 @pytest.fixture(scope="module")
@@ -46,22 +59,16 @@ def nights(tmp_path_factory):
     finish(start("prepare", calm))
     finish(start("sample", calm, "--night", str(NIGHT)))
     shutil.copytree(calm, killed)
-    alive = []
+    config, alive = load_config(folder / "config.toml", calm), []
     for step in STEPS:
-        began = time.monotonic()
-        finish(start(step, calm))
-        seconds = time.monotonic() - began
-        process = start(step, killed)
-        time.sleep(seconds * 0.7)
-        alive.append(process.poll() is None)
-        process.kill()  # SIGKILL
-        process.communicate()
-        finish(start(step, killed))
+        seconds = run_step(step, str(calm / RUN), config).seconds
+        alive.append(kill_at_work(step, killed, seconds * 0.5))
+        finish(start(step, killed, "--run-dir", str(killed / RUN)))
     return calm, killed, alive
 
 
 def run_of(home):
-    return Run(str(home / "runs" / str(NIGHT)))
+    return Run(str(home / RUN))
 
 
 def test_most_steps_were_killed_at_work(nights):
@@ -105,7 +112,7 @@ def test_what_was_changed_afterwards_is_found(nights):  # last: it changes what 
     home = nights[0]
     adapter = next((home / "mlartifacts").rglob("adapter_model.safetensors"))
     adapter.write_bytes(adapter.read_bytes() + b"!")
-    (home / "runs" / str(NIGHT) / "drift" / "manifest.json").write_text("{")
+    (home / RUN / "drift" / "manifest.json").write_text("{")
     done = start("verify", home)
     output = done.communicate()[0]
     assert done.returncode == 2
