@@ -63,7 +63,7 @@ test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready .venv-checkov/
 	@$(CONTROL) -m pytest -q $(BY_FILE) tests/integration/test_airflow_*.py tests/browser
 
 test-vllm: .venv/.test-ready .venv-vllm/.ready ## test the gateway against a real vLLM server (an environment of 3 GB)
-	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py
+	@$(WORK) -m pytest -q tests/integration/test_gateway_vllm.py tests/integration/test_gateway_vllm_probes.py
 
 test-gpu: .venv/.test-ready ## test training on a CUDA GPU (without one, each test says that it was skipped)
 	@$(WORK) -m pytest -q -rs tests/gpu

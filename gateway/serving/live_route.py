@@ -1,4 +1,4 @@
-"""Follows the ledger's route: loads, warms and proves adapters, switches to them, unloads the others.
+"""Follows the ledger's route: prepares its adapters, switches to them, and lets go of the others.
 
 Where there are several gateways, a move that gives an adapter more waits until all have loaded it.
 """
@@ -17,12 +17,13 @@ import sqlalchemy.exc
 from opentelemetry.trace import Tracer
 
 from gateway.serving.backends import Backends
+from gateway.serving.loaded_adapters import LoadedAdapters, adapters_of, answering
 from gateway.serving.loaded_route import LoadedRoute
 from gateway.serving.membership import Membership
 from gateway.serving.probes import Probes
 from pipelines.core.barrier import Trust
 from pipelines.core.errors import NightshiftError, UnavailableError
-from pipelines.core.traffic_split import Adapter, Route, is_forward
+from pipelines.core.traffic_split import Adapter, is_forward
 from pipelines.observability.tracing import span_below
 from pipelines.stores.ledger import START, Ledger, Promotion
 from pipelines.stores.sql.database import cause_of
@@ -46,9 +47,9 @@ class LiveRoute:
         fleet: Membership | None = None,
     ) -> None:
         self._probes = probes
-        self._ledger, self._backends, self._fetch, self._tracer = ledger, backends, fetch, tracer
+        self._ledger, self._backends, self._tracer = ledger, backends, tracer
+        self._adapters = LoadedAdapters(backends, fetch, probes)
         self._fleet = fleet
-        self._loaded: set[Adapter] = set()
         self._routes: list[LoadedRoute] = []  # the newest last; older ones stay while they are leased
         self._retry_at = 0.0
         self._failed = -1
@@ -137,7 +138,7 @@ class LiveRoute:
         if self._prepared == promotion:
             return True
         is_back = self.newest and not is_forward(self.newest.route, promotion.route)
-        if is_back and _answering(promotion.route) <= self._loaded:
+        if is_back and answering(promotion.route) <= self._adapters.loaded:
             return True
         if self._preparing is None:
             if promotion.number == self._failed and time.monotonic() < self._retry_at:
@@ -181,13 +182,9 @@ class LiveRoute:
 
     async def _prepare(self, promotion: Promotion) -> None:
         """Load and warm what a promotion needs."""
-        route = promotion.route
         async with self._changing:
             with self._span(promotion):
-                for adapter in filter(None, (route.production, route.canary, route.shadow)):
-                    await self._load(adapter)
-                if route.previous:
-                    await self._load_previous(route.previous)
+                await self._adapters.load(promotion.route)
                 if self.newest is None:
                     await self._backends.of(None).warm()
             self._prepared = promotion
@@ -198,7 +195,9 @@ class LiveRoute:
         if self._prepared != promotion:  # a move back that waited for nothing
             with self._span(promotion):
                 self._prepared = promotion
-        self._routes.append(LoadedRoute(promotion, self._backends, _adapters(promotion.route) & self._loaded))
+        self._routes.append(
+            LoadedRoute(promotion, self._backends, adapters_of(promotion.route) & self._adapters.loaded)
+        )
         self._probes.watch(self._routes[-1].adapters)
         self._prepared, self._failed = None, -1
         self._backends.metrics.promotion.set(promotion.number)
@@ -218,30 +217,6 @@ class LiveRoute:
             span.set_attributes({"nightshift.promotion": promotion.number, "nightshift.move": promotion.move})
             yield
 
-    async def _load(self, adapter: Adapter) -> None:
-        if adapter in self._loaded:
-            await self._probes.require(adapter)
-            return
-        started = time.monotonic()
-        folder = await asyncio.to_thread(self._fetch, adapter)
-        await self._backends.engine.load(adapter, folder)
-        try:
-            await self._backends.of(adapter).warm()
-            await self._probes.require(adapter)
-        except BaseException:  # it must not stay in the engine, beside those that users get
-            await self._backends.engine.unload(adapter)
-            raise
-        self._loaded.add(adapter)
-        log.info("adapter %s loaded and warmed in %.2f s", adapter.version, time.monotonic() - started)
-
-    async def _load_previous(self, adapter: Adapter) -> None:
-        """Load the adapter that a rollback returns to. A move to production does not wait for it."""
-        try:
-            await self._load(adapter)
-        except Exception:  # as in update(): a loader may raise anything
-            self._backends.metrics.load_failures.inc()
-            log.exception("the previous adapter %s cannot be loaded, so a fallback skips it", adapter.version)
-
     async def _retire(self, old: LoadedRoute) -> None:
         """When the last request on `old` has ended, unload the adapters that no route needs."""
         await old.leases.none.wait()
@@ -251,19 +226,8 @@ class LiveRoute:
     async def _unload_unneeded(self) -> None:
         async with self._changing:
             needed = {adapter for route in self._routes for adapter in route.adapters}
-            needed |= _adapters(self._prepared.route) if self._prepared else set()
-            for adapter in self._loaded - needed:
-                self._loaded.discard(adapter)
-                await self._unload(adapter)
-
-    async def _unload(self, adapter: Adapter) -> None:
-        try:
-            await self._backends.engine.unload(adapter)
-        except Exception:  # as in update(): the others are unloaded all the same
-            log.exception("adapter %s could not be unloaded", adapter.version)
-            self._backends.metrics.worker_failures.labels("unload").inc()
-        else:
-            log.info("adapter %s unloaded", adapter.version)
+            needed |= adapters_of(self._prepared.route) if self._prepared else set()
+            await self._adapters.keep_only(needed)
 
     def _report(self, problem: str) -> None:
         if problem and problem != self.problem:
@@ -271,11 +235,3 @@ class LiveRoute:
         self.problem = problem
         if self._fleet:
             self._fleet.tell(problem=problem or self._probes.problem)
-
-
-def _adapters(route: Route) -> set[Adapter]:
-    return {a for a in (route.production, route.canary, route.shadow, route.previous) if a}
-
-
-def _answering(route: Route) -> set[Adapter]:
-    return {a for a in (route.production, route.canary, route.shadow) if a}

@@ -94,7 +94,7 @@ class Probes:
             self._due[adapter] = time.monotonic() + min(RETRY_S, self._settings.probe_interval_s)
             try:
                 finding = await self._look(adapter)
-            except (NightshiftError, RequestRefused, TimeoutError) as error:
+            except (NightshiftError, RequestRefused) as error:
                 finding = Finding(Served.UNKNOWN, f"{type(error).__name__} {error}".strip())
             if finding is None or finding.served is Served.ADAPTER:
                 self._due[adapter] = time.monotonic() + self._settings.probe_interval_s
@@ -128,11 +128,13 @@ class Probes:
         wanted = TOP if self._settings.probe_by == "logprobs" else 0
         request = CompletionRequest(probe.messages, max_tokens=tokens, top_logprobs=wanted)
         engine: ServingEngine = self._backends.engine
-        async with (
-            asyncio.timeout(self._backends.settings.attempt_timeout_s),
-            aclosing(engine.complete(request, adapter)) as answer,
-        ):
-            pieces = [piece async for piece in answer]
+        limit_s = self._backends.settings.attempt_timeout_s
+        try:
+            async with asyncio.timeout(limit_s), aclosing(engine.complete(request, adapter)) as answer:
+                pieces = [piece async for piece in answer]
+        except TimeoutError as error:
+            problem = f"The engine did not answer a probe within {limit_s:g} s (gateway.attempt_timeout_s)."
+            raise EngineError(problem, "Look at the engine's log and load.") from error
         if not pieces:
             raise EngineError("The engine's answer to a probe has no end.", "Look at the engine's log.")
         return Answer(text="".join(piece.text for piece in pieces).strip(), steps=pieces[-1].steps)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from gateway.engines.embedded import EmbeddedEngine
 from gateway.engines.openai import OpenAIEngine
@@ -20,14 +19,14 @@ from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import engine as evaluated
 from pipelines.models import open_registry, open_tracker
 from tests.support import registered, tiny
-from tests.support.gateways import chat, gateway, gateway_config, until
+from tests.support.gateways import chat, gateway, gateway_config, try_to_promote, until
 from tests.support.journal import journal_rows
 from tests.support.openai_server import model_server
+from tests.support.wrong_adapters import doubled, flipped
 
 TEXTS = ("Where is the femur?", "Dose of aspirin for a child?", "Why?", "Which tooth erupts first?")
 ASKED = [[{"role": "user", "content": text}] for text in TEXTS]
 ONE, TWO = Adapter("1", "a" * 64), Adapter("2", "b" * 64)
-WEIGHTS = "adapter_model.safetensors"
 SYSTEM = "Answer with the hospital department."  # of the tiny profile
 
 
@@ -49,21 +48,6 @@ def folders(base, tmp_path_factory):
         made[name] = shutil.copytree(made["right"], folder / name)
         change(made[name])
     return made
-
-
-def doubled(folder):
-    config = json.loads((folder / "adapter_config.json").read_text())
-    config["lora_alpha"] *= 2
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-
-
-def flipped(folder):
-    """The highest bit of an exponent but one, in a matrix of the last layer: 0.01 becomes about 10^17."""
-    weights = load_file(folder / WEIGHTS)
-    name = next(name for name in sorted(weights, reverse=True) if "lora_A" in name)
-    weights[name].view(torch.int32)[0, 0] ^= 1 << 29
-    weights[name].view(torch.int32)[0, 0] |= 1 << 30
-    save_file(weights, folder / WEIGHTS)
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +78,6 @@ def behind(home, server, probes, fetch=lambda adapter: Path(), **settings):
     engine = OpenAIEngine(Serving(**serving), SYSTEM)
     with gateway(config, engine, fetch, probes_of=lambda adapter: probes) as running:
         yield running
-
-
-def try_to_promote(running, route):
-    """Write the move, and wait until it is live or the gateway says why it is not."""
-    moved = running.ledger.add_promotion(running.ledger.promotion(), "test", route, "a test", "pytest")
-
-    def is_settled():
-        ready = running.ready()
-        loads = "are being loaded" in ready["problem"]
-        return ready["promotion"] == moved.number or (ready["problem"] and not loads)
-
-    until(is_settled, 30)
-    return running.ready()
 
 
 def says(running, text="Why?"):
@@ -206,6 +177,13 @@ def test_the_right_adapter_of_a_server_gets_users(home, server, probes):
     system = {"role": "system", "content": SYSTEM}
     asked = [body["messages"] for body in server.asked if body.get("logprobs")]
     assert asked == [[system, *messages] for messages in ASKED] * 2  # rendered as users' requests are
+
+
+def test_a_server_that_does_not_answer_a_probe(home, server, probes):
+    server.probes_take_s = 2.0
+    with behind(home, server, probes, attempt_timeout_s=0.5) as running:
+        problem = try_to_promote(running, Route(production=ONE))["problem"]
+    assert "promotion 1 is not live: EngineError: The engine did not answer a probe within 0.5 s" in problem
 
 
 def test_a_server_without_log_probabilities(home, server, probes):

@@ -4,14 +4,8 @@ The base is the sample's, as `prepare` makes it; the adapter is trained here, on
 """
 
 import asyncio
-import os
-import socket
-import subprocess
-import time
-from contextlib import aclosing, contextmanager
-from pathlib import Path
+from contextlib import aclosing
 
-import httpx
 import pytest
 
 from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError
@@ -24,11 +18,10 @@ from pipelines.sample.packaged import convert_smollm2
 from tests.support import tiny
 from tests.support.interactions import SYSTEM
 from tests.support.questions import ask
+from tests.support.vllm_server import START_S, VLLM, end, free_port, vllm_server
 
-VLLM = Path(__file__).resolve().parents[2] / ".venv-vllm" / "bin" / "python"
 LABELS = ["Anatomy", "Dental", "Pharmacology", "Surgery"]
 SHARES = dict.fromkeys(LABELS, 1.0)
-START_S = 240
 ONE, TWO, MISSING = Adapter("1", "a" * 64), Adapter("2", "b" * 64), Adapter("9", "c" * 64)
 
 pytestmark = [
@@ -76,55 +69,14 @@ def wanted(folder, asked):
     return found
 
 
-@contextmanager
-def server(folder, port):
-    """vLLM's server, ready; yields its process."""
-    # Not the command `vllm`, which asks for a package of that name: the CPU build has another.
-    command = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", folder / "base"]
-    command += ["--served-model-name", "base", "--dtype", "float32"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", "512", "--max-num-seqs", "8"]
-    command += ["--enable-lora", "--max-lora-rank", "32", "--max-loras", "2", "--enforce-eager"]
-    environment = {**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    environment |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    log = (folder / "vllm.log").open("a")
-    with subprocess.Popen(
-        command, env=environment, stdout=log, stderr=log, start_new_session=True
-    ) as process:
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process, folder / "vllm.log")
-            yield process
-        finally:
-            end(process)
-
-
-def wait_for(address, process, log):
-    until = time.monotonic() + START_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            httpx.get(address, timeout=2, trust_env=False).raise_for_status()
-            return
-        except httpx.HTTPError:
-            time.sleep(0.5)
-    pytest.fail(f"no server at {address}: {log.read_text()[-3000:]}")
-
-
-def end(process):
-    """The server and the engine's process that it started."""
-    if process.poll() is None:
-        os.killpg(process.pid, 9)
-    process.wait(20)
-
-
 @pytest.fixture(scope="module")
 def port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture(scope="module")
 def process(folder, port):
-    with server(folder, port) as process:
+    with vllm_server(folder, port) as process:
         yield process
 
 
@@ -190,14 +142,17 @@ def test_a_missing_adapter_is_never_answered_by_the_base(process, port, folder):
 def test_after_a_killed_servers_restart_the_adapter_is_back(process, port, folder, asked, wanted):
     async def story(remote):
         await remote.load(ONE, folder / "adapter")
-        under_way = asyncio.create_task(answer(remote, CompletionRequest(asked[0], max_tokens=200), None))
-        await asyncio.sleep(0.5)
+        requests = [CompletionRequest(messages, max_tokens=200) for messages in asked]
+        under_way = [asyncio.create_task(answer(remote, request, None)) for request in requests]
+        await asyncio.wait(under_way, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
         end(process)
-        with pytest.raises(EngineError):
-            await under_way
+        ends = await asyncio.gather(*under_way, return_exceptions=True)
+        broken = [found for found in ends if not isinstance(found, str)]
+        assert broken
+        assert all(isinstance(found, EngineError) for found in broken)
         with pytest.raises(EngineError, match="Connect"):
             await remote.warm(ONE)
-        with server(folder, port):  # it knows the base only
+        with vllm_server(folder, port):  # it knows the base only
             with pytest.raises(AdapterMissing):
                 await remote.warm(MISSING)
             again = [

@@ -144,3 +144,16 @@ def events(text: str) -> list[dict[str, Any] | str]:
     """The server-sent events of a body."""
     found = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     return [one if one == "[DONE]" else json.loads(one) for one in found]
+
+
+def try_to_promote(running: Running, route: Route) -> dict[str, Any]:
+    """Write the move, and wait until it is live or the gateway says why it is not."""
+    moved = running.ledger.add_promotion(running.ledger.promotion(), "test", route, "a test", "pytest")
+
+    def is_settled() -> bool:
+        ready = running.ready()
+        loads = "are being loaded" in ready["problem"]
+        return bool(ready["promotion"] == moved.number or (ready["problem"] and not loads))
+
+    until(is_settled, 120)
+    return running.ready()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class ModelServer:
     served: dict[str, str | None] = field(default_factory=dict)
     system: str = ""  # put before what the gateway sends, as a wrongly set up server does
     gives_logprobs: bool = True
+    probes_take_s: float = 0.0
     loads_at_run_time: bool = False
     asked: list[dict[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -47,6 +49,8 @@ class ModelServer:
             return error_of(404, f"no model {body['model']}")
         if body.get("logprobs") and not self.gives_logprobs:
             return error_of(400, "logprobs is not supported by this server")
+        if body.get("logprobs"):
+            time.sleep(self.probes_take_s)
         messages = body["messages"]
         if self.system:
             messages = [{"role": "system", "content": self.system}, *messages]
