@@ -83,12 +83,13 @@ def adapter(running, text="hello", **fields):
 
 
 def test_a_forward_move_waits_for_the_slower_gateway(pair):
-    pair.engine_b.load_s = 1.5
+    pair.engine_b.may_load.clear()
     number = pair.append(Route(production=ONE))
     until(lambda: f"promotion {number} waits for {pair.b.url}" in pair.a.ready()["problem"])
     assert ONE in pair.engine_a.loaded
     assert pair.live() == [0, 0]
     assert adapter(pair.a) == "base"
+    pair.engine_b.may_load.set()
     until(lambda: pair.live() == [number, number])
     assert (adapter(pair.a), adapter(pair.b)) == ("1", "1")
     assert pair.a.ready()["problem"] == ""

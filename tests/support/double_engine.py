@@ -6,6 +6,7 @@ The real engines have tests of their own. They cannot produce faults and delays 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -31,12 +32,16 @@ class DoubleEngine:
         )
         self.running = 0  # answers under way
         self.load_s = 0.0
+        self.may_load = threading.Event()  # cleared: a load waits until it is set
+        self.may_load.set()
         self.closed = False
         self.restarts = 0
         self.reloads = 0
 
     async def load(self, adapter: Adapter, folder: Path) -> None:
         await asyncio.sleep(self.load_s)
+        while not self.may_load.is_set():
+            await asyncio.sleep(0.01)
         if adapter.version in self.unloadable:
             raise RuntimeError("the weights do not fit")
         self.loaded.add(adapter)
