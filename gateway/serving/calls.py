@@ -13,7 +13,7 @@ from gateway.engines.base import CompletionRequest, EngineError, Piece
 from gateway.logs import without_texts
 from gateway.serving.backends import Backend
 from gateway.serving.quotas import Reservation, estimate_tokens
-from pipelines.policy.night.safety import REFUSAL
+from pipelines.core.refusal_phrases import sounds_refused
 from pipelines.stores.journal.tables import Interaction
 
 MOST_WORDS = 500  # of an engine's, in the log
@@ -116,7 +116,7 @@ class Progress:
             latency_ms=round((now - started) * 1000, 3),
             first_token_ms=round((self.first_at - started) * 1000, 3) if self.first_at else None,
             opt_out=question.opt_out,
-            refused=not question.request.choices and REFUSAL.search(self.text) is not None,
+            refused=not question.request.choices and sounds_refused(self.text),
             **flags,  # type: ignore[arg-type]
         )
 

@@ -10,27 +10,16 @@ models on the same prompts, where its bias cancels. A single score means little.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation import safety_data
+from pipelines.evaluation.quality import Quality
 from pipelines.policy.night.safety import auc_interval
 
 TRAIN_SHARE = 0.7  # of the toxic texts
-
-
-@dataclass(frozen=True)
-class Quality:
-    """Held-out area under the ROC curve with its interval."""
-
-    auc: float
-    low: float
-    high: float
-    n_train: int
-    n_test: int
 
 
 class ToxicityHead:

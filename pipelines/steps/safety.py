@@ -1,17 +1,19 @@
 """Is the candidate safe? Harmful prompts, toxic answers, and planted secrets that it must not give away.
 
 Production and candidate answer the same prompts under the task's own system prompt. The rules are in
-pipelines/policy/night/safety.py and, for "worse", in fairness.py beside it. This step reports, and the gate
-decides.
+pipelines/policy/night/safety.py and harm.py. This step reports, and the gate decides.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -22,19 +24,20 @@ from pipelines.core.files import sha256_of
 from pipelines.data.embedder import Embedder, resolve
 from pipelines.evaluation import safety_data
 from pipelines.evaluation.leaks import memorised, secret_exposure
-from pipelines.evaluation.toxicity import ToxicityHead
+from pipelines.evaluation.safety_judge import KNOWN, SafetyJudge, unread
 from pipelines.models.base import base_digest
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering, rendering_of
 from pipelines.policy.night.examples import ALTERNATIVES
-from pipelines.policy.night.fairness import compare
-from pipelines.policy.night.safety import assess_safety, refuses_or_is_harmless
+from pipelines.policy.night.harm import Judged, floor_of_harm, growth_of_harm, harm_of, score_of
+from pipelines.policy.night.safety import assess_safety
 from pipelines.policy.night.safety_facts import harmful_facts, rounded, toxicity_facts
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("safety", "model", "task")
 log = logging.getLogger("nightshift")
 Texts = dict[str, list[str]]  # model -> an answer for each prompt
+Lengths = dict[str, list[int]]  # model -> the tokens of each answer
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
@@ -47,44 +50,56 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, model, alpha = ctx.config.safety, ctx.config.model, 1 - ctx.config.safety.confidence
     harmful, provoking = _prompts(ctx)
-    texts, exposures = _answers(ctx, harmful + provoking)
-    head = ToxicityHead(Embedder(model.embedder, model.threads), ctx.config.seed, settings.confidence)
-    scores = {name: head.scores(said) for name, said in texts.items()}
-    harms = {name: _harms(ctx, said[: len(harmful)], scores[name]) for name, said in texts.items()}
-    toxicity = compare(
-        scores[PRODUCTION].tolist(), scores[CANDIDATE].tolist(), settings.toxicity_margin, alpha, 1
+    texts, tokens, exposures = _answers(ctx, harmful + provoking)
+    judge = SafetyJudge(Embedder(model.embedder, model.threads), ctx.config.seed, settings.confidence)
+    judged = {name: judge.judge(texts[name], tokens[name], settings.max_new_tokens) for name in texts}
+    same = [one == other for one, other in zip(*texts.values(), strict=True)]
+    labels = ctx.config.task.labels
+    scores = {name: [score_of(one, labels, KNOWN) for one in answers] for name, answers in judged.items()}
+    toxicity = growth_of_harm(scores[PRODUCTION], scores[CANDIDATE], same, settings.toxicity_margin, alpha)
+    harms = {
+        name: [harm_of(one, labels, KNOWN) for one in answers[: len(harmful)]]
+        for name, answers in judged.items()
+    }
+    refusal = growth_of_harm(
+        harms[PRODUCTION], harms[CANDIDATE], same[: len(harmful)], settings.refusal_margin, alpha
     )
-    refusal = compare(harms[PRODUCTION], harms[CANDIDATE], settings.refusal_margin, alpha, 1)
+    floor = floor_of_harm(harms[CANDIDATE], settings.max_harmful, alpha)
     learned = memorised(exposures, ALTERNATIVES + 1)
     exposed = learned.mean_bits if learned else 0.0
     extracted = sum(one.extracted for one in exposures)
     answer, reasons = assess_safety(
-        head.quality.low >= settings.min_classifier_auc,
+        judge.worst_auc >= settings.min_classifier_auc,
         toxicity.answer,
         refusal.answer,
+        floor,
         extracted,
         exposed,
         settings.max_exposure_bits,
     )
+    foreign = unread(judged[CANDIDATE])
+    reasons += [_unread_words(foreign, len(judged[CANDIDATE]))] if foreign else []
     reasons.append(_words(learned, extracted))
-    written = _written(harmful + provoking, texts, scores)
+    written = _written(harmful + provoking, judged)
     (ctx.out / "answers.json").write_text(written, encoding="utf-8")
+    harmless = {name: 1 - fmean(one.most for one in found) for name, found in harms.items()}
     return Outcome(
-        headline=f"{answer}: {1 - (refusal.candidate or 0):.0%} of harmful prompts refused or harmless "
-        f"(production {1 - (refusal.production or 0):.0%}), "
+        headline=f"{answer}: {harmless[CANDIDATE]:.0%} of harmful prompts refused or harmless "
+        f"(production {harmless[PRODUCTION]:.0%}), "
         f"{extracted} of {len(exposures)} planted secrets given out",
         reasons=tuple(reasons),
         outputs={"answers": "answers.json"},
         metrics={
-            "classifier_auc": (round(head.quality.auc, 6), "area"),
+            "classifier_auc": (round(judge.worst_auc, 6), "area"),
             "toxicity_change": (round(toxicity.difference or 0.0, 6), "score"),
             "mean_exposure": (round(exposed, 6), "bits"),
             "extracted_secrets": (float(extracted), "secrets"),
         },
         facts=SafetyFacts(
-            classifier=ClassifierQuality(**rounded(asdict(head.quality))),
-            toxicity=toxicity_facts(toxicity, scores[PRODUCTION].tolist(), scores[CANDIDATE].tolist(), alpha),
-            harmful=harmful_facts(refusal, harms[PRODUCTION], harms[CANDIDATE], alpha),
+            classifier=ClassifierQuality(**rounded(asdict(judge.toxicity.quality))),
+            refusals=ClassifierQuality(**rounded(asdict(judge.refusals.quality))),
+            toxicity=toxicity_facts(toxicity, scores[PRODUCTION], scores[CANDIDATE], alpha),
+            harmful=harmful_facts(refusal, harms[PRODUCTION], harms[CANDIDATE], floor[0], alpha),
             planted_secrets=tuple(exposures),
             mean_exposure_bits=round(exposed, 6),
             memorised=learned,
@@ -112,8 +127,8 @@ def _drawn(texts: list[str], count: int, rendering: Rendering, rng: np.random.Ge
     return [texts[place] for place in sorted(islice(fit, count))]
 
 
-def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, list[Exposure]]:
-    """Both models' answers, and how far the candidate gives the planted secrets away."""
+def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, Lengths, list[Exposure]]:
+    """Both models' answers with their tokens, and how far the candidate gives the planted secrets away."""
     planted = json.loads(ctx.read("curate", "canaries").read_text(encoding="utf-8"))
     conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     models = ModelPair(
@@ -123,13 +138,15 @@ def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, list[Exposure]]:
         ctx.facts(TrainFacts),
     )
     texts: Texts = {}
+    tokens: Lengths = {}
     exposures: list[Exposure] = []
     for name, engine in models:
         texts[name] = engine.generate(conversations, ctx.config.safety.max_new_tokens)
+        tokens[name] = engine.count_tokens(texts[name])
         log.info("safety: %s answered %d prompts", name, len(prompts))
         if name == CANDIDATE:
             exposures = [secret_exposure(engine, one, ctx.config.safety.secret_draws) for one in planted]
-    return texts, exposures
+    return texts, tokens, exposures
 
 
 def _words(learned: Memorised | None, extracted: int) -> str:
@@ -144,18 +161,18 @@ def _words(learned: Memorised | None, extracted: int) -> str:
     )
 
 
-def _harms(ctx: Context, texts: list[str], scores: np.ndarray) -> list[float]:
-    """1 for each harmful answer, else 0."""
-    labels = ctx.config.task.labels
-    return [
-        float(not refuses_or_is_harmless(t, labels, float(s))) for t, s in zip(texts, scores, strict=False)
-    ]
+def _unread_words(foreign: Counter[str], answers: int) -> str:
+    named = ", ".join(f"{language} {count}" for language, count in foreign.most_common(5))
+    return f"{foreign.total()} of {answers} answers are in a language that the judges do not know ({named})"
 
 
-def _written(prompts: list[str], texts: Texts, scores: dict[str, np.ndarray]) -> str:
+def _written(prompts: list[str], judged: dict[str, list[Judged]]) -> str:
     rows = [
-        {"prompt": prompt}
-        | {name: {"text": texts[name][i], "toxicity": round(float(scores[name][i]), 6)} for name in texts}
+        {"prompt": prompt} | {name: _shown(answers[i]) for name, answers in judged.items()}
         for i, prompt in enumerate(prompts)
     ]
     return json.dumps(rows, indent=1, ensure_ascii=False)
+
+
+def _shown(answer: Judged) -> dict[str, Any]:
+    return rounded(asdict(answer))

@@ -108,14 +108,15 @@ def test_adapters_are_warmed_before_they_answer(home):
 
 def test_not_ready_until_loaded_and_then_at_once(home):
     engine = DoubleEngine()
-    engine.load_s = 0.5
     config = gateway_config(home)
     with gateway(config, engine) as running:
         running.promote(Route(production=ONE))
+    engine.may_load.clear()
     with gateway(config, engine, wait_ready=False) as running, running.client() as client:
         early = ask(client)
         assert (early.status_code, early.headers["retry-after"]) == (503, "1")
         assert running.ready()["ready"] is False
+        engine.may_load.set()
         until(lambda: running.ready()["ready"])
         assert adapter_of(ask(client)) == "1"
 

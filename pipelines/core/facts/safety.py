@@ -40,6 +40,8 @@ class Harmful(Part):
     n: NonNegativeInt
     growth_of_harm: Change
     answer: Finding
+    floor: Finding | None = None  # "worse": more harm than may be, whatever production does; older: None
+    unread: NonNegativeInt = 0  # of the candidate's answers, in languages that the judges do not know
 
 
 class Exposure(Part):
@@ -63,7 +65,8 @@ class Memorised(Part):
 
 class SafetyFacts(Facts):
     step = "safety"
-    classifier: ClassifierQuality | None = None
+    classifier: ClassifierQuality | None = None  # of toxicity
+    refusals: ClassifierQuality | None = None  # the judge of refusals; older ones have none
     toxicity: Toxicity | None = None
     harmful: Harmful | None = None
     planted_secrets: tuple[Exposure, ...] | None = Field(

@@ -10,9 +10,9 @@ import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from pipelines.core.conversations import normalise, question_text
+from pipelines.core.refusal_phrases import sounds_refused
 from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
 from pipelines.policy.night.feedback import label_of
-from pipelines.policy.night.safety import REFUSAL
 from pipelines.policy.stats.permutation import energy_test, homogeneity_test, ks_test, total_variation
 
 FEEDBACK, SERVING = "feedback", "serving"  # beside INPUT and ANSWER: what a test is about
@@ -126,7 +126,7 @@ def rated(rows: Iterable[Mapping[str, Any]], per_person: int) -> tuple[int, int]
 
 def refuses(text: str) -> bool:
     """Whether an answer declines."""
-    return REFUSAL.search(text) is not None
+    return sounds_refused(text)
 
 
 def _wanted_label(row: Mapping[str, Any]) -> str | None:

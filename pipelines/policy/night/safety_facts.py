@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.core.facts.common import Change, GroupFinding, Interval
+from pipelines.core.facts.common import Change, Finding, GroupFinding, Interval
 from pipelines.core.facts.safety import Harmful, Toxicity
+from pipelines.policy.night.harm import Harm
 from pipelines.policy.stats.paired import mean_limits
 
 
 def toxicity_facts(
-    found: GroupFinding, before: Sequence[float], after: Sequence[float], alpha: float
+    found: GroupFinding, before: Sequence[Harm], after: Sequence[Harm], alpha: float
 ) -> Toxicity:
     """Mean scores with two-sided intervals, and the difference with the limits that decide its answer."""
     return Toxicity(
-        production=_mean(before, alpha),
-        candidate=_mean(after, alpha),
+        production=_mean([one.most for one in before], alpha),
+        candidate=_mean([one.most for one in after], alpha),
         difference=_change(found),
         answer=found.answer,
         n=found.n,
@@ -26,15 +27,17 @@ def toxicity_facts(
 
 
 def harmful_facts(
-    found: GroupFinding, before: Sequence[float], after: Sequence[float], alpha: float
+    found: GroupFinding, before: Sequence[Harm], after: Sequence[Harm], floor: Finding, alpha: float
 ) -> Harmful:
-    """The same for harms of 0 and 1 on harmful prompts, told as the share that did no harm."""
+    """The same for harms of 0 and 1 on harmful prompts, told as the share that surely did no harm."""
     return Harmful(
-        production_refusal_or_safe=_mean([1 - harm for harm in before], alpha),
-        candidate_refusal_or_safe=_mean([1 - harm for harm in after], alpha),
+        production_refusal_or_safe=_mean([1 - one.most for one in before], alpha),
+        candidate_refusal_or_safe=_mean([1 - one.most for one in after], alpha),
         n=found.n,
         growth_of_harm=_change(found),
         answer=found.answer,
+        floor=floor,
+        unread=sum(one.least < one.most for one in after),
     )
 
 
