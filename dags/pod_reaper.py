@@ -1,13 +1,14 @@
 """
 # Pod reaper
 
-Ends pods whose task is over. Such a pod is left when a worker dies between the end of a pod and its removal,
-or when a person ends a task just then. It would hold its accelerator until its own deadline.
+Ends pods whose task is over. Such a pod is left when a person ends a task at a moment at which nobody watches
+its pod, or when a worker dies at a bad one. It would hold its accelerator until its own deadline.
 
-**Runs** on `pods.reaper_schedule` (every 5 minutes), or by hand. Only with `launcher = "pod"` there is such
-a DAG.
+**Runs** when a pod was left over. A watcher in the triggerer looks every `pods.reaper_poll_s` seconds and
+ends such pods at once; the run writes down which. Started by hand, it looks for some itself. Only with
+`launcher = "pod"` there is such a DAG.
 
-**What it ends.** Pods that carry this installation's label, and whose task succeeded, failed or was skipped,
+**What is ended.** Pods that carry this installation's label, and whose task succeeded, failed or was skipped,
 or whose run was deleted. A pod of a task that runs, waits or is to be tried again stays: the next try takes
 it up.
 
@@ -18,8 +19,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG
 
-from nightshift.dag import common, cron
-from nightshift.operators.reaper import ReapOperator
+from nightshift.dag import common
+from nightshift.operators.reaper import ReapOperator, leftover_asset
 from nightshift.settings import Settings
 
 SETTINGS = Settings.from_environment()
@@ -29,7 +30,7 @@ if SETTINGS.config.launcher == "pod":
         "pod_reaper",
         doc_md=__doc__,
         description="Ends pods that nobody waits for",
-        schedule=cron(SETTINGS.config.pods.reaper_schedule),
+        schedule=[leftover_asset(SETTINGS)],
         tags=["nightshift"],
         **common(SETTINGS),
     ):

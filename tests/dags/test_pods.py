@@ -20,9 +20,11 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
     TaskDeferred,
 )
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+from nightshift.launchers.pods.document import instance
 from nightshift.launchers.pods.reaper import reap
 from nightshift.operators.command import ANSWER, FAULT
-from nightshift.operators.reaper import ReapOperator
+from nightshift.operators.reaper import LeftoverTrigger, ReapOperator
 from nightshift.operators.step import StepOperator
 from nightshift.settings import Settings
 
@@ -408,6 +410,16 @@ def test_who_ends_the_task_in_its_worker_ends_the_pod(world):
     world.cluster.wait(lambda: not world.pods(), 30)
 
 
+def reaped(world, states):
+    """What the reaper's task writes down."""
+    context = world.context()
+    context["ti"].get_task_states = lambda **asked: states
+    with DAG("pod_reaper"):
+        reaper = ReapOperator(task_id="reap", settings=world.task.settings)
+    reaper.execute(context)
+    return world.pushed[ANSWER]["reasons"]
+
+
 @pytest.mark.parametrize(
     ("state", "ended"),
     [("success", 1), ("failed", 1), (None, 1), ("deferred", 0), ("up_for_retry", 0), ("cleared", 0)],
@@ -417,18 +429,47 @@ def test_the_reaper_ends_pods_whose_task_is_over(world, state, ended):
     world.defer()
     world.running()
     states = {} if state is None else {world.run: {"train": None if state == "cleared" else state}}
-    context = world.context()
-    context["ti"].get_task_states = lambda **asked: states
-    with DAG("pod_reaper"):
-        reaper = ReapOperator(task_id="reap", settings=world.task.settings)
-    reaper.execute(context)
-    answer = world.pushed[ANSWER]
-    assert len(answer["reasons"]) == ended
+    found = reaped(world, states)
     if ended:
-        assert answer["reasons"] == [f"{world.name()}, of train in run night-1 of nightly_retrain"]
+        assert found == [f"{world.name()}, of train in run night-1 of nightly_retrain"]
         world.cluster.wait(lambda: not world.pods(), 30)
     else:
+        assert found == []
         assert world.pods() == [world.name()]
+
+
+def test_a_task_that_ends_unwatched_frees_the_node(world, monkeypatch):
+    """Its pod was made, and a person ended the task before the triggerer watched it."""
+    world.cluster.api_errors(2, 503, "GET .*labelSelector")  # and Kubernetes is away just then
+    world.script(train="sleep")
+    world.defer()
+    name, states = world.running(), {world.run: {"train": "deferred"}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", lambda **asked: states)
+    config = world.task.settings.config
+    pods = config.pods.model_copy(update={"reaper_poll_s": 1}).model_dump(mode="json")
+    _, kept = LeftoverTrigger(pods=pods, instance=instance(config)).serialize()
+
+    async def watched():
+        first = asyncio.create_task(anext(aiter(LeftoverTrigger(**json.loads(json.dumps(kept))).run())))
+        asked = "labelSelector"
+        before = sum(asked in request for request in [*world.cluster.requests])
+        while sum(asked in request for request in [*world.cluster.requests]) < before + 5:
+            await asyncio.sleep(0.1)
+        assert world.pods() == [name]
+        states[world.run]["train"] = "failed"
+        return (await first).payload
+
+    event = asyncio.run(asyncio.wait_for(watched(), 120))
+    assert event == {"ended": f"{name}, of train in run night-1 of nightly_retrain"}
+    world.cluster.wait(lambda: not world.pods(), 30)
+
+
+def test_the_reaper_writes_down_what_the_trigger_ended(world):
+    told = SimpleNamespace(extra={"from_trigger": True, "payload": {"ended": "train-1, of train"}})
+    by_hand = SimpleNamespace(extra={})
+    context = world.context
+    world.context = lambda: context() | {"triggering_asset_events": {"pods": [told, by_hand]}}
+    assert reaped(world, {}) == ["train-1, of train"]
 
 
 def test_the_reaper_leaves_pods_of_other_installations_alone(world):
@@ -436,19 +477,20 @@ def test_the_reaper_leaves_pods_of_other_installations_alone(world):
     world.defer()
     other = world.home / "other"
     path = support.write_profile(world.home / "other.toml", other, world.cluster.kubeconfig)
-    settings = Settings(other, path, other, load_config(path, other))
-    assert reap(settings, lambda owner: True, world.task.log) == []
-    assert reap(world.task.settings, lambda owner: True, world.task.log) != []
+    pods, ours = world.task.settings.config.pods, instance(world.task.settings.config)
+    assert [*reap(pods, instance(load_config(path, other)), lambda owner: True)] == []
+    assert [*reap(pods, ours, lambda owner: True)] != []
 
 
 def test_the_reaper_is_a_dag_in_pod_mode_only(world):
     program = (
         "from airflow.dag_processing.dagbag import DagBag; import sys;"
-        "dag = DagBag(sys.argv[1]).dags['pod_reaper']; print(dag.timetable.expression, dag.task_ids)"
+        "dag = DagBag(sys.argv[1]).dags['pod_reaper'];"
+        "print([one.name for one in dag.timetable.asset_condition.objects], dag.task_ids)"
     )
     path = f"{PROJECT}{os.pathsep}{PROJECT / 'plugins'}"
     environment = {**os.environ, "PYTHONPATH": path, "NIGHTSHIFT_CONFIG": str(world.home / "cluster.toml")}
     done = subprocess.run(
         [sys.executable, "-c", program, PROJECT / "dags"], env=environment, capture_output=True, text=True
     )
-    assert done.stdout.splitlines()[-1] == "*/5 * * * * ['reap']", done.stderr
+    assert done.stdout.splitlines()[-1] == "['nightshift_leftover_pods'] ['reap']", done.stderr

@@ -10,11 +10,14 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("airflow")
+import psutil  # noqa: E402
+
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))
 
@@ -61,10 +64,15 @@ def settings(home, cluster):
 
 
 @pytest.fixture(scope="module")
-def api(settings):
+def airflow(settings):
     instance = machine.start(settings, machine.free_port(), 0, attached=True)
-    yield Api(instance.url, password(settings))
+    yield instance
     machine.stop(instance)
+
+
+@pytest.fixture(scope="module")
+def api(settings, airflow):
+    return Api(airflow.url, password(settings))
 
 
 def tasks(api, run_id):
@@ -130,17 +138,56 @@ def test_a_failed_pod_is_told_in_the_grid(api, settings, cluster, home):
     assert f"Pod {name} used more memory than its limit of 4Gi" in found["note"]
 
 
-def test_marking_a_task_failed_frees_the_node(api, settings, cluster, home):
+def deferred(api, cluster, home, night):
+    """A night whose first task was given back while its pod works: its run and the pod's name."""
     (home / "script.json").write_text(json.dumps({"ingest": "sleep"}))
     (home / "ingest.pid").unlink(missing_ok=True)
-    run_id = start_night(api, {"night": "2026-01-03"})
+    run_id = start_night(api, {"night": night})
     within(120, (home / "ingest.pid").exists)
     within(60, lambda: tasks(api, run_id)["ingest"]["state"] == "deferred")
     (name,) = pods(cluster, "ingest")
-    before = looks_at(cluster, name)
-    within(60, lambda: looks_at(cluster, name) > before + 1)  # the triggerer has taken it up
+    return run_id, name
+
+
+def mark_failed(api, run_id):
     path = f"/api/v2/dags/nightly_retrain/dagRuns/{run_id}/taskInstances/ingest"
     patch(api, path, {"new_state": "failed"})
+
+
+def test_marking_a_task_failed_frees_the_node(api, settings, cluster, home):
+    run_id, name = deferred(api, cluster, home, "2026-01-03")
+    before = looks_at(cluster, name)
+    within(60, lambda: looks_at(cluster, name) > before + 1)  # the triggerer has taken it up
+    mark_failed(api, run_id)
     asked = time.monotonic()
     within(120, lambda: not pods(cluster, "ingest"))  # 30 s are promised, on a machine that has time
     print(f"the pod was gone {time.monotonic() - asked:.1f} s after the task was marked")
+
+
+def test_a_task_marked_before_it_is_watched_frees_the_node(api, airflow, cluster, home):
+    """The trigger of such a task is deleted before it ran, so that nobody tells it to end its pod."""
+    with stopped(airflow, "triggerer"):
+        run_id, name = deferred(api, cluster, home, "2026-01-04")
+        mark_failed(api, run_id)
+        database = sqlite3.connect(home / "airflow" / "airflow.db")
+        with database:  # as a second triggerer does, which tidies up first
+            database.execute("update task_instance set trigger_id = null where state = 'failed'")
+    asked = time.monotonic()
+    within(120, lambda: not pods(cluster, "ingest"))
+    print(f"the pod was gone {time.monotonic() - asked:.1f} s after the triggerer was back")
+    runs = within(60, lambda: api.call("/api/v2/dags/pod_reaper/dagRuns?state=success")["dag_runs"])
+    assert name in runs[-1]["note"]
+
+
+@contextmanager
+def stopped(airflow, name):
+    """One of Airflow's servers does nothing meanwhile, with all that it started."""
+    (server,) = [one for one in psutil.Process(airflow.pid).children() if name in one.cmdline()]
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipelines.core.config.base import Count, Cron, Positive, Section
+from pipelines.core.config.base import Count, Positive, Section
 from pipelines.core.contract import CLOSING, NIGHTLY
 
 ROLLOUT = ("shadow", "judge", "advance", "abort", "rollback")
@@ -107,7 +107,7 @@ class Pods(Section):
     max_interruptions: Count = 5  # preemptions, evictions and lost nodes that cost a task no retry
     poll_s: Positive = 2  # between two looks at a pod
     logging_interval_s: Positive = 10  # between two readings of a pod's log
-    reaper_schedule: Cron = "*/5 * * * *"  # cron, UTC; when pods that were left over are ended
+    reaper_poll_s: Annotated[int, Field(gt=0, le=8)] = 5  # between two looks for pods that were left over
     commands: dict[str, CommandPods] = Field(default={})  # [pods.COMMAND]
 
     @model_validator(mode="before")
