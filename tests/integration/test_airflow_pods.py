@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("airflow")
-import psutil  # noqa: E402
+import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT / "plugins"))

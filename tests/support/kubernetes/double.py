@@ -145,8 +145,9 @@ class Kubernetes:
             set_condition(
                 thing, "Ready", "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status."
             )
-            taint = {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute", "timeAdded": now()}
-            thing["spec"].setdefault("taints", []).append(taint)
+            for effect in ("NoSchedule", "NoExecute"):
+                taint = {"key": "node.kubernetes.io/unreachable", "effect": effect, "timeAdded": now()}
+                thing["spec"].setdefault("taints", []).append(taint)
 
         self.store.update(NODES, "", node, lost)
         mine = [pod for pod in self.pods() if pod["spec"].get("nodeName") == node]
