@@ -71,8 +71,9 @@ test-gpu: .venv/.test-ready ## test training on a CUDA GPU (without one, each te
 test-kubernetes: .venv-airflow/.test-ready ## test against the double of the Kubernetes API; with KUBECONFIG against a real cluster
 	@$(CONTROL) -m pytest -q -rs tests/kubernetes
 
-chaos: .venv/.test-ready ## take parts of a cluster away during a night and a rollout (OUTAGE_S=30); prints tables
+chaos: .venv/.test-ready .venv-airflow/.test-ready ## take parts of a cluster away during nights and a rollout (OUTAGE_S=30 KILLS=100); prints tables
 	@NIGHTSHIFT_OUTAGE_S=$(or $(OUTAGE_S),30) $(WORK) -m pytest -q -p no:xdist -m chaos tests/integration/test_chaos.py tests/integration/test_chaos_rollout.py
+	@NIGHTSHIFT_CHAOS_KILLS=$(or $(KILLS),100) $(CONTROL) -m pytest -q -p no:xdist -m chaos tests/integration/test_chaos_pods.py
 
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds
 	@NIGHTSHIFT_FUZZ_EXAMPLES=20000 $(WORK) -m pytest -v -o timeout=0 -m "fuzz or hypothesis" tests/unit tests/contract tests/integration

@@ -19,7 +19,7 @@ from nightshift.launchers.pods.trigger import CommandPodTrigger
 from nightshift.operators.step import StepOperator
 from nightshift.settings import Settings
 
-POLL_S = 0.05
+POLL_S = 0.1
 
 
 class Store(dict[str, Any]):

@@ -59,7 +59,7 @@ class Life:
 
     def __init__(self, cluster, settings, state, night):
         self.cluster, self.state = cluster, state
-        self.folder = settings.home / str(night)
+        self.folder = settings.home / str(night) / "train"
         self.task = PodTask(settings, "train", night)
         self.point = next((at for words, at in POINTS.items() if words in state), "")
         self.nodes = 0
@@ -82,7 +82,7 @@ class Life:
 
     def prepare(self):
         """Before the pod is made: make sure that it comes no further than its state."""
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)
         for point in filter(None, (self.point, "told" if "deleted" in self.state else "")):
             (self.folder / f"hold-{point}").touch()
         if "waiting" in self.state:

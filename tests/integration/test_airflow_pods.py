@@ -8,7 +8,6 @@ import sqlite3
 import sys
 import tempfile
 import time
-import urllib.request
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +30,7 @@ from nightshift.settings import Settings  # noqa: E402
 from pipelines.core.config import load_config  # noqa: E402
 from pipelines.core.contract import CLOSING, NIGHTLY  # noqa: E402
 from tests.support import pods as support  # noqa: E402
+from tests.support.airflow_api import patch  # noqa: E402
 from tests.support.kubernetes import running_kubernetes  # noqa: E402
 from tests.support.standin import write_program  # noqa: E402
 
@@ -86,12 +86,6 @@ def pods(cluster, step):
 
 def looks_at(cluster, name):
     return sum(f"/pods/{name}" in request for request in [*cluster.requests])
-
-
-def patch(api, path, body):
-    headers = {"Authorization": f"Bearer {api._token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(api._url + path, json.dumps(body).encode(), headers, method="PATCH")
-    urllib.request.urlopen(request, timeout=60).close()
 
 
 def within(seconds, condition):

@@ -1,8 +1,9 @@
-"""A training for tests that starts in a moment: it needs the standard library only.
+"""A step for tests that starts in a moment: it needs the standard library only.
 
-It works through epochs, each of which follows from the one before, so a training that goes on at the wrong
-place has another result. It keeps a checkpoint after every second epoch, and one more when it is told to end.
-At a point whose file `hold-POINT` exists it waits. `work.txt` has a line for each start, epoch and end.
+It works through epochs, each of which follows from the one before, so a step that goes on at the wrong place
+has another result. It keeps a checkpoint after every second epoch, and one more when it is told to end. At a
+point whose file `hold-POINT` exists it waits. `work.txt` has a line for each start, epoch and end. An epoch
+takes EPOCH_S seconds.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def write_program(folder: Path) -> Path:
 
 def main() -> int:
     options = dict(word.removeprefix("--").split("=", 1) for word in sys.argv[2:])
-    training = Training(Path(os.environ["STANDIN_HOME"]) / Path(options["run-dir"]).name)
+    training = Training(Path(os.environ["STANDIN_HOME"]) / Path(options["run-dir"]).name / sys.argv[1])
     signal.signal(signal.SIGTERM, training.end)
     training.say("start")
     manifest = Path(options["run-dir"]) / sys.argv[1] / "manifest.json"
@@ -44,11 +45,12 @@ def main() -> int:
 
 
 class Training:
-    """The state of one training. `folder` is shared by all pods of a run."""
+    """The state of one step. `folder` is shared by all its pods."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.epoch, self.state = 0, ""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.epoch, self.state = 0, folder.name
         if (kept := folder / "checkpoint.json").exists():
             self.epoch, self.state = json.loads(kept.read_text())
 
@@ -66,6 +68,7 @@ class Training:
         """Train to the end; the manifest."""
         while self.epoch < EPOCHS:
             self.pass_by(f"epoch-{self.epoch + 1}")
+            time.sleep(float(os.environ.get("EPOCH_S", "0")))
             state = hashlib.sha256(f"{self.state}{self.epoch}".encode()).hexdigest()
             self.epoch, self.state = self.epoch + 1, state
             self.say(f"epoch {self.epoch}")
