@@ -39,9 +39,9 @@ controllers but that of Jobs (their objects are stored), ownership of fields in 
 that is left out stays).
 
 **Faults** (methods of `Kubernetes`): `evict`, `preempt`, `node_lost`, `oom`, `delete` (somebody did),
-`hold_scheduling` and `release_scheduling`, `refuse` (admission webhook), `api_errors`, `slow`,
-`cut_watches`, `compact` (410), `log_gap`; `mend` takes back what is planned. `cluster.requests` holds what
-was asked.
+`hold_scheduling` and `release_scheduling`, `refuse` (admission webhook), `api_errors`, `lose_answers`,
+`slow`, `cut_watches`, `compact` (410), `log_gap`; `mend` takes back what is planned. `cluster.requests`
+holds what was asked.
 """
 
 from tests.support.kubernetes.double import Kubernetes, running_kubernetes

@@ -195,6 +195,10 @@ class Kubernetes:
         """Answer the next `count` (-1: all) requests whose `METHOD /path?query` matches with this status."""
         self._machine.api.faults.plan(match, count, status)
 
+    def lose_answers(self, count: int, match: str = "") -> None:
+        """Do what the next requests that match ask for, and answer 504, as a proxy that lost the answer."""
+        self._machine.api.faults.plan(match, count, 504, late=True)
+
     def slow(self, seconds: float, count: int = -1, match: str = "") -> None:
         """The next requests that match wait so long first."""
         self._machine.api.faults.plan(match, count, seconds=seconds)

@@ -18,13 +18,16 @@ _TEXTS = {
 
 @dataclass
 class _Planned:
-    """A fault for the requests whose `METHOD /path` matches; `left` counts down, -1 stays."""
+    """A fault for the requests whose `METHOD /path` matches; `left` counts down, -1 stays.
+
+    `late`: the request is done first, and its answer is lost.
+    """
 
     match: re.Pattern[str]
     left: int
     status: int = 0
     seconds: float = 0
-    message: str = ""
+    late: bool = False
 
 
 @dataclass
@@ -36,25 +39,26 @@ class Faults:
     refusals: list[tuple[str, str, re.Pattern[str]]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def plan(self, match: str, left: int, status: int = 0, seconds: float = 0, message: str = "") -> None:
+    def plan(self, match: str, left: int, status: int = 0, seconds: float = 0, late: bool = False) -> None:
         with self._lock:
-            self.plans.append(_Planned(re.compile(match), left, status, seconds, message))
+            self.plans.append(_Planned(re.compile(match), left, status, seconds, late))
 
     def clear(self) -> None:
         with self._lock:
             self.plans.clear()
             self.refusals.clear()
 
-    def meet(self, request: str) -> None:
-        """Wait or raise as planned for `METHOD /path`."""
+    def meet(self, request: str, late: bool = False) -> None:
+        """Wait or raise as planned for `METHOD /path`, before it is done or (`late`) after that."""
         with self._lock:
-            due = [plan for plan in self.plans if plan.left and plan.match.search(request)][:1]
+            mine = (plan for plan in self.plans if plan.left and plan.late is late)
+            due = [plan for plan in mine if plan.match.search(request)][:1]
             for plan in due:
                 plan.left -= 1
         for plan in due:
             time.sleep(plan.seconds)
             if plan.status:
-                error = ApiError(plan.status, plan.message or _TEXTS.get(plan.status, "fault on demand"))
+                error = ApiError(plan.status, _TEXTS.get(plan.status, "fault on demand"))
                 if plan.status in (429, 503):
                     error.headers["Retry-After"] = "1"
                     error.document["details"] = {"retryAfterSeconds": 1}

@@ -70,6 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             request.user = self.server.users[token]
             self.server.api.faults.meet(f"{self.command} {self.path}")
             answer = self.server.api.answer(request)
+            self.server.api.faults.meet(f"{self.command} {self.path}", late=True)
         except ApiError as error:
             self._send(error.code, error.document, error.headers)
             return
