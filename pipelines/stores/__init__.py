@@ -69,7 +69,7 @@ def open_journal_writer(config: Config) -> JournalWriter:
     if dialect(url, "journal_url") == SQLITE:
         return JournalWriter(sqlite_file(url), *limits)
     path = spool.spool_path(config.home)
-    shipper = Shipper(path, url, settings.feedback_wait_s)
+    shipper = Shipper(path, url, settings.feedback_wait_s, settings.max_body_bytes)
     connect = spool.connect_within(settings.spool_gib)
     write = partial(spool.spool_entry, reserve=shipper.reserve)
     return JournalWriter(path, *limits, connect=connect, write=write, shipper=shipper)

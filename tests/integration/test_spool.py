@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from pipelines.core.config.serving import Gateway
 from pipelines.core.traffic_split import Adapter
 from pipelines.stores import open_journal, open_journal_writer
 from pipelines.stores.journal import spool
@@ -24,6 +25,7 @@ from tests.support.journal import has_arrived, make_interaction, rows_at
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
 TENANT = "north-clinic"
+LARGEST = Gateway().max_body_bytes
 
 
 def make_row(name, **changes):
@@ -99,7 +101,7 @@ def entries_of(tmp_path, *entries):
     with closing(spool.connect_spool(tmp_path / "spool.db")) as file:
         for entry in entries:
             assert spool.spool_entry(file, entry) == "stored"
-        return spool.first_entries(file, 1000)
+        return spool.first_entries(file, 1000, 1 << 20)
 
 
 def feedback(name, rating, correction=None, minutes=0):
@@ -225,20 +227,31 @@ def test_a_full_spool_refuses_feedback_and_nothing_else(start, database, postgre
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-@pytest.mark.parametrize("whose", ["the spool", "somebody else"])
-def test_a_full_disk_is_emptied_when_the_database_is_back(start, database, postgres, tmp_path, whose):
+@pytest.mark.parametrize(
+    ("whose", "least", "most", "size"),
+    [
+        ("the spool", 8_000, 8_000, "16m"),
+        ("somebody else", 8_000, 8_000, "16m"),
+        ("the spool", 300_000, 300_000, "32m"),
+        ("somebody else", 1, LARGEST, "32m"),
+    ],
+)
+def test_a_full_disk_is_emptied_when_the_database_is_back(
+    start, database, postgres, tmp_path, whose, least, most, size
+):
     """Removing needs room too. What was taken in arrives once, and then the spool takes more."""
-    disk = tmp_path / "one" / "gateway"
-    with small_disk(disk):
+    disk, lengths = tmp_path / "one" / "gateway", random.Random(3)
+    with small_disk(disk, size):
         journal = start()
         has_arrived(journal)
         postgres.server.stop(signal.SIGINT)
         try:
-            if whose == "somebody else":
-                fill(disk)
             count = 0
             while "full" not in journal.problem:
-                journal.add(make_row(f"r-{count}", completion="x" * 8000))
+                if whose == "somebody else" and count == 30:
+                    fill(disk)
+                length = int(least * (most / least) ** lengths.random())
+                journal.add(make_row(f"r-{count}", completion="x" * length))
                 count += 1
                 time.sleep(0.001)
         finally:

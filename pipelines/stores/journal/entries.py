@@ -65,6 +65,18 @@ class Start:
 Entry = Interaction | Feedback | ShadowCopy | Start
 
 
+def text_length(entry: Entry) -> int:
+    """About how many characters an entry has, whatever is in it."""
+    match entry:
+        case Interaction():
+            return len(str(entry.messages)) + len(str(entry.completion))
+        case ShadowCopy(row=Interaction() as row):
+            return text_length(row)
+        case Feedback():
+            return len(str(entry.correction))
+    return 0
+
+
 def write_entry(connection: sqlite3.Connection, entry: Entry) -> FeedbackResult | Exception:
     """Write one entry in the transaction under way. Returns the error of an entry that cannot be stored.
 

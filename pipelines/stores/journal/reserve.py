@@ -7,9 +7,10 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-# Removing a batch writes at most a page of 4 KiB for each of its 500 entries; before it the WAL holds 0.8 MB.
-# Where the disk has no room for the first size any more, the second one does.
-SIZES_BYTES = (4 << 20, 3 << 20)
+# The WAL holds at most 0.8 MB and one commit of the writer, twice where it could not be emptied. Then
+# removing a batch writes at most a page of 4 KiB for each of its 500 entries, and copies refused ones.
+BASE_BYTES = 4 << 20
+LARGEST = 8  # times the largest entry
 
 
 class Reserve:
@@ -19,8 +20,9 @@ class Reserve:
     the file is there again, the spool takes nothing new, which would use the room up.
     """
 
-    def __init__(self, spool: Path) -> None:
+    def __init__(self, spool: Path, largest_bytes: int) -> None:
         self._file = spool.with_suffix(".reserve")
+        self._size_bytes = BASE_BYTES + LARGEST * largest_bytes
         self.keep()
 
     @property
@@ -28,9 +30,10 @@ class Reserve:
         return self._file.exists()
 
     def keep(self) -> None:
-        """Take the room up, if the disk has it."""
-        for size_bytes in SIZES_BYTES:
-            if not self.is_kept:
+        """Take the room up, if the disk has it; three quarters of it, if it has no more."""
+        enough_bytes = self._size_bytes * 3 // 4
+        for size_bytes in (self._size_bytes, enough_bytes):
+            if not self.is_kept or self._file.stat().st_size < enough_bytes:  # an older version took less
                 self._allocate(size_bytes)
 
     def _allocate(self, size_bytes: int) -> None:

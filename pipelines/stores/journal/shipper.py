@@ -18,7 +18,7 @@ from pipelines.stores.journal.reserve import Reserve, is_full
 from pipelines.stores.journal.tables import MIGRATIONS
 from pipelines.stores.sql import database
 
-BATCH = 500
+BATCH_ROWS, BATCH_BYTES = 500, 1 << 20
 PAUSE_S = 1.0  # between two looks at a spool that nobody wrote to
 RETRY_S = 0.5  # after PostgreSQL or the spool could not be reached
 LOCK_WAIT_S = 10.0
@@ -30,12 +30,12 @@ class Shipper:
     """Ships the spool at `path` to the journal at `url`. Raises InputError if another gateway has the spool.
 
     `problem` says why nothing arrives at present. Feedback that has waited `patience_s` for its answer is
-    counted in `without_answer`.
+    counted in `without_answer`. An entry has about `largest_bytes` at most.
     """
 
-    def __init__(self, path: Path, url: str, patience_s: float) -> None:
+    def __init__(self, path: Path, url: str, patience_s: float, largest_bytes: int) -> None:
         self._release = spool.hold(path)
-        self.reserve = Reserve(path)
+        self.reserve = Reserve(path, largest_bytes)
         self._path, self._patience = path, timedelta(seconds=patience_s)
         self._engine = database.connect_to(url, LOCK_WAIT_S)
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -99,17 +99,17 @@ class Shipper:
             self._report(error)
             shipped = 0
         if self._closing.is_set():
-            return shipped == BATCH or not is_closing
+            return shipped > 0 or not is_closing
         if self.problem:
             self._closing.wait(RETRY_S)
-        elif shipped < BATCH:
+        elif not shipped:
             self._wake.wait(PAUSE_S)
             self._wake.clear()
         return True
 
     def _ship(self, connection: sqlite3.Connection) -> int:
         """Ship the oldest entries; returns how many arrived."""
-        entries, refused = spool.first_entries(connection, BATCH), list[tuple[int, str]]()
+        entries, refused = spool.first_entries(connection, BATCH_ROWS, BATCH_BYTES), list[tuple[int, str]]()
         is_due = time.monotonic() >= self._counted_at + COUNT_EVERY_S
         if entries or is_due or self.problem:
             with self._engine.begin() as journal:
@@ -122,7 +122,7 @@ class Shipper:
         if entries:
             spool.remove_through(connection, entries[-1].number, refused)
             self._note(refused)
-        if len(entries) < BATCH and not self.reserve.is_kept:
+        elif not self.reserve.is_kept:
             self.reserve.take_back(connection)
         self.problem = ""
         return len(entries)

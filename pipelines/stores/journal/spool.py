@@ -11,9 +11,9 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,6 @@ SELECT = "SELECT number, CAST(kind AS BLOB), CAST(body AS BLOB) FROM entries WHE
 REQUIRED = tuple(name for name in COLUMNS if not INTERACTIONS.c[name].nullable)
 GIB = 1 << 30
 WAL_PAGES = 200  # of 4 KiB: the reserve has room for them
-
 
 UNREADABLE = "unreadable"  # kind of an entry whose text is damaged
 KEYS = {
@@ -68,6 +67,7 @@ def connect_spool(path: Path, most_gib: float = 0.0) -> sqlite3.Connection:
     """Open the spool; the file is created if needed. Beyond `most_gib` SQLite says that the disk is full."""
     connection = connect_to_file(path, SETUP)
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+    connection.execute("PRAGMA secure_delete = FAST")  # ON writes each page that is removed
     if most_gib:
         page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {int(most_gib * GIB) // page_bytes}")
@@ -117,9 +117,16 @@ def spool_id(connection: sqlite3.Connection) -> str:
     return str(connection.execute("SELECT id FROM spool").fetchone()[0])
 
 
-def first_entries(connection: sqlite3.Connection, most: int) -> list[Spooled]:
-    """The oldest entries, in order."""
-    return list(islice(entries_after(connection, 0), most))
+def first_entries(connection: sqlite3.Connection, most: int, most_bytes: int) -> list[Spooled]:
+    """The oldest entries, in order: at most `most`, and no further one once they have `most_bytes`."""
+    found, found_bytes = list[Spooled](), 0
+    with closing(connection.execute(SELECT, (0,))) as rows:
+        for row in rows:
+            found.append(_read(*row))
+            found_bytes += len(row[2])
+            if len(found) == most or found_bytes >= most_bytes:
+                break
+    return found
 
 
 def entries_after(connection: sqlite3.Connection, number: int) -> Iterator[Spooled]:

@@ -21,6 +21,7 @@ from pipelines.stores.journal.entries import (
     FeedbackResult,
     ShadowCopy,
     Start,
+    text_length,
     write_entry,
 )
 from pipelines.stores.journal.file import connect
@@ -28,6 +29,7 @@ from pipelines.stores.journal.shipper import Shipper
 from pipelines.stores.journal.tables import Interaction
 
 GROUP_ROWS = 500
+GROUP_CHARACTERS = 1 << 18  # the spool's reserve has room for one group, of up to 4 bytes a character
 RETRY_S = 0.1  # after SQLite refused a commit: the file is locked, or the disk is full
 Connect = Callable[[Path], sqlite3.Connection]
 Write = Callable[[sqlite3.Connection, Entry], FeedbackResult | Exception]
@@ -138,17 +140,18 @@ class JournalWriter:
     def _next_group(self) -> tuple[list[Entry], bool]:
         """What arrives within `commit_ms` of the first entry, and whether the journal was closed."""
         entry = self._waiting.get()
-        group: list[Entry] = []
+        group, characters = list[Entry](), 0
         end = time.monotonic() + (0 if self._closing.is_set() else self._commit_s)
         while entry is not None:
             group.append(entry)
+            characters += text_length(entry)
+            if len(group) >= GROUP_ROWS or characters >= GROUP_CHARACTERS:
+                return group, False
             try:
                 left = max(0.0, end - time.monotonic())
                 entry = self._waiting.get(timeout=left) if left else self._waiting.get_nowait()
             except queue.Empty:
                 return group, False
-            if len(group) >= GROUP_ROWS:
-                end = 0.0
         return group, True
 
     def _commit(self, connection: sqlite3.Connection, group: list[Entry]) -> bool:
