@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +29,7 @@ from nightshift.operators.step import StepOperator
 from nightshift.settings import Settings
 
 from pipelines.core.config import load_config
+from tests.dags.pod_tasks import PodTask
 from tests.support import pods as support
 from tests.support.kubernetes import running_kubernetes
 from tests.support.standin import write_program
@@ -39,13 +40,6 @@ NAMESPACE = support.NAMESPACE
 LIMITS = "schedule_timeout_s = 3\nstartup_timeout_s = 3\nbroken_start_s = 1\nmax_interruptions = 2"
 
 
-class Store(dict):
-    """Airflow's task state store: it outlives a try."""
-
-    def set(self, key, value):
-        self[key] = json.loads(json.dumps(value))
-
-
 class World:
     """A cluster, a home for the stand-in's script, and one task of a night."""
 
@@ -53,32 +47,19 @@ class World:
         self.cluster, self.home = cluster, home
         home.mkdir()
 
-    def begin(self, step="train", pods="", run="night-1"):
+    def begin(self, step="train", pods="", night=1):
         """A task that has not begun; what it pushes and stores is kept here."""
         path = support.write_profile(
             self.home / "cluster.toml", self.home, self.cluster.kubeconfig, f"{LIMITS}\n{pods}"
         )
         settings = Settings(self.home, path, self.home, load_config(path, self.home))
-        self.pushed, self.store, self.run, self.step = {}, Store(), run, step
-        with DAG("nightly_retrain"):
-            self.task = StepOperator(task_id=step, settings=settings)
+        job = PodTask(settings, step, date(2026, 1, night))
+        self.context, self.task, self.run, self.step = job.context, job.operator, job.run, step
+        self.pushed, self.store = job.pushed, job.store
         return self
 
     def script(self, **answers):
         (self.home / "script.json").write_text(json.dumps(answers))
-
-    def context(self):
-        ti = SimpleNamespace(
-            dag_id="nightly_retrain", task_id=self.step, map_index=-1, try_number=1,
-            xcom_push=self.pushed.__setitem__, xcom_pull=lambda **_: None,
-        )  # fmt: skip
-        run = SimpleNamespace(
-            dag_id="nightly_retrain", run_id=self.run, conf=None, run_after=datetime(2026, 1, 2, tzinfo=UTC)
-        )
-        return {
-            "ti": ti, "dag_run": run, "run_id": self.run, "dag": self.task.dag, "params": {},
-            "triggering_asset_events": {}, "task_state_store": self.store,
-        }  # fmt: skip
 
     def defer(self, call=None):
         """Run the task until it gives itself back; returns its trigger, as the triggerer gets it."""
@@ -287,7 +268,7 @@ def test_a_quota_that_is_used_up_is_waited_for(world):
     trigger = world.defer()
     world.running()
     (world.home / "train.pid").unlink()
-    world.begin(run="night-2")
+    world.begin(night=2)
     with pytest.raises(AirflowRescheduleException):
         world.task.execute(world.context())
     assert world.pushed == {}
@@ -431,7 +412,7 @@ def test_the_reaper_ends_pods_whose_task_is_over(world, state, ended):
     states = {} if state is None else {world.run: {"train": None if state == "cleared" else state}}
     found = reaped(world, states)
     if ended:
-        assert found == [f"{world.name()}, of train in run night-1 of nightly_retrain"]
+        assert found == [f"{world.name()}, of train in run {world.run} of nightly_retrain"]
         world.cluster.wait(lambda: not world.pods(), 30)
     else:
         assert found == []
@@ -460,7 +441,7 @@ def test_a_task_that_ends_unwatched_frees_the_node(world, monkeypatch):
         return (await first).payload
 
     event = asyncio.run(asyncio.wait_for(watched(), 120))
-    assert event == {"ended": f"{name}, of train in run night-1 of nightly_retrain"}
+    assert event == {"ended": f"{name}, of train in run {world.run} of nightly_retrain"}
     world.cluster.wait(lambda: not world.pods(), 30)
 
 
