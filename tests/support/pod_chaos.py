@@ -90,6 +90,7 @@ class Kills:
         self.cluster, self.servers, self.random = cluster, servers, random.Random(seed)
         self.made: Counter[str] = Counter()
         self._nodes = 1
+        self.worker_lost = False  # in this night: a task has one retry, and Airflow uses it for a lost worker
         self._kinds: dict[str, tuple[int, Callable[[], bool]]] = {  # how often among the others
             "pod preempted": (6, self._preempt),
             "pod evicted": (6, self._evict),
@@ -98,7 +99,7 @@ class Kills:
             "watches cut": (3, self._cut),
             "log lost": (2, self._log),
             "triggerer": (2, lambda: self._server("triggerer")),
-            "scheduler, with its workers": (1, lambda: self._server("scheduler")),
+            "scheduler, with its workers": (1, self._scheduler),
             "worker": (2, self._worker),
         }
 
@@ -161,12 +162,20 @@ class Kills:
         self.servers.start_one(name)
         return True
 
+    def _scheduler(self) -> bool:
+        if self.worker_lost:
+            return False
+        self.worker_lost = True
+        return self._server("scheduler")
+
     def _worker(self) -> bool:
         found = self.servers.workers()
-        if found:
-            with suppress(psutil.NoSuchProcess):
-                self.random.choice(found).kill()
-        return bool(found)
+        if self.worker_lost or not found:
+            return False
+        self.worker_lost = True
+        with suppress(psutil.NoSuchProcess):
+            self.random.choice(found).kill()
+        return True
 
 
 def until(is_so: Callable[[], object], limit_s: float) -> None:
