@@ -104,7 +104,7 @@ async def feedback(request: Request) -> dict[str, str]:
         async with asyncio.timeout(FEEDBACK_PATIENCE_S):
             result = await _stored(service, caller.tenant, body)
     except (queue.Full, TimeoutError, SQLAlchemyError):
-        raise retry_later(503, "not_stored", "the feedback is not stored: send it again", 1) from None
+        raise _not_stored() from None
     service.metrics.feedback.labels(result).inc()
     if result == "unknown":
         raise Refusal(404, "unknown_request", "this tenant got no answer with that id")
@@ -114,8 +114,14 @@ async def feedback(request: Request) -> dict[str, str]:
 async def _stored(service: Service, tenant: str, said: FeedbackRequest) -> FeedbackResult:
     if not await service.is_known(said.request_id, tenant):
         return "unknown"
+    if service.journal.problem:  # a full disk, most likely: who waits would wait in vain
+        raise _not_stored()
     stored = service.journal.feedback(said.request_id, tenant, said.rating, said.correction)
     return await asyncio.wrap_future(stored)
+
+
+def _not_stored() -> Refusal:
+    return retry_later(503, "not_stored", "the feedback is not stored: send it again", 1)
 
 
 @router.get("/v1/models", response_model=ModelList, **asks(429))

@@ -1,4 +1,5 @@
 import ast
+import os
 import signal
 import sqlite3
 import sys
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from gateway.http import routes
 from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.journal_delivery import deliver
@@ -23,6 +25,7 @@ from pipelines.stores.journal.comparison import Outcome
 from pipelines.stores.journal.deliveries import changing
 from pipelines.stores.journal.tables import FEEDBACK, journal_path
 from pipelines.stores.journal.writer import JournalWriter
+from tests.support.chaos import fill, small_disk
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import chat, gateway, gateway_config, process, until
 from tests.support.journal import EVER, has_arrived, journal_rows, make_interaction, reader_of, rows_at
@@ -138,6 +141,27 @@ def test_a_locked_journal_delays_feedback_and_nothing_else(in_file, home):
     other.close()
     assert said.result(10) == "stored"
     assert len(journal_rows(home)) == 100
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_refuses_feedback_at_once(home, monkeypatch):
+    monkeypatch.setattr(routes, "FEEDBACK_PATIENCE_S", 600.0)  # beyond the patience of the client
+    with (
+        small_disk(home / "gateway"),
+        gateway(gateway_config(home), DoubleEngine()) as running,
+        running.client() as client,
+    ):
+        told = client.post("/v1/chat/completions", json=chat("before", user="p-1")).json()
+        fill(home / "gateway")
+        while "full" not in running.ready()["problem"]:
+            assert client.post("/v1/chat/completions", json=chat("x" * 9000, user="p-1")).is_success
+        said = {"request_id": told["id"], "rating": -1}
+        refused = client.post("/v1/feedback", json=said)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_stored")
+        assert refused.headers["retry-after"] == "1"
+        (home / "gateway" / "filler").unlink()
+        until(lambda: not running.ready()["problem"])
+        assert client.post("/v1/feedback", json=said).json()["result"] == "stored"
 
 
 def test_a_full_journal_says_what_it_loses(home):
