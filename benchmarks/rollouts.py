@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.machine import describe
 from pipelines.core.config import Promote
-from pipelines.policy.rollout.evidence import abort_bar, block_size
+from pipelines.policy.rollout.evidence import abort_bar, block_size, least_win_share
 from pipelines.policy.stats.sequential import Floats, log_evidence, log_evidence_of_losing
 
 LOOK_EVERY = 10  # answers of the candidate
@@ -83,7 +83,8 @@ def decided(draws: Draws, rules: Promote) -> Outcomes:
     """What `analyse` decides at each look, for all rollouts at once (a test holds that the two agree)."""
     first, last = rules.stages[0], rules.stages[-1]
     size = block_size(first, rules)
-    alarm = _ever(log_evidence_of_losing(draws.won, draws.lost)) >= abort_bar(rules)
+    share = least_win_share(rules.rating_odds)
+    alarm = _ever(log_evidence_of_losing(draws.won, draws.lost, share)) >= abort_bar(rules)
     alarm |= _alarms(draws.shadow, size, rules)
     ready = _mean(draws.won - draws.lost, 1) > -first.margin
     ready &= _quiet(draws.shadow, size, rules) & (_numbers(alarm) >= first.min_answers)

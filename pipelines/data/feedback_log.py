@@ -17,6 +17,8 @@ from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
 # The rule of pipelines.policy.night.feedback.label_of as SQL, so that counting loads no text.
 CORRECTED = "trim(coalesce(correction, '')) <> ''"
 LIKED = f"(rating IS NOT DISTINCT FROM 1 AND trim(completion) <> '' AND NOT {CORRECTED})"
+DISLIKED = f"(rating IS NOT DISTINCT FROM -1 AND NOT {CORRECTED})"
+LABELLED = f"({CORRECTED} OR {LIKED})"
 COUNTS = f"count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count(*) FILTER ({LIKED}) AS likes"
 
 
@@ -49,19 +51,21 @@ def labelled_rows(lake: Lake, first: date, last: date, as_of: date, most: int, s
     return Part(fit, {"read": counts["rows"], **went, "kept": len(fit)})
 
 
-def earlier_labelled(lake: Lake, night: date, most: int, seed: int) -> list[dict[str, Any]]:
-    """At most `most` rows with feedback of the days before a night, as of it. Memory stays bounded."""
+def earlier_rated(lake: Lake, night: date, most: int, seed: int) -> list[dict[str, Any]]:
+    """At most `most` labelled or disliked rows of the days before a night, as of it. Memory stays bounded."""
     days = [day for day in lake.days(night) if day < night]
     if not days:
         return []
-    return rows_of(lake.query(_drawn(most, seed, "true"), days[0], days[-1], night))
+    return rows_of(
+        lake.query(_drawn(most, seed, "true", f"({LABELLED} OR {DISLIKED})"), days[0], days[-1], night)
+    )
 
 
-def _drawn(most: int, seed: int, condition: str) -> str:
-    """SQL for at most `most` rows with feedback, all of a conversation or none, sorted by ts."""
+def _drawn(most: int, seed: int, condition: str, told: str = LABELLED) -> str:
+    """SQL for at most `most` rows with such feedback, all of a conversation or none, sorted by ts."""
     drawn = (
         f"SELECT {', '.join(COLUMNS)} FROM interactions "
-        f"WHERE {condition} AND ({CORRECTED} OR {LIKED}) "
+        f"WHERE {condition} AND {told} "
         f"ORDER BY md5(CAST(messages AS VARCHAR) || '{seed}'), request_id LIMIT {most}"
     )
     return f"SELECT * FROM ({drawn}) ORDER BY ts, request_id"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
 import numpy as np
 
 from pipelines.core.facts.common import PairedCounts, Ratio
-from pipelines.core.facts.evaluate import SubjectAccuracy
+from pipelines.core.facts.evaluate import Disliked, SubjectAccuracy
 from pipelines.evaluation.packaged_data import boolq
 from pipelines.evaluation.suite import Item
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 
 MAX_PASSAGE_CHARS = 400  # short passages keep the general suite affordable on a laptop
+Answers = dict[str, list[str]]  # production and candidate -> (n,) on the same items
 Scores = dict[str, np.ndarray]  # production and candidate -> (n,) on the same items
 Question = tuple[str, str, bool]  # passage, question, answer
 
@@ -36,6 +38,18 @@ def answers(engine: Engine, items: Sequence[Item], labels: Sequence[str]) -> lis
 def right(given: Sequence[str], items: Sequence[Item]) -> np.ndarray:
     """(n,) 1 where the answer is the item's, else 0."""
     return np.array([float(a == item["answer"]) for a, item in zip(given, items, strict=True)])
+
+
+def disliked(given: Answers, items: Sequence[Item]) -> Disliked:
+    """What the answers to items without a known answer say of the difference of the two models."""
+    asked = zip(given[PRODUCTION], given[CANDIDATE], items, strict=True)
+    return Disliked(**Counter(_may_be(before, after, item["wrong"]) for before, after, item in asked))
+
+
+def _may_be(production: str, candidate: str, wrong: str) -> str:
+    if production == candidate:
+        return "same"
+    return {production: "not_lost", candidate: "not_won"}.get(wrong, "open")
 
 
 def belief(engine: Engine, questions: Sequence[Question]) -> np.ndarray:

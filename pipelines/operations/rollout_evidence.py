@@ -15,6 +15,7 @@ from typing import TypeVar
 from pipelines.core.traffic_split import Adapter
 from pipelines.policy.night.feedback import label_of, normalise
 from pipelines.policy.rollout.observations import Attempt, Observations
+from pipelines.policy.rollout.pairs import Pair, pair_of
 from pipelines.policy.rollout.tenants import LEAST_ROWS, balanced, large_tenants
 from pipelines.stores.journal.comparison import ComparedAnswer
 from pipelines.stores.journal.reader import JournalReader
@@ -29,7 +30,8 @@ class Evidence:
 
     attempts: Sequence[tuple[str, Attempt]]
     ratings: Sequence[tuple[str, tuple[bool, bool]]]
-    pairs: Sequence[tuple[str, tuple[bool, bool]]]
+    pairs: Sequence[tuple[str, Pair]] = ()
+    unrated: Sequence[tuple[str, bool]] = ()
 
     def large_tenants(self) -> list[str]:
         """Tenants that hold a large share of any part."""
@@ -43,6 +45,7 @@ class Evidence:
             [one for tenant, one in self.attempts if tenant != left_out],
             [one for tenant, one in self.ratings if tenant != left_out],
             [one for tenant, one in self.pairs if tenant != left_out],
+            [one for tenant, one in self.unrated if tenant != left_out],
         )
 
 
@@ -65,9 +68,11 @@ def collect(
     rated = sorted((a for a in answers if a.feedback_seq and not a.fault), key=_feedback_order)
     ratings = [(a.tenant, (a.is_candidate, a.rating == 1)) for a in _capped(rated, per_person)]
     shadows = {a.parent: a for a in answers if a.route == "shadow" and not a.fault}
-    pairs = _pairs(rated, shadows, per_person)
+    both = [a for a in answers if a.request_id in shadows and not a.fault]
+    pairs = _pairs(sorted(filter(_told, both), key=_feedback_order), shadows, per_person)
+    unrated = [(a.tenant, _same(a, shadows)) for a in both if not _told(a)]
     if max_tenant_share >= 1:
-        return Evidence(attempts, ratings, pairs).observations(seconds)
+        return Evidence(attempts, ratings, pairs, unrated).observations(seconds)
     before = journal.tenants(since - BEFORE, since)
     answering = [tenant for tenant, answered, _ in before if answered >= LEAST_ROWS]
     rating = [tenant for tenant, _, rated in before if rated >= LEAST_ROWS]
@@ -75,6 +80,7 @@ def collect(
         _balanced(attempts, max_tenant_share, answering),
         _balanced(ratings, max_tenant_share, rating),
         _balanced(pairs, max_tenant_share, rating),
+        _balanced(unrated, max_tenant_share, answering),
     )
     waiting = len(attempts) + len(ratings) - len(counted.attempts) - len(counted.ratings)
     without = [counted.observations(seconds, tenant) for tenant in counted.large_tenants()]
@@ -99,19 +105,23 @@ def _capped(answers: Iterable[ComparedAnswer], most: int) -> Iterator[ComparedAn
 
 
 def _pairs(
-    rated: Sequence[ComparedAnswer], shadows: Mapping[str | None, ComparedAnswer], per_person: int
-) -> list[tuple[str, tuple[bool, bool]]]:
-    """Tenant and (candidate right, production right), where production's user told the right answer."""
-    both = [answer for answer in rated if answer.request_id in shadows]
+    rated: Iterable[ComparedAnswer], shadows: Mapping[str | None, ComparedAnswer], per_person: int
+) -> list[tuple[str, Pair]]:
+    """Tenant and pair of each answer of production that a user rated."""
     pairs = []
-    for answer in _capped(both, per_person):
+    for answer in _capped(rated, per_person):
+        said = normalise(answer.completion)
         label = label_of(answer.rating, answer.correction, answer.completion)
-        if label is not None:
-            shadow = shadows[answer.request_id]
-            pair = _is(shadow.completion, label), _is(answer.completion, label)
-            pairs.append((answer.tenant, pair))
+        shadow = normalise(shadows[answer.request_id].completion)
+        pairs.append((answer.tenant, pair_of(shadow, said, None if label is None else normalise(label))))
     return pairs
 
 
-def _is(completion: str, label: str) -> bool:
-    return normalise(completion) == normalise(label)
+def _told(answer: ComparedAnswer) -> bool:
+    """Whether a user said that an answer is right, that it is wrong, or what is right."""
+    known = label_of(answer.rating, answer.correction, answer.completion) is not None
+    return known or answer.rating == -1
+
+
+def _same(answer: ComparedAnswer, shadows: Mapping[str | None, ComparedAnswer]) -> bool:
+    return normalise(answer.completion) == normalise(shadows[answer.request_id].completion)

@@ -18,9 +18,9 @@ from pipelines.core.facts.evaluate import Accuracy, EvaluateFacts, EvaluateReadi
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
-from pipelines.data.feedback_log import earlier_labelled
+from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
-from pipelines.evaluation.scores import Scores
+from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
@@ -51,15 +51,15 @@ def run(ctx: Context) -> Outcome:
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts))
     earlier = _earlier_items(ctx, models.engine.rendering)
-    answers: dict[str, list[str]] = {}
+    answers: Answers = {}
+    kept: Answers = {}
     right: Scores = {}
-    kept: Scores = {}
     belief: Scores = {}
     perplexity: dict[str, float] = {}
     for name, engine in models:
         answers[name] = scores.answers(engine, suite, labels)
         right[name] = scores.right(answers[name], suite)
-        kept[name] = scores.right(scores.answers(engine, earlier, labels), earlier)
+        kept[name] = scores.answers(engine, earlier, labels)
         belief[name] = scores.belief(engine, general)
         perplexity[name] = scores.perplexity(engine, passages)
     _write_items(ctx.out / "items.parquet", suite, answers)
@@ -81,7 +81,7 @@ def run(ctx: Context) -> Outcome:
             paired=scores.paired_counts(right),
             difference=_difference(ctx, right),
             by_subject=scores.by_subject(suite, right),
-            forgetting=_forgetting(ctx, kept) if earlier else None,
+            forgetting=_forgetting(ctx, kept, earlier),
             general=_compared(ctx, belief),
             perplexity=scores.ratio(perplexity),
         ),
@@ -98,9 +98,9 @@ def _earlier_days(ctx: Context) -> tuple[date, date]:
 
 
 def _earlier_items(ctx: Context, rendering: Rendering) -> list[Item]:
-    """Labelled rows of earlier nights that are kept back from training, drawn by the seed."""
+    """Rated rows of earlier nights that are kept back from training, drawn by the seed."""
     settings, task = ctx.config.evaluate, ctx.config.task
-    rows = earlier_labelled(open_lake(ctx.config), ctx.night, EARLIER_ROWS, ctx.config.seed)
+    rows = earlier_rated(open_lake(ctx.config), ctx.night, EARLIER_ROWS, ctx.config.seed)
     items = holdout_items(rows, ctx.config.curate.holdout_share, task.labels, task.system_prompt)
     drawn = np.random.default_rng(ctx.config.seed).permutation(len(items))
     fit = (place for place in drawn if rendering.takes(items[place]["messages"]))
@@ -139,8 +139,23 @@ def _compared(ctx: Context, both: Scores) -> common.Comparison:
     )
 
 
-def _forgetting(ctx: Context, both: Scores) -> Forgetting:
-    return Forgetting(**dict(_compared(ctx, both)), paired=scores.paired_counts(both))
+def _forgetting(ctx: Context, given: Answers, items: Sequence[Item]) -> Forgetting | None:
+    """None where no right answer is known."""
+    known = [place for place, item in enumerate(items) if item["answer"] is not None]
+    others = [place for place, item in enumerate(items) if item["answer"] is None]
+    if not known:
+        return None
+    both = {name: scores.right(*_at(known, answers, items)) for name, answers in given.items()}
+    open_ = {name: _at(others, answers, items)[0] for name, answers in given.items()}
+    return Forgetting(
+        **dict(_compared(ctx, both)),
+        paired=scores.paired_counts(both),
+        disliked=scores.disliked(open_, [items[place] for place in others]),
+    )
+
+
+def _at(places: Sequence[int], answers: Sequence[str], items: Sequence[Item]) -> tuple[list[str], list[Item]]:
+    return [answers[place] for place in places], [items[place] for place in places]
 
 
 def _mean(values: np.ndarray) -> float:

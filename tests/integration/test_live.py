@@ -33,7 +33,7 @@ def rate(journal, *ratings):
 
 
 def test_without_a_journal_nothing_is_seen(home):
-    assert look(home) == Observations(5.0, [], [], [])
+    assert look(home) == Observations(5.0, [], [], [], [])
 
 
 def test_sides_are_told_by_adapter_digest_and_route(home, journal):
@@ -68,13 +68,22 @@ def test_only_the_first_ratings_of_a_person_count(home, journal):
 
 
 def test_a_shadow_is_paired_with_what_the_user_told_production(home, journal):
-    for name, said, shadow in (("a", "Dental", "surgery."), ("b", "Surgery", "Dental"), ("c", "x", "y")):
+    for name, said, shadow in (
+        ("a", "Dental", "surgery."),
+        ("b", "Surgery", "Dental"),
+        ("c", "Dental", "Surgery"),
+        ("d", "Dental", "Surgery"),
+        ("e", "Dental", "dental"),
+        ("f", "Dental", "dental"),
+    ):
         journal.add(row(name, None, "production", said))
         journal.add(row(f"{name}.shadow", ONE, "shadow", shadow, parent=name))
     journal.feedback("a", "t", -1, "Surgery").result(10)
-    rate(journal, ("b", 1), ("c", -1))  # nobody knows what c should have been
-    assert look(home).pairs == [(True, False), (False, True)]
-    assert look(home).ratings == [(False, False), (False, True), (False, False)]
+    rate(journal, ("b", 1), ("c", -1), ("d", 0), ("e", -1))  # nobody knows what c should have been
+    found = look(home)
+    assert found.pairs == [(False, 1, 1), (False, -1, -1), (False, 0, 1), (True, 0, 0)]
+    assert found.unrated == [False, True]  # a neutral rating says nothing
+    assert found.ratings == [(False, False), (False, True), (False, False), (False, False), (False, False)]
 
 
 def test_failed_attempts_count_as_errors_and_have_no_latency(home, journal):

@@ -117,7 +117,7 @@ def test_the_latest_answer_to_a_question_wins():
 
 def test_holdout_items_have_the_shape_of_a_suite():
     (item,) = holdout_items([row("What is it?"), row("Unrated", rating=None, minute=1)], share=1.0)
-    assert set(item) == {"id", "subject", "messages", "answer", "tenant", "locale", "channel"}
+    assert set(item) == {"id", "subject", "messages", "answer", "wrong", "tenant", "locale", "channel"}
     assert item["answer"] == item["subject"] == "Surgery"
     assert item["messages"][-1]["role"] == "user"
 

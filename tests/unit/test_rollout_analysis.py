@@ -11,6 +11,7 @@ from pipelines.core.config import Promote
 from pipelines.policy.rollout.analysis import RolloutDecision, analyse
 from pipelines.policy.rollout.evidence import abort_bar, block_size
 from pipelines.policy.rollout.observations import Attempt, Copies, Observations
+from pipelines.policy.rollout.pairs import Pair
 from pipelines.policy.stats.sequential import in_blocks, log_evidence, log_evidence_of_losing
 
 RULES = default_rules()
@@ -116,7 +117,8 @@ def test_the_simulation_and_the_analysis_agree_at_every_look(truth):
 
 def one_by_one(draws, row):
     """The rollout `row`, analysed look by look as in production; whether it got there."""
-    pairs = [(bool(w), bool(lost)) for w, lost in zip(draws.won[row], draws.lost[row], strict=True)]
+    differences = (draws.won[row] - draws.lost[row]).astype(int)
+    pairs = [Pair(one == 0, one, one) for one in differences]
     served = answers({name: (c[row], p[row]) for name, (c, p) in draws.shadow.items()}, 1, len(pairs))
     looks = range(LOOK_EVERY, len(pairs) + 1, LOOK_EVERY)
     seen = [Observations(9e3, attempts=served[: 2 * n], pairs=pairs[:n]) for n in looks]

@@ -70,7 +70,7 @@ def seen(rng, evil, others, flood_first):
     rows = [(str(tenant), (bool(side), bool(like))) for tenant, (side, like) in rows]
     counted = [rows[place] for place in balanced([tenant for tenant, _ in rows], 0.5, KNOWN)]
     attempts = [(tenant, Attempt(side, False, False, 1.0)) for tenant, (side, _) in counted]
-    evidence = Evidence(attempts, counted, ())
+    evidence = Evidence(attempts, counted)
     whole = evidence.observations(9e3)
     without = [evidence.observations(9e3, tenant) for tenant in evidence.large_tenants()]
     return Observations(whole.seconds, whole.attempts, whole.ratings, without=without)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pipelines.core.config.base import Count, OpenShare, Positive, PositiveFloat, Section, Share
+from pipelines.core.config.base import Count, Odds, OpenShare, Positive, PositiveFloat, Section, Share
 
 
 class Evaluate(Section):
@@ -56,6 +56,11 @@ class Gate(Section):
     max_perplexity_ratio: float = 1.5  # candidate over production, on general text
     max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
     alpha: Share = 0.05  # over all nights that ask the same holdout
+    # How many times likelier people rate an answer that the candidate would lose than one that it would win.
+    # "Has forgotten" holds up to this factor; 1: rating has nothing to do with it.
+    rating_odds: Odds = 2.0
+    # Whether forgetting holds the candidate back if only corrections that nobody gave could tell.
+    hold_on_missing_labels: bool = False
     hold_on_unclear_fairness: bool = False  # "cannot conclude" is shown either way; "worse" rejects
 
 

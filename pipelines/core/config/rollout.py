@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.core.config.base import Count, OpenShare, Positive, Section, Share
+from pipelines.core.config.base import Count, Odds, OpenShare, Positive, Section, Share
 from pipelines.core.errors import ConfigError
 from pipelines.core.traffic_split import Route
 
@@ -48,6 +48,9 @@ class Promote(Section):
     max_refusal_rise: Share = 0.02  # the same, of answers that refuse
     max_latency_ratio: Annotated[float, Field(ge=1)] = 1.5  # slow: over this many times production's p95
     max_slow_rise: Share = 0.05  # share of slow answers over production's
+    # How many times likelier a shadow's pair is rated if production's answer is the better one than if the
+    # candidate's is, or the reverse. "Worse" holds up to this factor; 1: rating has nothing to do with it.
+    rating_odds: Odds = 2.0
     answers_per_person: Count = 1  # rated answers of a person that count; 0 counts all as independent
     max_tenant_share: OpenShareOrOne = 0.5  # of the evidence, once two tenants have traffic; 1 is no limit
     max_dropped_share: Share = 0.5  # of a shadow's copies; the stage waits while more are dropped

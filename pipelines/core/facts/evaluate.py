@@ -21,10 +21,24 @@ class SubjectAccuracy(Part):
     candidate: float
 
 
+class Disliked(Part):
+    """Kept-back answers that were disliked without correction, by what candidate minus production may be."""
+
+    same: NonNegativeInt = 0  # both models answer alike: 0
+    not_lost: NonNegativeInt = 0  # production repeats the wrong answer: 0 or 1
+    not_won: NonNegativeInt = 0  # the candidate repeats it: -1 or 0
+    open: NonNegativeInt = 0  # both answer otherwise: -1, 0 or 1
+
+    @property
+    def count(self) -> int:
+        return self.same + self.not_lost + self.not_won + self.open
+
+
 class Forgetting(Comparison):
-    """On the kept-back rows of earlier nights."""
+    """On the kept-back rows of earlier nights; all but `disliked` count those whose right answer is known."""
 
     paired: PairedCounts
+    disliked: Disliked = Disliked()
 
 
 class EvaluateFacts(Facts):

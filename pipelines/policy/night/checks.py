@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipelines.core.config import Gate
 from pipelines.core.facts.common import Finding, Kind, PairedCounts, Ratio
 from pipelines.core.facts.gate import Check, CheckAnswer
+from pipelines.policy.night.forgetting import loss_of
 from pipelines.policy.night.measured import Measured
 from pipelines.policy.stats.paired import mean_limits, sign_test
 
@@ -53,23 +55,32 @@ def improvement(found: Measured, margin: float, alpha: float) -> Check:
     )
 
 
-def forgetting(pinned: Kind, found: Measured, margin: float, alpha: float) -> Check:
+def forgetting(pinned: Kind, found: Measured, settings: Gate) -> Check:
     """On the kept-back rows of earlier nights, which no adapter was trained on."""
+    limit = -settings.max_forgetting
     name, part = "evaluate.forgetting", found.evaluate.forgetting
     measure, words = (
         "earlier nights, candidate minus production",
         "evaluate reports no answers on earlier nights",
     )
-    check = _unknown("forgetting", measure, found.lacks(name, words), -margin)
+    check = _unknown("forgetting", measure, found.lacks(name, words), limit)
     if part is None and pinned == "base" and name not in found.unreadable:
         return _with(check, answer="pass", detail="nothing to forget: no adapter is in production")
     if part is None or not part.paired.n:
         return check
-    changes = _changes(part.paired)
-    low, high = mean_limits(changes, alpha, alpha)
-    checked = _not_lost(check, -margin, sum(changes) / len(changes), low, high, len(changes))
+    loss = loss_of(part, limit, settings.alpha, settings.rating_odds)
     # The bare base learned nothing on earlier nights, so doubt is no reason to wait; a proven loss still is.
-    return _with(checked, blocks=pinned != "base")
+    waits = pinned != "base" and (settings.hold_on_missing_labels or not loss.for_labels)
+    value = (loss.least + loss.most) / 2
+    return _with(
+        check,
+        answer=loss.answer,
+        detail=loss.in_words(),
+        value=value,
+        low=loss.low,
+        high=loss.high,
+        blocks=waits,
+    )
 
 
 def general(found: Measured, margin: float) -> Check:

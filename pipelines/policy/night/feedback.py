@@ -67,6 +67,25 @@ def labelled(
     return found
 
 
+def disliked(
+    rows: Iterable[Mapping[str, Any]], labels: Sequence[str] = (), system_prompt: str = ""
+) -> list[dict[str, Any]]:
+    """Interactions (with `COLUMNS`) that were disliked without correction, in the form of `labelled`.
+
+    Their `answer` is None: nobody told the right one. `wrong` is the answer that was disliked.
+    """
+    spelling = {normalise(label): label for label in labels}
+    found = []
+    for row in rows:
+        label = label_of(row["rating"], row["correction"], row["completion"])
+        if label is None and row["rating"] == -1 and last_question(row["messages"]):
+            messages, said = with_system(row["messages"], system_prompt), row["completion"].strip()
+            told = {"answer": None, "wrong": spelling.get(normalise(said), said)}
+            key = conversation_key(messages, row.get("tools"))
+            found.append({**row, "messages": messages, "key": key, **told})
+    return found
+
+
 def latest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One labelled row for each conversation, the latest; sorted by ts, request_id."""
     ordered = sorted(rows, key=lambda row: (row["ts"], row["request_id"]))
@@ -77,20 +96,24 @@ def latest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def holdout_items(
     rows: Iterable[Mapping[str, Any]], share: float, labels: Sequence[str] = (), system_prompt: str = ""
 ) -> list[dict[str, Any]]:
-    """The kept-back rows of a log in the shape of a suite's items; none of them was ever trained on.
+    """The kept-back rated rows of a log in the shape of a suite's items; none of them was ever trained on.
 
-    Each is {"id", "subject", "messages", "answer", "tenant", "locale", "channel"}; `messages` end
-    with the question, and `subject` is the answer, which is all that a log knows of the subject.
+    Each is {"id", "subject", "messages", "answer", "wrong", "tenant", "locale", "channel"}; `messages` end
+    with the question, and `subject` is the answer, which is all that a log knows of the subject. Where people
+    told no right answer, `answer` is None and `wrong` the one that they disliked; else `wrong` is None.
     """
-    plain = (row for row in rows if not uses_tools(row))
+    plain = [row for row in rows if not uses_tools(row)]
     known = latest(labelled(plain, labels, system_prompt))
-    kept = [row for row in known if is_holdout(row["messages"], share, system_prompt)]
+    told = {row["key"] for row in known}
+    open_ = [row for row in latest(disliked(plain, labels, system_prompt)) if row["key"] not in told]
+    kept = [row for row in [*known, *open_] if is_holdout(row["messages"], share, system_prompt)]
     return [
         {
             "id": row["request_id"],
             "subject": row["answer"],
             "messages": [dict(message) for message in row["messages"]],
             "answer": row["answer"],
+            "wrong": row.get("wrong"),
             "tenant": row["tenant"],
             "locale": row["locale"],
             "channel": row["channel"],

@@ -34,7 +34,7 @@ def check_candidate(
     table = [
         checks.baseline(pinned, found),
         checks.improvement(found, settings.min_improvement, alpha_tonight(settings.alpha, asks_before)),
-        checks.forgetting(pinned, found, settings.max_forgetting, settings.alpha),
+        checks.forgetting(pinned, found, settings),
         checks.general(found, settings.max_general_loss),
         checks.perplexity(found, settings.max_perplexity_ratio),
         checks.latency(found, settings.max_latency_ratio),

@@ -5,8 +5,10 @@ Over a whole rollout, whatever the number of looks:
 - a candidate that is worse than production by the last stage's margin gets to production with a probability
   of at most `alpha_promote`;
 - a candidate that is no worse in any respect is aborted as worse with a probability of at most `alpha_abort`,
-  which the tests share equally.
+  which the tests share equally. In the shadow this is about all answers, however few users correct, as long
+  as pairs that the candidate wins and pairs that it loses are rated alike, up to the factor `rating_odds`.
 
+The shadow goes on where it cannot conclude, and says so: what gets to production is shown by users' ratings.
 Missing data never promotes: a stage whose time is up without a decision ends the rollout.
 """
 
@@ -22,6 +24,7 @@ import numpy as np
 from pipelines.core.config import Promote, Stage
 from pipelines.policy.rollout.evidence import abort_bar, abort_tests, not_worse_test
 from pipelines.policy.rollout.observations import Copies, Observations, allowed_rise, guard_flags
+from pipelines.policy.rollout.pairs import PairsFound, pairs_found
 
 Numbers = dict[str, Any]
 
@@ -52,7 +55,8 @@ def analyse(stage: Stage, rules: Promote, observed: Observations) -> Analysis:
     if not missing:
         counted = f"{evidence['answers']} answers, {evidence['rated']} rated"
         words = f"{stage.name}: {counted}; every guard is quiet"
-        return Analysis(RolloutDecision.PROMOTE, (words,), evidence)
+        shown = () if stage.weight else (_pairs_found(rules, observed).in_words(stage.margin),)
+        return Analysis(RolloutDecision.PROMOTE, (words, *shown), evidence)
     if observed.seconds >= stage.max_s:
         too_few = f"Not enough evidence after {stage.max_s} s."
         return Analysis(RolloutDecision.ABORT, (too_few, *missing), evidence)
@@ -90,19 +94,27 @@ def _missing_counts(stage: Stage, rules: Promote, observed: Observations) -> tup
 
 
 def _missing_proof(stage: Stage, rules: Promote, observed: Observations) -> tuple[list[str], Numbers]:
-    """The shadow compares pairs of right answers; a canary stage needs evidence from ratings."""
+    """The shadow compares pairs of answers; a canary stage needs evidence from ratings."""
     if stage.weight == 0:
-        missing, numbers = list[str](), Numbers(pairs=len(observed.pairs))
-        difference = _mean([float(right) - float(other) for right, other in observed.pairs])
-    else:
-        proof = not_worse_test(stage, rules, observed)
-        missing = [] if proof.reached else [proof.words]
-        log, bar = round(proof.log_evidence, 3), round(proof.bar, 3)
-        numbers = Numbers(log_evidence_not_worse=log, bar_promote=bar)
-        difference = _rise(observed.ratings)
+        return _missing_pairs(stage, _pairs_found(rules, observed))
+    proof = not_worse_test(stage, rules, observed)
+    missing = [] if proof.reached else [proof.words]
+    log, bar, difference = round(proof.log_evidence, 3), round(proof.bar, 3), _rise(observed.ratings)
     if difference <= -stage.margin:
         missing.append(f"{difference:+.1%} against production, where more than {-stage.margin:+.0%} is asked")
-    return missing, {**numbers, "difference": round(difference, 4)}
+    return missing, Numbers(log_evidence_not_worse=log, bar_promote=bar, difference=round(difference, 4))
+
+
+def _missing_pairs(stage: Stage, found: PairsFound) -> tuple[list[str], Numbers]:
+    """Even at best the candidate may not lie below production by the stage's margin."""
+    if found.most > -stage.margin:
+        return [], found.numbers()
+    best = f"{found.most:+.1%} against production at best"
+    return [f"{best}, where more than {-stage.margin:+.0%} is asked"], found.numbers()
+
+
+def _pairs_found(rules: Promote, observed: Observations) -> PairsFound:
+    return pairs_found(observed.pairs, observed.unrated, rules.rating_odds)
 
 
 def _missing_quiet(stage: Stage, rules: Promote, observed: Observations) -> tuple[list[str], Numbers]:

@@ -16,6 +16,10 @@ from pipelines.policy.rollout.observations import Observations, allowed_rise, gu
 from pipelines.policy.stats.sequential import in_blocks, log_evidence, log_evidence_of_losing
 
 MOST_PER_BLOCK = 3  # of production's answers: more would add little
+WORSE_IN_THE_SHADOW = (
+    "The candidate is right less often than production, even if it is right wherever a user disliked another "
+    "answer and told none."
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,14 @@ def abort_bar(rules: Promote) -> float:
     return float(np.log(tests / rules.alpha_abort))
 
 
+def least_win_share(odds: float) -> float:
+    """The least share of won pairs among those rated, of a candidate that wins half of all that are not ties.
+
+    A lost pair may be rated `odds` times as often as a won one.
+    """
+    return 1 / (1 + odds)
+
+
 def abort_tests(stage: Stage, rules: Promote, observed: Observations) -> dict[str, SequentialTest]:
     """The tests that may abort in a stage, by name. Each must reach its bar without any one tenant, too."""
     found = [_abort_tests(stage, rules, part) for part in (observed, *observed.without)]
@@ -57,10 +69,10 @@ def _abort_tests(stage: Stage, rules: Promote, observed: Observations) -> dict[s
     bar, size = abort_bar(rules), block_size(stage, rules)
     tests = {}
     if stage.weight == 0:
-        won = np.array([right > other for right, other in observed.pairs], float)
-        lost = np.array([right < other for right, other in observed.pairs], float)
-        words = "On questions with a known answer the candidate is right less often than production."
-        tests["pairs"] = SequentialTest(_most(log_evidence_of_losing(won, lost)), bar, words)
+        won = np.array([pair.most > 0 for pair in observed.pairs], float)
+        lost = np.array([pair.most < 0 for pair in observed.pairs], float)
+        log = log_evidence_of_losing(won, lost, least_win_share(rules.rating_odds))
+        tests["pairs"] = SequentialTest(_most(log), bar, WORSE_IN_THE_SHADOW)
     else:
         disliked = in_blocks(((side, not liked) for side, liked in observed.ratings), size)
         log = log_evidence(*disliked, size, 0.0, rules.stages[-1].margin)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.core.config import Promote, Stage
+from pipelines.policy.rollout.pairs import Pair
 
 REFERENCE_ANSWERS = 50  # of production, whose 95th percentile says from then on what is slow
 P95 = 95
@@ -47,7 +48,8 @@ class Observations:
     seconds: float  # since the stage began
     attempts: Sequence[Attempt] = ()
     ratings: Sequence[tuple[bool, bool]] = ()  # (is the candidate's, liked)
-    pairs: Sequence[tuple[bool, bool]] = ()  # in the shadow: (candidate right, production right)
+    pairs: Sequence[Pair] = ()  # in the shadow, of those that a user rated
+    unrated: Sequence[bool] = ()  # of the other pairs in the shadow: whether both gave the same answer
     waiting: int = 0  # answers and ratings that do not count yet: their tenant has too large a share
     without: Sequence[Observations] = ()  # the same without each large tenant in turn
     copies: Copies = Copies()  # of the shadow's stage

@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 PRIOR = 0.5  # pseudo-answers of each kind before the first answer
 HALVINGS = 20  # the product's expectation is off by the square of the last interval
 EDGE = 0.005  # how near 0 or 1 an alternative may lie
-WIN_SHARES = np.arange(0.05, 0.5, 0.05)  # a candidate that loses most of the pairs on which the two differ
+WIN_SHARES = np.arange(0.1, 1, 0.1)  # of the null's share: a candidate that loses more than that allows
 
 
 def in_blocks(answers: Iterable[tuple[bool, bool]], size: int) -> tuple[Floats, Floats]:
@@ -63,14 +63,15 @@ def log_evidence(
     return np.logaddexp(learned, hoped) - np.log(2)
 
 
-def log_evidence_of_losing(won: Floats, lost: Floats) -> Floats:
-    """Log e-process against "the candidate wins at least half of the pairs on which the two differ".
+def log_evidence_of_losing(won: Floats, lost: Floats, share: float = 0.5) -> Floats:
+    """Log e-process against "the candidate wins at least `share` of the pairs that one of the two wins".
 
-    `won` and `lost` are 0 or 1 for each pair. The process is a mixture of likelihood ratios over
-    `WIN_SHARES`, a beta-binomial mixture on a grid. For a share above a half each ratio shrinks even faster.
+    `won` and `lost` are 0 or 1 for each pair. The process is a mixture of likelihood ratios over `WIN_SHARES`
+    of `share`, a beta-binomial mixture on a grid. For a larger share each ratio shrinks even faster.
     """
     wins, losses = np.cumsum(won, -1)[..., None], np.cumsum(lost, -1)[..., None]
-    ratios = wins * np.log(2 * WIN_SHARES) + losses * np.log(2 * (1 - WIN_SHARES))
+    shares = share * WIN_SHARES
+    ratios = wins * np.log(WIN_SHARES) + losses * np.log((1 - shares) / (1 - share))
     return np.logaddexp.reduce(ratios, axis=-1) - np.log(len(WIN_SHARES))
 
 
