@@ -13,6 +13,7 @@ from typing import Any
 from pipelines.cli import (
     admin,
     alerts,
+    anchor,
     backtest,
     completion,
     doctor,
@@ -34,7 +35,7 @@ GROUPS = {
     "Your own data": [inspect.add, suite.add, doctor.add],
     "Nights": [admin.add_nights],
     "Steps of a night": [steps.add],
-    "Rollout": [rollout.add],
+    "Rollout": [rollout.add, anchor.add],
     "Several gateways": [gateways.add],
     "Alerts": [alerts.add],
     "Watch and backtest": [watch.add, backtest.add],

@@ -5,6 +5,7 @@ A row counts for the night that delivered it: a correction that comes days after
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from typing import Any
 
@@ -21,24 +22,36 @@ DISLIKED = f"(rating IS NOT DISTINCT FROM -1 AND NOT {CORRECTED})"
 LABELLED = f"({CORRECTED} OR {LIKED})"
 COUNTS = f"count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count(*) FILTER ({LIKED}) AS likes"
 
+NAMES = ("rows", "corrections", "likes")
 
-def feedback_counts(lake: Lake, first: date, last: date, as_of: date) -> dict[str, int]:
-    """How many rows, corrections and liked answers the nights first..last delivered.
+
+def feedback_counts(lake: Lake, nights: Collection[date], as_of: date) -> dict[date, dict[str, int]]:
+    """How many rows, corrections and liked answers each of these nights delivered.
 
     A row that a later night up to `as_of` delivered again counts for that later night only.
     """
-    counted = f"SELECT {COUNTS} FROM interactions WHERE delivered <= DATE '{last}'"
-    return lake.query(counted, date.min, as_of, as_of, since=first).to_pylist()[0]
+    counted = f"SELECT delivered, {COUNTS} FROM interactions WHERE {_of(nights)} GROUP BY delivered"
+    rows = lake.query(counted, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
+    counts = {row.pop("delivered"): row for row in rows}
+    return {night: counts.get(night) or dict.fromkeys(NAMES, 0) for night in sorted(nights)}
 
 
-def labelled_rows(lake: Lake, first: date, last: date, as_of: date, most: int, seed: int, task: Task) -> Part:
-    """At most `most` labelled rows that the nights first..last delivered, sorted by ts and request_id.
+def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums over some nights."""
+    found = list(counts)
+    return {name: sum(one[name] for one in found) for name in NAMES}
+
+
+def labelled_rows(
+    lake: Lake, nights: Collection[date], as_of: date, most: int, seed: int, task: Task
+) -> Part:
+    """At most `most` labelled rows that these nights delivered, sorted by ts and request_id.
 
     Where there are more, a seeded hash of the messages decides, so that all rows of a question come or none.
     """
-    counts = feedback_counts(lake, first, last, as_of)
-    drawn = _drawn(most, seed, f"delivered <= DATE '{last}'")
-    rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=first))
+    counts = total(feedback_counts(lake, nights, as_of).values())
+    drawn = _drawn(most, seed, _of(nights))
+    rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]
     fit = labelled(plain, task.labels, task.system_prompt)
     with_label = counts["corrections"] + counts["likes"]
@@ -49,6 +62,12 @@ def labelled_rows(lake: Lake, first: date, last: date, as_of: date, most: int, s
         "not_an_allowed_answer": len(plain) - len(fit),
     }
     return Part(fit, {"read": counts["rows"], **went, "kept": len(fit)})
+
+
+def _of(nights: Collection[date]) -> str:
+    """SQL for the rows that these nights delivered."""
+    listed = ", ".join(f"DATE '{night}'" for night in sorted(nights))
+    return f"delivered IN ({listed})" if listed else "false"
 
 
 def earlier_rated(lake: Lake, night: date, most: int, seed: int) -> list[dict[str, Any]]:

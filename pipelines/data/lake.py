@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -31,7 +31,7 @@ from pipelines.core.interactions import COLUMNS
 from pipelines.data.digests import FileDigests
 from pipelines.data.publications import DataFile, Publications, claim, finish, name_of, plain_name
 from pipelines.data.schema import SCHEMA
-from pipelines.stores.blobs import Folder
+from pipelines.stores.blobs import Folder, Stored
 
 GROUP_ROWS = 50_000  # rows of a Parquet row group; fixed, so that equal rows give equal bytes
 PATH = "dt=([0-9-]{10})/delivery=([0-9-]{10})[0-9a-f.]*[.]parquet$"
@@ -110,12 +110,28 @@ class Lake:
         """sha256 over the bytes of every file that `files` returns."""
         listing = self._folder.files()
         files = _wanted(Publications(listing).files, first, last, as_of, since)
+        digests = self._sha256_of(listing, files, _removals(listing, as_of))
+        return digest_of({_inside(path): sha256 for path, sha256 in digests.items()})
+
+    def deliveries(self, as_of: date) -> dict[date, str]:
+        """The nights up to `as_of` that delivered rows, each with a sha256 over the bytes of its files."""
+        listing = self._folder.files()
+        files = _wanted(Publications(listing).files, date.min, date.max, as_of, date.min)
+        digests = self._sha256_of(listing, files)
+        by_night: dict[date, dict[str, str]] = {}
+        for file in files:
+            by_night.setdefault(file.night, {})[_inside(file.path)] = digests[file.path]
+        return {night: digest_of(found) for night, found in sorted(by_night.items())}
+
+    def _sha256_of(
+        self, listing: Mapping[str, Stored], files: Sequence[DataFile], more: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """Path -> sha256 of the bytes of these files, which are read only where their names do not say it."""
         known = {file.path: file.sha256 for file in files if file.sha256}
-        others = [file.path for file in files if not file.sha256] + _removals(listing, as_of)
+        others = [*(file.path for file in files if not file.sha256), *more]
         versions = {self._folder.at(path): listing[path].version for path in others}
         read = self._digests.of(list(versions), versions)
-        known |= {path: read[self._folder.at(path)] for path in others}
-        return digest_of({_inside(path): sha256 for path, sha256 in known.items()})
+        return known | {path: read[self._folder.at(path)] for path in others}
 
     def changed(self) -> Iterator[str]:
         """The files whose bytes are not those that were published."""

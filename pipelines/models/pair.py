@@ -25,6 +25,8 @@ class ModelPair:
     """
 
     def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts) -> None:
+        self._config = config
+        self._anchors: list[Baseline] = []
         self.engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
         if self.engine.base_digest != trained.base_digest:
             raise InputError(
@@ -43,6 +45,28 @@ class ModelPair:
             registry = open_registry(config)
             self.engine.load(PRODUCTION, registry.fetch(baseline.version))
         self.engine.load(CANDIDATE, candidate)
+
+    def as_anchor(self, anchor: Baseline) -> Engine:
+        """The engine, answering as this model until the pair is iterated again.
+
+        Raises InputError where the anchor was trained on another base.
+        """
+        if anchor.kind == "base":
+            self.engine.use(None)
+            return self.engine
+        registry = open_registry(self._config)
+        trained_on = registry.version(anchor.version).tags.get("base_digest", self.engine.base_digest)
+        if trained_on != self.engine.base_digest:
+            raise InputError(
+                f"The anchor, {anchor.name}, was trained on another base model ({trained_on[:12]}) than the"
+                f" one at {self._config.path(self._config.model.base)} ({self.engine.base_digest[:12]}).",
+                "Choose another version with `nightshift anchor`, or none.",
+            )
+        if anchor not in self._anchors:
+            self.engine.load(f"anchor_{anchor.version}", registry.fetch(anchor.version))
+            self._anchors.append(anchor)
+        self.engine.use(f"anchor_{anchor.version}")
+        return self.engine
 
     def __iter__(self) -> Iterator[tuple[str, Engine]]:
         for name, adapter in ((PRODUCTION, self._production), (CANDIDATE, CANDIDATE)):

@@ -43,6 +43,14 @@ class RegisteredAdapter:
     tags: dict[str, str]
 
     @property
+    def measured_against(self) -> str | None:
+        """Digest of the adapter that production was when its gate compared the two; "" for the bare base.
+
+        None: the version does not say so, as one of an older version of Nightshift.
+        """
+        return self.tags.get("baseline_digest")
+
+    @property
     def nights_seen(self) -> tuple[str, ...]:
         """Spans of every night whose rows it saw, replayed ones and its ancestors' included.
 

@@ -1,7 +1,8 @@
-"""Corrections and liked answers become training chats without personal data, with replay of earlier nights.
+"""Corrections and liked answers become training chats without personal data, with replay of what was learned.
 
-New rows are those delivered since the last training, whatever day they belong to. Nothing that evaluation
-asks is trained on: neither the frozen suite, nor what is close to it, nor the holdout of each night.
+New rows are those that no adapter in production has learned (see policy/night/row_states.py). The same rows
+are never trained on twice from the same parent under the same settings. Nothing that evaluation asks is
+trained on: neither the frozen suite, nor what is close to it, nor the holdout of each night.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,7 @@ from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.feedback_log import labelled_rows
+from pipelines.data.feedback_states import trained_sets
 from pipelines.data.held_back import held_back_items, held_back_keys
 from pipelines.data.pii import Redactor, other_scripts
 from pipelines.data.training_rows import (
@@ -49,8 +52,11 @@ from pipelines.policy.night.examples import (
     split,
 )
 from pipelines.runner import Context, Outcome
+from pipelines.stores import open_ledger
 
 SETTINGS = ("curate", "task", "model")
+# A set that was trained on is worth another training once one of these changes.
+IDENTIFYING = ("seed", "model", "task", "curate", "train", "evaluate", "fairness", "safety", "gate")
 POOL = 4  # labelled rows read, as a multiple of max_examples; this bounds time and memory
 Conversations = Sequence[Sequence[Message]]
 log = logging.getLogger("nightshift")
@@ -65,6 +71,8 @@ def external_inputs(ctx: Context) -> dict[str, str]:
         "held_back": digest_of(sorted(held_back_keys(ctx.config))),
         "tokenizer": digest_tokenizer(base),
         "max_length_tokens": digest_of(ctx.config.train.max_length_tokens),
+        "trained_sets": digest_of(_trained_sets(ctx)),
+        "identifying": digest_of(_identifying(ctx)),
     }
 
 
@@ -78,6 +86,9 @@ def run(ctx: Context) -> Outcome:
     )
     new, replay = _fit_for_training(ctx, frozen, near, fitting)
     log.info("curate: %d new and %d earlier rows are fit for training", len(new.rows), len(replay.rows))
+    identity = _identity(ctx, new.rows)
+    if earlier := _trained_sets(ctx).get(identity):
+        return _trained_before(earlier, len(new.rows))
     new, replay = choose(new, replay, settings.max_examples, settings.replay_share, rng)
 
     tonight = [example(row, "tonight") for row in new.rows]
@@ -112,6 +123,7 @@ def run(ctx: Context) -> Outcome:
         turns_dropped=fitting.turns_dropped(tonight + replayed),
         settings=settings.model_dump(mode="json"),
         seed=ctx.config.seed,
+        training_set=identity,
     )
     return _write(ctx, facts, train, dev, planted)
 
@@ -121,13 +133,55 @@ def _fit_for_training(
 ) -> tuple[Part, Part]:
     """New and replayed rows without what evaluation asks, what repeats another row, and what does not fit."""
     settings, system = ctx.config.curate, ctx.config.task.system_prompt
-    first = ctx.facts(DecideFacts).window.first
     new, replay = (
-        trainable(_read(ctx, *days), settings.holdout_share, frozen, near, fitting, system)
-        for days in ((first, ctx.night), (date.min, first - timedelta(days=1)))
+        trainable(_read(ctx, nights), settings.holdout_share, frozen, near, fitting, system)
+        for nights in _new_and_learned(ctx)
     )
     again = near.matching(questions(replay.rows, system), questions(new.rows, system))
     return new, replay.without(again, "asked_again")
+
+
+def _new_and_learned(ctx: Context) -> tuple[set[date], set[date]]:
+    """The nights whose deliveries are learned from tonight, and all other ones."""
+    decided, delivered = ctx.facts(DecideFacts), set(open_lake(ctx.config).deliveries(ctx.night))
+    if decided.deliveries is None:
+        new = {night for night in delivered if decided.window.first <= night}
+    else:
+        new = set(decided.deliveries)
+    return new, delivered - new
+
+
+def _identity(ctx: Context, rows: Rows) -> str:
+    """Names the rows that may be drawn, the parent, and all settings that training and gate go by.
+
+    Planted secrets and the order of a draw differ from night to night, and are no reason to train again.
+    """
+    baseline = ctx.facts(DecideFacts).baseline
+    return digest_of(
+        {
+            "rows": sorted([row["request_id"], row["answer"]] for row in rows),
+            "parent": [baseline.kind, baseline.digest],
+            "suite": suite_file_digest(ctx.config),
+            "settings": _identifying(ctx),
+        }
+    )
+
+
+def _identifying(ctx: Context) -> dict[str, Any]:
+    return ctx.config.model_dump(mode="json", include=set(IDENTIFYING))
+
+
+def _trained_sets(ctx: Context) -> dict[str, str]:
+    """Identity of each set that another run was trained on -> that run."""
+    return trained_sets(open_ledger(ctx.config), ctx.run.run_id)
+
+
+def _trained_before(run_id: str, rows: int) -> Outcome:
+    said = (
+        f"The run {run_id} was trained on these {rows} rows already, from the same parent and under the same"
+        " settings. They count again once new rows come, or production or a setting changes."
+    )
+    return Outcome(headline="the same rows were trained on already", verdict=Verdict.SKIP, reasons=(said,))
 
 
 def _look_again(
@@ -147,10 +201,10 @@ def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
         )
 
 
-def _read(ctx: Context, first: date, last: date) -> Part:
-    """Labelled rows, without those that were ever taken for a suite."""
+def _read(ctx: Context, nights: set[date]) -> Part:
+    """Labelled rows that these nights delivered, without those that were ever taken for a suite."""
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
-    part = labelled_rows(lake, first, last, ctx.night, most, ctx.config.seed, ctx.config.task)
+    part = labelled_rows(lake, nights, ctx.night, most, ctx.config.seed, ctx.config.task)
     held = held_back_keys(ctx.config)
     return part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
 

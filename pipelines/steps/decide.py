@@ -1,4 +1,4 @@
-"""Train or not, and why. Also pins what tonight is measured against: the baseline and the new nights."""
+"""Train or not, and why. Also pins the baseline of tonight's comparisons and the feedback to learn from."""
 
 from __future__ import annotations
 
@@ -9,38 +9,45 @@ from pipelines.core.facts.common import Baseline, Window
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.reading import as_json
-from pipelines.core.facts.record import decision_facts
 from pipelines.data import open_lake
-from pipelines.data.feedback_log import feedback_counts
+from pipelines.data.feedback_log import feedback_counts, total
+from pipelines.data.feedback_states import feedback_states, trainings
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
-from pipelines.policy.night.decide import ALERT, TrainingSituation, decide
+from pipelines.policy.night.anchors import anchors_tonight
+from pipelines.policy.night.decide import TrainingSituation, decide
+from pipelines.policy.night.lineage import spans
+from pipelines.policy.night.row_states import RowStates
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_inbox, open_ledger
-from pipelines.stores.ledger import Decision
 
 SETTINGS = ("decide",)
-TRAINED = ("trained", "rejected")  # a rejected night trained too
 BUDGET_DAYS = 30
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    first, since_training = _nights(ctx)
-    ledger = {"first": str(first), "since_training": since_training}
+    (_, states, since_training) = _known(ctx)
+    nights = {"pending": [str(n) for n in states.pending], "tried": [str(n) for n in states.tried]}
+    first = min(states.unlearned, default=ctx.night)
     return {
         "baseline": digest_of(as_json(_baseline(ctx))),
+        "anchors": digest_of([as_json(one) for one in _anchors(ctx)]),
         "lake": open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night, since=first),
-        "ledger": digest_of({**ledger, "hours_30d": _hours(ctx), "faults": _faults(ctx)}),
+        "ledger": digest_of(
+            {**nights, "since_training": since_training, "hours_30d": _hours(ctx), "faults": _faults(ctx)}
+        ),
     }
 
 
 def run(ctx: Context) -> Outcome:
-    (first, since_training), settings = _nights(ctx), ctx.config.decide
-    feedback = feedback_counts(open_lake(ctx.config), first, ctx.night, as_of=ctx.night)
+    (delivered, states, since_training), settings = _known(ctx), ctx.config.decide
+    counts = feedback_counts(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
+    feedback, tried = total(counts.values()), total(counts[night] for night in states.tried)
     cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
         corrections=feedback["corrections"],
         likes=feedback["likes"],
+        tried=tried["corrections"] + tried["likes"],
         drift=ctx.facts(DriftFacts).drift,
         nights_since_training=since_training,
         cpu_hours_30d=cpu_hours,
@@ -60,7 +67,10 @@ def run(ctx: Context) -> Outcome:
         },
         facts=DecideFacts(
             baseline=_baseline(ctx),
-            window=Window(first=first, last=ctx.night, rows=feedback["rows"]),
+            anchors=_anchors(ctx),
+            window=Window(
+                first=min(states.unlearned, default=ctx.night), last=ctx.night, rows=feedback["rows"]
+            ),
             new_corrections=situation.corrections,
             likes=situation.likes,
             drift=situation.drift,
@@ -72,28 +82,20 @@ def run(ctx: Context) -> Outcome:
             cpu_hours_30d=situation.cpu_hours_30d,
             gpu_hours_30d=situation.gpu_hours_30d,
             rules=decision.rules,
+            deliveries={night: delivered[night] for night in states.unlearned},
+            tried_nights=tuple(spans(states.tried)),
+            tried=situation.tried,
         ),
     )
 
 
-def _nights(ctx: Context) -> tuple[date, int | None]:
-    """The first night whose delivery is new, and how many nights ago the last training was."""
-    known = open_ledger(ctx.config).decisions(before=ctx.night + timedelta(days=1))
-    trained = [d.night for d in known if d.outcome in TRAINED and _came_before(ctx, d)]
-    if trained:
-        last = max(trained)
-        return last + timedelta(days=1), (ctx.night - last).days
-    return min([*open_lake(ctx.config).days(as_of=ctx.night), ctx.night]), None
-
-
-def _came_before(ctx: Context, decision: Decision) -> bool:
-    """Whether a training counts as an earlier one.
-
-    Trainings of earlier nights do. Of tonight's, only one that an alert asked for does: it learned what this
-    delivery holds. A person who asks for another attempt wants the same delivery trained again.
-    """
-    for_an_alert = (decision_facts(decision.facts).cause or "").startswith(ALERT)
-    return decision.night < ctx.night or (for_an_alert and decision.run_id != ctx.run.run_id)
+def _known(ctx: Context) -> tuple[dict[date, str], RowStates, int | None]:
+    """The deliveries up to tonight's, their states, and how many nights ago the last training was."""
+    ledger, delivered = open_ledger(ctx.config), open_lake(ctx.config).deliveries(ctx.night)
+    known = trainings(ledger, ctx.run.run_id)
+    states = feedback_states(ledger, delivered, known)
+    last = max((one.night for one in known.values() if one.night <= ctx.night), default=None)
+    return delivered, states, (ctx.night - last).days if last else None
 
 
 def _baseline(ctx: Context) -> Baseline:
@@ -106,6 +108,16 @@ def _baseline(ctx: Context) -> Baseline:
         version=production.version,
         digest=production.digest,
         nights=tuple(production.nights),
+    )
+
+
+def _anchors(ctx: Context) -> tuple[Baseline, ...]:
+    """What a candidate must not fall behind, beside production."""
+    chosen = open_ledger(ctx.config).anchor()
+    named = chosen and chosen.version
+    return anchors_tonight(
+        _baseline(ctx),
+        Baseline(kind="adapter", version=chosen.version, digest=chosen.digest) if chosen and named else None,
     )
 
 

@@ -11,15 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.core.code import code_digest
 from pipelines.core.conversations import question_text
 from pipelines.core.facts import common
 from pipelines.core.facts.decide import DecideFacts
-from pipelines.core.facts.evaluate import Accuracy, EvaluateFacts, EvaluateReadings, Forgetting
+from pipelines.core.facts.evaluate import Accuracy, AnchorFacts, EvaluateFacts, EvaluateReadings, Forgetting
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import write_jsonl
+from pipelines.core.home import cache_folder
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
+from pipelines.evaluation.anchors import Guards, GuardScores, KeptScores, anchor_scores
 from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
@@ -62,6 +65,12 @@ def run(ctx: Context) -> Outcome:
         kept[name] = scores.answers(engine, earlier, labels)
         belief[name] = scores.belief(engine, general)
         perplexity[name] = scores.perplexity(engine, passages)
+    asked = Guards(general, passages, earlier, labels)
+    candidate = GuardScores(belief[CANDIDATE], perplexity[CANDIDATE], kept[CANDIDATE])
+    anchors = tuple(
+        _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), candidate, earlier)
+        for anchor in ctx.facts(DecideFacts).anchors
+    )
     _write_items(ctx.out / "items.parquet", suite, answers)
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
     before, after = _accuracy(ctx, right[PRODUCTION]), _accuracy(ctx, right[CANDIDATE])
@@ -84,6 +93,7 @@ def run(ctx: Context) -> Outcome:
             forgetting=_forgetting(ctx, kept, earlier),
             general=_compared(ctx, belief),
             perplexity=scores.ratio(perplexity),
+            anchors=anchors,
         ),
         readings=EvaluateReadings(
             latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], labels))
@@ -156,6 +166,27 @@ def _forgetting(ctx: Context, given: Answers, items: Sequence[Item]) -> Forgetti
 
 def _at(places: Sequence[int], answers: Sequence[str], items: Sequence[Item]) -> tuple[list[str], list[Item]]:
     return [answers[place] for place in places], [items[place] for place in places]
+
+
+def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, asked: Guards) -> GuardScores:
+    """The anchor's scores, measured once for the same model, code and items."""
+    engine, settings = models.engine, ctx.config.model.model_dump(mode="json")
+    model = [anchor.digest, engine.base_digest, engine.rendering.digest, settings, code_digest("evaluate")]
+    kept = KeptScores(cache_folder(ctx.config.home, "scores"), model)
+    return anchor_scores(lambda: models.as_anchor(anchor), asked, kept)
+
+
+def _against(
+    ctx: Context, anchor: common.Baseline, its: GuardScores, candidate: GuardScores, items: Sequence[Item]
+) -> AnchorFacts:
+    """The candidate compared with an anchor, which takes production's place."""
+    return AnchorFacts(
+        name=anchor.name,
+        digest=anchor.digest,
+        general=_compared(ctx, {PRODUCTION: its.belief, CANDIDATE: candidate.belief}),
+        perplexity=scores.ratio({PRODUCTION: its.perplexity, CANDIDATE: candidate.perplexity}),
+        forgetting=_forgetting(ctx, {PRODUCTION: its.answers, CANDIDATE: candidate.answers}, items),
+    )
 
 
 def _mean(values: np.ndarray) -> float:

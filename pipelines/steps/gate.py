@@ -27,9 +27,10 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
-    settings, baseline, found = ctx.config.gate, ctx.facts(DecideFacts).baseline, measured(ctx.inputs)
+    settings, decided, found = ctx.config.gate, ctx.facts(DecideFacts), measured(ctx.inputs)
+    baseline = decided.baseline
     asks = len(_earlier_asks(ctx, found))
-    table, verdict = check_candidate(baseline.kind, found, settings, asks)
+    table, verdict = check_candidate(baseline.kind, found, settings, asks, decided.anchors)
     rows = [_without_clock(check) for check in table]
     by_name = {check.check: check for check in table}
     improvement = by_name["improvement"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.core.contract import Manifest, canonical_json
 from pipelines.core.errors import InputError
+from pipelines.core.facts.curate import CurateFacts
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import EvaluateFacts
 from pipelines.core.facts.reading import as_json, facts_of
@@ -71,6 +72,8 @@ def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
         known |= {"adapter_digest": trained.adapter_digest, "base_digest": trained.base_digest}
         known |= {"method": trained.method, "nights_seen": tuple(nights_seen(manifests))}
         known["datasets"] = datasets(manifests)
+        known["deliveries"] = facts_of(manifests, DecideFacts).deliveries
+        known["training_set"] = facts_of(manifests, CurateFacts).training_set
     if "register" in manifests:  # a dry run registers nothing and has no facts
         registered = manifests["register"].facts
         known["registered_version"] = facts_of(manifests, RegisterFacts).version if registered else None

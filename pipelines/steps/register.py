@@ -127,7 +127,10 @@ def _tags(ctx: Context) -> dict[str, str]:
     """What serving the adapter needs to match the evaluation, and the evidence of that evaluation."""
     train, curate, trained = ctx.inputs["train"], ctx.inputs["curate"], ctx.facts(TrainFacts)
     evidence = {f"evidence_{step}": manifest.digest for step, manifest in ctx.inputs.items()}
+    baseline = ctx.facts(DecideFacts).baseline
     return {
+        "baseline_version": baseline.version,
+        "baseline_digest": baseline.digest,
         "base": ctx.config.model.base.rstrip("/").rsplit("/", 1)[-1],
         "base_digest": trained.base_digest,
         "tokenizer_digest": trained.tokenizer_digest,

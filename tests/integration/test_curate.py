@@ -22,6 +22,7 @@ from pipelines.data.lake import Lake
 from pipelines.data.pii import Redactor
 from pipelines.policy.night.feedback import is_holdout
 from pipelines.steps import curate
+from pipelines.stores import open_ledger
 from tests.support.contexts import context
 from tests.support.interactions import LABELS, SYSTEM, make_rows
 from tests.support.questions import ask, night_of_questions, questions
@@ -64,9 +65,16 @@ def write_suite(home, prompts):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def curated(home, config, window_first=NIGHT):
-    window = {"first": str(window_first), "last": str(NIGHT), "rows": 0}
-    ctx = context(home, config, "curate", NIGHT, validate={}, decide={"window": window})
+def context_of(home, config, deliveries=None, **decided):
+    """Without `deliveries`, `decide` is one of an older version, and the night's own delivery is new."""
+    decided["window"] = {"first": str(NIGHT), "last": str(NIGHT), "rows": 0}
+    if deliveries:
+        decided["deliveries"] = {str(night): digest for night, digest in deliveries.items()}
+    return context(home, config, "curate", NIGHT, validate={}, decide=decided)
+
+
+def curated(home, config, **decided):
+    ctx = context_of(home, config, **decided)
     outcome = curate.run(ctx)
     lines = {
         name: [json.loads(line) for line in (ctx.out / f"{name}.jsonl").read_text().splitlines()]
@@ -381,6 +389,48 @@ def test_what_came_late_is_new_whatever_day_it_belongs_to(tmp_path):
     _, lines, _ = curated(tmp_path, config)
     origins = {last_question(example["prompt"]): example["origin"] for example in lines["train"]}
     assert origins == {learned: "replay", corrected: "tonight", late: "tonight"}
+
+
+def record_trained(home, night, **facts):
+    document = {"run_id": str(night), "night": str(night), "outcome": "rejected", "reasons": []}
+    document |= {"facts": facts, "evidence": {}, "ledger_head": ""}
+    open_ledger(Config(profile="test", home=str(home))).add_decision(document, "")
+
+
+def test_the_same_rows_are_not_trained_on_twice(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, max_examples=2)
+    lake, (first, second, third) = Lake(config.path(config.lake_root), 512), trainable(3, seed=9)
+    lake.publish(NIGHT - DAY, pa.concat_tables([say(first), say(second)]))
+    write_suite(tmp_path, ["Something else entirely?"])
+    was = lake.deliveries(NIGHT - DAY)
+    outcome, _, _ = curated(tmp_path, config, deliveries=was)
+    record_trained(tmp_path, NIGHT - DAY, training_set=outcome.facts.training_set)
+
+    lake.publish(NIGHT, say(first, ts=LATE, request_id="unlabelled", rating=None, correction=None))
+    tonight = lake.deliveries(NIGHT)
+    again = curate.run(context_of(tmp_path, config, deliveries=tonight))
+    assert (again.verdict, again.facts) == (Verdict.SKIP, None)
+    assert f"The run {NIGHT - DAY} was trained on these 2 rows already" in again.reasons[0]
+
+    other = config.model_copy(update={"train": config.train.model_copy(update={"epochs": 7})})
+    assert curated(tmp_path, other, deliveries=tonight)[0].verdict is Verdict.PROCEED
+    parent = {"kind": "adapter", "version": "1", "digest": "d"}
+    assert curated(tmp_path, config, deliveries=tonight, baseline=parent)[0].verdict is Verdict.PROCEED
+    lake.publish(NIGHT, say(third))
+    assert curated(tmp_path, config, deliveries=lake.deliveries(NIGHT))[0].verdict is Verdict.PROCEED
+
+
+def test_only_the_chosen_deliveries_are_new(tmp_path):
+    """The first was tried, the second learned: nights need not be neighbours."""
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, replay_share=0.5)
+    lake, (tried, learned, new) = Lake(config.path(config.lake_root), 512), trainable(3, seed=9)
+    for back, question in ((2, tried), (1, learned), (0, new)):
+        lake.publish(NIGHT - back * DAY, say(question))
+    write_suite(tmp_path, ["Something else entirely?"])
+    chosen = {night: digest for night, digest in lake.deliveries(NIGHT).items() if night != NIGHT - DAY}
+    _, lines, _ = curated(tmp_path, config, deliveries=chosen)
+    origins = {last_question(example["prompt"]): example["origin"] for example in lines["train"]}
+    assert origins == {tried: "tonight", learned: "replay", new: "tonight"}
 
 
 def test_personal_data_is_replaced_and_labels_stay(tmp_path):

@@ -24,7 +24,7 @@ from tests.support.cluster import PROJECT
 from tests.support.fleets import member_config
 from tests.support.gateways import gateway_config, until
 
-HERE = Version("a" * 64, "b" * 64, "1234567890", {"ledger": "0002", "journal": "0001"})
+HERE = Version("a" * 64, "b" * 64, "1234567890", {"ledger": "0003", "journal": "0001"})
 OLDER = replace(HERE, code="c" * 64, commit="abcdef0123")
 
 
@@ -72,7 +72,7 @@ def test_packages_and_migrations_are_compared():
     ((level, said, _),) = found(seen("a", other))
     assert level == "fail"
     assert "packages (lock dddddddd there, bbbbbbbb here)" in said
-    assert "migration of the ledger (0001 there, 0002 here)" in said
+    assert "migration of the ledger (0001 there, 0003 here)" in said
 
 
 def test_a_gateway_that_names_no_version_is_told(database, home):

@@ -8,13 +8,18 @@ import pytest
 
 from pipelines.core.config import Config, Model
 from pipelines.core.errors import InputError
+from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.train import TrainFacts
 from pipelines.data.lake import Lake
+from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import digest_base
 from pipelines.models.engine import Engine
+from pipelines.models.pair import ModelPair
 from pipelines.policy.night.feedback import is_holdout
 from pipelines.runner import run_step
 from pipelines.stores.runs import Run
 from tests.support import tiny
+from tests.support.facts import facts_like
 from tests.support.interactions import make_rows
 from tests.support.nightfall import finish
 
@@ -142,6 +147,55 @@ def test_without_earlier_nights_there_is_nothing_to_forget(home, base, idle):
     config = config_for(home, base)
     Lake(config.path(config.lake_root), 256).publish(NIGHT, make_rows(NIGHT, 30))
     assert evaluate(config, base, idle).manifest("evaluate").facts["forgetting"] is None
+
+
+def test_an_anchor_is_measured_on_the_same_items(home, base, idle, taught, monkeypatch):
+    """Production is the base here, so the base as an anchor says the same, and so does an idle version."""
+    config = config_for(home, base)
+    lake = Lake(config.path(config.lake_root), 256)
+    for back in (1, 2):
+        night = NIGHT - timedelta(days=back)
+        lake.publish(night, make_rows(night, 80, rating=1, completion="Dental", correction=None))
+    registry, tracker = open_registry(config), open_tracker(config)
+    tags = {"base_digest": digest_base(base)}
+    made = registry.register(idle, tracker, tracker.run("r", "1" * 64), "r", (), tags)
+    anchors = [{"kind": "base"}, {"kind": "adapter", "version": made.version, "digest": made.digest}]
+    run = Run(f"{config.home}/runs/{NIGHT}")
+    finish(run, "decide", {"baseline": {"kind": "base"}, "anchors": anchors})
+    finish(run, "curate", {})
+    finish(run, "train", {"base_digest": digest_base(base)}, {"adapter": taught})
+    facts = evaluate(config, base, taught).manifest("evaluate").facts
+    assert [one["name"] for one in facts["anchors"]] == ["the base", "version 1"]
+    for anchor in facts["anchors"]:
+        assert anchor["forgetting"] == facts["forgetting"]
+        assert anchor["perplexity"]["candidate"] == facts["perplexity"]["candidate"]
+        assert anchor["perplexity"]["ratio"] == pytest.approx(facts["perplexity"]["ratio"], abs=1e-3)
+        for name in ("production", "candidate"):
+            assert anchor["general"][name] == pytest.approx(facts["general"][name], abs=1e-4)
+
+    monkeypatch.setattr(ModelPair, "as_anchor", lambda *_: pytest.fail("its answers are kept"))
+    again = evaluate(config, base, taught, rerun=True).manifest("evaluate").facts
+    assert again["anchors"] == facts["anchors"]
+
+    monkeypatch.undo()
+    lake.publish(NIGHT - timedelta(days=1), make_rows(NIGHT - timedelta(days=1), 70, seed=3, rating=1))
+    others = evaluate(config, base, taught, rerun=True).manifest("evaluate").facts
+    for anchor in others["anchors"]:
+        assert anchor["forgetting"] == others["forgetting"] != facts["forgetting"], (
+            "other items, other answers"
+        )
+
+
+def test_an_anchor_of_another_base_is_refused(home, base, idle):
+    config = config_for(home, base)
+    tracker = open_tracker(config)
+    open_registry(config).register(
+        idle, tracker, tracker.run("r", "1" * 64), "r", (), {"base_digest": "0" * 64}
+    )
+    trained = TrainFacts(**facts_like("train", base_digest=digest_base(base)))
+    pair = ModelPair(config, Baseline(kind="base"), idle, trained)
+    with pytest.raises(InputError, match="version 1, was trained on another base model"):
+        pair.as_anchor(Baseline(kind="adapter", version="1", digest="d"))
 
 
 def test_a_missing_suite_is_named(home, base, idle):

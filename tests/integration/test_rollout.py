@@ -82,6 +82,45 @@ def test_a_rollback_brings_the_previous_version_back_once(config):
     )  # 2 was promoted and taken back: it waits no more
 
 
+def test_a_rollout_starts_only_against_what_was_measured(config):
+    one = register(config, 1)
+    late = register(config, 2)  # of the night after, while version 1 was in its rollout
+    assert rollout.start_shadow(config, ANN, "1").answer is MOVED
+    send(config, one, "shadow", 60, (0.2, 0.9))
+    for number, to in enumerate(("canary_05", "canary_25", "production")):
+        rollout.advance(config, ANN, to, one)
+        send(config, one, "canary", 400, (0.2, 0.9), seed=number)
+    assert ledger_of(config).promotion().route.production == one
+    waits = rollout.start_shadow(config, ANN)
+    said = "Version 2 was measured against the bare base model, and version 1 is in production now."
+    assert (waits.answer, waits.headline, waits.version) == (NOTHING, said, "2")
+    assert "trains its feedback again" in waits.reasons[0]
+    with pytest.raises(InputError, match=r"bare base model(.|\n)*--from 2026-01-02 --to 2026-01-02"):
+        rollout.start_shadow(config, ANN, "2")
+    assert [move.move for move in ledger_of(config).promotions()][-1] == "production"
+
+    three = register(config, 3, one)
+    rollout.rollback(config, ANN)
+    said = "Version 3 was measured against version 1, and the bare base model is in production now."
+    assert rollout.start_shadow(config, ANN).headline == said
+    assert rollout.start_shadow(config, ANN, "2").digest == late.digest, "the base is back"
+    rollout.abort(config, ANN)
+    assert rollout.start_shadow(config, ANN, "2").answer is MOVED
+    assert three.version == "3"
+
+
+def test_an_older_versions_night_says_what_it_was_measured_against(config):
+    one = register(config, 1)
+    client, name = registry_of(config)._client, config.register_.name
+    client.delete_model_version_tag(name, "1", "baseline_digest")
+    with pytest.raises(InputError, match="Nothing says what version 1 was measured against"):
+        rollout.start_shadow(config, ANN, "1")
+    facts = {"baseline": {"kind": "base"}, "adapter_digest": one.digest}
+    document = {"run_id": "2026-01-01", "night": "2026-01-01", "outcome": "trained", "reasons": []}
+    ledger_of(config).add_decision(document | {"facts": facts, "evidence": {}, "ledger_head": ""}, "")
+    assert rollout.start_shadow(config, ANN, "1").answer is MOVED
+
+
 def test_a_rollback_to_the_base_needs_the_same_base_model(config):
     one = register(config, 1)
     promote(config, one)

@@ -95,7 +95,9 @@ def run(processes, *arguments):
 def test_every_move_survives_a_kill_at_every_write(tmp_path, processes):
     home = tmp_path / "home"
     config = rollout_config(home)
-    adapters = {number: register(config, number) for number in (1, 2, 3)}
+    adapters = {1: register(config, 1)}
+    for number in (2, 3):
+        adapters[number] = register(config, number, adapters[number - 1])
     start(config, adapters[1])
     killed, production = 0, adapters[1]
     for place, (what, number) in enumerate(STORY):

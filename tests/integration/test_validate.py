@@ -123,8 +123,8 @@ def test_a_quiet_night_keeps_its_rows_and_waits(night, lake):
     assert (manifest.verdict, manifest.headline) == ("skip", "40 rows pass, 0 in quarantine")
     assert "40 clean rows came, fewer than validate.min_rows (50)" in manifest.reasons[0]
     assert lake.interactions(NIGHT, NIGHT, NIGHT).num_rows == 40
-    later = feedback_counts(lake, NIGHT, NIGHT + timedelta(days=1), NIGHT + timedelta(days=1))
-    assert later["rows"] == 40  # what the next night decides on
+    later = feedback_counts(lake, {NIGHT}, NIGHT + timedelta(days=1))
+    assert later[NIGHT]["rows"] == 40  # what the next night decides on
 
 
 def test_a_night_of_opt_outs_alone_is_quiet(night, lake):

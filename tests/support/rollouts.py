@@ -12,6 +12,7 @@ from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.registry import Registry
+from pipelines.stores import open_ledger
 from pipelines.stores.journal.tables import journal_path, name_and_digest
 from pipelines.stores.journal.writer import JournalWriter
 from tests.support.configs import make_config
@@ -41,8 +42,8 @@ def registry_of(config: Config) -> Registry:
     return open_registry(config)
 
 
-def register(config: Config, number: int) -> Adapter:
-    """Register a version; its files are only bytes."""
+def register(config: Config, number: int, against: Adapter | None = None) -> Adapter:
+    """Register a version; its files are only bytes. It was measured against `against`, or production."""
     from pipelines.models.base import base_digest
 
     folder = Path(config.home) / f"adapter-{number}"
@@ -50,7 +51,8 @@ def register(config: Config, number: int) -> Adapter:
     (folder / "adapter_model.safetensors").write_text(f"weights of {number}")
     tracker = open_tracker(config)
     mlflow_id = tracker.run(f"2026-01-0{number}", str(number) * 64)
-    tags = {"base_digest": base_digest(config)}
+    baseline = against or open_ledger(config).promotion().route.production
+    tags = {"base_digest": base_digest(config), "baseline_digest": baseline.digest if baseline else ""}
     made = registry_of(config).register(folder, tracker, mlflow_id, f"2026-01-0{number}", (), tags)
     return Adapter(made.version, made.digest)
 

@@ -36,6 +36,11 @@ PLAIN = TrainingSituation(
     [
         ({"corrections": 0, "likes": 0}, "material", Verdict.SKIP),
         ({"corrections": 0, "likes": 0, "force": True}, "material", Verdict.SKIP),
+        ({"tried": 110}, "material", Verdict.SKIP),
+        ({"tried": 110, "drift": True}, "material", Verdict.SKIP),
+        ({"tried": 110, "force": True}, "force", Verdict.PROCEED),
+        ({"tried": 109}, "volume", Verdict.PROCEED),
+        ({"tried": 30, "nights_since_training": 0}, "cool_down", Verdict.SKIP),
         ({"force": True, "cause": "manual", "corrections": 1, "likes": 0}, "force", Verdict.PROCEED),
         ({"force": True, "cpu_hours_30d": 99.0}, "force", Verdict.PROCEED),
         ({"data_faults": ("Nulls",), "force": True}, "force", Verdict.PROCEED),
@@ -68,6 +73,11 @@ def test_no_cool_down_by_default_lets_every_night_train():
         decide(dataclasses.replace(PLAIN, nights_since_training=1, corrections=90), Decide()).verdict
         is Verdict.PROCEED
     )
+
+
+def test_without_a_cool_down_a_night_may_train_twice():
+    again = dataclasses.replace(PLAIN, nights_since_training=0, corrections=90, tried=30)
+    assert decide(again, Decide()).verdict is Verdict.PROCEED
 
 
 def test_the_table_in_the_docstring_names_the_rules_in_order():

@@ -54,6 +54,11 @@ class Gate(Section):
     max_forgetting: Share = 0.05  # loss of accuracy on earlier nights' holdouts
     max_general_loss: Share = 0.1  # loss of accuracy on BoolQ
     max_perplexity_ratio: float = 1.5  # candidate over production, on general text
+    # The same three against each anchor, the bare base and the version that `nightshift anchor` chose: what
+    # small losses of many nights may add up to.
+    max_anchor_forgetting: Share = 0.1  # loss of accuracy on earlier nights' holdouts
+    max_anchor_general_loss: Share = 0.2  # loss of accuracy on BoolQ
+    max_anchor_perplexity_ratio: PositiveFloat = 3.0  # candidate over anchor, on general text
     max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
     alpha: Share = 0.05  # over all nights that ask the same holdout
     # How many times likelier people rate an answer that the candidate would lose than one that it would win.

@@ -21,9 +21,13 @@ class Baseline(Part):
     digest: str = ""
     nights: tuple[str, ...] = ()  # those it was trained on
 
+    @property
+    def name(self) -> str:
+        return f"version {self.version}" if self.kind == "adapter" else "the base"
+
 
 class Window(Part):
-    """The nights whose deliveries are new, and how many rows they brought."""
+    """First and last of the nights whose deliveries may be learned from, and how many rows they brought."""
 
     first: date
     last: date

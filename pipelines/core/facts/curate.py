@@ -48,3 +48,4 @@ class CurateFacts(Facts):
     turns_dropped: NonNegativeInt = 0  # examples whose oldest turns do not fit into a prompt
     settings: dict[str, Any]
     seed: int
+    training_set: str | None = None  # identity of rows, parent and settings; older ones have none

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from pydantic import NonNegativeInt
 
 from pipelines.core.facts.common import Baseline, Window
@@ -19,6 +21,7 @@ class RuleResult(Part):
 class DecideFacts(Facts):
     step = "decide"
     baseline: Baseline
+    anchors: tuple[Baseline, ...] = ()  # other models that a candidate must not fall behind
     window: Window
     new_corrections: NonNegativeInt
     likes: NonNegativeInt
@@ -31,3 +34,7 @@ class DecideFacts(Facts):
     cpu_hours_30d: float
     gpu_hours_30d: float = 0.0  # older ones have none
     rules: tuple[RuleResult, ...]
+    # Older ones have none of these: there, all that came since the last training was new.
+    deliveries: dict[date, str] | None = None  # what may be learned tonight: night -> digest of its delivery
+    tried_nights: tuple[str, ...] = ()  # spans of those that a training drew from before
+    tried: NonNegativeInt = 0  # corrections and liked answers of these nights

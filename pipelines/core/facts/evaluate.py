@@ -41,8 +41,21 @@ class Forgetting(Comparison):
     disliked: Disliked = Disliked()
 
 
+class AnchorFacts(Part):
+    """The candidate compared with an anchor, which stands as `production` in each part.
+
+    `digest` of the anchor's adapter is empty for the bare base. `forgetting` is None without earlier rows.
+    """
+
+    name: str  # "the base" or "version 3"
+    digest: str
+    general: Comparison
+    perplexity: Ratio
+    forgetting: Forgetting | None = None
+
+
 class EvaluateFacts(Facts):
-    """`forgetting` is None on a first night: there are no earlier rows."""
+    """`forgetting` is None on a first night: there are no earlier rows. Older ones have no `anchors`."""
 
     step = "evaluate"
     baseline: Kind | None = None
@@ -55,6 +68,7 @@ class EvaluateFacts(Facts):
     forgetting: Forgetting | None = None
     general: Comparison | None = None
     perplexity: Ratio | None = None
+    anchors: tuple[AnchorFacts, ...] | None = None
 
 
 class EvaluateReadings(Facts):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from pipelines.core.facts.common import Baseline
@@ -26,6 +27,8 @@ class DecisionFacts(Facts):
     method: str | None = None  # continue: the adapter in `baseline` is the parent; fresh: there is none
     nights_seen: tuple[str, ...] | None = None  # spans; with the parent's they are in the version's tags
     datasets: dict[str, str] | None = None  # sha256 of what was trained on, and of what was kept back
+    deliveries: dict[date, str] | None = None  # what was trained on: night -> digest of its delivery
+    training_set: str | None = None  # identity of rows, parent and settings: no set is trained on twice
 
 
 class RecordFacts(DecisionFacts):

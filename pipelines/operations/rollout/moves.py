@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pipelines.core.config import Config, Stage
+from pipelines.core.contract import night_of
 from pipelines.core.errors import InputError
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import (
@@ -23,15 +24,21 @@ from pipelines.core.traffic_split import (
 )
 from pipelines.operations.rollout.assessment import analyse_stage
 from pipelines.operations.rollout.session import Provenance, RolloutSession, rollout_session
+from pipelines.policy.night.row_states import ROLLBACK
 from pipelines.policy.rollout.analysis import RolloutDecision
 from pipelines.stores import report_uri
 from pipelines.stores.ledger import START, Promotion
 
 PRODUCTION = "production"  # where the last stage leads
+AGAIN = "The next night with new feedback trains its feedback again, on what is in production by then."
 
 
 def start_shadow(config: Config, provenance: Provenance, version: str = "") -> RolloutResult:
-    """Put a version in the shadow of production; without one, the version that waits as candidate."""
+    """Put a version in the shadow of production; without one, the version that waits as candidate.
+
+    It starts only against what it was measured against. Where production has changed since, a named version
+    raises InputError, and the waiting candidate goes on waiting: a night measures its feedback again.
+    """
     with rollout_session(config) as session:
         found = session.registry.version(version) if version else session.registry.by_alias("candidate")
         if found is None:
@@ -41,6 +48,12 @@ def start_shadow(config: Config, provenance: Provenance, version: str = "") -> R
             headline = f"version {candidate.version} is in production already"
             return session.result("shadow", RolloutAnswer.NOTHING, headline, candidate)
         session.check_adapter(candidate)
+        if now.route.in_rollout != candidate and (
+            problem := session.other_baseline(found.version, now.route.production)
+        ):
+            if version:
+                raise InputError(problem, f"{AGAIN} To do it now: {_again_now(found.run_id)}")
+            return session.result("shadow", RolloutAnswer.NOTHING, problem, candidate, reasons=(AGAIN,))
         if now.route.in_rollout == candidate:
             headline = _already_in_rollout(config, candidate, now, provenance)
         else:
@@ -97,7 +110,7 @@ def rollback(config: Config, provenance: Provenance) -> RolloutResult:
             session.check_adapter(target.production)
         elif now.route.production is not None:  # back to the bare base model, on which production was trained
             session.check_base(now.route.production)
-        session.move(now, "rollback", target, provenance)
+        session.move(now, ROLLBACK, target, provenance)
         headline = _rolled_back_headline(now.route, target)
         return session.result("rollback", RolloutAnswer.MOVED, headline, target.production)
 
@@ -167,6 +180,12 @@ def _was_taken_out(moves: Sequence[Promotion], candidate: Adapter) -> bool:
     if len(moves) < 2 or moves[-2].route.in_rollout != candidate:
         return False
     return candidate not in (moves[-1].route.in_rollout, moves[-1].route.production)
+
+
+def _again_now(run_id: str) -> str:
+    """The command that trains a night's feedback again, from what is in production."""
+    night = night_of(run_id)
+    return f"`nightshift nights --from {night} --to {night} --attempt 2 --set decide.force=true`."
 
 
 def _already_in_rollout(config: Config, candidate: Adapter, now: Promotion, provenance: Provenance) -> str:

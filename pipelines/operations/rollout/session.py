@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pipelines.core.config import Config
 from pipelines.core.errors import IntegrityError
+from pipelines.core.facts.record import decision_facts
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry
@@ -82,6 +83,28 @@ class RolloutSession:
                 "Put the base model back, or train again on this one.",
             )
 
+    def other_baseline(self, version: str, production: Adapter | None) -> str | None:
+        """Why a version cannot start: it was not measured against what is in production. None if it was."""
+        registered = self.registry.version(version)
+        measured = registered.measured_against
+        if measured is None:  # an older version's night wrote it into its decision only
+            decision = self.ledger.decision(registered.run_id)
+            baseline = decision_facts(decision.facts).baseline if decision else None
+            measured = baseline.digest if baseline else None
+        if measured is None:
+            return f"Nothing says what version {version} was measured against."
+        if measured == (production.digest if production else ""):
+            return None
+        was, now = self._named(measured), self._named(production.digest if production else "")
+        return f"Version {version} was measured against {was}, and {now} is in production now."
+
+    def _named(self, digest: str) -> str:
+        """The version with this digest, for people."""
+        if not digest:
+            return "the bare base model"
+        found = [one.version for one in self.registry.versions() if one.digest == digest]
+        return f"version {found[-1]}" if found else f"an adapter that is gone ({digest[:12]})"
+
     def result(
         self,
         command: str,
@@ -89,12 +112,13 @@ class RolloutSession:
         headline: str,
         adapter: Adapter | None,
         analysis: Analysis | None = None,
+        reasons: tuple[str, ...] = (),
     ) -> RolloutResult:
         """The result of a command, with the number of the newest move."""
         return RolloutResult(
             command=command,
             answer=answer,
-            reasons=analysis.reasons if analysis else (),
+            reasons=analysis.reasons if analysis else reasons,
             headline=headline,
             version=adapter.version if adapter else "",
             digest=adapter.digest if adapter else "",

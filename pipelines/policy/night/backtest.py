@@ -114,6 +114,7 @@ def _situation(facts: DecideFacts, drift: bool) -> TrainingSituation:
         force=facts.force,
         cause=facts.cause,
         data_faults=facts.data_faults,
+        tried=facts.tried,
     )
 
 

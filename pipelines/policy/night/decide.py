@@ -4,7 +4,7 @@ The rules are asked in this order. The first that applies decides.
 
 | rule      | applies when                                                             | answer  |
 |-----------|--------------------------------------------------------------------------|---------|
-| material  | no labelled row came since the last training                             | skip    |
+| material  | no labelled row is new, and nobody forced a training                     | skip    |
 | force     | a person asked for training (`decide.force`)                             | proceed |
 | fault     | an alert about broken data fires                                         | hold    |
 | budget    | the last 30 days used `budget_cpu_hours_30d` or `budget_gpu_hours_30d`   | hold    |
@@ -13,7 +13,9 @@ The rules are asked in this order. The first that applies decides.
 | volume    | at least `min_corrections` labelled rows                                 | proceed |
 | otherwise | nothing above applied                                                    | skip    |
 
-Labelled rows are corrections and liked answers since the last training, so that thin nights add up.
+Labelled rows are corrections and liked answers that no adapter in production has learned, so that thin nights
+add up. Some are new, and some were tried: a training ran on them, and its adapter did not reach production.
+Tried rows count again together with new ones; alone they need a force (see `row_states`).
 Even a forced night needs material. Force goes before faults and budget, because a person asked for it.
 """
 
@@ -31,7 +33,11 @@ ALERT = "alert:"
 
 @dataclass(frozen=True)
 class TrainingSituation:
-    """What is known on the night. `nights_since_training` is None before the first training."""
+    """What is known on the night. `nights_since_training` is None before the first training.
+
+    `corrections` and `likes` that no adapter in production has learned; `tried`: how many of both a training
+    ran on before.
+    """
 
     corrections: int
     likes: int
@@ -42,6 +48,7 @@ class TrainingSituation:
     cause: str  # schedule | manual | alert:<name>
     data_faults: tuple[str, ...] = ()  # alerts about broken data that fire
     gpu_hours_30d: float = 0.0
+    tried: int = 0
 
     @property
     def labelled(self) -> int:
@@ -73,9 +80,15 @@ def decide(situation: TrainingSituation, limits: Decide) -> TrainingDecision:
 
 
 def _material(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
-    if now.labelled:
-        return None, f"{now.corrections} corrections and {now.likes} liked answers since the last training."
-    return Verdict.SKIP, "No correction and no liked answer came since the last training: nothing to learn."
+    if not now.labelled:
+        return Verdict.SKIP, "There is no correction and no liked answer to learn from."
+    if now.labelled > now.tried:
+        tried = f"; {now.tried} of them were tried before" * bool(now.tried)
+        return None, f"{now.corrections} corrections and {now.likes} liked answers{tried}."
+    said = f"No labelled row is new: a training ran on all {now.tried}, and its adapter is not in production."
+    if now.force:
+        return None, said
+    return Verdict.SKIP, f"{said} They count again together with new ones, or when a training is forced."
 
 
 def _force(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
@@ -114,7 +127,7 @@ def _cool_down(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, 
     if since is None:
         return None, "Nothing was trained before."
     said = f"The last training was {since} night{'s' * (since != 1)} ago"
-    if since > limits.cool_down_nights:
+    if since > limits.cool_down_nights or not limits.cool_down_nights:
         return None, f"{said}; the cool-down is {limits.cool_down_nights}."
     return Verdict.SKIP, f"{said}, within the cool-down of {limits.cool_down_nights}."
 

@@ -10,11 +10,14 @@ against the suite's published numbers: renew the suite for that, which starts th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipelines.core.config import Gate
 from pipelines.core.contract import Verdict
-from pipelines.core.facts.common import Kind
+from pipelines.core.facts.common import Baseline, Kind
 from pipelines.core.facts.gate import Check
 from pipelines.policy.night import checks
+from pipelines.policy.night.anchors import anchor_checks
 from pipelines.policy.night.measured import Measured
 
 
@@ -25,11 +28,11 @@ def alpha_tonight(alpha: float, asks_before: int) -> float:
 
 
 def check_candidate(
-    pinned: Kind, found: Measured, settings: Gate, asks_before: int
+    pinned: Kind, found: Measured, settings: Gate, asks_before: int, anchors: Sequence[Baseline] = ()
 ) -> tuple[list[Check], Verdict]:
     """Checks and verdict: a failed check rejects, an open one holds, and only all passed proceed.
 
-    `pinned` is the kind of baseline that decide chose.
+    `pinned` is the kind of baseline that decide chose; `anchors` are the other models that it chose.
     """
     table = [
         checks.baseline(pinned, found),
@@ -37,6 +40,7 @@ def check_candidate(
         checks.forgetting(pinned, found, settings),
         checks.general(found, settings.max_general_loss),
         checks.perplexity(found, settings.max_perplexity_ratio),
+        *anchor_checks(anchors, found, settings),
         checks.latency(found, settings.max_latency_ratio),
         checks.fairness(found, settings.hold_on_unclear_fairness),
         checks.safety(found),

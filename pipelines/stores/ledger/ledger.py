@@ -9,11 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipelines.core.traffic_split import Route
-from pipelines.stores.ledger import chain, costs, decisions, promotions, tasks
+from pipelines.stores.ledger import anchors, chain, costs, decisions, promotions, tasks
+from pipelines.stores.ledger.anchors import Anchor
 from pipelines.stores.ledger.chained_tables import ChainedTables, storable_row
 from pipelines.stores.ledger.decisions import Decision
 from pipelines.stores.ledger.promotions import START, Promotion
-from pipelines.stores.ledger.tables import COSTS, DECISIONS, PROMOTIONS, TASK_EVENTS
+from pipelines.stores.ledger.tables import ANCHORS, COSTS, DECISIONS, PROMOTIONS, TASK_EVENTS
 
 
 class Ledger(ChainedTables):
@@ -76,6 +77,15 @@ class Ledger(ChainedTables):
     def promotions(self) -> list[Promotion]:
         """Every move, oldest first."""
         return [promotions.promotion_from(row) for row in self.rows(promotions.OLDEST_FIRST)]
+
+    def add_anchor(self, version: str, digest: str, actor: str, reason: str) -> None:
+        """Record which version candidates are compared with from now on; an empty one for none."""
+        self.append(ANCHORS, anchors.anchor_row(version, digest, actor, reason))
+
+    def anchor(self) -> Anchor | None:
+        """The newest choice; None where people never chose."""
+        rows = self.rows(anchors.NEWEST)
+        return Anchor(**{name: rows[0][name] for name in rows[0] if name != "id"}) if rows else None
 
     def add_cost(self, row: dict[str, Any]) -> None:
         """Record what a step of a run used and what that costs; once a run and step."""

@@ -11,7 +11,7 @@ from pipelines.stores.sql.database import TEXT
 from pipelines.stores.sql.migrations import Migrations
 
 META = sa.MetaData()
-MIGRATIONS = Migrations("ledger", head="0002")
+MIGRATIONS = Migrations("ledger", head="0003")
 
 DECISIONS = sa.Table(
     "decisions",
@@ -112,6 +112,16 @@ REMOVALS = sa.Table(  # files that were removed on purpose, one row a file
     sa.Column("sha256", TEXT, nullable=False),  # of the removed bytes; empty where no manifest names it
     sa.Column("reason", TEXT, nullable=False),
 )
+ANCHORS = sa.Table(  # the version that candidates are compared with, one row a choice
+    "anchors",
+    META,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("at", TEXT, nullable=False),
+    sa.Column("version", TEXT, nullable=False),  # empty: no version from then on
+    sa.Column("digest", TEXT, nullable=False),
+    sa.Column("actor", TEXT, nullable=False),
+    sa.Column("reason", TEXT, nullable=False),
+)
 AUDIT = sa.Table(
     "audit",
     META,
@@ -131,7 +141,7 @@ LEASES = sa.Table(  # who may do a piece of work now; PostgreSQL only, see store
     sa.Column("holder", TEXT, nullable=False),  # for people: machine and process
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),  # by the database's clock
 )
-CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS, TRIGGERS, RULINGS, WATCHES, SILENCES, REMOVALS)
+CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS, TRIGGERS, RULINGS, WATCHES, SILENCES, REMOVALS, ANCHORS)
 APPEND_ONLY = (*CHAINED, AUDIT)
 # What the role of the steps may do on PostgreSQL, where another role owns the tables.
 RIGHTS = {
