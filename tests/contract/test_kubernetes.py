@@ -147,7 +147,7 @@ def test_who_launches_pods_reads_no_secret(objects):
     assert roles.keys() == {"nightshift-launcher"}
     rights = roles["nightshift-launcher"]["rules"]
     assert {(what, verb) for rule in rights for what in rule["resources"] for verb in rule["verbs"]} == {
-        *(("pods", verb) for verb in ("create", "get", "list", "watch", "patch", "delete")),
+        *(("pods", verb) for verb in ("create", "get", "list", "watch", "delete")),
         ("pods/log", "get"),
         *(("events", verb) for verb in ("get", "list", "watch")),
     }
