@@ -8,6 +8,9 @@ production. A stage is passed on live traffic only.
 
 **Runs** when a night has registered a candidate (asset `nightshift_candidate`), or by hand with a version.
 One rollout at a time. Without a version it takes the one that has the alias `candidate` in the registry.
+It begins only if the candidate was measured against what is in production now. Otherwise every task is
+skipped and the note says so: the next night with new feedback trains that candidate's feedback again, on what
+is in production by then.
 
 **Stages** and their rules (weight, bake time, least number of answers, error rates) are in the section
 `[promote]`. A task `judge_STAGE` analyses the stage with `nightshift rollout-judge` every `interval_s`

@@ -57,8 +57,10 @@ def run(ctx: Context) -> Outcome:
         data_faults=tuple(_faults(ctx)),
     )
     decision = decide(situation, settings)
+    tried_words = f" ({situation.tried} tried before)" * bool(situation.tried)
     return Outcome(
-        headline=f"{situation.labelled} labelled rows, {'drift' if situation.drift else 'no drift'}",
+        headline=f"{situation.labelled} labelled rows{tried_words}, "
+        f"{'drift' if situation.drift else 'no drift'}",
         verdict=decision.verdict,
         reasons=(decision.reason,),
         metrics={

@@ -77,7 +77,14 @@ def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
         finish(run, "safety", SAFE)
         if run_step("gate", run.folder.uri, config).verdict is Verdict.PROCEED:
             finish(run, "register", {"version": "1"})
+        learn(home, run)
     run_step("record", run.folder.uri, config)
+
+
+def learn(home, run):
+    """Take the labels off what was trained on, so that later nights count their own rows only."""
+    for night in map(date.fromisoformat, run.manifest("decide").facts["deliveries"]):
+        Lake(f"{home}/lake", 512).publish(night, make_rows(night, 60, rating=None, correction=None))
 
 
 def record_old_settings(run):

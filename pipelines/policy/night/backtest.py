@@ -133,8 +133,10 @@ def _after_training(
     if "gate" not in manifests:  # curate, train or a measuring step ended it
         return Replay(ended, ended, tuple(flips))
     recorded, gate = manifests["gate"].verdict, facts_of(manifests, GateFacts)
-    pinned = facts_of(manifests, DecideFacts).baseline.kind
-    table, verdict = gate_policy.check_candidate(pinned, measured(manifests), settings, gate.asks_before)
+    decided = facts_of(manifests, DecideFacts)
+    table, verdict = gate_policy.check_candidate(
+        decided.baseline.kind, measured(manifests), settings, gate.asks_before, decided.anchors
+    )
     if verdict is recorded:
         return Replay(ended, ended, tuple(flips))
     before = {check.check: (check.answer, check.blocks) for check in gate.rows}
