@@ -1,4 +1,4 @@
-"""Compare tonight's rows with the reference: columns, topics and embeddings."""
+"""Compare tonight's rows with those of earlier nights: columns, topics and embeddings."""
 
 from __future__ import annotations
 
@@ -12,71 +12,69 @@ from pipelines.core.config import Config
 from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import ColumnFinding, TopicShare
 from pipelines.data.topics import find_topics
-from pipelines.evaluation.drift_report import compare, frame_of
-from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest, drifted_columns, topic_shares
+from pipelines.evaluation.drift_report import draw_page, frame_distances, frame_of
+from pipelines.policy.night.drift import ANSWER, INPUT, ColumnDistances, judge_night, topic_shares
 from pipelines.policy.night.feedback import label_of
-from pipelines.policy.stats.permutation import energy_test, permutations_needed
+from pipelines.policy.stats.nights import means_of, standardised_shift
 
-ENERGY = "energy distance, relabelled"
+MEAN_SHIFT = "shift of the mean, in spreads"
 Rows = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the tests found, and Evidently's page (HTML)."""
+    """What the comparison found, and Evidently's page (HTML)."""
 
     drift: bool
+    rule: str
     columns: tuple[ColumnFinding, ...]
     topics: tuple[TopicShare, ...]
     same_model: bool
-    permutations: int
     html: str
 
 
-def compare_windows(
-    before: Rows,
-    tonight: Rows,
+def compare_nights(
+    nights: Sequence[Rows],
     asked: np.ndarray,
     answered: np.ndarray,
     shown: Sequence[str],
     config: Config,
     seed: int,
 ) -> Comparison:
-    """Test every column of both windows.
+    """How far each night is from the others in every column; tonight is the last night.
 
-    `asked` and `answered`: unit embeddings (rows, dimension) of questions and of completions; `shown`: the
-    questions without personal data, whose words name the topics. The rows of `before` come first.
+    `asked` and `answered`: unit embeddings (rows, dimension) of all questions and completions, night by
+    night; `shown`: the questions without personal data, whose words name the topics.
     """
-    alpha, task, cut, rows = config.drift.alpha, config.task, len(before), [*before, *tonight]
+    task, rows = config.task, [row for night in nights for row in night]
+    number = np.repeat(np.arange(len(nights)), [len(night) for night in nights])
+    past = number < len(nights) - 1
     texts = [question_text(row["messages"], task.system_prompt) for row in rows]
     codes, words = find_topics(asked, texts, shown, seed)
-    named = [words[code] for code in codes]
-    frames = frame_of(before, task, named[:cut]), frame_of(tonight, task, named[cut:])
-    columns = len(frames[0].columns) + 2  # and the two embeddings
-    permutations = permutations_needed(config.drift.permutations, columns, alpha)
-    tests, html = compare(*frames, permutations, seed, threshold=alpha / columns)
-
-    rng = np.random.default_rng([seed, 1])
-    for name, about, vectors in (
-        ("prompt_embedding", INPUT, asked),
-        ("completion_embedding", ANSWER, answered),
-    ):
-        p_value, effect = energy_test(vectors[:cut], vectors[cut:], permutations, rng)
-        tests.append(ColumnTest(name, about, ENERGY, p_value, effect))
-
+    frame = frame_of(rows, task, [words[code] for code in codes])
+    columns = frame_distances(frame, number)
+    columns += [
+        ColumnDistances(
+            name, about, MEAN_SHIFT, tuple(standardised_shift(*means_of(vectors, number)).tolist())
+        )
+        for name, about, vectors in (
+            ("prompt_embedding", INPUT, asked),
+            ("completion_embedding", ANSWER, answered),
+        )
+    ]
     if any(_told_no_label(row) for row in rows):
         # Then the wanted labels that are known depend on which answers the model got right.
-        tests = [replace(test, about=ANSWER) if test.column == "wanted_label" else test for test in tests]
-    same_model = {row["adapter"] for row in before} == {row["adapter"] for row in tonight}
-    drift, found = drifted_columns(tests, alpha, same_model)
-    shares = topic_shares(codes[:cut], codes[cut:], words)
+        columns = [replace(one, about=ANSWER) if one.column == "wanted_label" else one for one in columns]
+    same_model = len({frozenset(row["adapter"] for row in night) for night in nights}) == 1
+    found = judge_night(columns, config.drift.alpha, config.drift.smallest_effect, same_model)
+    shares = topic_shares(codes[past], codes[~past], words)
     return Comparison(
-        drift=drift,
-        columns=tuple(ColumnFinding(**row) for row in found),
+        drift=found.drift,
+        rule=found.rule,
+        columns=tuple(ColumnFinding(**row) for row in found.columns),
         topics=tuple(TopicShare(**row) for row in shares),
         same_model=same_model,
-        permutations=permutations,
-        html=html,
+        html=draw_page(frame[past], frame[~past], columns, config.drift.smallest_effect),
     )
 
 

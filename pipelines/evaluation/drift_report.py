@@ -1,16 +1,14 @@
-"""Column drift through Evidently: we choose the tests, Evidently runs them and draws the page.
+"""Columns of interactions, their distances, and Evidently's page, which draws both sides of each column.
 
-Evidently's own chi-square takes the reference's shares as known exactly. This alarms too often when the
-reference is not much larger than the night. Above 1,000 rows Evidently's default is a distance with a fixed
-threshold, not a test. Categories therefore use `policy.stats.permutation.homogeneity_test`, registered as an
-Evidently test. Numbers use Evidently's two-sample Kolmogorov-Smirnov test, which is conservative for ties.
-Embeddings are not tested here: Evidently's methods give no valid p-value for them.
+Evidently's own tests take rows as independent, and above 1,000 rows its default is a distance with a fixed
+threshold. The distances of `policy.stats.nights` are therefore registered as Evidently's tests, and each
+column gets the threshold that its own past nights set. `policy.night.drift` decides, not this page.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,13 +17,12 @@ from evidently import DataDefinition, Dataset, Report
 from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
 from evidently.legacy.core import ColumnType
 from evidently.metrics import ValueDrift
-from scipy.stats import ks_2samp
 
 from pipelines.core.config import Task
 from pipelines.core.conversations import normalise, question_text
-from pipelines.policy.night.drift import ANSWER, INPUT, OPERATION, ColumnTest
+from pipelines.policy.night.drift import ANSWER, INPUT, OPERATION, ColumnDistances
 from pipelines.policy.night.feedback import label_of
-from pipelines.policy.stats.permutation import homogeneity_test, total_variation
+from pipelines.policy.stats.nights import kolmogorov_smirnov, shares_of, total_variation
 
 # What each column tells about; see pipelines.policy.night.drift.
 CATEGORIES = {
@@ -45,8 +42,8 @@ NUMBERS = {
     "tokens_out": ANSWER,
     "latency_ms": OPERATION,
 }
-CHI_SQUARE = "chi-square, relabelled"
-FEWEST = 2  # known values on either side; a number that is less known is not compared
+TOTAL_VARIATION, KS = "total variation", "Kolmogorov-Smirnov distance"
+FEWEST = 2  # known values of each night; a number that is less known is not compared
 RANDOM_ID = re.compile(r"metric_[0-9a-f]{32}|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
@@ -75,49 +72,76 @@ def frame_of(rows: Sequence[Mapping[str, Any]], task: Task, topics: Sequence[str
     return frame if task.labels else frame.drop(columns=["wanted_label", "completion_label"])
 
 
-def compare(
-    reference: pd.DataFrame, tonight: pd.DataFrame, permutations: int, seed: int, threshold: float
-) -> tuple[list[ColumnTest], str]:
-    """Each column's test, and Evidently's self-contained page with `threshold` for a column's p-value."""
-    _register(permutations, seed)
-    categories = [name for name in CATEGORIES if name in tonight]
-    numbers = [name for name in NUMBERS if min(reference[name].count(), tonight[name].count()) >= FEWEST]
-    definition = DataDefinition(categorical_columns=categories, numerical_columns=numbers)
-    methods = dict.fromkeys(categories, CHI_SQUARE) | dict.fromkeys(numbers, "ks")
+def frame_distances(frame: pd.DataFrame, nights: np.ndarray) -> list[ColumnDistances]:
+    """Each column's distance of each night from the others; `nights` numbers each row's night from 0.
+
+    A number that some night knows fewer than twice is left out.
+    """
+    found = []
+    for name in [name for name in (*CATEGORIES, *NUMBERS) if name in frame]:
+        values, known = frame[name].to_numpy(), frame[name].notna().to_numpy()
+        if name in CATEGORIES:
+            distances = total_variation(shares_of(values.astype(str), nights, lump=True))
+            found.append(ColumnDistances(name, CATEGORIES[name], TOTAL_VARIATION, tuple(distances.tolist())))
+        elif np.bincount(nights[known], minlength=nights.max() + 1).min() >= FEWEST:
+            shares = shares_of(values[known].astype(float), nights[known], lump=False)
+            distances = kolmogorov_smirnov(shares)
+            found.append(ColumnDistances(name, NUMBERS[name], KS, tuple(distances.tolist())))
+    return found
+
+
+def draw_page(
+    reference: pd.DataFrame, tonight: pd.DataFrame, columns: Sequence[ColumnDistances], smallest_effect: float
+) -> str:
+    """Evidently's self-contained page: each column's distance from all earlier nights together.
+
+    It marks a column that is beyond any earlier night, and farther than usual by the smallest effect.
+    """
+    register_stattest(StatTest(TOTAL_VARIATION, TOTAL_VARIATION, [ColumnType.Categorical]), _categories)
+    register_stattest(StatTest(KS, KS, [ColumnType.Numerical]), _numbers)
+    drawn = [column for column in columns if column.column in reference]
+    definition = DataDefinition(
+        categorical_columns=[one.column for one in drawn if one.column in CATEGORIES],
+        numerical_columns=[one.column for one in drawn if one.column in NUMBERS],
+    )
     report = Report(
-        [ValueDrift(column=name, method=method, threshold=threshold) for name, method in methods.items()]
+        [
+            ValueDrift(column=one.column, method=one.method, threshold=_threshold(one, smallest_effect))
+            for one in drawn
+        ]
     )
     snapshot = report.run(
         Dataset.from_pandas(tonight, data_definition=definition),
         Dataset.from_pandas(reference, data_definition=definition),
     )
-    p_values = {m["config"]["column"]: float(m["value"]) for m in snapshot.dict()["metrics"]}
-    tests = [_test(name, reference[name], tonight[name], p_values[name]) for name in methods]
-    return tests, _stable_ids(snapshot.get_html_str(as_iframe=False))
+    return _stable_ids(snapshot.get_html_str(as_iframe=False))
 
 
-def _register(permutations: int, seed: int) -> None:
-    """Make the homogeneity test known to Evidently, which finds tests by name."""
-    rng = np.random.default_rng(seed)
-
-    def test(
-        reference: pd.Series, tonight: pd.Series, _type: ColumnType, threshold: float
-    ) -> tuple[float, bool]:
-        p_value = homogeneity_test(reference.to_numpy(), tonight.to_numpy(), permutations, rng)
-        return p_value, p_value <= threshold
-
-    register_stattest(
-        StatTest(CHI_SQUARE, f"{CHI_SQUARE}: p_value", allowed_feature_types=[ColumnType.Categorical]), test
-    )
+def _threshold(column: ColumnDistances, smallest_effect: float) -> float:
+    past = column.distances[:-1]
+    return max(*past, sum(past) / len(past) + smallest_effect)
 
 
-def _test(name: str, reference: pd.Series, tonight: pd.Series, p_value: float) -> ColumnTest:
-    before, now = reference.to_numpy(), tonight.to_numpy()
-    if name in CATEGORIES:
-        return ColumnTest(name, CATEGORIES[name], CHI_SQUARE, p_value, total_variation(before, now))
-    before, now = (values.dropna().astype(float).to_numpy() for values in (reference, tonight))
-    distance = float(ks_2samp(before, now, method="asymp").statistic)  # the p-value above is Evidently's
-    return ColumnTest(name, NUMBERS[name], "Kolmogorov-Smirnov", p_value, distance)
+def _categories(
+    reference: pd.Series, tonight: pd.Series, _type: ColumnType, threshold: float
+) -> tuple[float, bool]:
+    return _both_sides(total_variation, reference, tonight, threshold)
+
+
+def _numbers(
+    reference: pd.Series, tonight: pd.Series, _type: ColumnType, threshold: float
+) -> tuple[float, bool]:
+    return _both_sides(kolmogorov_smirnov, reference, tonight, threshold)
+
+
+def _both_sides(
+    distance: Callable[[np.ndarray], np.ndarray], reference: pd.Series, tonight: pd.Series, threshold: float
+) -> tuple[float, bool]:
+    before, now = reference.dropna(), tonight.dropna()
+    sides = np.repeat([0, 1], [len(before), len(now)])
+    values = np.concatenate([before.to_numpy(), now.to_numpy()])
+    found = float(distance(shares_of(values, sides, lump=False))[1])
+    return found, found > threshold
 
 
 def _stable_ids(html: str) -> str:

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipelines.core.facts.drift import TopicShare
+from pipelines.core.facts.drift import ColumnFinding, TopicShare
 from pipelines.core.facts.evaluate import SubjectAccuracy
 from pipelines.core.facts.fairness import SliceFinding, StereotypeFinding
 
@@ -45,6 +45,28 @@ def drift_plot(columns: Sequence[tuple[str, float, bool]], alpha: float) -> str:
     axes.axvline(alpha, color=ALARM, linestyle="--", linewidth=1)
     axes.set(xscale="log", xlim=(5e-7, 1.6), xlabel=f"adjusted p-value (drift left of {alpha:.2g})")
     axes.set_yticks(range(len(rows)), [column for column, _, _ in rows])
+    return _svg(axes)
+
+
+def nights_plot(columns: Sequence[ColumnFinding]) -> str:
+    """How far each night is from the others in each column. Tonight is the large dot."""
+    rows = list(reversed(columns))
+    axes = _axes(rows)
+    for y, row in enumerate(rows):
+        *past, tonight = row.distances
+        axes.scatter(
+            past, [y] * len(past), color=BEFORE, s=9, alpha=0.6, label="earlier nights" if y == 0 else None
+        )
+        axes.scatter(
+            [tonight],
+            [y],
+            color=ALARM if row.drifted else CALM,
+            zorder=3,
+            label="tonight" if y == 0 else None,
+        )
+    axes.set(xlabel="distance from the other nights (0: equal, 1: nothing in common)", xlim=(0, None))
+    axes.set_yticks(range(len(rows)), [row.column for row in rows])
+    axes.legend(frameon=False, loc="lower right")
     return _svg(axes)
 
 

@@ -1,7 +1,8 @@
-"""Did tonight's traffic move away from what the live model learned from?
+"""Did tonight's traffic move, compared with the nights that the live model knows?
 
-The reference is the production adapter's training nights; without a production adapter, the first
-nights in the lake. Shadow answers are left out, because no user saw them.
+Tonight is compared with the nights up to the last one that the production adapter learned from. Without a
+production adapter, it is compared with the first nights in the lake. Shadow answers are left out, because no
+user saw them.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pipelines.core.facts.drift import ColumnFinding, DriftFacts, Reference, Ton
 from pipelines.data import open_lake
 from pipelines.data.embedder import Embedder
 from pipelines.data.pii import Redactor
-from pipelines.data.reference import reference_of, sample
-from pipelines.evaluation.drift_comparison import Comparison, compare_windows
-from pipelines.policy.night.drift import ANSWER
+from pipelines.data.reference import reference_of, sample_by_person
+from pipelines.evaluation.drift_comparison import Comparison, compare_nights
+from pipelines.policy.night.drift import ANSWER, TOO_FEW, too_little
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("drift", "model", "task", "curate")
@@ -38,34 +39,39 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
-    reference = reference_of(ctx.config, ctx.night)
-    nights = _nights(reference)
-    tonight, total = _sample(ctx, [ctx.night])
-    before, reference_total = _sample(ctx, nights)
+    reference, settings = reference_of(ctx.config, ctx.night), ctx.config.drift
+    *past, tonight = sample_by_person(ctx.config, [*_nights(reference), ctx.night], ctx.night, _seed(ctx))
+    compared = [one for one in past if len(one.rows) >= settings.min_rows]
     seen: dict[str, Any] = {
         "reference": Reference(
             source=reference["source"],
-            nights=tuple(nights),
-            rows=len(before),
-            rows_in_lake=reference_total,
+            nights=tuple(one.night for one in compared),
+            rows=sum(len(one.rows) for one in compared),
+            rows_in_lake=sum(one.in_lake for one in compared),
+            left_out=tuple(one.night for one in past if one not in compared),
         ),
-        "tonight": Tonight(rows=len(tonight), rows_in_lake=total),
+        "tonight": Tonight(
+            rows=len(tonight.rows),
+            rows_in_lake=tonight.in_lake,
+            people=tonight.people,
+            over_the_cap=tonight.over_the_cap,
+            without_person=tonight.without_person,
+        ),
         "seed": _seed(ctx),
-        "cap": ctx.config.drift.max_rows,
-        "alpha": ctx.config.drift.alpha,
+        "cap": settings.max_rows,
+        "alpha": settings.alpha,
+        "smallest_effect": settings.smallest_effect,
+        "rows_per_person": settings.rows_per_person,
     }
-    fewest = min(len(before), len(tonight))
-    if not nights:
-        return _not_compared("no reference yet", "There is no earlier night to compare with.", seen)
-    if fewest < ctx.config.drift.min_rows:
-        reason = f"One side has {fewest} rows; a comparison needs {ctx.config.drift.min_rows}."
-        return _not_compared("too few rows to compare", reason, seen)
-    found = _compare(ctx, before, tonight)
+    if why := too_little(len(compared), len(tonight.rows), settings.min_rows):
+        facts = DriftFacts(**seen, drift=False, rule=TOO_FEW, columns=(), topics=())
+        return Outcome(headline=f"cannot conclude: {why}", reasons=(_unconcluded(why),), facts=facts)
+    found = _compare(ctx, [*(one.rows for one in compared), tonight.rows])
     (ctx.out / "evidently.html").write_text(found.html, encoding="utf-8")
     drifted = [column.column for column in found.columns if column.drifted]
     return Outcome(
         headline=_headline(drifted, len(found.columns)),
-        reasons=_reasons(found, ctx.config.drift.alpha),
+        reasons=_reasons(found, len(compared)),
         outputs={"evidently": "evidently.html"},
         metrics={
             "columns_drifted": (float(len(drifted)), "columns"),
@@ -74,26 +80,26 @@ def run(ctx: Context) -> Outcome:
         facts=DriftFacts(
             **seen,
             drift=found.drift,
+            rule=found.rule,
             columns=found.columns,
             topics=found.topics,
             same_model=found.same_model,
-            permutations=found.permutations,
         ),
     )
 
 
-def _not_compared(headline: str, reason: str, seen: dict[str, Any]) -> Outcome:
-    facts = DriftFacts(**seen, drift=False, columns=(), topics=())
-    return Outcome(headline=headline, reasons=(reason,), facts=facts)
+def _unconcluded(why: str) -> str:
+    return f"Whether this night drifted cannot be told ({why}), so it counts as a night without drift."
 
 
-def _compare(ctx: Context, before: Rows, tonight: Rows) -> Comparison:
+def _compare(ctx: Context, nights: list[Rows]) -> Comparison:
+    rows = [row for night in nights for row in night]
     embedder = Embedder(ctx.config.model.embedder, ctx.config.model.threads)
-    log.info("drift: embedding %d prompts and their completions", len(before) + len(tonight))
-    texts = [question_text(row["messages"], ctx.config.task.system_prompt) for row in before + tonight]
+    log.info("drift: embedding %d prompts and their completions", len(rows))
+    texts = [question_text(row["messages"], ctx.config.task.system_prompt) for row in rows]
     asked = embedder.embed(texts)
-    answered = embedder.embed([row["completion"] for row in before + tonight])
-    return compare_windows(before, tonight, asked, answered, _shown(ctx, texts), ctx.config, _seed(ctx))
+    answered = embedder.embed([row["completion"] for row in rows])
+    return compare_nights(nights, asked, answered, _shown(ctx, texts), ctx.config, _seed(ctx))
 
 
 def _shown(ctx: Context, texts: list[str]) -> list[str]:
@@ -110,27 +116,28 @@ def _headline(drifted: list[str], columns: int) -> str:
     return f"drift in {len(drifted)} of {columns} columns: {', '.join(drifted[:3])}"
 
 
-def _reasons(found: Comparison, alpha: float) -> tuple[str, ...]:
-    said = [_moved(column) for column in found.columns if column.moved]
+def _reasons(found: Comparison, past: int) -> tuple[str, ...]:
+    said = [_moved(column, past) for column in found.columns if column.moved]
     if found.drift:
         top = found.topics[0]
         said.append(f"Topic '{top.words}' went from {top.reference_share:.0%} to {top.tonight_share:.0%}.")
-    return tuple(said) or (f"No column moved at a family-wise {alpha:.0%}.",)
+    return tuple(said) or (f"No column is farther from usual than it was on {past} nights before.",)
 
 
-def _moved(column: ColumnFinding) -> str:
+def _moved(column: ColumnFinding, past: int) -> str:
+    *before, now = column.distances
+    usual = sum(before) / past
+    said = (
+        f"{column.column} is {now:.2f} from usual; nights usually are {usual:.2f}, at most {max(before):.2f}"
+    )
     if column.drifted:
-        return f"{column.column} moved (effect {column.effect:.2f}, adjusted p {column.p_adjusted:.3g})."
-    why = "another model answered the reference" if column.about == ANSWER else "it says nothing about users"
-    return f"{column.column} moved too, but does not count as drift: {why}."
+        return f"{said} (p {column.p_adjusted:.2g}, {past} nights)."
+    why = "the nights had different models" if column.about == ANSWER else "it says nothing about users"
+    return f"{said}. It does not count as drift: {why}."
 
 
 def _nights(reference: dict[str, Any]) -> list[date]:
     return [date.fromisoformat(night) for night in reference["nights"]]
-
-
-def _sample(ctx: Context, nights: list[date]) -> tuple[Rows, int]:
-    return sample(ctx.config, nights, ctx.night, _seed(ctx), ctx.config.drift.max_rows)
 
 
 def _seed(ctx: Context) -> int:

@@ -23,7 +23,7 @@ from pipelines.policy.night.outcome import outcome_of
 from pipelines.reporting import plots
 from pipelines.runner import Context, Outcome
 
-SETTINGS = ("drift", "fairness", "cost")
+SETTINGS = ("fairness", "cost")
 PLOTS = ("time", "drift", "topics", "loss", "accuracy", "stereotype", "slices")
 SHOWN: tuple[type[Facts], ...] = (
     IngestFacts, DriftFacts, DecideFacts, TrainFacts, EvaluateFacts, FairnessFacts, GateFacts,
@@ -105,9 +105,8 @@ def _gate_rows(manifests: Mapping[str, Manifest], facts: GateFacts | None) -> li
 def _plots(ctx: Context, facts: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, str]:
     drift, train, evaluate, fairness = (facts[step] for step in ("drift", "train", "evaluate", "fairness"))
     drawn = {"time": plots.time_plot(steps)} if steps else {}
-    if drift and drift.columns:
-        columns = [(column.column, column.p_adjusted, column.drifted) for column in drift.columns]
-        drawn["drift"] = plots.drift_plot(columns, ctx.config.drift.alpha)
+    if drift and any(column.distances for column in drift.columns):
+        drawn["drift"] = plots.nights_plot(drift.columns)
     if drift and drift.topics:
         drawn["topics"] = plots.topics_plot(drift.topics)
     if train:

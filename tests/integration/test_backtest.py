@@ -34,14 +34,14 @@ def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("backtest")
     (folder / "now.toml").write_text(PROFILE)
     home = folder / "home"
-    decide_night(home, 1, labelled=130, p_value=0.4, gains=60)
-    decide_night(home, 2, labelled=30, p_value=0.3)
-    decide_night(home, 3, labelled=60, p_value=0.005, gains=20)
+    decide_night(home, 1, labelled=130, topic=0.07, gains=60)
+    decide_night(home, 2, labelled=30, topic=0.08)
+    decide_night(home, 3, labelled=60, topic=0.17, gains=20)
     run = Run(f"{home}/runs/2026-01-04")
     finish(run, "ingest", {})
     finish(run, "validate", {}, verdict=Verdict.HOLD, reasons=("too few rows",))
     run_step("record", run.folder.uri, config_of(home))
-    decide_night(home, 5, labelled=70, p_value=0.0006, drift_rows=30)
+    decide_night(home, 5, labelled=70, topic=0.3, drift_rows=30)
     decisions = Ledger(f"sqlite:///{home}/ledger.db").decisions()
     assert [d.outcome for d in decisions] == ["trained", "skipped", "rejected", "held", "skipped"]
     return home
@@ -51,7 +51,7 @@ def config_of(home):
     return load_config(home.parent / "now.toml", home)
 
 
-def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
+def decide_night(home, day, labelled, topic, gains=0, drift_rows=200):
     """A night in which these rows came, drift was measured so, and the candidate won `gains` items of 240."""
     night, config = date(2026, 1, day), config_of(home)
     run = Run(f"{home}/runs/{night}")
@@ -60,7 +60,7 @@ def decide_night(home, day, labelled, p_value, gains=0, drift_rows=200):
     for step in ("ingest", "validate", "features"):
         finish(run, step, {})
     record_old_settings(run)
-    finish(run, "drift", drift_facts(p_value, drift_rows))
+    finish(run, "drift", drift_facts(topic, drift_rows))
     if run_step("decide", run.folder.uri, config).verdict is Verdict.PROCEED:
         paired = {
             "n": 240,
@@ -94,17 +94,25 @@ def record_old_settings(run):
     run.folder.write_bytes("ingest/manifest.json", old.model_dump_json().encode())
 
 
-def drift_facts(p_value, rows):
-    """As the drift step writes them; with too few rows no test is made."""
-    reference = {"source": "first nights", "nights": ["2025-12-31"], "rows": 500, "rows_in_lake": 500}
+def drift_facts(topic, rows):
+    """As the drift step writes them, of three weeks; with too few rows nothing is compared."""
+    nights = [f"2025-12-{day:02d}" for day in range(11, 32)]
+    reference = {"source": "first nights", "nights": nights, "rows": 4_200, "rows_in_lake": 4_200}
     sides = {"reference": reference, "tonight": {"rows": rows, "rows_in_lake": rows}}
-    facts = {**sides, "alpha": 0.05, "permutations": 2_000, "same_model": True}
+    facts = {**sides, "alpha": 0.05, "smallest_effect": 0.05, "same_model": True}
     if rows < 40:
-        return {**facts, "drift": False, "columns": []}
-    columns = (("topic", p_value), ("locale", 0.5), ("channel", 0.9))
-    tests = [drift_policy.ColumnTest(name, drift_policy.INPUT, "chi-square", p, 0.2) for name, p in columns]
-    drift, judged = drift_policy.drifted_columns(tests, 0.05, same_model=True)
-    return {**facts, "drift": drift, "columns": judged}
+        return {**facts, "drift": False, "rule": drift_policy.TOO_FEW, "columns": []}
+    past = [round(0.02 + 0.005 * night, 4) for night in range(21)]
+    found = drift_policy.judge_night(
+        [
+            drift_policy.ColumnDistances(name, drift_policy.INPUT, "m", (*past, tonight))
+            for name, tonight in (("topic", topic), ("locale", 0.05), ("channel", 0.09))
+        ],
+        0.05,
+        0.05,
+        same_model=True,
+    )
+    return {**facts, "drift": found.drift, "rule": found.rule, "columns": found.columns}
 
 
 def backtest(home, capsys, policy, *more):
@@ -169,12 +177,15 @@ def test_the_gate_asks_again_with_other_margins(home, capsys):
 def test_drift_asks_again_at_another_level_and_decide_follows(home, capsys):
     _, nights = backtest(home, capsys, "[drift]\nalpha = 0.01\n")
     assert [flip["decision"] for flip in nights["3"]["flips"]] == ["drift", "decide"]
-    assert nights["3"]["flips"][0]["why"] == "topic: adjusted p 0.015 at the level 0.01"
+    assert nights["3"]["flips"][0]["why"].startswith("topic: p 0.03")
+    assert nights["3"]["flips"][0]["why"].endswith("(Student's t)"), (
+        "21 nights are too few to be ranked at 1%"
+    )
     assert nights["3"]["replayed"] == "skipped"
-    _, nights = backtest(home, capsys, "[drift]\nalpha = 0.0001\n")
-    assert [flip["replayed"] for flip in nights["3"]["flips"]] == ["unknown", "unknown"]
-    assert "2000 relabellings cannot tell" in nights["3"]["flips"][0]["why"]
-    assert nights["3"]["replayed"] == "unknown"
+    found, nights = backtest(home, capsys, "[drift]\nsmallest_effect = 0.12\n")
+    assert [flip["decision"] for flip in nights["3"]["flips"]] == ["drift", "decide"]
+    assert "0.1 farther than usual, where 0.12 counts" in nights["3"]["flips"][0]["why"]
+    assert found["not_replayed"] == []
 
 
 def test_tests_that_were_never_made_are_no_answer(home, capsys):

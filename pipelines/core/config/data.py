@@ -160,10 +160,18 @@ class Features(Section):
 
 
 class Drift(Section):
-    """`[drift]`: the comparison of a night with the reference."""
+    """`[drift]`: whether a night is farther from other nights than nights usually are."""
 
-    reference_nights: Positive = 3  # without a production adapter: the first nights in the lake
-    max_rows: Positive = 2_000  # cap of each side, sampled with the seed
-    alpha: Share = 0.05  # family-wise false-alarm rate of one night
-    permutations: Positive = 2_000  # relabellings of the tests that need them
-    min_rows: Positive = 40  # fewer on either side: no drift is claimed
+    # Past nights that tonight is compared with, at most; whole weeks. With fewer than 7: cannot conclude.
+    reference_nights: Positive = 21
+    max_rows: Positive = 300  # rows of a night that are compared, at most; drawn with the seed, by person
+    rows_per_person: Positive = 3  # rows of one person that count on a night, at most
+    alpha: Share = 0.05  # share of nights without a change that raise drift, at most
+    smallest_effect: Share = 0.05  # a column moved if it is this much farther than usual, from 0 to 1
+    min_rows: Positive = 40  # a night with fewer is not compared, and no drift is claimed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_relabellings(cls, data: Any) -> Any:
+        """Profiles and records of older versions hold `permutations`, of tests that are not made any more."""
+        return {k: v for k, v in data.items() if k != "permutations"} if isinstance(data, Mapping) else data

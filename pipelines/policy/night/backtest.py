@@ -1,10 +1,10 @@
 """How recorded nights would end under other settings, from the facts of their steps. Pure.
 
-| decision | asked again with                                             | settings                        |
-|----------|--------------------------------------------------------------|---------------------------------|
-| drift    | the recorded p-values                                        | `drift.alpha`, `drift.min_rows` |
-| decide   | the recorded situation, and drift as replayed                | `decide.*`                      |
-| gate     | what evaluate, fairness and safety measured that night       | `gate.*`                        |
+| decision | asked again with                                     | settings                                 |
+|----------|------------------------------------------------------|------------------------------------------|
+| drift    | the recorded distances of the nights from each other | `drift.{alpha,smallest_effect,min_rows}` |
+| decide   | the recorded situation, and drift as replayed        | `decide.*`                               |
+| gate     | what evaluate, fairness and safety measured          | `gate.*`                                 |
 
 Each night is replayed on its own, with the history it had: where an earlier night ends otherwise, the
 feedback since the last training, the CPU hours, the production model and the questions asked would differ
@@ -29,7 +29,7 @@ from pipelines.policy.night.measured import measured
 from pipelines.policy.night.outcome import OUTCOMES, outcome_of
 
 UNKNOWN = "unknown"
-REPLAYED = {"drift.alpha", "drift.min_rows"}
+REPLAYED = {"drift.alpha", "drift.smallest_effect", "drift.min_rows"}
 OF_A_RUN = {"force", "cause", "ruling"}  # of `decide`: a trigger sets these; the recorded ones are kept
 NEED_WORK = (
     "model", "task", "ingest", "validate", "features", "drift", "curate", "train", "evaluate", "fairness",

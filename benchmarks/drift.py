@@ -1,0 +1,195 @@
+"""False alarms and power of `drift`, beside the rule before it: `python -m benchmarks.drift [NIGHTS]`.
+
+Each world is a stream of nights of people who ask questions. Every night is compared with the nights before
+it, as the step does. The rule before took rows as independent. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2_contingency, ks_2samp
+
+from benchmarks.machine import describe
+from pipelines.policy.night.drift import INPUT, ColumnDistances, judge_night
+from pipelines.policy.stats.holm import holm
+from pipelines.policy.stats.nights import kolmogorov_smirnov, standardised_shift, total_variation
+
+TOPICS, TENANTS, DIMENSIONS, LENGTHS = 12, 5, 16, 60
+ALPHA, SMALLEST = 0.05, 0.05
+CENTRES = np.random.default_rng(1).normal(size=(TOPICS, DIMENSIONS)) / np.sqrt(DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class World:
+    """One night's people, and how nights differ. Effects are on the logarithm of shares."""
+
+    people: int = 100
+    questions: int = 3  # that a person asks
+    cap: int = 3  # rows of a person that count
+    person: float = 1.0  # spread of what people ask about
+    night: float = 0.0  # spread of what nights are about
+    tails: float = 0.0  # degrees of freedom of the nights' shocks; 0: normal
+    weekend: float = 0.0  # how far Saturdays and Sundays are from other days
+    trend: float = 0.0  # a night
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What changes on the night of the change."""
+
+    asked: float = 0.0  # share of the people who ask about three topics only
+    tenant: float = 1.0  # how many times as many people the first tenant has
+
+
+STILL = Shift()
+
+
+@dataclass(frozen=True)
+class Night:
+    """Shares of one night, and its rows for the rule before."""
+
+    topics: np.ndarray
+    tenants: np.ndarray
+    lengths: np.ndarray
+    mean: np.ndarray
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def night_of(world: World, number: int, rng: np.random.Generator, shift: Shift = STILL) -> Night:
+    """The rows of one night."""
+    noise = rng.standard_t(world.tails, TOPICS) if world.tails else rng.normal(size=TOPICS)
+    pattern = np.sin(np.arange(TOPICS) * 2.4)
+    mix = world.night * noise + pattern * (world.weekend * (number % 7 >= 5) + world.trend * number)
+    tastes = mix + world.person * rng.normal(size=(world.people, TOPICS))
+    others = rng.random(world.people) < shift.asked
+    tastes[others] = 3 * (np.arange(TOPICS) < 3) + rng.normal(size=(int(others.sum()), TOPICS))
+    shares = np.exp(tastes)
+    shares /= shares.sum(axis=1, keepdims=True)
+    rows = min(world.questions, world.cap) if world.cap else world.questions
+    drawn = rng.random((world.people, rows, 1))
+    topics = (drawn > shares.cumsum(axis=1)[:, None, :-1]).sum(axis=2).ravel()
+    weights = np.where(np.arange(TENANTS) == 0, shift.tenant, 1.0)
+    tenants = np.repeat(rng.choice(TENANTS, world.people, p=weights / weights.sum()), rows)
+    tempers = np.repeat(rng.normal(size=world.people) + world.night * rng.normal(), rows)
+    lengths = np.clip((30 + 6 * tempers + 6 * rng.normal(size=len(topics))), 0, LENGTHS - 1).astype(int)
+    own = np.repeat(0.3 * world.person * rng.normal(size=(world.people, DIMENSIONS)), rows, axis=0)
+    vectors = CENTRES[topics] + own / 4 + rng.normal(size=(len(topics), DIMENSIONS)) / 4
+    return Night(
+        np.bincount(topics, minlength=TOPICS) / len(topics),
+        np.bincount(tenants, minlength=TENANTS) / len(topics),
+        np.bincount(lengths, minlength=LENGTHS) / len(topics),
+        vectors.mean(axis=0),
+        (topics, tenants, lengths),
+    )
+
+
+def columns_of(nights: Sequence[Night]) -> list[ColumnDistances]:
+    """Each column's distances; tonight is the last night."""
+    found = {
+        "topic": total_variation(np.array([night.topics for night in nights])),
+        "tenant": total_variation(np.array([night.tenants for night in nights])),
+        "length": kolmogorov_smirnov(np.array([night.lengths for night in nights])),
+        "embedding": standardised_shift(np.array([night.mean for night in nights]), 1.0),
+    }
+    return [ColumnDistances(name, INPUT, "", tuple(one.tolist())) for name, one in found.items()]
+
+
+def alarms(nights: Sequence[Night]) -> bool:
+    """Whether the last night drifted."""
+    return judge_night(columns_of(nights), ALPHA, SMALLEST, same_model=True).drift
+
+
+def alarms_before(nights: Sequence[Night]) -> bool:
+    """The rule before: the night against the first three, rows as independent, Holm over columns."""
+    first = [np.concatenate(column) for column in zip(*(night.rows for night in nights[:3]), strict=True)]
+    p_values = [_chi_square(before, now) for before, now in zip(first[:2], nights[-1].rows[:2], strict=True)]
+    p_values.append(float(ks_2samp(first[2], nights[-1].rows[2], method="asymp").pvalue))
+    return min(holm(p_values)) <= ALPHA
+
+
+def _chi_square(before: np.ndarray, now: np.ndarray) -> float:
+    most = max(before.max(), now.max()) + 1
+    table = np.array([np.bincount(one, minlength=most) for one in (before, now)])
+    return float(chi2_contingency(table[:, table.sum(axis=0) > 0], correction=False).pvalue)
+
+
+def unchanged(world: World, past: int, nights: int, seed: int = 0) -> float:
+    """Share of nights without a change that raise drift."""
+    rng = np.random.default_rng([seed, past])
+    stream = [night_of(world, number, rng) for number in range(nights + past)]
+    return float(np.mean([alarms(stream[end - past : end + 1]) for end in range(past, len(stream))]))
+
+
+def unchanged_before(world: World, nights: int, seed: int = 0) -> float:
+    """The same under the rule before, which compares with the first three nights of the last two weeks."""
+    rng = np.random.default_rng([seed, 2])
+    stream = [night_of(world, number, rng) for number in range(nights + 14)]
+    return float(np.mean([alarms_before(stream[end - 14 : end + 1]) for end in range(14, len(stream))]))
+
+
+def power(world: World, shift: Shift, past: int, tries: int, seed: int = 0) -> float:
+    """Share of first nights of a change that raise drift; each try is another night."""
+    rng = np.random.default_rng([seed, past, 1])
+    stream = [night_of(world, number, rng) for number in range(tries + past)]
+    ends = range(past, len(stream))
+    return float(
+        np.mean([alarms([*stream[end - past : end], night_of(world, end, rng, shift)]) for end in ends])
+    )
+
+
+WORLDS = {
+    "1 question a person": World(questions=1, people=300),
+    "3 questions": World(),
+    "10 questions": World(questions=10),
+    "30 questions": World(questions=30),
+    "30 questions, no cap": World(questions=30, people=60, cap=0),
+    "nights differ": World(night=0.3),
+    "nights differ, extreme ones": World(night=0.3, tails=2.1),
+    "weekends differ": World(weekend=1.0),
+    "nights and weekends differ": World(night=0.3, weekend=1.0),
+    "slow trend": World(trend=0.02),
+}
+SHIFTS = {
+    "20% of people ask another mix": Shift(asked=0.2),
+    "40%": Shift(asked=0.4),
+    "80%": Shift(asked=0.8),
+    "one tenant doubles": Shift(tenant=2.0),
+    "one tenant is four times as large": Shift(tenant=4.0),
+}
+PAST = (7, 13, 21, 42)
+
+
+def main(nights: int) -> None:
+    print(describe())
+    print(f"\nRaised on nights without a change, of {nights}:\n")
+    print("| world | the rule before | " + " | ".join(f"{past} past nights" for past in PAST) + " |")
+    print("|---|" + "---|" * (1 + len(PAST)))
+    for name, world in WORLDS.items():
+        found = [unchanged_before(world, nights), *(unchanged(world, past, nights) for past in PAST)]
+        print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in found) + " |", flush=True)
+    print(f"\nFound on the first night of a change, of {nights // 2}:\n")
+    print("| change | world | " + " | ".join(f"{past} past nights" for past in PAST) + " |")
+    print("|---|---|" + "---|" * len(PAST))
+    for name, shift in SHIFTS.items():
+        for told in ("3 questions", "nights differ"):
+            found = [power(WORLDS[told], shift, past, nights // 2) for past in PAST]
+            print(f"| {name} | {told} | " + " | ".join(f"{share:.0%}" for share in found) + " |", flush=True)
+    print(f"\nA decision from sufficient statistics: {1000 * seconds_of_a_decision():.1f} ms for 22 nights.")
+
+
+def seconds_of_a_decision() -> float:
+    rng = np.random.default_rng(0)
+    columns = columns_of([night_of(World(), number, rng) for number in range(22)]) * 4
+    began = time.perf_counter()
+    for _ in range(100):
+        judge_night(columns, ALPHA, SMALLEST, same_model=True)
+    return (time.perf_counter() - began) / 100
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)
