@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.core.config import Task
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
+from pipelines.policy.night.caps import TenantFeedback
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
 
@@ -42,22 +43,39 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return {name: sum(one[name] for one in found) for name in NAMES}
 
 
+def feedback_by_tenant(
+    lake: Lake, nights: Collection[date], as_of: date, per_person: int
+) -> dict[str, TenantFeedback]:
+    """The labelled rows that these nights delivered, by tenant, and what is left with a cap of a person."""
+    capped = f"least(n, {per_person})"
+    counted = f"""
+        SELECT tenant, sum(n)::BIGINT AS rows, sum({capped})::BIGINT AS capped,
+            list({capped} ORDER BY n DESC)[1:3] AS largest
+        FROM (SELECT tenant, subject_id, count(*) AS n FROM interactions
+            WHERE {_of(nights)} AND {LABELLED} GROUP BY tenant, subject_id)
+        GROUP BY tenant ORDER BY tenant"""
+    rows = lake.query(counted, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
+    return {row.pop("tenant"): TenantFeedback(**row) for row in rows}
+
+
 def labelled_rows(
-    lake: Lake, nights: Collection[date], as_of: date, most: int, seed: int, task: Task
+    lake: Lake, nights: Collection[date], as_of: date, most: int, per_person: int, seed: int, task: Task
 ) -> Part:
     """At most `most` labelled rows that these nights delivered, sorted by ts and request_id.
 
-    Where there are more, a seeded hash of the messages decides, so that all rows of a question come or none.
+    Of a person at most `per_person` rows. A seeded hash of the messages decides which.
     """
     counts = total(feedback_counts(lake, nights, as_of).values())
-    drawn = _drawn(most, seed, _of(nights))
+    by_tenant = feedback_by_tenant(lake, nights, as_of, per_person).values()
+    drawn = _drawn(most, seed, _of(nights), per_person=per_person)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]
     fit = labelled(plain, task.labels, task.system_prompt)
-    with_label = counts["corrections"] + counts["likes"]
+    with_label, capped = counts["corrections"] + counts["likes"], sum(one.capped for one in by_tenant)
     went = {
         "without_label": counts["rows"] - with_label,
-        "beyond_the_pool": with_label - len(rows),
+        "over_the_persons_cap": with_label - capped,
+        "beyond_the_pool": capped - len(rows),
         "tool_calls": len(rows) - len(plain),
         "not_an_allowed_answer": len(plain) - len(fit),
     }
@@ -80,11 +98,16 @@ def earlier_rated(lake: Lake, night: date, most: int, seed: int) -> list[dict[st
     )
 
 
-def _drawn(most: int, seed: int, condition: str, told: str = LABELLED) -> str:
-    """SQL for at most `most` rows with such feedback, all of a conversation or none, sorted by ts."""
+def _drawn(most: int, seed: int, condition: str, told: str = LABELLED, per_person: int | None = None) -> str:
+    """SQL for at most `most` rows with such feedback, sorted by ts. Rows of a conversation come together.
+
+    Of a person at most `per_person`, where it is set.
+    """
+    order = f"md5(CAST(messages AS VARCHAR) || '{seed}'), request_id"
+    place = f"row_number() OVER (PARTITION BY tenant, subject_id ORDER BY {order})"
+    cap = "" if per_person is None else f"QUALIFY {place} <= {per_person} "
+    columns = ", ".join(COLUMNS)
     drawn = (
-        f"SELECT {', '.join(COLUMNS)} FROM interactions "
-        f"WHERE {condition} AND {told} "
-        f"ORDER BY md5(CAST(messages AS VARCHAR) || '{seed}'), request_id LIMIT {most}"
+        f"SELECT {columns} FROM interactions WHERE {condition} AND {told} {cap}ORDER BY {order} LIMIT {most}"
     )
     return f"SELECT * FROM ({drawn}) ORDER BY ts, request_id"

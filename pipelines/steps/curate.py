@@ -1,8 +1,9 @@
 """Corrections and liked answers become training chats without personal data, with replay of what was learned.
 
 New rows are those that no adapter in production has learned (see policy/night/row_states.py). The same rows
-are never trained on twice from the same parent under the same settings. Nothing that evaluation asks is
-trained on: neither the frozen suite, nor what is close to it, nor the holdout of each night.
+are never trained on twice from the same parent under the same settings. A person and a tenant give rows up to
+a cap. Nothing that evaluation asks is trained on: neither the frozen suite, nor what is close to it, nor the
+holdout of each night.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from pipelines.data.training_rows import (
 from pipelines.evaluation.suite import check_suite, suite_file_digest
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
+from pipelines.policy.night.caps import over_the_tenant_cap
 from pipelines.policy.night.dataset import Part, Rows, choose, holds_any
 from pipelines.policy.night.examples import (
     PLANTED,
@@ -89,6 +91,8 @@ def run(ctx: Context) -> Outcome:
     identity = _identity(ctx, new.rows)
     if earlier := _trained_sets(ctx).get(identity):
         return _trained_before(earlier, len(new.rows))
+    capped = over_the_tenant_cap(new.rows, settings.max_tenant_share, rng)
+    new = new.without(capped, "over_a_tenants_cap")
     new, replay = choose(new, replay, settings.max_examples, settings.replay_share, rng)
 
     tonight = [example(row, "tonight") for row in new.rows]
@@ -204,7 +208,9 @@ def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
 def _read(ctx: Context, nights: set[date]) -> Part:
     """Labelled rows that these nights delivered, without those that were ever taken for a suite."""
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
-    part = labelled_rows(lake, nights, ctx.night, most, ctx.config.seed, ctx.config.task)
+    part = labelled_rows(
+        lake, nights, ctx.night, most, ctx.config.curate.rows_per_person, ctx.config.seed, ctx.config.task
+    )
     held = held_back_keys(ctx.config)
     return part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
 

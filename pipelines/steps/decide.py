@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 from pipelines.core.contract import digest_of
 from pipelines.core.facts.common import Baseline, Window
-from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.decide import DecideFacts, Weight
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.reading import as_json
 from pipelines.data import open_lake
-from pipelines.data.feedback_log import feedback_counts, total
+from pipelines.data.feedback_log import feedback_by_tenant, feedback_counts, total
 from pipelines.data.feedback_states import feedback_states, trainings
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
 from pipelines.policy.night.anchors import anchors_tonight
+from pipelines.policy.night.caps import Weighed, weighed
 from pipelines.policy.night.decide import TrainingSituation, decide
 from pipelines.policy.night.lineage import spans
 from pipelines.policy.night.row_states import RowStates
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_inbox, open_ledger
 
-SETTINGS = ("decide",)
+SETTINGS = ("decide", "curate")
 BUDGET_DAYS = 30
 
 
@@ -43,11 +45,13 @@ def run(ctx: Context) -> Outcome:
     (delivered, states, since_training), settings = _known(ctx), ctx.config.decide
     counts = feedback_counts(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
     feedback, tried = total(counts.values()), total(counts[night] for night in states.tried)
+    weight = _weight(ctx, states)
     cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
         corrections=feedback["corrections"],
         likes=feedback["likes"],
         tried=tried["corrections"] + tried["likes"],
+        not_counted=weight.over_person + weight.over_tenant,
         drift=ctx.facts(DriftFacts).drift,
         nights_since_training=since_training,
         cpu_hours_30d=cpu_hours,
@@ -62,7 +66,7 @@ def run(ctx: Context) -> Outcome:
         headline=f"{situation.labelled} labelled rows{tried_words}, "
         f"{'drift' if situation.drift else 'no drift'}",
         verdict=decision.verdict,
-        reasons=(decision.reason,),
+        reasons=(decision.reason, *_who_weighs(weight)),
         metrics={
             "labelled_rows": (float(situation.labelled), "rows"),
             "cpu_hours_30d": (situation.cpu_hours_30d, "h"),
@@ -87,8 +91,27 @@ def run(ctx: Context) -> Outcome:
             deliveries={night: delivered[night] for night in states.unlearned},
             tried_nights=tuple(spans(states.tried)),
             tried=situation.tried,
+            weight=Weight(**asdict(weight)),
         ),
     )
+
+
+def _weight(ctx: Context, states: RowStates) -> Weighed:
+    """Whose labelled rows count, among those that no adapter in production has learned."""
+    curate, lake = ctx.config.curate, open_lake(ctx.config)
+    by_tenant = feedback_by_tenant(lake, states.unlearned, ctx.night, curate.rows_per_person)
+    return weighed(by_tenant, curate.max_tenant_share)
+
+
+def _who_weighs(weight: Weighed) -> list[str]:
+    if not weight.rows:
+        return []
+    said = f"{weight.in_words()}. " if weight.in_words() else ""
+    return [
+        f"{said}Of the labelled rows that count, the tenant {weight.largest_tenant} gives"
+        f" {weight.largest_tenant_share:.0%}, and the three people with the most give"
+        f" {weight.largest_people_share:.0%}."
+    ]
 
 
 def _known(ctx: Context) -> tuple[dict[date, str], RowStates, int | None]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]  # neither 0 nor 1
+OpenShareOrOne = Annotated[float, Field(gt=0, le=1)]
 Odds = Annotated[float, Field(ge=1, le=100)]  # a ratio of odds, in either direction
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.core.config.base import Count, Odds, OpenShare, Positive, Section, Share
+from pipelines.core.config.base import Count, Odds, OpenShare, OpenShareOrOne, Positive, Section, Share
 from pipelines.core.errors import ConfigError
 from pipelines.core.traffic_split import Route
 
@@ -26,9 +26,6 @@ class Stage(Section):
         "refusals",
         "latency",
     )
-
-
-OpenShareOrOne = Annotated[float, Field(gt=0, le=1)]
 
 
 class Promote(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipelines.core.config.base import Count, Positive, Section, Share
+from pipelines.core.config.base import Count, OpenShareOrOne, Positive, Section, Share
 
 Language = Literal["en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "fi", "tr", "ko", "th"]
 
@@ -30,6 +30,8 @@ class Curate(Section):
     dev_share: Share = 0.1  # of the examples, kept from training to watch the loss
     replay_share: Share = 0.3  # of the training set, from earlier nights
     holdout_share: Share = 0.1  # of labelled rows kept back as the night's suite
+    rows_per_person: Positive = 30  # labelled rows of one person that count for a training, at most
+    max_tenant_share: OpenShareOrOne = 0.8  # of these rows, once two tenants have traffic; 1 is no limit
     near_duplicate_similarity: Share = 0.95  # cosine of two prompts from which one is left out
     redact_entities: tuple[str, ...] = (  # what is replaced; NATIONAL_ID: identity numbers of many countries
         "PERSON", "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "US_SSN", "IBAN_CODE", "IP_ADDRESS",

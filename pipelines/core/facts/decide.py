@@ -18,6 +18,17 @@ class RuleResult(Part):
     detail: str
 
 
+class Weight(Part):
+    """Who weighs how much among the labelled rows that count."""
+
+    rows: NonNegativeInt
+    over_person: NonNegativeInt  # rows beyond what one person may give
+    over_tenant: NonNegativeInt
+    largest_tenant: str
+    largest_tenant_share: float
+    largest_people_share: float  # of the three people with the most rows
+
+
 class DecideFacts(Facts):
     step = "decide"
     baseline: Baseline
@@ -38,3 +49,4 @@ class DecideFacts(Facts):
     deliveries: dict[date, str] | None = None  # what may be learned tonight: night -> digest of its delivery
     tried_nights: tuple[str, ...] = ()  # spans of those that a training drew from before
     tried: NonNegativeInt = 0  # corrections and liked answers of these nights
+    weight: Weight | None = None

@@ -115,6 +115,7 @@ def _situation(facts: DecideFacts, drift: bool) -> TrainingSituation:
         cause=facts.cause,
         data_faults=facts.data_faults,
         tried=facts.tried,
+        not_counted=facts.weight.over_person + facts.weight.over_tenant if facts.weight else 0,
     )
 
 

@@ -10,12 +10,13 @@ The rules are asked in this order. The first that applies decides.
 | budget    | the last 30 days used `budget_cpu_hours_30d` or `budget_gpu_hours_30d`   | hold    |
 | cool_down | the last training was `cool_down_nights` nights ago, or fewer            | skip    |
 | drift     | drift or an alert, and at least `min_corrections_on_drift` labelled rows | proceed |
-| volume    | at least `min_corrections` labelled rows                                 | proceed |
+| volume    | at least `min_corrections` labelled rows count                           | proceed |
 | otherwise | nothing above applied                                                    | skip    |
 
 Labelled rows are corrections and liked answers that no adapter in production has learned, so that thin nights
 add up. Some are new, and some were tried: a training ran on them, and its adapter did not reach production.
-Tried rows count again together with new ones; alone they need a force (see `row_states`).
+Tried rows count again together with new ones; alone they need a force (see `row_states`). A person and a
+tenant count up to a cap (see `caps`).
 Even a forced night needs material. Force goes before faults and budget, because a person asked for it.
 """
 
@@ -36,7 +37,7 @@ class TrainingSituation:
     """What is known on the night. `nights_since_training` is None before the first training.
 
     `corrections` and `likes` that no adapter in production has learned; `tried`: how many of both a training
-    ran on before.
+    ran on before. `not_counted`: how many of both are more than one person or one tenant may give.
     """
 
     corrections: int
@@ -49,10 +50,20 @@ class TrainingSituation:
     data_faults: tuple[str, ...] = ()  # alerts about broken data that fire
     gpu_hours_30d: float = 0.0
     tried: int = 0
+    not_counted: int = 0
 
     @property
     def labelled(self) -> int:
         return self.corrections + self.likes
+
+    @property
+    def counted(self) -> int:
+        return self.labelled - self.not_counted
+
+    @property
+    def counted_words(self) -> str:
+        of_all = f" count, of {self.labelled}" if self.not_counted else ""
+        return f"{self.counted} labelled rows{of_all}"
 
 
 @dataclass(frozen=True)
@@ -140,20 +151,20 @@ def _drift(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]
     why = " and ".join(causes)
     why = why[0].upper() + why[1:]  # an alert's name keeps its capitals
     enough = limits.min_corrections_on_drift
-    if now.labelled < enough:
-        return None, f"{why}, but {now.labelled} labelled rows are fewer than {enough}."
-    return Verdict.PROCEED, f"{why}, with {now.labelled} labelled rows (at least {enough} are enough then)."
+    if now.counted < enough:
+        return None, f"{why}, but {now.counted_words}; {enough} are needed."
+    return Verdict.PROCEED, f"{why}, with {now.counted_words} ({enough} are enough then)."
 
 
 def _volume(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
-    compared = f"{now.labelled} labelled rows; {limits.min_corrections} are enough"
-    return (Verdict.PROCEED if now.labelled >= limits.min_corrections else None), f"{compared}."
+    compared = f"{now.counted_words}; {limits.min_corrections} are enough"
+    return (Verdict.PROCEED if now.counted >= limits.min_corrections else None), f"{compared}."
 
 
 def _otherwise(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     return (
         Verdict.SKIP,
-        f"{now.labelled} labelled rows are too few ({limits.min_corrections} without drift, "
+        f"{now.counted_words}: too few ({limits.min_corrections} without drift, "
         f"{limits.min_corrections_on_drift} with it); they stay for later.",
     )
 

@@ -1,0 +1,82 @@
+"""No person and no tenant starts or fills a training."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.core.config.training import Decide
+from pipelines.core.contract import Verdict
+from pipelines.policy.night.caps import (
+    LEAST_ROWS,
+    TenantFeedback,
+    over_the_tenant_cap,
+    tenant_limit,
+    weighed,
+)
+from pipelines.policy.night.decide import TrainingSituation, decide
+
+COUNTS = st.lists(st.integers(0, 5_000), max_size=8)
+
+
+def share_of_the_largest(counts, limit):
+    capped = [min(count, limit) for count in counts]
+    return max(capped) / sum(capped)
+
+
+@given(COUNTS, st.floats(0.05, 1))
+def test_no_tenant_holds_more_than_its_share(counts, most_share):
+    limit = tenant_limit(counts, most_share)
+    if sum(count >= LEAST_ROWS for count in counts) < 2:
+        assert limit == max(counts, default=0)
+        return
+    most = max(most_share, 1 / len(counts))
+    if limit:
+        assert share_of_the_largest(counts, limit) <= most + 1e-9
+    if limit < max(counts):
+        assert share_of_the_largest(counts, limit + 1) > most
+
+
+@given(COUNTS.filter(any), st.floats(0.05, 1), st.integers(0, 9))
+def test_rows_are_drawn_down_to_the_cap(counts, most_share, seed):
+    rows = [{"tenant": str(tenant)} for tenant, count in enumerate(counts) for _ in range(count)]
+    gone = over_the_tenant_cap(rows, most_share, np.random.default_rng(seed))
+    limit = tenant_limit([count for count in counts if count], most_share)
+    assert len(gone) == sum(max(0, count - limit) for count in counts)
+    assert len(set(gone)) == len(gone)
+
+
+def test_who_weighs_is_said():
+    found = weighed(
+        {
+            "busy": TenantFeedback(rows=5_100, capped=130, largest=[30, 30, 30]),
+            "small": TenantFeedback(rows=30, capped=30, largest=[2, 2, 2]),
+        },
+        most_share=0.8,
+    )
+    assert (found.rows, found.over_person, found.over_tenant) == (150, 4_970, 10)
+    assert (found.largest_tenant, found.largest_tenant_share) == ("busy", 0.8)
+    assert found.largest_people_share == 0.6
+    assert found.in_words() == (
+        "150 count: 4970 are more than one person may give and 10 are more than one tenant may give"
+    )
+
+
+def test_nothing_is_weighed_without_rows():
+    found = weighed({}, 0.8)
+    assert (found.rows, found.largest_tenant_share, found.in_words()) == (0, 0.0, "")
+
+
+def test_one_scripts_likes_start_no_training():
+    situation = TrainingSituation(
+        corrections=0,
+        likes=5_000,
+        drift=False,
+        nights_since_training=None,
+        cpu_hours_30d=0,
+        force=False,
+        cause="schedule",
+        not_counted=4_970,
+    )
+    decision = decide(situation, Decide())
+    assert decision.verdict is Verdict.SKIP
+    assert decision.reason.startswith("30 labelled rows count, of 5000: too few")
