@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from tests.support.kubernetes import Image, Kubernetes
+from tests.support.overlays import KUBERNETES
 
 NAMESPACE = "nightshift"
 REPOSITORY = "registry.example/nightshift/pipelines"
@@ -14,7 +18,20 @@ DIGEST = f"{REPOSITORY}@sha256:{'a' * 64}"
 
 
 def write_profile(path: Path, shared: Path, kubeconfig: Path, pods: str = "", more: str = "") -> Path:
-    """A profile in pod mode; `pods` are lines of its section `[pods]`, `more` comes after it."""
+    """A profile in pod mode; `pods` are lines of its section `[pods]`, `more` comes after it.
+
+    The keys lie in `shared`: the double mounts nothing, so no program finds /run/secrets/nightshift. What
+    else steps read is named where `more` does not name it; stand-ins read none of it.
+    """
+    places = {
+        "model.base": f"{shared}/base",
+        "evaluate.suite": f"{shared}/suite.jsonl",
+        "features.online_url": "redis://127.0.0.1:1/1",
+        "features.registry_url": f"sqlite:///{shared}/feast.db",
+    }
+    own = tomllib.loads(more)
+    named = [f'{name} = "{place}"' for name, place in places.items() if name.split(".")[0] not in own]
+    lines = "\n".join(named)
     path.write_text(
         f"""
 profile = "{path.stem}"
@@ -27,7 +44,8 @@ artifact_root = "{shared}/artifacts"
 ledger_url = "sqlite:///{shared}/ledger.db"
 journal_url = "sqlite:///{shared}/journal.db"
 tracking_uri = "sqlite:///{shared}/mlflow.db"
-keys = "/run/secrets/nightshift"
+keys = "{shared}/keys"
+{lines}
 [pods]
 namespace = "{NAMESPACE}"
 image = "{DIGEST}"
@@ -48,6 +66,13 @@ kill_grace_s = 1
 def image(programs: Path, **env: str) -> dict[str, Image]:
     """The work plane's image: the programs of a folder."""
     return {REPOSITORY: Image(path=str(programs), env=env)}
+
+
+def give_rights(cluster: Kubernetes) -> None:
+    """What deploy/kubernetes lets Airflow's account `nightshift-launcher` do."""
+    for thing in yaml.safe_load_all((KUBERNETES / "base/steps/accounts.yaml").read_text()):
+        if thing["kind"] in ("Role", "RoleBinding"):
+            cluster.create(thing)
 
 
 def furnish(cluster: Kubernetes, profile: Path, keys: dict[str, str] | None = None) -> None:

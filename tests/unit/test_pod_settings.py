@@ -18,6 +18,10 @@ ledger_url = "postgresql+psycopg://n@p/n"
 journal_url = "postgresql+psycopg://n@p/n"
 tracking_uri = "postgresql+psycopg://n@p/m"
 keys = "/run/secrets/nightshift"
+model.base = "s3://b/base"
+evaluate.suite = "s3://b/suite.jsonl"
+features.registry_url = "postgresql+psycopg://f@p/f"
+features.online_url = "redis://r:6379/1"
 pods.image = "{IMAGE}"
 """
 
@@ -73,6 +77,8 @@ def test_a_dump_can_be_read_again(tmp_path):
         ),
         ('launcher = "pod"', "needs pods.image"),
         (CLUSTER.replace('runs_root = "s3://b/runs"', ""), "runs_root lies in the home ({home}/runs)"),
+        (CLUSTER.replace('model.base = "s3://b/base"', ""), "model.base lies in the home ({home}/models/"),
+        (CLUSTER.replace('features.online_url = "redis://r:6379/1"', ""), "features.online_url is not set"),
         ("[pods]\nkill_grace_s = 60", "less than or equal to 20"),
         ('launcher = "job"', "'process' or 'pod'"),
     ],

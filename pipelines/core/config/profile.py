@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ SHARED = (
     "runs_root", "lake_root", "shared_root", "ledger_url", "journal_url", "tracking_uri", "artifact_root",
     "keys",
 )  # fmt: skip
+# What steps read besides; a pod with a home of its own does not find it there.
+READ = ("model.base", "evaluate.suite", "ingest.source", "features.registry_url")
 
 
 class Config(Section):
@@ -110,11 +113,16 @@ class Config(Section):
         if self.launcher == "pod":
             if not self.pods.image:
                 raise ValueError('launcher = "pod" needs pods.image: NAME@sha256:... of nightshift/pipelines')
-            named = (name for name in SHARED if "{home}" in getattr(self, name))
-            if found := next(named, None):
+            places = {name: attrgetter(name)(self) for name in (*SHARED, *READ)}
+            if found := next((name for name, place in places.items() if "{home}" in place), None):
                 raise ValueError(
-                    f"{found} lies in the home ({getattr(self, found)}), and each pod has a home of its own: "
+                    f"{found} lies in the home ({places[found]}), and each pod has a home of its own: "
                     "name a place that all reach, as config/cluster.toml does"
+                )
+            if not self.features.online_url:
+                raise ValueError(
+                    "features.online_url is not set, so each pod would fill an online store in its own home: "
+                    "name a Redis, as config/cluster.toml does"
                 )
         return self
 
