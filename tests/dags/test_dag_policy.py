@@ -9,6 +9,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import TriggerRule
 from airflow.sdk.exceptions import ParamValidationError
+from nightshift.operators.command import CommandOperator
 
 from pipelines.core.contract import CLOSING, NIGHTLY
 
@@ -43,6 +44,17 @@ def test_every_dag_is_documented_tagged_owned_and_bounded(bag):
         steps = [task for task in dag.tasks if task.operator_name not in waiting]
         assert all(task.owner == "nightshift" for task in steps)
         assert all(task.retries == 1 and task.execution_timeout.total_seconds() == 3600 for task in steps)
+
+
+def test_every_command_runs_through_a_launcher(bag):
+    """So each of them runs in a pod where the profile says so."""
+    idle = {"EmptyOperator", "Approval", "TriggerDagRunOperator"}  # these run no command
+    tasks = [task for dag in bag.dags.values() for task in dag.tasks if task.operator_name not in idle]
+    assert len(tasks) > 20
+    for task in tasks:
+        kind = getattr(task, "operator_class", type(task))
+        assert issubclass(kind, CommandOperator), task.task_id
+        assert kind._run is CommandOperator._run, task.task_id
 
 
 def test_features_wait_out_a_redis_that_starts_again(dag):
