@@ -139,8 +139,15 @@ def test_forgetting_asks_kept_back_rows_of_earlier_nights(home, base, taught):
         is_holdout(row["messages"], 0.3, config.task.system_prompt)
         for row in lake.interactions(NIGHT - timedelta(days=2), NIGHT - timedelta(days=1), NIGHT).to_pylist()
     )
+    night = NIGHT - timedelta(days=3)
+    lake.publish(night, make_rows(night, 80, rating=-1, completion="Dental", correction=None))
     found = evaluate(every, base, taught, rerun=True).manifest("evaluate").facts["forgetting"]
     assert found["n"] == kept_back > 20
+    disliked = lake.interactions(night, night, NIGHT).to_pylist()
+    held = sum(is_holdout(row["messages"], 0.3, config.task.system_prompt) for row in disliked)
+    assert sum(found["disliked"].values()) == held > 10
+    assert found["disliked"]["not_won"] > 0  # the candidate says what was disliked, whatever it is asked
+    assert found["disliked"]["not_lost"] == found["disliked"]["open"] == 0
 
 
 def test_without_earlier_nights_there_is_nothing_to_forget(home, base, idle):

@@ -115,6 +115,24 @@ def test_the_latest_answer_to_a_question_wins():
     assert [found["answer"] for found in latest(rows)] == ["Medicine"]
 
 
+def test_disliked_answers_are_items_without_an_answer():
+    """Only where the conversation has no label: a label on another day tells more."""
+    rows = [
+        row("What is it?", rating=-1, completion=" surgery."),
+        row("What else?", rating=-1, completion="Tarot"),
+        row("Known?", rating=-1, completion="Dental"),
+        row("Known?", rating=1, completion="Surgery", minute=-1),
+        row("Unsure?", rating=0),
+    ]
+    items = holdout_items(rows, 1.0, ["Dental", "Surgery"])
+    told = {item["messages"][-1]["content"]: (item["answer"], item["wrong"]) for item in items}
+    assert told == {
+        "What is it?": (None, "Surgery"),
+        "What else?": (None, "Tarot"),
+        "Known?": ("Surgery", None),
+    }
+
+
 def test_holdout_items_have_the_shape_of_a_suite():
     (item,) = holdout_items([row("What is it?"), row("Unrated", rating=None, minute=1)], share=1.0)
     assert set(item) == {"id", "subject", "messages", "answer", "wrong", "tenant", "locale", "channel"}
