@@ -13,7 +13,7 @@ from benchmarks.machine import describe
 from pipelines.core.config import Gate
 from pipelines.core.facts.common import Interval, PairedCounts
 from pipelines.core.facts.evaluate import Disliked, Forgetting
-from pipelines.policy.night.forgetting import loss_of
+from pipelines.policy.night.forgetting import beyond_chance, loss_of
 
 RIGHT, TIES = 0.6, 0.2  # shares of production's right answers, and of two wrong ones that differ
 CANDIDATES = {
@@ -80,15 +80,17 @@ def rejected(
 
 def failed_before(world: Nights, items: int, nights: int, settings: Gate, rng: np.random.Generator) -> float:
     """The share of nights that the rule of before rejects: without the answers that nobody corrected."""
-    failed = 0
-    for _ in range(nights):
-        part = drawn(world, items, rng).model_copy(update={"disliked": Disliked()})
-        failed += loss_of(part, -settings.max_forgetting, settings.alpha, 1.0).answer == "fail"
-    return failed / nights
+    parts = [drawn(world, items, rng).paired for _ in range(nights)]
+    failed = [
+        part.only_candidate - part.only_production <= -settings.max_forgetting * part.n
+        and beyond_chance(part.only_candidate, part.only_production, 1.0, settings.alpha)
+        for part in parts
+    ]
+    return float(np.mean(failed))
 
 
 def main() -> None:
-    settings, nights, items = Gate(), 400, 300
+    settings, nights, items = Gate(), 200, 300
     print(f"{describe()}\n\n{nights} nights a row, {items} rated answers of earlier nights.\n")
     print("| candidate | before: fail | fail | held | goes on in doubt | pass |")
     print("|---|---|---|---|---|---|")

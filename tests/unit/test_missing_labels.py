@@ -142,7 +142,8 @@ def shadow_of(lost, disliked, unrated):
 def test_the_shadow_says_what_it_cannot_conclude():
     found = shadow_of(30, 40, 0)
     assert found.decision is RolloutDecision.PROMOTE
-    assert "-17.6% to +5.9% of 170 (100 the same, 30 known, 40 disliked" in found.reasons[1]
+    assert "over 170 answers the candidate is right -17.6% to +5.9% against production" in found.reasons[1]
+    assert "(100 the same, 30 known, 40 disliked without correction, 0 not rated)" in found.reasons[1]
     assert "cannot be concluded" in found.reasons[1]
     assert (found.evidence["pairs_known"], found.evidence["pairs_disliked"]) == (30, 40)
     assert "cannot be concluded" not in shadow_of(5, 5, 0).reasons[1]

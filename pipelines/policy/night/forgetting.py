@@ -58,13 +58,13 @@ def loss_of(part: Forgetting, limit: float, alpha: float, odds: float) -> Loss:
     least, most = (gains - worst) / n, (best - losses) / n
     low, _ = mean_limits(_differences(gains, worst, n), alpha, alpha)
     low_at_best, high = mean_limits(_differences(best, losses, n), alpha, alpha)
-    lost = most <= limit and _beyond_chance(best, losses, odds, alpha)
+    lost = most <= limit and beyond_chance(best, losses, odds, alpha)
     answer: CheckAnswer = "pass" if low >= limit else "fail" if lost else "cannot conclude"
     for_labels = answer == "cannot conclude" and low_at_best >= limit
     return Loss(answer, n, may.count, least, most, low, high, for_labels)
 
 
-def _beyond_chance(gains: int, losses: int, odds: float, alpha: float) -> bool:
+def beyond_chance(gains: int, losses: int, odds: float, alpha: float) -> bool:
     """Whether more answers are lost than people's rating explains, if as many are won."""
     if not losses:
         return False

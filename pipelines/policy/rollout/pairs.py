@@ -60,8 +60,8 @@ class PairsFound:
         """One sentence for people, and another one where a loss by the margin is possible."""
         told = f"{self.known} known, {self.disliked} disliked without correction, {self.unrated} not rated"
         words = (
-            f"right answers, candidate against production: {self.least:+.1%} to {self.most:+.1%} "
-            f"of {self.count} ({self.same} the same, {told})"
+            f"over {self.count} answers the candidate is right {self.least:+.1%} to {self.most:+.1%} "
+            f"against production ({self.same} the same, {told})"
         )
         if self.least > -margin:
             return words
