@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from pipelines.core.config.data import with_kind
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.policy.night.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
+from pipelines.policy.night.level import Asks
+from pipelines.policy.night.measured import measured
+from pipelines.steps.gate import asks_before
 from pipelines.stores import open_ledger, open_run
 from pipelines.stores.ledger import Decision
 
@@ -37,9 +41,10 @@ class Night:
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
     """Replay and print. Raises InputError when no night was decided in the given days."""
     changes = load_policy(args, config)
+    ledger = open_ledger(config)
     decisions = [
         decision
-        for decision in open_ledger(config).decisions()
+        for decision in ledger.decisions()
         if (args.first or date.min) <= decision.night <= (args.last or date.max)
     ]
     if not decisions:
@@ -47,7 +52,8 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
             "No night was decided in these days.",
             "`nightshift status` lists the decided ones.",
         )
-    nights = [again(decision, config, changes) for decision in decisions]
+    recorded = ledger.decided_before("")  # no run has this name, so all of them, in order
+    nights = [again(decision, config, changes, recorded) for decision in decisions]
     unreplayed = sorted({change for night in nights for change in night.unreplayed})
     print(_json(args.policy, nights, unreplayed) if args.json else _text(nights, unreplayed))
     return 0
@@ -80,7 +86,7 @@ def overlaid(config: Config, changes: Sections) -> Config:
     return Config.model_validate(data)
 
 
-def again(decision: Decision, config: Config, changes: Sections) -> Night:
+def again(decision: Decision, config: Config, changes: Sections, decided: list[Decision]) -> Night:
     """One night again under its own settings and these changes, if its manifests are those signed for."""
     manifests = open_run(config, decision.run_id).manifests()
     found = {step: manifest.digest for step, manifest in manifests.items() if step in decision.evidence}
@@ -94,10 +100,18 @@ def again(decision: Decision, config: Config, changes: Sections) -> Night:
     except ValidationError as error:
         return Night(decision.run_id, None, f"its settings: {refused('the record', error)}")
     try:
-        answer = replay(signed, policy)
+        answer = replay(signed, policy, _asks(decision, signed, decided))
     except IntegrityError as error:
         return Night(decision.run_id, None, str(error))
     return Night(decision.run_id, answer, unreplayed=tuple(not_replayed(recorded, policy)))
+
+
+def _asks(decision: Decision, signed: Mapping[str, Manifest], decided: list[Decision]) -> Asks:
+    """The questions of the gates before this run's."""
+    if "gate" not in signed:
+        return Asks(decision.night)
+    before = takewhile(lambda one: one.run_id != decision.run_id, decided)
+    return asks_before(before, decision.night, measured(signed))
 
 
 def _recorded(manifests: Mapping[str, Manifest]) -> Sections:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from pipelines.core.contract import Verdict, digest_of
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.gate import Check, GateFacts, GateReadings
 from pipelines.core.facts.record import decision_facts
-from pipelines.policy.night.gate import alpha_tonight, check_candidate
+from pipelines.policy.night.gate import check_candidate
+from pipelines.policy.night.level import Asks, earlier_asks, level_tonight, promise
 from pipelines.policy.night.measured import Measured, measured
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
@@ -18,18 +21,14 @@ SETTINGS = ("gate",)
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
-    """The runs decided before this one that asked the same suite: reruns of a night count too.
-
-    Older versions wrote down the digest of the suite's file, today's that of its items.
-    """
-    asks = _earlier_asks(ctx, measured(ctx.inputs))
-    return {"earlier_asks": digest_of([decision.run_id for decision in asks])}
+    """The nights on which runs decided before this one asked a suite: reruns of a night count too."""
+    asks = _asks(ctx, measured(ctx.inputs))
+    return {"earlier_asks": digest_of([asks.of_suite, *map(str, asks.nights)])}
 
 
 def run(ctx: Context) -> Outcome:
     settings, decided, found = ctx.config.gate, ctx.facts(DecideFacts), measured(ctx.inputs)
-    baseline = decided.baseline
-    asks = len(_earlier_asks(ctx, found))
+    baseline, asks = decided.baseline, _asks(ctx, found)
     table, verdict = check_candidate(baseline.kind, found, settings, asks, decided.anchors)
     rows = [_without_clock(check) for check in table]
     by_name = {check.check: check for check in table}
@@ -42,18 +41,26 @@ def run(ctx: Context) -> Outcome:
         readings=GateReadings(latency=_rounded(by_name["latency"])),
         facts=GateFacts(
             rows=tuple(_rounded(row) for row in rows),
-            asks_before=asks,
-            alpha_tonight=alpha_tonight(settings.alpha, asks),
+            asks_before=asks.of_suite,
+            alpha_tonight=level_tonight(settings, asks),
+            promise=promise(settings),
             suite_digest=found.evaluate.suite_digest,
             baseline=baseline,
         ),
     )
 
 
-def _earlier_asks(ctx: Context, found: Measured) -> list[Decision]:
-    asked = {found.evaluate.suite_digest, found.evaluate.suite_file_digest} - {None}
-    decisions = open_ledger(ctx.config).decided_before(ctx.run.run_id)
-    return [one for one in decisions if decision_facts(one.facts).suite_digest in asked]
+def asks_before(decided: Iterable[Decision], night: date, found: Measured) -> Asks:
+    """The questions of the runs decided before the one of `night`, which asked the suite of `found`.
+
+    Older versions wrote down the digest of the suite's file, today's that of its items.
+    """
+    earlier = ((one.night, decision_facts(one.facts).suite_digest) for one in decided)
+    return earlier_asks(night, earlier, {found.evaluate.suite_digest, found.evaluate.suite_file_digest})
+
+
+def _asks(ctx: Context, found: Measured) -> Asks:
+    return asks_before(open_ledger(ctx.config).decided_before(ctx.run.run_id), ctx.night, found)
 
 
 def _headline(verdict: Verdict, improvement: Check) -> str:

@@ -1,4 +1,4 @@
-"""The gate step with a real ledger: it counts earlier asks of the same suite and states its baseline."""
+"""The gate step with a real ledger: it counts earlier questions and states its promise and its baseline."""
 
 import pytest
 
@@ -25,8 +25,8 @@ def night(home, gains, safety="safe"):
     return run
 
 
-def ask(home, run) -> Manifest:
-    run_step("gate", run.folder.uri, Config(profile="test", home=str(home)))
+def ask(home, run, **gate) -> Manifest:
+    run_step("gate", run.folder.uri, Config(profile="test", home=str(home), gate=gate))
     return run.manifest("gate")
 
 
@@ -40,26 +40,39 @@ def decided(home, run_id, suite):
 def test_a_better_candidate_proceeds_and_the_bare_base_is_named(home):
     found = ask(home, night(home, gains=60))
     assert found.verdict is Verdict.PROCEED, found.reasons
-    assert (found.facts["asks_before"], found.facts["alpha_tonight"]) == (0, 0.025)
+    assert (found.facts["asks_before"], found.facts["alpha_tonight"]) == (0, 17.5 * 0.5 / 400)
+    assert found.facts["promise"].startswith("In any 365 nights at most 0.5 candidates")
     assert "no adapter is in production" in found.facts["rows"][0]["detail"]
     assert found.facts["suite_digest"] == SUITE
     assert found.readings["latency"]["value"] == 1.02
     assert {row["answer"] for row in found.facts["rows"]} == {"pass"}
 
 
-def test_every_earlier_ask_of_the_same_suite_raises_the_bar(home):
+def test_questions_on_many_nights_leave_one_nights_share(home):
+    for day in range(30):
+        decided(home, f"2025-12-{day + 1:02}", SUITE if day % 2 else "b" * 64)
+    for day in range(1, 9):
+        decided(home, f"2026-01-{day:02}", SUITE)
+    assert ask(home, night(home, gains=36)).facts["alpha_tonight"] == pytest.approx(0.5 / 400, rel=0.01)
+    decided(home, "2026-01-09-alert", SUITE)
+    run = night(home, gains=36)
+    run_step("gate", run.folder.uri, Config(profile="test", home=str(home)), rerun=True)
+    assert run.manifest("gate").facts["alpha_tonight"] == pytest.approx(0.25 / 400, rel=0.01)
+
+
+def test_familywise_every_earlier_ask_of_the_suite_raises_the_bar(home):
     for day in range(1, 8):
         decided(home, f"2026-01-0{day}", SUITE)
     decided(home, "2026-01-08", "b" * 64)  # another suite
     decided(home, "2026-01-08-early", None)  # skipped before any gate
     decided(home, "2026-01-09-forced", SUITE)  # the same night, run once more: it asks again
-    found = ask(home, night(home, gains=36))
+    found = ask(home, night(home, gains=33), error_rate="familywise")
     assert found.facts["asks_before"] == 8
     assert found.facts["alpha_tonight"] == pytest.approx(0.05 / 90)
     assert found.verdict is Verdict.REJECT
     fresh = home / "fresh"
     fresh.mkdir()
-    assert ask(fresh, night(fresh, gains=36)).verdict is Verdict.PROCEED
+    assert ask(fresh, night(fresh, gains=33), error_rate="familywise").verdict is Verdict.PROCEED
 
 
 def test_a_run_again_counts_the_same_asks(home):

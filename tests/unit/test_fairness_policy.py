@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pipelines.policy.night import fairness
-from pipelines.policy.stats import paired
 
 MARGIN, CONFIDENCE = 0.1, 0.95
 
@@ -88,30 +87,6 @@ def test_overall_needs_every_group_and_one_worse_is_enough():
     assert fairness.overall(["not worse", "not worse"]) == "not worse"
     assert fairness.overall(["not worse", "cannot conclude"]) == "cannot conclude"
     assert fairness.overall(["not worse", "cannot conclude", "worse"]) == "worse"
-
-
-@pytest.mark.parametrize(("gains", "losses", "zeros"), [(9, 1, 30), (3, 0, 9), (8, 2, 5), (30, 16, 200)])
-def test_the_lower_limit_agrees_with_the_exact_mcnemar_test(gains, losses, zeros):
-    values = [1.0] * gains + [-1.0] * losses + [0.0] * zeros
-    p_value = paired.sign_test(gains, losses)
-    assert paired.mean_limits(values, p_value * 1.25, 0.05)[0] > 0
-    assert paired.mean_limits(values, p_value * 0.8, 0.05)[0] < 0
-
-
-def test_binary_limits_are_clopper_pearson():
-    low, high = paired.mean_limits([1.0] * 3 + [0.0] * 17, 0.025, 0.025, bounds=(0, 1))
-    assert (low, high) == pytest.approx((0.0321, 0.3789), abs=0.003)  # Clopper and Pearson 1934, 3 of 20
-    assert paired.mean_limits([0.0] * 29, 0.05, 0.05)[1] == pytest.approx(1 - 0.05 ** (1 / 29), abs=0.002)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("shape", [(0.3, 3.0), (1.0, 1.0), (5.0, 0.5)])
-def test_limits_of_skewed_scores_cover_their_mean(shape):
-    rng = np.random.default_rng(8)
-    mean = 2 * shape[0] / sum(shape) - 1
-    limits = [paired.mean_limits(rng.beta(*shape, 25) * 2 - 1, 0.05, 0.05) for _ in range(300)]
-    missed = np.mean([(low > mean, high < mean) for low, high in limits], axis=0)
-    assert missed.max() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_a_stratified_choice_serves_small_groups():

@@ -1,19 +1,24 @@
 """The gate's table: closed on anything missing, honest over many nights with one holdout."""
 
 import math
+from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 import pytest
 
 from pipelines.core.config import Gate
 from pipelines.core.contract import Verdict
-from pipelines.policy.night.gate import alpha_tonight, check_candidate
+from pipelines.policy.night.gate import check_candidate
+from pipelines.policy.night.level import Asks, level_tonight
 from pipelines.policy.night.measured import measured_from
-from pipelines.policy.stats.paired import sign_test
+from pipelines.policy.stats.paired import mean_p_value
 from tests.support.facts import group
 
 SETTINGS = Gate()
+FAMILYWISE = Gate(error_rate="familywise", min_improvement=0.0)
 ITEMS = 240
+NIGHT = date(2027, 6, 1)
 
 
 def counts(n, only_production, only_candidate):
@@ -60,10 +65,16 @@ def good_facts():
     }
 
 
+def asked(asks):
+    """Tonight's question, after one on each of so many nights before."""
+    nights = tuple(NIGHT - timedelta(days) for days in range(asks, 0, -1))
+    return Asks(NIGHT, nights, of_suite=asks)
+
+
 def verdict(facts, baseline="adapter", settings=SETTINGS, asks=0):
     evaluate = facts["evaluate"]
     found = measured_from(evaluate, evaluate, facts["fairness"], facts["safety"])
-    return check_candidate(baseline, found, settings, asks)
+    return check_candidate(baseline, found, settings, asked(asks))
 
 
 def answer_of(rows, check):
@@ -210,32 +221,38 @@ def test_unclear_fairness_blocks_only_when_asked_to():
     assert verdict(facts, settings=strict)[1] is Verdict.HOLD
 
 
+@cache
+def least_level(gains, losses, margin):
+    return mean_p_value((1, -1, 0), margin, counts=(gains, losses, ITEMS - gains - losses))
+
+
 def promoted(before, after, asks, settings):
     losses, gains = int((before & ~after).sum()), int((after & ~before).sum())
-    p_value = sign_test(gains, losses)
-    if p_value > 2 * alpha_tonight(settings.alpha, asks):
-        return False  # far from promotion: spares the interval, which agrees with this test
+    p_value = least_level(gains, losses, settings.min_improvement)
+    return p_value <= level_tonight(settings, asked(asks))
+
+
+@pytest.mark.parametrize(("gains", "passes"), [(36, True), (29, True), (28, False), (12, False)])
+def test_the_gate_passes_what_its_level_passes(gains, passes):
     facts = good_facts()
-    facts["evaluate"]["paired"] = counts(len(before), losses, gains)
-    return verdict(facts, settings=settings, asks=asks)[1] is Verdict.PROCEED
-
-
-def test_levels_of_all_nights_sum_to_alpha():
-    assert sum(alpha_tonight(0.05, k) for k in range(100_000)) == pytest.approx(0.05, abs=1e-6)
-    assert alpha_tonight(0.05, 0) == 0.025
+    facts["evaluate"]["paired"] = counts(ITEMS, 6, gains)
+    rows, answer = verdict(facts, asks=30)
+    improvement = next(row for row in rows if row.check == "improvement")
+    assert (answer is Verdict.PROCEED) == passes == (improvement.p_value <= 0.5 / 400)
+    assert improvement.p_value == pytest.approx(least_level(gains, 6, SETTINGS.min_improvement))
 
 
 @pytest.mark.parametrize("stickiness", [0.0, 0.7])
 def test_thirty_equal_candidates_are_rarely_promoted(stickiness):
     """`stickiness` is the share of items on which every candidate answers as production does."""
-    settings, rng = SETTINGS.model_copy(update={"min_improvement": 0.0}), np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     false = 0
     for _ in range(200):
         production = rng.random(ITEMS) < 0.4
         sticky = rng.random(ITEMS) < stickiness
         for night in range(30):
             candidate = np.where(sticky, production, rng.random(ITEMS) < 0.4)
-            if promoted(production, candidate, night, settings):
+            if promoted(production, candidate, night, FAMILYWISE):
                 false += 1
                 break
     assert false / 200 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 200)
@@ -244,13 +261,13 @@ def test_thirty_equal_candidates_are_rarely_promoted(stickiness):
 @pytest.mark.slow
 def test_candidates_that_follow_verdicts_rarely_pass_falsely():
     """After one true promotion, each refused night keeps a tenth of its answers: it follows the verdicts."""
-    settings, rng = SETTINGS.model_copy(update={"min_improvement": 0.0}), np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     false = 0
     for _ in range(200):
         base, candidate = rng.random(ITEMS) < 0.1, rng.random(ITEMS) < 0.4
-        production = candidate if promoted(base, candidate, 0, settings) else base
+        production = candidate if promoted(base, candidate, 0, FAMILYWISE) else base
         for night in range(1, 30):
-            if promoted(production, candidate, night, settings):
+            if promoted(production, candidate, night, FAMILYWISE):
                 false += 1
                 break
             candidate = np.where(rng.random(ITEMS) < 0.1, candidate, rng.random(ITEMS) < 0.4)

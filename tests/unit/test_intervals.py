@@ -1,12 +1,9 @@
 """The intervals hold what they promise, shown by simulation over many draws."""
 
-from math import comb
-
 import numpy as np
 import pytest
 
 from pipelines.policy.stats.intervals import bootstrap_mean, paired_difference
-from pipelines.policy.stats.paired import sign_test
 
 
 @pytest.mark.parametrize(("n", "share"), [(240, 0.1), (240, 0.45), (60, 0.5)])
@@ -65,13 +62,6 @@ def test_the_interval_agrees_with_resampling_by_hand():
 def test_one_value_or_equal_values_give_a_point():
     assert bootstrap_mean([0.25], 100, 0.95, 0) == (0.25, 0.25, 0.25)
     assert bootstrap_mean([1.0] * 9, 100, 0.95, 0) == (1.0, 1.0, 1.0)
-
-
-@pytest.mark.parametrize(("gains", "losses"), [(0, 0), (0, 7), (5, 0), (12, 4), (4, 12), (300, 250)])
-def test_the_sign_test_is_the_binomial_tail(gains, losses):
-    n = gains + losses
-    tail = sum(comb(n, k) for k in range(gains, n + 1)) / 2**n
-    assert sign_test(gains, losses) == pytest.approx(tail, rel=1e-9)
 
 
 def test_without_values_there_is_no_interval():

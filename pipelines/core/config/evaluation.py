@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -60,7 +60,13 @@ class Gate(Section):
     max_anchor_general_loss: Share = 0.2  # loss of accuracy on BoolQ
     max_anchor_perplexity_ratio: PositiveFloat = 3.0  # candidate over anchor, on general text
     max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
-    alpha: Share = 0.05  # over all nights that ask the same holdout
+    error_rate: Literal["yearly", "familywise"] = "yearly"  # what is promised about candidates that pass
+    # With "yearly": the expected number, in any 365 nights, of passed candidates that are better by less than
+    # `min_improvement`. A night's level is about 1/400 of it, and more where nights did not ask.
+    false_passes_a_year: Annotated[float, Field(gt=0, le=365)] = 0.5
+    # The error rate of the forgetting check, each night. With "familywise": also the chance that one suite
+    # ever lets such a candidate pass; the power then falls with every night that asks it.
+    alpha: Share = 0.05
     # How many times likelier people rate an answer that the candidate would lose than one that it would win.
     # "Has forgotten" holds up to this factor; 1: rating has nothing to do with it.
     rating_odds: Odds = 2.0

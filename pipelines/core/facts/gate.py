@@ -24,17 +24,18 @@ class Check(Part):
     value: Number | None = None
     low: Number | None = None
     high: Number | None = None
-    p_value: Number | None = None
+    p_value: Number | None = None  # of the value against the limit
     blocks: bool = True  # whether `cannot conclude` holds the candidate back; `fail` always rejects it
 
 
 class GateFacts(Facts):
-    """`asks_before`: earlier runs that asked the same suite. `alpha_tonight`: the level that leaves."""
+    """`asks_before`: earlier runs that asked the same suite. `alpha_tonight`: tonight's level."""
 
     step = "gate"
     rows: tuple[Check, ...]
     asks_before: NonNegativeInt
     alpha_tonight: float
+    promise: str = ""  # what the levels of all nights guarantee, in one sentence
     suite_digest: str | None
     baseline: Baseline
 

@@ -25,6 +25,7 @@ from pipelines.core.facts.reading import facts_of
 from pipelines.policy.night import gate as gate_policy
 from pipelines.policy.night.decide import TrainingDecision, TrainingSituation, decide
 from pipelines.policy.night.drift_replay import possible_drift
+from pipelines.policy.night.level import Asks
 from pipelines.policy.night.measured import measured
 from pipelines.policy.night.outcome import OUTCOMES, outcome_of
 
@@ -60,8 +61,11 @@ class Replay:
         return self.replayed != self.recorded
 
 
-def replay(manifests: Mapping[str, Manifest], config: Config) -> Replay | None:
-    """One night again, from its manifests; None when it was never decided. Raises IntegrityError."""
+def replay(manifests: Mapping[str, Manifest], config: Config, asks: Asks) -> Replay | None:
+    """One night again, from its manifests; None when it was never decided. Raises IntegrityError.
+
+    `asks`: the questions that gates asked before it.
+    """
     ended = outcome_of(manifests)
     if ended is None:
         return None
@@ -86,7 +90,7 @@ def replay(manifests: Mapping[str, Manifest], config: Config) -> Replay | None:
         return Replay(ended[0], OUTCOMES[decisions[0].verdict], tuple(flips))
     if verdict is not Verdict.PROCEED:
         return Replay(ended[0], UNKNOWN, tuple(flips))
-    return _after_training(manifests, ended[0], config.gate, flips)
+    return _after_training(manifests, ended[0], config.gate, asks, flips)
 
 
 def not_replayed(recorded: Config, policy: Config) -> list[str]:
@@ -128,7 +132,7 @@ def _decide_flip(recorded: Verdict, decisions: list[TrainingDecision]) -> Flip:
 
 
 def _after_training(
-    manifests: Mapping[str, Manifest], ended: str, settings: Gate, flips: list[Flip]
+    manifests: Mapping[str, Manifest], ended: str, settings: Gate, asks: Asks, flips: list[Flip]
 ) -> Replay:
     """The night trained then and would train now, so only the gate can decide otherwise."""
     if "gate" not in manifests:  # curate, train or a measuring step ended it
@@ -136,7 +140,7 @@ def _after_training(
     recorded, gate = manifests["gate"].verdict, facts_of(manifests, GateFacts)
     decided = facts_of(manifests, DecideFacts)
     table, verdict = gate_policy.check_candidate(
-        decided.baseline.kind, measured(manifests), settings, gate.asks_before, decided.anchors
+        decided.baseline.kind, measured(manifests), settings, asks, decided.anchors
     )
     if verdict is recorded:
         return Replay(ended, ended, tuple(flips))

@@ -9,7 +9,7 @@ from pipelines.core.facts.common import Finding, Kind, PairedCounts, Ratio
 from pipelines.core.facts.gate import Check, CheckAnswer
 from pipelines.policy.night.forgetting import loss_of
 from pipelines.policy.night.measured import Measured
-from pipelines.policy.stats.paired import mean_limits, sign_test
+from pipelines.policy.stats.paired import CHANGES, mean_limits, mean_p_value
 
 RATIO = "candidate over production"
 BASELINES = {
@@ -35,23 +35,23 @@ def baseline(pinned: Kind, found: Measured) -> Check:
 
 
 def improvement(found: Measured, margin: float, alpha: float) -> Check:
-    """On the frozen suite, by Gaffke's limits and the exact McNemar test at this level."""
+    """On the frozen suite: the lower limit of the difference at this level must reach the margin."""
     measure, words = "task accuracy, candidate minus production", "evaluate reports no paired answers"
     check = _unknown("improvement", measure, found.lacks("evaluate.paired", words), margin)
     paired = found.evaluate.paired
     if paired is None or not paired.n:
         return check
-    low, high = mean_limits(_changes(paired), alpha, alpha)
+    low, high = mean_limits(CHANGES, alpha, alpha, counts=_changes(paired))
     gains, losses = paired.only_candidate, paired.only_production
     return _with(
         check,
         answer="pass" if low >= margin else "fail",
         detail=f"{paired.n} items: only the candidate right on {gains}, only production on {losses}; "
-        f"limits at level {alpha:.4g}, exact McNemar test",
+        f"limits at level {alpha:.4g}",
         value=(gains - losses) / paired.n,
         low=low,
         high=high,
-        p_value=sign_test(gains, losses),
+        p_value=mean_p_value(CHANGES, margin, counts=_changes(paired)),
     )
 
 
@@ -157,10 +157,10 @@ def _ratio(check: Check, part: Ratio | None, limit: float) -> Check:
     return _with(check, answer="pass" if part.ratio <= limit else "fail", detail=detail, value=part.ratio)
 
 
-def _changes(paired: PairedCounts) -> list[float]:
-    """Candidate minus production, item by item."""
+def _changes(paired: PairedCounts) -> tuple[int, int, int]:
+    """How often each of `CHANGES` occurs."""
     gains, losses = paired.only_candidate, paired.only_production
-    return [1.0] * gains + [-1.0] * losses + [0.0] * (paired.n - gains - losses)
+    return gains, losses, paired.n - gains - losses
 
 
 def _with(check: Check, **changes: Any) -> Check:

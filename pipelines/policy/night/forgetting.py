@@ -19,7 +19,7 @@ from scipy.stats import binomtest
 
 from pipelines.core.facts.evaluate import Forgetting
 from pipelines.core.facts.gate import CheckAnswer
-from pipelines.policy.stats.paired import mean_limits
+from pipelines.policy.stats.paired import CHANGES, mean_limits
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def loss_of(part: Forgetting, limit: float, alpha: float, odds: float) -> Loss:
     n = part.paired.n + may.count
     best, worst = gains + may.not_lost + may.open, losses + may.not_won + may.open
     least, most = (gains - worst) / n, (best - losses) / n
-    low, _ = mean_limits(_differences(gains, worst, n), alpha, alpha)
-    low_at_best, high = mean_limits(_differences(best, losses, n), alpha, alpha)
+    low, _ = mean_limits(CHANGES, alpha, alpha, counts=(gains, worst, n - gains - worst))
+    low_at_best, high = mean_limits(CHANGES, alpha, alpha, counts=(best, losses, n - best - losses))
     lost = most <= limit and beyond_chance(best, losses, odds, alpha)
     answer: CheckAnswer = "pass" if low >= limit else "fail" if lost else "cannot conclude"
     for_labels = answer == "cannot conclude" and low_at_best >= limit
@@ -70,7 +70,3 @@ def beyond_chance(gains: int, losses: int, odds: float, alpha: float) -> bool:
         return False
     chance = odds / (1 + odds)
     return bool(binomtest(losses, gains + losses, chance, alternative="greater").pvalue <= alpha)
-
-
-def _differences(gains: int, losses: int, n: int) -> list[float]:
-    return [1.0] * gains + [-1.0] * losses + [0.0] * (n - gains - losses)
