@@ -94,7 +94,7 @@ class Story:
             assert time.monotonic() < end, f"night {night} does not end"
             if sum(self.kills.made.values()) < KILLS and (made := self.kills.make()):
                 print(f"{time.monotonic() - self.began:6.1f} s  {made}", flush=True)
-            time.sleep(self.kills.random.uniform(0.2, 2))
+            time.sleep(self.kills.random.uniform(0.5, 4))
         tasks = run_of(self.api, run_id, "/taskInstances?limit=100")["task_instances"]
         tried_again = [task["task_id"] for task in tasks if task["try_number"] > 1]
         self.retries += len(tried_again)
@@ -103,7 +103,7 @@ class Story:
         faults = [task for task in tasks if task["state"] == "failed"]
         assert state == "success", [(task["task_id"], task["note"]) for task in faults]
         self.nights.append(night)
-        until(lambda: not self.cluster.pods(support.NAMESPACE), 60)
+        until(lambda: not self.cluster.pods(support.NAMESPACE), 120)
 
     def different(self, calm):
         """The nights whose result is not that of the calm one."""
