@@ -3,7 +3,7 @@
 import json
 import shutil
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,8 @@ from pipelines.core.facts.register import RegisterFacts
 from pipelines.core.facts.safety import SafetyFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.facts.validate import ValidateFacts
+from pipelines.data import open_lake
+from pipelines.data.feedback_states import feedback_states, trainings
 from pipelines.stores import open_inbox, open_journal, open_ledger, open_run, run_ids
 from pipelines.stores.signer import open_signer
 
@@ -100,6 +102,14 @@ def test_decisions_facts_are_read(config):
     trained, held, *_ = (decision_facts(decision.facts) for decision in open_ledger(config).decisions())
     assert (trained.registered_version, held.registered_version) == ("1", None)
     assert trained.accuracy is not None
+
+
+def test_rows_of_old_trainings_are_tried(config):
+    """Version 1 was rolled back, version 2 is in the shadow, the third was rejected; then a night skipped."""
+    ledger, delivered = open_ledger(config), open_lake(config).deliveries(date(2026, 12, 1))
+    states = feedback_states(ledger, delivered, trainings(ledger, ""))
+    assert states.tried == tuple(date(2026, 1, day) for day in (1, 2, 3, 4))
+    assert (states.pending, states.learned) == ((date(2026, 11, 28),), ())
 
 
 def test_the_traffic_split_is_as_it_was(config):
