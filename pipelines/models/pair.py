@@ -20,12 +20,14 @@ class ModelPair:
     """Iterate for `(name, engine)`: the engine answers as production first, then as the candidate.
 
     `baseline` is what `decide` pinned; of the kind `base`, production is the bare base model.
+    `digests` are those of their adapters; empty for the bare base.
     Raises InputError when the candidate was trained on another base than the configured one, or on prompts
     that are rendered in another way.
     """
 
     def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts) -> None:
         self._config = config
+        self.digests = {PRODUCTION: baseline.digest, CANDIDATE: trained.adapter_digest}
         self._anchors: list[Baseline] = []
         self.engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
         if self.engine.base_digest != trained.base_digest:
@@ -68,7 +70,11 @@ class ModelPair:
         self.engine.use(f"anchor_{anchor.version}")
         return self.engine
 
+    def answering_as(self, name: str) -> Engine:
+        """The engine, answering as production or as the candidate."""
+        self.engine.use(self._production if name == PRODUCTION else CANDIDATE)
+        return self.engine
+
     def __iter__(self) -> Iterator[tuple[str, Engine]]:
-        for name, adapter in ((PRODUCTION, self._production), (CANDIDATE, CANDIDATE)):
-            self.engine.use(adapter)
-            yield name, self.engine
+        for name in (PRODUCTION, CANDIDATE):
+            yield name, self.answering_as(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,18 +12,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.core.code import code_digest
 from pipelines.core.conversations import question_text
 from pipelines.core.facts import common
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import Accuracy, AnchorFacts, EvaluateFacts, EvaluateReadings, Forgetting
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import write_jsonl
-from pipelines.core.home import cache_folder
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
-from pipelines.evaluation.anchors import Guards, GuardScores, KeptScores, anchor_scores
+from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
+from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
@@ -54,21 +54,16 @@ def run(ctx: Context) -> Outcome:
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts))
     earlier = _earlier_items(ctx, models.engine.rendering)
-    answers: Answers = {}
-    kept: Answers = {}
-    right: Scores = {}
-    belief: Scores = {}
-    perplexity: dict[str, float] = {}
-    for name, engine in models:
-        answers[name] = scores.answers(engine, suite, labels)
-        right[name] = scores.right(answers[name], suite)
-        kept[name] = scores.answers(engine, earlier, labels)
-        belief[name] = scores.belief(engine, general)
-        perplexity[name] = scores.perplexity(engine, passages)
     asked = Guards(general, passages, earlier, labels)
-    candidate = GuardScores(belief[CANDIDATE], perplexity[CANDIDATE], kept[CANDIDATE])
+    answers: Answers = {}
+    guards: dict[str, GuardScores] = {}
+    for name, engine in models:
+        kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
+        answers[name] = kept.choices([item["messages"] for item in suite], labels)
+        guards[name] = guard_scores(partial(models.answering_as, name), asked, kept)
+    right = {name: scores.right(given, suite) for name, given in answers.items()}
     anchors = tuple(
-        _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), candidate, earlier)
+        _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), guards[CANDIDATE], earlier)
         for anchor in ctx.facts(DecideFacts).anchors
     )
     _write_items(ctx.out / "items.parquet", suite, answers)
@@ -90,9 +85,9 @@ def run(ctx: Context) -> Outcome:
             paired=scores.paired_counts(right),
             difference=_difference(ctx, right),
             by_subject=scores.by_subject(suite, right),
-            forgetting=_forgetting(ctx, kept, earlier),
-            general=_compared(ctx, belief),
-            perplexity=scores.ratio(perplexity),
+            forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, earlier),
+            general=_compared(ctx, {name: one.belief for name, one in guards.items()}),
+            perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
             anchors=anchors,
         ),
         readings=EvaluateReadings(
@@ -169,11 +164,8 @@ def _at(places: Sequence[int], answers: Sequence[str], items: Sequence[Item]) ->
 
 
 def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, asked: Guards) -> GuardScores:
-    """The anchor's scores, measured once for the same model, code and items."""
-    engine, settings = models.engine, ctx.config.model.model_dump(mode="json")
-    model = [anchor.digest, engine.base_digest, engine.rendering.digest, settings, code_digest("evaluate")]
-    kept = KeptScores(cache_folder(ctx.config.home, "scores"), model)
-    return anchor_scores(lambda: models.as_anchor(anchor), asked, kept)
+    kept = KeptAnswers(ctx.config, models.engine, anchor.digest, ctx.step)
+    return guard_scores(lambda: models.as_anchor(anchor), asked, kept)
 
 
 def _against(

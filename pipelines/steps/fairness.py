@@ -22,8 +22,10 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
 from pipelines.evaluation import harms, stereotypes
 from pipelines.evaluation.harms import Harms
+from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.suite import Item, suite_file_digest, suite_items
 from pipelines.models.base import base_digest
+from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.policy.night.fairness import compare_groups, overall, stratified
 from pipelines.runner import Context, Outcome
@@ -49,8 +51,9 @@ def run(ctx: Context) -> Outcome:
     scored: harms.Scores = {}
     given: harms.Answers = {}
     for name, engine in models:
-        scored[name] = {set_: harms.score(engine, set_, chosen) for set_, chosen in items.items()}
-        given[name] = engine.choose([item["messages"] for item in suite], ctx.config.task.labels)
+        kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
+        scored[name] = {set_: _stereotypes(engine, set_, chosen, kept) for set_, chosen in items.items()}
+        given[name] = kept.choices([item["messages"] for item in suite], ctx.config.task.labels)
         log.info("fairness: %s answered %d items", name, sum(map(len, items.values())) + len(suite))
     by_stereotype = harms.stereotype_harms(items, scored)
     by_slice = harms.slice_harms(settings.slices, suite, given)
@@ -70,6 +73,13 @@ def run(ctx: Context) -> Outcome:
         answer=overall([group.answer for group in found.values()]),
     )
     return _outcome(facts, [*stereotype, *slices])
+
+
+def _stereotypes(
+    engine: Engine, name: str, items: Sequence[stereotypes.Item], kept: KeptAnswers
+) -> list[dict[str, float]]:
+    asked = [name, *([item.context, list(item.texts)] for item in items)]
+    return kept.of("stereotypes", asked, lambda: harms.score(engine, name, items))
 
 
 def _stereotype_items(ctx: Context) -> harms.Items:

@@ -23,6 +23,7 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
 from pipelines.data.embedder import Embedder, resolve
 from pipelines.evaluation import safety_data
+from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.leaks import memorised, secret_exposure
 from pipelines.evaluation.safety_judge import KNOWN, SafetyJudge, unread
 from pipelines.models.base import base_digest
@@ -141,7 +142,8 @@ def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, Lengths, list[Exp
     tokens: Lengths = {}
     exposures: list[Exposure] = []
     for name, engine in models:
-        texts[name] = engine.generate(conversations, ctx.config.safety.max_new_tokens)
+        kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
+        texts[name] = kept.texts(conversations, ctx.config.safety.max_new_tokens)
         tokens[name] = engine.count_tokens(texts[name])
         log.info("safety: %s answered %d prompts", name, len(prompts))
         if name == CANDIDATE:

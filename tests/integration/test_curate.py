@@ -213,7 +213,7 @@ def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
         "read": 9, "without_label": 1, "beyond_the_pool": 0, "tool_calls": 0, "not_an_allowed_answer": 1,
         "held_back": 0, "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1,
         "cannot_render": 0, "too_long": 0, "beyond_max_length": 0, "near_suite": 1, "near_duplicate": 0,
-        "over_the_cap": 0,
+        "over_the_cap": 0, "over_the_persons_cap": 0, "over_a_tenants_cap": 0,
         "kept": 2,
     }  # fmt: skip
     answers = {last_question(e["prompt"]): e["completion"][0]["content"] for e in lines["train"]}
@@ -525,3 +525,18 @@ def test_long_talks_are_near_only_if_all_of_them_is(near):
     assert near.within(asked) == [2]
     assert near.matching([pieces("What does it say about gout?")], asked) == []
     assert pieces(paper * 9) == (), "so long a text has exact duplicates only"
+
+
+def test_one_person_and_one_tenant_fill_no_training(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, rows_per_person=5, max_tenant_share=0.6)
+    questions = trainable(90, seed=8)
+    script = [say(q, tenant="campus", subject_id="bot") for q in questions[:40]]
+    flood = [say(q, tenant="campus", subject_id=f"c-{i}") for i, q in enumerate(questions[40:70])]
+    others = [say(q, tenant="ward", subject_id=f"w-{i}") for i, q in enumerate(questions[70:])]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables([*script, *flood, *others]))
+    write_suite(tmp_path, ["Which ward is this?"])
+    counts = curated(tmp_path, config)[0].facts.counts.new
+    assert counts["over_the_persons_cap"] == 35
+    assert counts["over_a_tenants_cap"] > 0
+    most = 0.6 * counts["kept"]
+    assert counts["kept"] - len(others) <= most

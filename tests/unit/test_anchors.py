@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from pipelines.core.contract import Verdict
 from pipelines.core.facts.common import Baseline
 from pipelines.policy.night.anchors import anchor_checks, anchors_tonight
 from pipelines.policy.night.gate import check_candidate
+from pipelines.policy.night.level import Asks
 from pipelines.policy.night.measured import measured_from
 from pipelines.policy.stats.intervals import paired_difference
 from tests.support.facts import facts_like, group
@@ -17,6 +20,7 @@ from tests.support.facts import facts_like, group
 BASE = Baseline(kind="base")
 ONE, TWO = (Baseline(kind="adapter", version=str(n), digest=str(n) * 64) for n in (1, 2))
 ITEMS = 300
+FIRST = Asks(date(2026, 1, 1))  # nobody asked before
 NAMES = ("general ability", "perplexity", "forgetting")
 rng = np.random.default_rng(7)
 
@@ -71,8 +75,8 @@ def test_five_small_losses_do_not_pass_together():
     for night in range(1, 6):
         anchor = against(BASE, compared(beliefs(0), beliefs(0.05 * night)), 1.8**night)
         tonight = found(compared(beliefs(0.05 * (night - 1)), beliefs(0.05 * night)), 1.8, [anchor])
-        verdicts.append(check_candidate("adapter", tonight, settings, 0, [BASE])[1])
-        without.append(check_candidate("adapter", tonight, settings, 0)[1])
+        verdicts.append(check_candidate("adapter", tonight, settings, FIRST, [BASE])[1])
+        without.append(check_candidate("adapter", tonight, settings, FIRST)[1])
     assert set(without) == {Verdict.PROCEED}, "each night's loss is within the limits against production"
     assert verdicts[0] is Verdict.PROCEED
     assert set(verdicts[1:]) == {Verdict.REJECT}
@@ -83,7 +87,7 @@ def test_each_guard_is_a_row_with_its_own_limit():
     forgotten = {**compared(beliefs(0), beliefs(0)), "paired": lost(40)}
     anchors = [against(one, compared(beliefs(0), beliefs(0)), 1.2, forgotten) for one in (BASE, ONE)]
     table, verdict = check_candidate(
-        "adapter", found(anchors[0]["general"], 1.1, anchors), settings, 0, [BASE, ONE]
+        "adapter", found(anchors[0]["general"], 1.1, anchors), settings, FIRST, [BASE, ONE]
     )
     rows = {row.check: row for row in table}
     assert verdict is Verdict.PROCEED, table
@@ -105,7 +109,7 @@ def test_an_anchor_that_was_not_measured_holds(anchors):
         ),
         tonight.readings, tonight.fairness, tonight.safety, tonight.unreadable,
     )  # fmt: skip
-    assert check_candidate("adapter", tonight, Gate(), 0, [BASE])[1] is Verdict.HOLD
+    assert check_candidate("adapter", tonight, Gate(), FIRST, [BASE])[1] is Verdict.HOLD
 
 
 def test_an_anchors_limits_are_never_the_narrower_ones():

@@ -1,0 +1,44 @@
+"""What a model answers to the items that guard against loss. Answers are kept, as neither changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.evaluation import scores
+from pipelines.evaluation.kept_answers import KeptAnswers
+from pipelines.evaluation.scores import Question
+from pipelines.evaluation.suite import Item
+from pipelines.models.engine import Engine
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What is asked: general questions, passages of general text, and kept-back rows of earlier nights."""
+
+    general: Sequence[Question]
+    passages: Sequence[str]
+    earlier: Sequence[Item]
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True)
+class GuardScores:
+    """`belief`: (n,) see `scores.belief`. `answers`: one for each earlier row."""
+
+    belief: np.ndarray
+    perplexity: float
+    answers: list[str]
+
+
+def guard_scores(use: Callable[[], Engine], asked: Guards, kept: KeptAnswers) -> GuardScores:
+    """What a model scores. `use` returns the engine as it answers for the model, and may be slow."""
+    general, passages = list(asked.general), list(asked.passages)
+    earlier = [[item["messages"] for item in asked.earlier], list(asked.labels)]
+    return GuardScores(
+        belief=np.array(kept.of("belief", general, lambda: scores.belief(use(), general).tolist()), float),
+        perplexity=float(kept.of("perplexity", passages, lambda: [scores.perplexity(use(), passages)])[0]),
+        answers=kept.of("answers", earlier, lambda: scores.answers(use(), asked.earlier, asked.labels)),
+    )

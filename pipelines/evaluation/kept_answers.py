@@ -1,0 +1,54 @@
+"""What a model answered, kept: the same model under the same code and settings answers the same again.
+
+Production is asked the same frozen items every night, and last night's candidate is often production tonight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.core.cache import cached
+from pipelines.core.code import code_digest
+from pipelines.core.config import Config
+from pipelines.core.contract import digest_of
+from pipelines.core.home import cache_folder
+from pipelines.models.base import Messages
+from pipelines.models.engine import Engine
+
+FOLDER, ANSWERS = "answers", "answers.json"
+
+
+class KeptAnswers:
+    """Answers of one model in a step, by a digest of all that they depend on."""
+
+    def __init__(self, config: Config, engine: Engine, adapter_digest: str, step: str) -> None:
+        """`adapter_digest`: of what the engine answers with; empty for the bare base model."""
+        self._engine = engine
+        settings = config.model.model_dump(mode="json")
+        base = [engine.base_digest, engine.tokenizer_digest, engine.rendering.digest]
+        self._model = [adapter_digest, *base, settings, code_digest(step)]
+        self._folder = cache_folder(config.home, FOLDER)
+
+    def of(self, name: str, asked: Any, compute: Callable[[], list[Any]]) -> list[Any]:
+        """What was kept, or what `compute` returns, which is kept from then on. All are JSON values."""
+
+        def measure(entry: Path) -> None:
+            (entry / ANSWERS).write_text(json.dumps(compute()), encoding="utf-8")
+
+        key = digest_of({"name": name, "model": self._model, "asked": asked})
+        entry = cached(self._folder, key, measure, lambda kept: (kept / ANSWERS).exists())
+        found: list[Any] = json.loads((entry / ANSWERS).read_text("utf-8"))
+        return found
+
+    def choices(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
+        """A label for each conversation."""
+        asked = [list(conversations), list(labels)]
+        return self.of("choices", asked, lambda: self._engine.choose(conversations, labels))
+
+    def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> list[str]:
+        """A free answer for each conversation."""
+        asked = [list(conversations), max_new_tokens]
+        return self.of("texts", asked, lambda: self._engine.generate(conversations, max_new_tokens))
