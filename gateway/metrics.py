@@ -44,6 +44,10 @@ class Metrics:
         self.promotion = Gauge(name("promotion"), "number of the route that is live", registry=registry)
         self.contact = Gauge(name("contact"), "1: the database was read lately", registry=registry)
         self.move_waits = Gauge(name("move_waits"), "1: a move waits for another gateway", registry=registry)
+        self.others_gone = Gauge(name("others_gone"), "other gateways that do not live", registry=registry)
+        self.others_left_rows = Gauge(
+            name("others_left_rows"), "entries that they left in their spools", registry=registry
+        )
         self.load_failures = Counter(name("load_failures"), "adapters not loaded", registry=registry)
         self.probe_failed = Gauge(
             name("probe_failed"), "1: the engine serves something else", ("adapter",), registry=registry

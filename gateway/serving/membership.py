@@ -17,7 +17,7 @@ from typing import Protocol
 import httpx
 import sqlalchemy.exc
 
-from pipelines.core.barrier import PeerAnswer, SeenGateway, Trust, living, trust, waiting_words
+from pipelines.core.barrier import PeerAnswer, SeenGateway, Trust, gone, living, trust, waiting_words
 from pipelines.core.config import Config
 from pipelines.core.errors import NightshiftError
 from pipelines.core.files import write_once
@@ -39,7 +39,10 @@ class Spool(Protocol):
 
 
 class Membership:
-    """`trust` says what this gateway may answer by, `waiting` what a forward move waits for."""
+    """`trust` says what this gateway may answer by, `waiting` what a forward move waits for.
+
+    `gone` are the other gateways that do not live, as the database last told it.
+    """
 
     def __init__(
         self, config: Config, gateways: Gateways, key: bytes, url: str, spool: Spool | None = None
@@ -48,6 +51,7 @@ class Membership:
         mark = hashlib.sha256(b"mark of a routing key" + key).hexdigest()[:16]
         self._report = Report(_own_id(Path(config.home)), url, mark, version=own_version().text())
         self._peers: list[SeenGateway] = []
+        self.gone: list[SeenGateway] = []
         self._contact_at = time.monotonic()
         self._beating: asyncio.Task[None] | None = None
         self._client = httpx.AsyncClient(timeout=PEER_PATIENCE_S, trust_env=False)
@@ -136,6 +140,7 @@ class Membership:
         self._contact_at, self._in_effect = max(self._contact_at, at), fleet.in_effect
         others = [one for one in fleet.gateways if one.id != self._report.id]
         self._peers = living(others, self._settings.contact_s)
+        self.gone = gone(others, self._settings.contact_s)
 
     async def _decide(self) -> None:
         answers = [] if self.has_contact else await asyncio.gather(*map(self._ask, self._peers))

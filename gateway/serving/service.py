@@ -152,6 +152,9 @@ class Service:
         self.metrics.engine_restarts.set(self.engine.restarts)
         self.metrics.contact.set(self.has_contact)
         self.metrics.move_waits.set(bool(self.fleet and self.fleet.waiting))
+        gone = self.fleet.gone if self.fleet else []
+        self.metrics.others_gone.set(len(gone))
+        self.metrics.others_left_rows.set(sum(one.spool_rows for one in gone))
         self.metrics.redis_away.set(bool(self.redis and self.redis.problem))
         self.metrics.journal_waiting.set(self.journal.waiting)
         self.metrics.journal_lost.set(self.journal.lost)

@@ -51,10 +51,15 @@ def problem_words(gateways: Sequence[SeenGateway], contact_s: float) -> str:
     return f"the rollout waits for {', '.join(found)}" if found else ""
 
 
+def gone(gateways: Sequence[SeenGateway], contact_s: float) -> list[SeenGateway]:
+    """Those that do not live. One that ended by itself with an empty spool is in no list."""
+    alive = living(gateways, contact_s)
+    return [one for one in gateways if one not in alive]
+
+
 def left_behind(gateways: Sequence[SeenGateway], contact_s: float) -> list[SeenGateway]:
     """Those that do not live and had rows in their spool when they were last heard of."""
-    alive = living(gateways, contact_s)
-    return [one for one in gateways if one.spool_rows and one not in alive]
+    return [one for one in gone(gateways, contact_s) if one.spool_rows]
 
 
 def left_words(gateway: SeenGateway) -> str:

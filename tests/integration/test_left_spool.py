@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.core.errors import InputError
-from pipelines.operations.gateways import deliver_spool
+from pipelines.operations.gateways import deliver_spool, strike_gateway
 from pipelines.stores import open_gateways, open_journal_writer
 from pipelines.stores.gateways.fleet import Report
 from pipelines.stores.held_move import gone_gateways
@@ -22,8 +22,9 @@ from pipelines.stores.journal import spool
 from pipelines.stores.journal.entries import Feedback, ShadowCopy
 from pipelines.stores.journal.tables import SHIPPING
 from pipelines.stores.sql.database import connect_to
+from tests.support.double_engine import DoubleEngine
 from tests.support.fleets import member_config
-from tests.support.gateways import chat, gateway_config, process, until
+from tests.support.gateways import chat, gateway, gateway_config, process, until
 from tests.support.journal import make_interaction, rows_at
 
 NOW = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -152,7 +153,13 @@ def test_a_gateway_killed_with_rows_left(tmp_path, database):
         started.wait(20)
     assert rows_at(database) == []
     until(lambda: len(gone_gateways(config)) == 1, 30)
-    assert deliver_spool(config, str(tmp_path / "lost")) == 0
+    left = gone_gateways(config)[0].spool_rows
+    with gateway(member_config(tmp_path, "other", database, contact_s=2.0), DoubleEngine()) as other:
+        until(lambda: (other.metric("others_gone"), other.metric("others_left_rows")) == (1, left))
+        assert deliver_spool(config, str(tmp_path / "lost")) == 0
+        until(lambda: (other.metric("others_gone"), other.metric("others_left_rows")) == (1, 0))
+        assert strike_gateway(config, running.url) == 0
+        until(lambda: other.metric("others_gone") == 0)
     assert {row["request_id"] for row in rows_at(database)} == answers
     assert gone_gateways(config) == []
     engine.dispose()
