@@ -63,6 +63,19 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """When a step began. Importing its libraries counts as its time."""
+
+    started_at: datetime
+    started: float
+    cpu_seconds: float
+
+    @classmethod
+    def start(cls) -> Clock:
+        return cls(datetime.now(UTC), time.monotonic(), _cpu_seconds())
+
+
+@dataclass(frozen=True)
 class Context:
     """What a step may touch."""
 
@@ -73,6 +86,7 @@ class Context:
     identity: str  # the fingerprint
     out: Path
     attempt: str = ""  # the outputs' folder inside the step's
+    clock: Clock = field(default_factory=Clock.start)
 
     @property
     def night(self) -> date:
@@ -94,20 +108,15 @@ class Context:
         """Where a file of `out` will lie."""
         return "/".join(part for part in (self.run.folder.uri, self.step, self.attempt, path) if part)
 
+    def usage(self) -> Usage:
+        """What this process used since the step began."""
+        return _usage(self.clock)
+
     def scratch(self) -> Path:
         """A local folder that survives a kill; another fingerprint gets another folder."""
         path = self.home / "scratch" / self.run.run_id / self.step / self.identity[:16]
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-
-@dataclass(frozen=True)
-class _Clock:
-    """When a step began. Importing its libraries counts as its time."""
-
-    started_at: datetime
-    started: float
-    cpu_seconds: float
 
 
 def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> StepResult:
@@ -128,7 +137,7 @@ def run_step(step: str, run_uri: str, config: Config, rerun: bool = False) -> St
 def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResult:
     run = Run(run_uri, cache_folder(config.home, OUTPUTS))
     with holding(config, f"{run.run_id}.{step}"):
-        clock = _Clock(datetime.now(UTC), time.monotonic(), _cpu_seconds())
+        clock = Clock.start()
         existing = run.manifest(step)
         if existing and run.manifest(CLOSING[-1]) and not rerun:
             return _result(run, existing, clock.started, reused=True)
@@ -142,10 +151,10 @@ def _run_step(step: str, run_uri: str, config: Config, rerun: bool) -> StepResul
         if existing and existing.fingerprint == identity and not rerun:
             return _result(run, existing, clock.started, reused=True)
         attempt = run.begin(step, existing)
-        context = Context(run, step, config, inputs, identity, attempt.out, attempt.place)
+        context = Context(run, step, config, inputs, identity, attempt.out, attempt.place, clock)
         try:
-            with _charged(context, clock):
-                manifest = _execute(module, context, settings, digests, clock)
+            with _charged(context):
+                manifest = _execute(module, context, settings, digests)
                 refuse_lost(config)
                 mine = attempt.publish(manifest)
             return _result(run, manifest if mine else _winner(run, manifest), clock.started, reused=not mine)
@@ -163,7 +172,7 @@ def _winner(run: Run, mine: Manifest) -> Manifest:
 
 
 @contextmanager
-def _charged(context: Context, clock: _Clock) -> Iterator[None]:
+def _charged(context: Context) -> Iterator[None]:
     """Put the cost of a night's step into the ledger as it ends, also when it breaks.
 
     A night that is never decided has cost something too. Each broken attempt has a row of its own.
@@ -174,7 +183,7 @@ def _charged(context: Context, clock: _Clock) -> Iterator[None]:
         outcome = ""
     finally:
         if context.step in NIGHTLY:
-            _charge(context, outcome, _usage(clock))
+            _charge(context, outcome, context.usage())
 
 
 def _charge(context: Context, outcome: str, usage: Usage) -> None:
@@ -220,7 +229,7 @@ def _settings(module: ModuleType, config: Config) -> dict[str, Any]:
 
 
 def _execute(
-    module: ModuleType, context: Context, settings: dict[str, Any], digests: dict[str, str], clock: _Clock
+    module: ModuleType, context: Context, settings: dict[str, Any], digests: dict[str, str]
 ) -> Manifest:
     outcome: Outcome = module.run(context)
     outputs = _digest_outputs(context.out, outcome.outputs)
@@ -243,7 +252,7 @@ def _execute(
         code_digest=code_digest(context.step),
         lock_digest=lock_digest(),
         git_commit=git_commit(),
-        usage=_usage(clock),
+        usage=context.usage(),
     )
 
 
@@ -272,7 +281,7 @@ def _result(run: Run, manifest: Manifest, started: float, reused: bool) -> StepR
     )
 
 
-def _usage(clock: _Clock) -> Usage:
+def _usage(clock: Clock) -> Usage:
     """What the process used since the step began."""
     seconds = time.monotonic() - clock.started
     return Usage(

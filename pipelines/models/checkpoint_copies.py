@@ -1,18 +1,25 @@
-"""Copies of a training's checkpoints where another machine finds them: a pod's home goes with the pod."""
+"""Copies of a training's checkpoints, and of its attempts' notes, where another machine finds them.
+
+A pod's home goes with the pod.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
+import time
 from pathlib import Path
 
 from pipelines.core.config import Config
 from pipelines.models.checkpoints import COMPLETE
+from pipelines.models.interruptions import NOTES
 from pipelines.stores import open_shared
 from pipelines.stores.retention import CHECKPOINTS
 
 STATE = "trainer_state.json"
+NOTES_EVERY_S = 10.0
 log = logging.getLogger("nightshift")
 
 
@@ -24,6 +31,7 @@ class CheckpointCopies:
         self._place = f"{CHECKPOINTS}/{run_id}/{scratch.name}"
         self._folder = None if "{home}" in config.shared_root else open_shared(config)
         self._kept: set[str] = set()
+        self._noted_at = -math.inf
 
     def fetch(self) -> None:
         """Bring what another machine kept, where this one has nothing."""
@@ -31,6 +39,9 @@ class CheckpointCopies:
             return
         files = self._folder.files(self._place)
         inside = {path: path.removeprefix(f"{self._place}/") for path in files}
+        notes = {path: self._scratch / name for path, name in inside.items() if Path(name).match(NOTES)}
+        if notes:
+            self._folder.download(notes)
         whole = {name.split("/")[0] for name in inside.values() if name.endswith(f"/{COMPLETE}")}
         wanted = {path: name for path, name in inside.items() if name.split("/")[0] in whole}
         if not wanted:
@@ -51,8 +62,11 @@ class CheckpointCopies:
                 state["best_model_checkpoint"] = str(self._scratch / Path(best).name)
                 file.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
-    def keep(self) -> None:
-        """Copy the checkpoints that are new, and remove copies of those that are gone."""
+    def keep(self, at_once: bool = False) -> None:
+        """Copy the checkpoints that are new, and remove copies of those that are gone.
+
+        Notes are copied every few seconds, or `at_once`.
+        """
         if self._folder is None:
             return
         here = {path.parent.name for path in self._scratch.glob(f"*/{COMPLETE}")}
@@ -61,7 +75,20 @@ class CheckpointCopies:
         for name in self._kept - here:
             self._folder.remove(f"{self._place}/{name}/{COMPLETE}")
             self._folder.remove(f"{self._place}/{name}")
+        if at_once or here != self._kept or time.monotonic() - self._noted_at > NOTES_EVERY_S:
+            self._upload_notes()
         self._kept = here
+
+    def forget(self, note: str) -> None:
+        """Remove the copy of a note whose attempt has ended well."""
+        if self._folder is not None:
+            self._folder.remove(f"{self._place}/{note}")
+
+    def _upload_notes(self) -> None:
+        assert self._folder is not None
+        for file in self._scratch.glob(NOTES):
+            self._folder.write_bytes(f"{self._place}/{file.name}", file.read_bytes())
+        self._noted_at = time.monotonic()
 
     def _upload(self, name: str) -> None:
         """The mark last."""

@@ -13,7 +13,7 @@ from pipelines.core.facts.curate import CurateFacts
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import EvaluateFacts
 from pipelines.core.facts.reading import as_json, facts_of
-from pipelines.core.facts.record import DecisionFacts, RecordFacts
+from pipelines.core.facts.record import DecisionFacts, RecordFacts, RecordReadings
 from pipelines.core.facts.register import RegisterFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.observability.step_metrics import push_steps
@@ -22,7 +22,7 @@ from pipelines.policy.night.outcome import outcome_of
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
-from pipelines.stores.ledger.costs import cost_row
+from pipelines.stores.ledger.costs import cost_row, priced_interruptions
 from pipelines.stores.signer import open_signer
 
 SETTINGS = ("cost",)
@@ -45,9 +45,14 @@ def run(ctx: Context) -> Outcome:
     for manifest in ctx.inputs.values():
         ledger.add_cost(cost_row(ctx.run.run_id, ctx.night, manifest.step, manifest.usage, ctx.config.cost))
     facts = facts_to_sign(ctx.inputs)
+    interrupted = RecordReadings(interruptions=priced_interruptions(ctx.inputs, ctx.config.cost))
     evidence = {step: manifest.digest for step, manifest in ctx.inputs.items()}
     if ledger.decision(ctx.run.run_id) is None:  # a rerun after a kill finds its own record
-        decision = {"outcome": outcome, "reasons": list(reasons), "facts": as_json(facts)}
+        decision = {
+            "outcome": outcome,
+            "reasons": list(reasons),
+            "facts": as_json(facts) | as_json(interrupted),
+        }
         _sign_and_add(ctx, ledger, {**decision, "evidence": evidence})
     if ctx.config.watch.pushgateway:
         push_steps(ctx.config.watch.pushgateway, outcome, ctx.run.manifests())
@@ -55,6 +60,7 @@ def run(ctx: Context) -> Outcome:
         headline=f"{outcome}: {reasons[0]}",
         reasons=reasons,
         facts=RecordFacts(outcome=outcome, evidence=evidence, **_set_fields(facts)),
+        readings=interrupted,
     )
 
 

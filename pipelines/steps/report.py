@@ -22,6 +22,7 @@ from pipelines.core.interactions import INTERACTION
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.reporting import plots
 from pipelines.runner import Context, Outcome
+from pipelines.stores.ledger.costs import amount_of, priced_interruptions
 
 SETTINGS = ("fairness", "cost")
 PLOTS = ("time", "drift", "topics", "loss", "accuracy", "stereotype", "slices")
@@ -55,6 +56,7 @@ def run(ctx: Context) -> Outcome:
         steps=steps,
         not_run=unfinished,
         facts=facts,
+        interrupted=priced_interruptions(ctx.inputs, ctx.config.cost),
         unreadable=unreadable,
         plots=dict.fromkeys(PLOTS) | _plots(ctx, facts, steps),
         lineage=_lineage(ctx.inputs),
@@ -67,7 +69,7 @@ def run(ctx: Context) -> Outcome:
 
 
 def _step_row(ctx: Context, manifest: Manifest) -> dict[str, Any]:
-    usage, price = manifest.usage, ctx.config.cost
+    usage = manifest.usage
     return {
         "step": manifest.step,
         "verdict": manifest.verdict.value,
@@ -77,7 +79,7 @@ def _step_row(ctx: Context, manifest: Manifest) -> dict[str, Any]:
         "cpu_seconds": usage.cpu_seconds,
         "gpu_seconds": usage.gpu_seconds,
         "peak_memory_mib": usage.peak_memory_mib,
-        "cost": usage.cpu_seconds / 3600 * price.cpu_hour + usage.gpu_seconds / 3600 * price.gpu_hour,
+        "cost": amount_of(usage, ctx.config.cost),
     }
 
 

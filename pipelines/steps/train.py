@@ -10,13 +10,14 @@ from pipelines.core.errors import InputError, Interrupted
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.reading import as_json
-from pipelines.core.facts.train import TrainFacts
+from pipelines.core.facts.train import Interruptions, TrainFacts, TrainReadings
 from pipelines.core.files import read_jsonl
 from pipelines.core.locks import holding
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
 from pipelines.models.checkpoint_copies import CheckpointCopies
 from pipelines.models.checkpoints import Trained, save_adapter
+from pipelines.models.interruptions import Attempt
 from pipelines.models.lora import asked_shape, differences, shape_of
 from pipelines.models.registry import adapter_digest
 from pipelines.models.rendering import rendering_of
@@ -48,9 +49,12 @@ def run(ctx: Context) -> Outcome:
     engine.use_threads(config.model.threads)
     copies = CheckpointCopies(config, ctx.run.run_id, ctx.scratch())
     copies.fetch()
+    attempt = Attempt(ctx.scratch(), ctx.usage)
+    copies.keep()
 
     def report(step: int, values: dict[str, float]) -> None:
         tracker.metrics(mlflow_id, step, values)
+        attempt.step()
         copies.keep()
 
     with holding(ctx.home, "train", lambda: log.info("train waits until another night's training is over")):
@@ -68,12 +72,14 @@ def run(ctx: Context) -> Outcome:
                 model=config.model,
             )
         except Interrupted:
-            copies.keep()  # the checkpoint that it ended with
+            attempt.note()
+            copies.keep(at_once=True)  # the checkpoint that it ended with
             raise
     save_adapter(trained, ctx.out / "adapter", base.name)
     facts = _facts(ctx, trained, base, method, fresh_because, rendering.digest)
     tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})
-    return _outcome(trained, facts, len(rows))
+    copies.forget(attempt.name)
+    return _outcome(trained, facts, len(rows), attempt.finish())
 
 
 def _facts(
@@ -98,7 +104,9 @@ def _facts(
     )
 
 
-def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
+def _outcome(
+    trained: Trained, facts: TrainFacts, examples: int, interruptions: Interruptions | None
+) -> Outcome:
     curve = trained.dev_loss or trained.loss
     lowest = min(value for _, value in curve)
     return Outcome(
@@ -112,6 +120,7 @@ def _outcome(trained: Trained, facts: TrainFacts, examples: int) -> Outcome:
             "dev_loss": (lowest, "nats/token"),
         },
         facts=facts,
+        readings=TrainReadings(interruptions=interruptions),
     )
 
 

@@ -113,6 +113,17 @@ def test_a_promoted_night_says_so_and_why():
     assert row["report"] == "/model-loop/runs/2026-01-01/report/report.html"
 
 
+def test_a_night_says_what_interrupted_its_training():
+    cost = {"times": 2, "seconds": 143.2, "cpu_seconds": 38.0, "gpu_seconds": 143.2}
+    cost |= {"amount": 0.119, "currency": "EUR"}
+    night = decision("2026-01-01", "trained", interruptions=cost)
+    (row,) = model(decisions=rows_of([night]))["nights"]["recent"]
+    assert row["why"][-1] == (
+        "The training was interrupted 2 times; 143 s of work were done again, "
+        "with 38 CPU seconds and 143 GPU seconds, for 0.12 EUR."
+    )
+
+
 def test_a_night_that_ran_twice_shows_its_last_decision():
     first = decision("2026-01-05", "held")
     again = {

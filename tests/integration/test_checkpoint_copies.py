@@ -1,17 +1,22 @@
 """Checkpoints outlive a pod: another home takes them over, and the training is the undisturbed one."""
 
 import shutil
+from datetime import UTC, datetime
 
 import pytest
 
-from pipelines.core.config import Train, load_config
+from pipelines.core.config import Cost, Train, load_config
+from pipelines.core.contract import Usage
 from pipelines.models.base import load_tokenizer
 from pipelines.models.checkpoint_copies import CheckpointCopies
 from pipelines.models.checkpoints import mark_complete
+from pipelines.models.interruptions import Attempt
 from pipelines.models.rendering import Rendering
 from pipelines.models.trainer import train
+from pipelines.stores.ledger.costs import priced_interruptions
 from tests.support import tiny
 from tests.support.configs import TINY
+from tests.support.manifests import make_manifest
 
 
 def checkpoint(scratch, step, text="weights"):
@@ -89,6 +94,57 @@ def test_a_home_that_everything_lies_in_has_no_copies(tmp_path):
     first.keep()
     first.fetch()
     assert not (tmp_path / "home" / "checkpoints").exists()
+
+
+class Clock:
+    """A process on two cores and one GPU, after so many seconds."""
+
+    seconds = 0.0
+
+    def __call__(self):
+        began = datetime(2026, 1, 1, tzinfo=UTC)
+        s = self.seconds
+        return Usage(started_at=began, seconds=s, cpu_seconds=2 * s, gpu_seconds=s)
+
+
+def attempt(config, tmp_path, machine, reported, saved):
+    """An attempt that is killed. `reported`: when each step ended. `saved`: those that got a checkpoint."""
+    kept, scratch = copies(config, tmp_path, machine)
+    kept.fetch()
+    clock = Clock()
+    here = Attempt(scratch, clock)
+    kept.keep()
+    for clock.seconds in reported:
+        here.step()
+        kept.keep(at_once=True)
+        if clock.seconds in saved:
+            checkpoint(scratch, int(clock.seconds))
+    return kept, here
+
+
+def test_what_killed_attempts_cost_is_known(config, tmp_path):
+    attempt(config, tmp_path, "one", [10, 12, 14, 17], [14])  # kept: 10 to 14
+    attempt(config, tmp_path, "two", [], [])  # a note at its start
+    attempt(config, tmp_path, "three", [5, 6], [])  # kept: nothing
+    kept, last = attempt(config, tmp_path, "four", [5, 6, 7], [6])
+    kept.forget(last.name)
+    found = last.finish()
+    assert (found.times, found.seconds, found.cpu_seconds, found.gpu_seconds) == (3, 19, 38, 19)
+    train = make_manifest("train", readings={"interruptions": found.model_dump()})
+    priced = priced_interruptions({"train": train}, Cost(cpu_hour=36.0, gpu_hour=360.0, currency="EUR"))
+    assert priced.sentence == (
+        "The training was interrupted 3 times; 19 s of work were done again, "
+        "with 38 CPU seconds and 19 GPU seconds, for 2.28 EUR."
+    )
+
+
+def test_an_undisturbed_training_was_not_interrupted(config, tmp_path):
+    kept, only = attempt(config, tmp_path, "one", [5, 6, 7], [6])
+    kept.forget(only.name)
+    assert only.finish() is None
+    _, last = attempt(config, tmp_path, "two", [5], [])  # as with --rerun
+    assert last.finish() is None
+    assert priced_interruptions({"train": make_manifest("train")}, Cost()) is None
 
 
 class Preempted(Exception):

@@ -21,12 +21,15 @@ from trl import SFTTrainer
 from pipelines.cli.main import main
 from pipelines.core.config import Config, Model, Train
 from pipelines.core.errors import STOPPED, InputError, Interrupted, TrainingError
+from pipelines.core.facts.reading import parsed
+from pipelines.core.facts.train import TrainReadings
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.models import open_registry, open_tracker, trainer
 from pipelines.models.base import load_tokenizer
 from pipelines.models.checkpoints import last_checkpoint, save_adapter
 from pipelines.models.engine import Engine
 from pipelines.models.examples import tokenized, training_order
+from pipelines.models.interruptions import NOTES
 from pipelines.models.progress import Progress
 from pipelines.models.registry import adapter_digest
 from pipelines.models.rendering import Rendering
@@ -397,6 +400,7 @@ def test_the_step_leaves_adapter_files_and_reruns_the_same(home, base):
     first = run.manifest("train")
     run_step("train", run.folder.uri, config, rerun=True)
     assert run.manifest("train").digest == first.digest
+    assert run.manifest("train").readings == {"interruptions": None}
     assert sorted(first.outputs) == ["adapter/adapter_config.json", "adapter/adapter_model.safetensors"]
     assert first.facts["trainable_parameters"] > 0
     assert str(home) not in run.folder.read_bytes("train/adapter/adapter_config.json").decode()
@@ -494,8 +498,12 @@ def test_the_command_ends_with_a_status_of_its_own_on_sigterm(
     assert "train takes over checkpoint-2 from another machine" in caplog.text
     steps = [step for step, _ in run.manifest("train").facts["loss"]]
     assert steps == [*range(1, 13)]
-    costs = {row["step"] for row in open_ledger(config).costs("2026-01-01")}
-    assert costs == {"train", "train broken-1"}
+    costs = {row["step"]: row["seconds"] for row in open_ledger(config).costs("2026-01-01")}
+    assert costs.keys() == {"train", "train broken-1"}
+    interruptions = parsed(run.manifest("train").readings, TrainReadings).interruptions
+    assert interruptions.times == 1
+    assert 0 < interruptions.seconds < costs["train broken-1"]  # its checkpoint kept a step
+    assert not [*(tmp_path / "shared").rglob(f"checkpoints/*/*/{NOTES}")][1:]
 
 
 @pytest.mark.slow

@@ -9,10 +9,30 @@ from typing import Any
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.evaluate import Accuracy
 from pipelines.core.facts.reading import Facts, readable_parts
+from pipelines.core.facts.train import Interruptions
+
+
+class PricedInterruptions(Interruptions):
+    """The interruptions of a training, and what the work that was done again cost, in `currency`."""
+
+    amount: float
+    currency: str
+
+    @property
+    def sentence(self) -> str:
+        times = "once" if self.times == 1 else f"{self.times} times"
+        used = f"{self.cpu_seconds:.0f} CPU seconds and {self.gpu_seconds:.0f} GPU seconds"
+        return (
+            f"The training was interrupted {times}; {self.seconds:.0f} s of work were done again, "
+            f"with {used}, for {self.amount:.2f} {self.currency}."
+        )
 
 
 class DecisionFacts(Facts):
-    """The facts in a decision document. What the night did not come to is None."""
+    """The facts in a decision document. What the night did not come to is None.
+
+    `interruptions` are read off a clock, so `record` keeps them among its readings.
+    """
 
     step = "record"
     cause: str | None = None
@@ -29,6 +49,7 @@ class DecisionFacts(Facts):
     datasets: dict[str, str] | None = None  # sha256 of what was trained on, and of what was kept back
     deliveries: dict[date, str] | None = None  # what was trained on: night -> digest of its delivery
     training_set: str | None = None  # identity of rows, parent and settings: no set is trained on twice
+    interruptions: PricedInterruptions | None = None  # None for a training that ran through
 
 
 class RecordFacts(DecisionFacts):
@@ -36,6 +57,13 @@ class RecordFacts(DecisionFacts):
 
     outcome: str
     evidence: dict[str, str]
+
+
+class RecordReadings(Facts):
+    """What another run of the same night may find otherwise."""
+
+    step = "record"
+    interruptions: PricedInterruptions | None = None
 
 
 def decision_facts(stored: Mapping[str, Any]) -> DecisionFacts:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipelines.core.facts.reading import Facts
+from pydantic import NonNegativeFloat, PositiveInt
+
+from pipelines.core.facts.reading import Facts, Part
 
 Curve = tuple[tuple[int, float], ...]  # (optimizer step, value)
 
@@ -34,3 +36,24 @@ class TrainFacts(Facts):
     moved: float | None = None
     unmoved_tensors: int | None = None
     reload_difference: float | None = None
+
+
+class DoneAgain(Part):
+    """Work of a training that no checkpoint kept. `gpu_seconds`: for all GPUs that it held."""
+
+    seconds: NonNegativeFloat
+    cpu_seconds: NonNegativeFloat
+    gpu_seconds: NonNegativeFloat
+
+
+class Interruptions(DoneAgain):
+    """How often a training ended before its last step, and what had to be done again for it."""
+
+    times: PositiveInt
+
+
+class TrainReadings(Facts):
+    """`interruptions`: None for a training that ran through."""
+
+    step = "train"
+    interruptions: Interruptions | None = None

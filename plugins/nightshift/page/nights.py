@@ -72,7 +72,7 @@ def _night(row: Row, fates: Mapping[str, Sequence[str]], links: Row) -> dict[str
     version = facts.registered_version
     fate, _, fate_why = fates.get(version, ("", "", "")) if version else ("", "", "")
     state = fate if fate in SIGNS else row["outcome"]
-    why = list(row["reasons"])
+    why = [*row["reasons"], *([facts.interruptions.sentence] if facts.interruptions else [])]
     if fate:
         why.append(f"version {version} {'is ' if fate == 'in rollout' else 'was '}{fate}: {fate_why}")
     return {
