@@ -21,12 +21,14 @@ Flags = NDArray[np.bool_]
 
 PAIRS, LOOK_EVERY = 400, 10
 WON, LOST, TIED, BOTH, NEITHER = range(5)  # tied: two wrong answers that differ; neither: the same wrong one
-RIGHT, TIES = 0.6, 0.2  # shares of production's right answers, and of ties
-CANDIDATES = {
-    "better by 10 points": (0.15, 0.05),
-    "equal": (0.1, 0.1),
-    "worse by 10 points": (0.05, 0.15),
-    "worse by 20 points": (0.05, 0.25),
+RIGHT = 0.6  # share of production's right answers
+CANDIDATES = {  # shares of pairs: won, lost, tied
+    "better by 10 points": (0.15, 0.05, 0.2),
+    "better by 10 points, but another": (0.28, 0.18, 0.1),  # right or wrong whatever production is
+    "equal": (0.1, 0.1, 0.2),
+    "equal, but another": (0.24, 0.24, 0.1),
+    "worse by 10 points": (0.05, 0.15, 0.2),
+    "worse by 20 points": (0.05, 0.25, 0.2),
 }
 SHARES = (1.0, 0.3, 0.1, 0.02)
 CORRECTED_BY = ("random", "topic", "tenant", "truth")
@@ -36,7 +38,7 @@ PARTS = {"topic": (0.5, 0.6, 1.4), "tenant": (0.2, 0.4, 1.15)}  # its share; fac
 
 @dataclass(frozen=True)
 class World:
-    """Shares of pairs that the candidate wins and loses, and of dislikes that are corrected.
+    """Shares of pairs that the candidate wins, loses and ties, and of dislikes that are corrected.
 
     `by`: what a correction depends on. By topic and by tenant, people correct more where the candidate wins
     less; by truth, where neither answer is right. `rated`: shares of lost, and of other pairs.
@@ -44,6 +46,7 @@ class World:
 
     won: float
     lost: float
+    tied: float
     corrected: float = 1.0
     by: str = "random"
     rated: tuple[float, float] = (1.0, 1.0)
@@ -89,7 +92,7 @@ def draw(world: World, shadows: int, rng: np.random.Generator) -> Pairs:
     won = world.won * np.where(often, less, more)
     drawn, limits = rng.random(shape), won
     kind = np.full(shape, NEITHER)
-    for other, size in ((LOST, world.lost), (TIED, TIES), (BOTH, RIGHT - world.lost)):
+    for other, size in ((LOST, world.lost), (TIED, world.tied), (BOTH, RIGHT - world.lost)):
         kind[(drawn >= limits) & (drawn < limits + size)] = other
         limits = limits + size
     kind[drawn < won] = WON

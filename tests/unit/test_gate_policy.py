@@ -221,6 +221,38 @@ def test_unclear_fairness_blocks_only_when_asked_to():
     assert verdict(facts, settings=strict)[1] is Verdict.HOLD
 
 
+def test_missing_corrections_hold_only_when_asked_to():
+    facts = good_facts()
+    facts["evaluate"]["forgetting"] = {**forgetting(300, 15, 2), "disliked": {"not_lost": 50, "open": 10}}
+    rows, answer = verdict(facts)
+    assert (answer, answer_of(rows, "forgetting")) == (Verdict.PROCEED, "cannot conclude")
+    (row,) = [row for row in rows if row.check == "forgetting"]
+    assert row.detail == (
+        "the difference is -0.064 to +0.131 of 360 rated answers; 60 were disliked without correction"
+    )
+    strict = SETTINGS.model_copy(update={"hold_on_missing_labels": True})
+    assert verdict(facts, settings=strict)[1] is Verdict.HOLD
+
+
+def test_a_loss_that_dislikes_cannot_make_up_for_is_rejected():
+    facts = good_facts()
+    facts["evaluate"]["forgetting"] = {**forgetting(300, 70, 5), "disliked": {"not_lost": 5, "not_won": 20}}
+    assert verdict(facts)[1] is Verdict.REJECT
+
+
+def test_few_rated_answers_hold_whatever_was_disliked():
+    facts = good_facts()
+    facts["evaluate"]["forgetting"] = {**forgetting(10, 0, 0), "disliked": {"not_lost": 2, "same": 8}}
+    assert verdict(facts)[1] is Verdict.HOLD
+
+
+@pytest.mark.parametrize(("odds", "expected"), [(1.0, Verdict.REJECT), (2.0, Verdict.HOLD)])
+def test_a_loss_that_rating_may_explain_is_no_rejection(odds, expected):
+    facts = good_facts()
+    facts["evaluate"]["forgetting"] = forgetting(300, 50, 28)
+    assert verdict(facts, settings=SETTINGS.model_copy(update={"rating_odds": odds}))[1] is expected
+
+
 @cache
 def least_level(gains, losses, margin):
     return mean_p_value((1, -1, 0), margin, counts=(gains, losses, ITEMS - gains - losses))
