@@ -147,7 +147,7 @@ def test_forgetting_asks_kept_back_rows_of_earlier_nights(home, base, taught):
     held = sum(is_holdout(row["messages"], 0.3, config.task.system_prompt) for row in disliked)
     assert sum(found["disliked"].values()) == held > 10
     assert found["disliked"]["not_won"] > 0  # the candidate says what was disliked, whatever it is asked
-    assert found["disliked"]["not_lost"] == found["disliked"]["open"] == 0
+    assert set(found["disliked"]) <= {"same", "not_won"}
 
 
 def test_without_earlier_nights_there_is_nothing_to_forget(home, base, idle):
