@@ -9,8 +9,10 @@ import pytest
 from pipelines.core.config import Config, Model
 from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.reading import parsed
 from pipelines.core.facts.train import TrainFacts
 from pipelines.data.lake import Lake
+from pipelines.evaluation.anchors import KeptScores
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import digest_base
 from pipelines.models.engine import Engine
@@ -184,13 +186,16 @@ def test_an_anchor_is_measured_on_the_same_items(home, base, idle, taught, monke
     again = evaluate(config, base, taught, rerun=True).manifest("evaluate").facts
     assert again["anchors"] == facts["anchors"]
 
-    monkeypatch.undo()
-    lake.publish(NIGHT - timedelta(days=1), make_rows(NIGHT - timedelta(days=1), 70, seed=3, rating=1))
-    others = evaluate(config, base, taught, rerun=True).manifest("evaluate").facts
-    for anchor in others["anchors"]:
-        assert anchor["forgetting"] == others["forgetting"] != facts["forgetting"], (
-            "other items, other answers"
-        )
+
+def test_kept_scores_are_of_one_model_and_its_items(tmp_path):
+    def scores(model, asked, values):
+        return KeptScores(tmp_path, model).of("right", asked, lambda: values).tolist()
+
+    assert scores(["base", "code"], ["a", "b"], [1, 0]) == [1, 0]
+    assert scores(["base", "code"], ["a", "b"], [0, 0]) == [1, 0], "kept"
+    assert scores(["base", "code"], ["a", "c"], [0, 0]) == [0, 0], "other items"
+    assert scores(["base", "newer code"], ["a", "b"], [0, 1]) == [0, 1]
+    assert scores(["adapter", "code"], ["a", "b"], []) == []
 
 
 def test_an_anchor_of_another_base_is_refused(home, base, idle):
@@ -199,7 +204,7 @@ def test_an_anchor_of_another_base_is_refused(home, base, idle):
     open_registry(config).register(
         idle, tracker, tracker.run("r", "1" * 64), "r", (), {"base_digest": "0" * 64}
     )
-    trained = TrainFacts(**facts_like("train", base_digest=digest_base(base)))
+    trained = parsed(facts_like("train", base_digest=digest_base(base)), TrainFacts)
     pair = ModelPair(config, Baseline(kind="base"), idle, trained)
     with pytest.raises(InputError, match="version 1, was trained on another base model"):
         pair.as_anchor(Baseline(kind="adapter", version="1", digest="d"))
