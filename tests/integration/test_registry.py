@@ -84,6 +84,7 @@ def test_a_registered_adapter_has_evidence_and_is_candidate(config, adapters):
     assert found.digest == adapter_digest(adapters[0])
     assert found.nights == ("2026-01-01", "2026-01-02")
     assert found.run_id == "2026-01-02"
+    assert found.measured_against == ""
     assert found.tags["base_digest"] == base_digest(config)
     assert found.tags["tokenizer_digest"] == "t" * 64
     assert found.tags["evidence_evaluate"] == run.manifest("evaluate").digest

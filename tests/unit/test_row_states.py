@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.learned import WORLDS, year
 from pipelines.policy.night.row_states import Training, row_states, stayed_in_production
 from tests.support.fuzz import examples
 
@@ -141,6 +142,13 @@ def test_in_any_history_every_row_is_in_one_state(events):
         )
         ever = set().union(*(one.deliveries.items() for one in world.trainings))
         assert not {(one, world.lake[one]) for one in found.pending} & ever, "pending was never trained on"
+
+
+def test_a_year_of_rejections_and_rollbacks_loses_no_row():
+    never_learned, trainings = year("by_state", *WORLDS["all of it"], seed=0)
+    assert never_learned == 0
+    assert trainings > 200
+    assert year("since_last", *WORLDS["all of it"], seed=0)[0] > 0.5, "the older rule loses most"
 
 
 def test_a_year_of_nights_may_stay_tried():
