@@ -15,12 +15,15 @@ import numpy as np
 from scipy.stats import chi2_contingency, ks_2samp
 
 from benchmarks.machine import describe
+from pipelines.policy.alerts.watch import ColumnTest, WatchVerdict, conclude
 from pipelines.policy.night.drift import INPUT, ColumnDistances, judge_night
 from pipelines.policy.stats.holm import holm
 from pipelines.policy.stats.nights import kolmogorov_smirnov, standardised_shift, total_variation
+from pipelines.policy.stats.permutation import homogeneity_test, ks_test
 
 TOPICS, TENANTS, DIMENSIONS, LENGTHS = 12, 5, 16, 60
 ALPHA, SMALLEST = 0.05, 0.05
+COLUMNS, TESTS = ("topic", "tenant", "length"), (homogeneity_test, homogeneity_test, ks_test)
 CENTRES = np.random.default_rng(1).normal(size=(TOPICS, DIMENSIONS)) / np.sqrt(DIMENSIONS)
 
 
@@ -132,6 +135,25 @@ def unchanged_before(world: World, nights: int, seed: int = 0) -> float:
     return float(np.mean([alarms_before(stream[end - 14 : end + 1]) for end in range(14, len(stream))]))
 
 
+def watch_unchanged(world: World, days: int, seed: int = 0) -> float:
+    """Share of days without a change on which one watch at 5% alarms, against three days."""
+    rng, alarms = np.random.default_rng([seed, 3]), 0
+    stream = [night_of(world, number, rng) for number in range(days + 3)]
+    for end in range(3, len(stream)):
+        before = [
+            np.concatenate(column) for column in zip(*(n.rows for n in stream[end - 3 : end]), strict=True)
+        ]
+        now = stream[end].rows
+        people = np.arange(len(before[0]) + len(now[0])) // min(world.questions, world.cap or world.questions)
+        tests = [
+            ColumnTest(name, INPUT, "", moved.p_value, moved.effect, moved.effect - moved.usual)
+            for name, test, was, one in zip(COLUMNS, TESTS, before, now, strict=True)
+            for moved in [test(was, one, 199, rng, people)]
+        ]
+        alarms += conclude(tests, ALPHA, {}, SMALLEST).verdict is WatchVerdict.ALARM
+    return alarms / days
+
+
 def power(world: World, shift: Shift, past: int, tries: int, seed: int = 0) -> float:
     """Share of first nights of a change that raise drift; each try is another night."""
     rng = np.random.default_rng([seed, past, 1])
@@ -179,6 +201,10 @@ def main(nights: int) -> None:
         for told in ("3 questions", "nights differ"):
             found = [power(WORLDS[told], shift, past, nights // 2) for past in PAST]
             print(f"| {name} | {told} | " + " | ".join(f"{share:.0%}" for share in found) + " |", flush=True)
+    print(f"\nOne watch a day at the level 5%, on {nights // 4} days without a change:\n")
+    print("| world | alarms |\n|---|---|")
+    for name, world in WORLDS.items():
+        print(f"| {name} | {watch_unchanged(world, nights // 4):.1%} |", flush=True)
     print(f"\nA decision from sufficient statistics: {1000 * seconds_of_a_decision():.1f} ms for 22 nights.")
 
 

@@ -12,6 +12,7 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry
 from pipelines.models.base import base_folder
 from pipelines.models.engine import Engine
+from pipelines.models.registry import adapter_digest
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
@@ -27,7 +28,7 @@ class ModelPair:
 
     def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts) -> None:
         self._config = config
-        self.digests = {PRODUCTION: baseline.digest, CANDIDATE: trained.adapter_digest}
+        self.digests = {PRODUCTION: baseline.digest, CANDIDATE: adapter_digest(candidate)}
         self._anchors: list[Baseline] = []
         self.engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
         if self.engine.base_digest != trained.base_digest:

@@ -155,7 +155,7 @@ def test_rows_without_a_person_are_told(tmp_path):
 
 def test_too_few_rows_are_not_compared(lake_home):
     outcome, _ = compared(config_at(lake_home, min_rows=300), FIRST + timedelta(days=8))
-    assert outcome.headline == "cannot conclude: 100 rows of tonight count, 300 are needed"
+    assert outcome.headline.endswith(" rows of tonight count, 300 are needed")
     assert outcome.facts.drift is False
     assert len(outcome.facts.reference.left_out) == 8
 

@@ -12,7 +12,7 @@ from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.reading import parsed
 from pipelines.core.facts.train import TrainFacts
 from pipelines.data.lake import Lake
-from pipelines.evaluation.anchors import KeptScores
+from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import digest_base
 from pipelines.models.engine import Engine
@@ -187,15 +187,18 @@ def test_an_anchor_is_measured_on_the_same_items(home, base, idle, taught, monke
     assert again["anchors"] == facts["anchors"]
 
 
-def test_kept_scores_are_of_one_model_and_its_items(tmp_path):
-    def scores(model, asked, values):
-        return KeptScores(tmp_path, model).of("right", asked, lambda: values).tolist()
+def test_kept_answers_are_of_one_model_and_its_items(home, base):
+    config = config_for(home, base)
+    engine = Engine(config.model, str(base))
 
-    assert scores(["base", "code"], ["a", "b"], [1, 0]) == [1, 0]
-    assert scores(["base", "code"], ["a", "b"], [0, 0]) == [1, 0], "kept"
-    assert scores(["base", "code"], ["a", "c"], [0, 0]) == [0, 0], "other items"
-    assert scores(["base", "newer code"], ["a", "b"], [0, 1]) == [0, 1]
-    assert scores(["adapter", "code"], ["a", "b"], []) == []
+    def answers(adapter, asked, values, step="evaluate"):
+        return KeptAnswers(config, engine, adapter, step).of("right", asked, lambda: values)
+
+    assert answers("", ["a", "b"], [1, 0]) == [1, 0]
+    assert answers("", ["a", "b"], [0, 0]) == [1, 0], "kept"
+    assert answers("", ["a", "c"], [0, 0]) == [0, 0], "other items"
+    assert answers("", ["a", "b"], [0, 1], "safety") == [0, 1], "other code"
+    assert answers("adapter", ["a", "b"], []) == []
 
 
 def test_an_anchor_of_another_base_is_refused(home, base, idle):

@@ -10,8 +10,8 @@ from threadpoolctl import threadpool_limits
 
 from pipelines.core.config import Watch
 from pipelines.operations.watch.compare import MOST_TESTS
-from pipelines.policy.alerts.watch import WatchVerdict, conclude
-from pipelines.policy.alerts.watch_tests import WatchSide, WatchTests, binomial_test, feedback, rated
+from pipelines.policy.alerts.watch import ColumnTest, WatchVerdict, conclude
+from pipelines.policy.alerts.watch_tests import WatchSide, WatchTests, at_most, binomial_test, feedback, rated
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.stats.permutation import ks_test, permutations_needed
 
@@ -52,7 +52,7 @@ def _one_thread():
 def look(before, now, errors, alpha, seed):
     watch_tests = WatchTests(permutations_needed(0, MOST_TESTS, alpha), seed)
     tests = watch_tests.questions(before, now, LABELS, 20) + watch_tests.answers(before, now, LABELS)
-    tests += [feedback(rated(before.rows, 1), rated(now.rows, 1)), binomial_test("errors", errors, 500, 0.01)]
+    tests += [feedback(rated(before.rows), rated(now.rows)), binomial_test("errors", errors, 500, 0.01)]
     return conclude(tests, alpha, {})
 
 
@@ -99,6 +99,16 @@ def test_a_change_is_found_at_the_default_rate_of_false_alarms(change, about):
     assert any(reason.startswith(f"{about}: ") for reason in found.reasons)
 
 
+def test_a_small_effect_is_no_alarm_and_a_limit_needs_none():
+    tests = [
+        ColumnTest("tenant", INPUT, "m", 1e-6, 0.1, 0.04),
+        binomial_test("errors", 30, 500, 0.01),
+    ]
+    found = conclude(tests, 0.05, {}, smallest_effect=0.05)
+    assert found.alarms == {INPUT: False, "serving": True}
+    assert conclude(tests, 0.05, {}, smallest_effect=0.03).alarms[INPUT]
+
+
 def test_the_permutations_can_reach_holms_first_step():
     alpha = Watch().alpha_day / Watch().looks_per_day
     assert 1 / (permutations_needed(0, MOST_TESTS, alpha) + 1) < alpha / MOST_TESTS
@@ -107,18 +117,17 @@ def test_the_permutations_can_reach_holms_first_step():
 def test_ks_keeps_its_false_alarm_rate_with_many_ties():
     rng = np.random.default_rng(5)
     alarms = [
-        ks_test(rng.integers(4, size=60).astype(float), rng.integers(4, size=40).astype(float), 199, rng)[0]
-        <= 0.05
+        ks_test(rng.integers(4, size=60), rng.integers(4, size=40), 199, rng).p_value <= 0.05
         for _ in range(400)
     ]
     assert np.mean(alarms) <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / 400)
 
 
 def test_ks_finds_a_shift_and_its_size():
-    p_value, effect = ks_test(np.arange(100.0), np.arange(100.0) + 40, 499, np.random.default_rng(6))
-    assert p_value == 1 / 500
-    assert effect == pytest.approx(0.4)
-    assert ks_test(np.zeros(30), np.zeros(20), 99, np.random.default_rng(6))[0] == 1
+    found = ks_test(np.arange(100.0), np.arange(100.0) + 40, 499, np.random.default_rng(6))
+    assert found.p_value == 1 / 500
+    assert found.effect == pytest.approx(0.4)
+    assert ks_test(np.zeros(30), np.zeros(20), 99, np.random.default_rng(6)).p_value == 1
 
 
 def test_fishers_exact_test_on_the_tea_table():
@@ -152,8 +161,8 @@ def test_a_quiet_watch_says_what_it_could_not_conclude():
 def test_a_persons_ratings_and_wanted_labels_are_counted():
     row = {"tenant": "t", "subject_id": "p", "completion": "skin", "correction": None}
     rows = [{**row, "rating": -1}] * 5 + [{**row, "rating": None}, {**row, "subject_id": "q", "rating": 1}]
-    assert rated(rows, 1) == (1, 2)
-    assert rated(rows, 0) == (5, 6)
+    assert rated(rows) == (1, 2)
+    assert at_most(rows, 2) == [rows[0], rows[1], rows[6]]
     rng, watch_tests = np.random.default_rng(8), WatchTests(99, 1)
     before, now = traffic(rng, 50), traffic(rng, 50)
     assert "wanted_label" in {test.column for test in watch_tests.questions(before, now, LABELS, 20)}

@@ -13,7 +13,7 @@ from pipelines.core.conversations import question_text
 from pipelines.data.embedder import Embedder
 from pipelines.operations.watch.toxicity_head import Head, load_head
 from pipelines.operations.watch.window import Window, seed_of
-from pipelines.policy.alerts.watch import WatchFinding, conclude
+from pipelines.policy.alerts.watch import ColumnTest, WatchFinding, conclude
 from pipelines.policy.alerts.watch_tests import (
     FEEDBACK,
     SERVING,
@@ -22,7 +22,7 @@ from pipelines.policy.alerts.watch_tests import (
     binomial_test,
     feedback,
 )
-from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
+from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.stats.permutation import permutations_needed
 
 MOST_TESTS = 14  # six of the questions, five of the answers; feedback, errors, slow answers
@@ -46,7 +46,7 @@ def compare(config: Config, window: Window) -> Comparison:
     tests, toxicity = _compare_texts(config, window, permutation_tests, unclear)
     if min(window.earlier_ratings[1], window.ratings[1]) < settings.min_rated:
         unclear[FEEDBACK] = (
-            f"{window.ratings[1]} ratings in the window and {window.earlier_ratings[1]} before it;"
+            f"{window.ratings[1]} people rated in the window and {window.earlier_ratings[1]} before it;"
             f" {settings.min_rated} are needed on both sides"
         )
     else:
@@ -55,7 +55,7 @@ def compare(config: Config, window: Window) -> Comparison:
         unclear[SERVING] = f"{window.totals.attempts} attempts to answer; {settings.min_rows} are needed"
     else:
         tests += _serving_tests(config, window)
-    return Comparison(conclude(tests, alpha, unclear), alpha, toxicity)
+    return Comparison(conclude(tests, alpha, unclear, settings.smallest_effect), alpha, toxicity)
 
 
 def _too_few_rows(window: Window, least: int) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.reference import reference_of, sample
-from pipelines.policy.alerts.watch_tests import rated
+from pipelines.policy.alerts.watch_tests import at_most, rated
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.stores import open_journal
 from pipelines.stores.journal.reader import Totals
@@ -45,7 +45,7 @@ class Window:
 
 
 def read_window(config: Config, production: Adapter | None, start: datetime, end: datetime) -> Window:
-    """Read the window and its references, at most `watch.max_rows` rows a side."""
+    """Read the window and its references, at most `watch.max_rows` rows a side, a few of each person."""
     settings, traffic, live = config.watch, open_journal(config), name_and_digest(production)
     reference, seed = reference_of(config, start.date()), seed_of(end)
     nights = [date.fromisoformat(night) for night in reference["nights"]]
@@ -53,7 +53,7 @@ def read_window(config: Config, production: Adapter | None, start: datetime, end
     answers = [row for row in questions if row["adapter"] == live[0]]
     if len(answers) < settings.min_rows:  # another model answered the reference
         answers = traffic.first_answers(start, settings.max_rows, live)
-    rng, per_person = np.random.default_rng([config.seed, seed]), config.promote.answers_per_person
+    rng, most = np.random.default_rng([config.seed, seed]), settings.rows_per_person
 
     def draw(count: int) -> list[int]:
         return rng.permutation(count)[: settings.max_rows].tolist()
@@ -62,12 +62,12 @@ def read_window(config: Config, production: Adapter | None, start: datetime, end
         start=start,
         end=end,
         totals=traffic.totals(start, end),
-        questions=traffic.sample(start, end, draw),
-        answers=traffic.sample(start, end, draw, live),
-        earlier_questions=questions,
-        earlier_answers=answers,
-        ratings=rated(traffic.ratings(start, end, live), per_person),
-        earlier_ratings=rated(answers, per_person),
+        questions=at_most(traffic.sample(start, end, draw), most),
+        answers=at_most(traffic.sample(start, end, draw, live), most),
+        earlier_questions=at_most(questions, most),
+        earlier_answers=at_most(answers, most),
+        ratings=rated(traffic.ratings(start, end, live)),
+        earlier_ratings=rated(answers),
         reference=reference["source"],
     )
 

@@ -5,6 +5,9 @@ below the watch's share, `alpha_day / looks_per_day`. Over a day that adds up to
 union bound), also when the windows of neighbouring watches overlap: at most one day in `1 / alpha_day` has a
 false alarm.
 
+A person changes sides with all their rows, and a change must have the smallest effect. A day on which
+something happens to everybody can still alarm.
+
 Where there is too little to test, the watch says so; that is never an alarm.
 """
 
@@ -15,8 +18,22 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pipelines.policy.night.drift import ColumnTest
 from pipelines.policy.stats.holm import holm
+
+
+@dataclass(frozen=True)
+class ColumnTest:
+    """One column's comparison. `effect` runs from 0 (equal) to 1; `method` says which effect it is.
+
+    `beyond`: how much larger it is than chance makes it; None for a test against a limit.
+    """
+
+    column: str
+    about: str
+    method: str
+    p_value: float
+    effect: float
+    beyond: float | None = None
 
 
 class WatchVerdict(StrEnum):
@@ -37,13 +54,15 @@ class WatchFinding:
     alarms: dict[str, bool]  # what was tested (INPUT, ANSWER, FEEDBACK, SERVING) -> whether it changed
 
 
-def conclude(tests: Sequence[ColumnTest], alpha: float, unclear: Mapping[str, str]) -> WatchFinding:
+def conclude(
+    tests: Sequence[ColumnTest], alpha: float, unclear: Mapping[str, str], smallest_effect: float = 0.0
+) -> WatchFinding:
     """Adjust the p-values and compare them with `alpha`, the watch's share.
 
-    `unclear`: what could not be tested, and why.
+    `smallest_effect`: what an effect must be beyond chance. `unclear`: what could not be tested, and why.
     """
     adjusted = holm([test.p_value for test in tests])
-    columns = [_row(test, p, alpha) for test, p in zip(tests, adjusted, strict=True)]
+    columns = [_row(test, p, alpha, smallest_effect) for test, p in zip(tests, adjusted, strict=True)]
     columns.sort(key=lambda row: (row["p_adjusted"], -row["effect"], row["column"]))
     changed = [row for row in columns if row["drifted"]]
     moved = [
@@ -59,13 +78,13 @@ def conclude(tests: Sequence[ColumnTest], alpha: float, unclear: Mapping[str, st
     )
 
 
-def _row(test: ColumnTest, p_adjusted: float, alpha: float) -> dict[str, Any]:
+def _row(test: ColumnTest, p_adjusted: float, alpha: float, smallest: float) -> dict[str, Any]:
     return {
         "column": test.column,
         "about": test.about,
         "method": test.method,
         "p_value": test.p_value,
         "p_adjusted": round(p_adjusted, 8),
-        "drifted": p_adjusted <= alpha,
+        "drifted": p_adjusted <= alpha and (test.beyond is None or test.beyond >= smallest),
         "effect": round(test.effect, 4),
     }

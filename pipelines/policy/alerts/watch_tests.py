@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from pipelines.core.conversations import normalise, question_text
 from pipelines.core.refusal_phrases import sounds_refused
-from pipelines.policy.night.drift import ANSWER, INPUT, ColumnTest
+from pipelines.policy.alerts.watch import ColumnTest
+from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.night.feedback import label_of
-from pipelines.policy.stats.permutation import energy_test, homogeneity_test, ks_test, total_variation
+from pipelines.policy.stats.permutation import Moved, energy_test, homogeneity_test, ks_test
 
+Row = TypeVar("Row", bound=Mapping[str, Any])
+Sides = tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] | list[list[Mapping[str, Any]]]
 FEEDBACK, SERVING = "feedback", "serving"  # beside INPUT and ANSWER: what a test is about
 CHI_SQUARE = "chi-square, relabelled"
 KS = "Kolmogorov-Smirnov, relabelled"
@@ -43,53 +47,80 @@ class WatchTests:
         self, before: WatchSide, now: WatchSide, labels: Sequence[str], min_rated: int
     ) -> list[ColumnTest]:
         """Who asks what, before and now; also which answer they want, where enough of them say so."""
+        rows = before.rows, now.rows
         tests = [
-            self._categories(name, INPUT, [row[name] for row in before.rows], [row[name] for row in now.rows])
+            self._categories(name, INPUT, rows, [[str(row[name]) for row in side] for side in rows])
             for name in ("tenant", "locale", "channel")
         ]
         # Feedback comes late: a watch's window has less of it than a night, so rows without any are left out.
-        wanted = [[w for row in side.rows if (w := _wanted_label(row)) is not None] for side in (before, now)]
+        told = [[row for row in side if _wanted_label(row) is not None] for side in rows]
         silent = any(
-            row["rating"] is not None and _wanted_label(row) is None for row in [*before.rows, *now.rows]
+            row["rating"] is not None and _wanted_label(row) is None for side in rows for row in side
         )
-        if labels and not silent and min(map(len, wanted)) >= min_rated:
-            tests.append(
-                self._categories("wanted_label", INPUT, *(_labels_or_other(w, labels) for w in wanted))
-            )
-        lengths = ([len(question_text(row["messages"])) for row in side.rows] for side in (before, now))
-        tests.append(self._numbers("prompt_length", INPUT, *lengths))
+        if labels and not silent and min(map(len, told)) >= min_rated:
+            wanted = [_labels_or_other((str(_wanted_label(row)) for row in side), labels) for side in told]
+            tests.append(self._categories("wanted_label", INPUT, told, wanted))
+        lengths = [[len(question_text(row["messages"])) for row in side] for side in rows]
+        tests.append(self._numbers("prompt_length", INPUT, rows, lengths))
         tests.append(self._embeddings("prompt_embedding", INPUT, before, now))
         return tests
 
     def answers(self, before: WatchSide, now: WatchSide, labels: Sequence[str]) -> list[ColumnTest]:
         """What the same model answers, before and now."""
-        texts = [[str(row["completion"]) for row in side.rows] for side in (before, now)]
+        rows = before.rows, now.rows
+        texts = [[str(row["completion"]) for row in side] for side in rows]
         tests = []
         if labels:
-            tests.append(
-                self._categories("completion_label", ANSWER, *(_labels_or_other(s, labels) for s in texts))
-            )
-        tests.append(self._categories("refused", ANSWER, *([refuses(t) for t in s] for s in texts)))
-        tests.append(self._numbers("completion_length", ANSWER, *([len(t) for t in s] for s in texts)))
+            known = [_labels_or_other(side, labels) for side in texts]
+            tests.append(self._categories("completion_label", ANSWER, rows, known))
+        refused = [[str(refuses(text)) for text in side] for side in texts]
+        tests.append(self._categories("refused", ANSWER, rows, refused))
+        tests.append(
+            self._numbers("completion_length", ANSWER, rows, [list(map(len, side)) for side in texts])
+        )
         if before.toxicity is not None and now.toxicity is not None:
-            tests.append(self._numbers("toxicity", ANSWER, before.toxicity, now.toxicity))
+            tests.append(self._numbers("toxicity", ANSWER, rows, [before.toxicity, now.toxicity]))
         tests.append(self._embeddings("completion_embedding", ANSWER, before, now))
         return tests
 
-    def _categories(self, name: str, about: str, before: Iterable[Any], now: Iterable[Any]) -> ColumnTest:
-        first, second = np.array([str(v) for v in before]), np.array([str(v) for v in now])
-        p_value = homogeneity_test(first, second, self._permutations, self._rng)
-        return ColumnTest(name, about, CHI_SQUARE, p_value, total_variation(first, second))
+    def _categories(self, name: str, about: str, rows: Sides, values: Sequence[Sequence[str]]) -> ColumnTest:
+        before, now = map(np.array, values)
+        return _test(name, about, CHI_SQUARE, homogeneity_test(before, now, *self._draw, _people(*rows)))
 
-    def _numbers(self, name: str, about: str, before: Any, now: Any) -> ColumnTest:
-        p_value, effect = ks_test(
-            np.asarray(before, float), np.asarray(now, float), self._permutations, self._rng
-        )
-        return ColumnTest(name, about, KS, p_value, effect)
+    def _numbers(self, name: str, about: str, rows: Sides, values: Sequence[Any]) -> ColumnTest:
+        before, now = (np.asarray(side, float) for side in values)
+        return _test(name, about, KS, ks_test(before, now, *self._draw, _people(*rows)))
 
     def _embeddings(self, name: str, about: str, before: WatchSide, now: WatchSide) -> ColumnTest:
-        p_value, effect = energy_test(before.vectors, now.vectors, self._permutations, self._rng)
-        return ColumnTest(name, about, ENERGY, p_value, effect)
+        moved = energy_test(before.vectors, now.vectors, *self._draw, _people(before.rows, now.rows))
+        return _test(name, about, ENERGY, moved)
+
+    @property
+    def _draw(self) -> tuple[int, np.random.Generator]:
+        return self._permutations, self._rng
+
+
+def at_most(rows: Iterable[Row], per_person: int) -> list[Row]:
+    """The first rows of each person, at most so many."""
+    taken: Counter[tuple[str, str]] = Counter()
+    kept = []
+    for row in rows:
+        person = (row["tenant"], row["subject_id"])
+        taken[person] += 1
+        if taken[person] <= per_person:
+            kept.append(row)
+    return kept
+
+
+def _people(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """A number for the person of each row."""
+    known: dict[tuple[str, str], int] = {}
+    everyone = ((row["tenant"], row["subject_id"]) for row in [*before, *now])
+    return np.array([known.setdefault(person, len(known)) for person in everyone])
+
+
+def _test(name: str, about: str, method: str, moved: Moved) -> ColumnTest:
+    return ColumnTest(name, about, method, moved.p_value, moved.effect, moved.effect - moved.usual)
 
 
 def feedback(before: tuple[int, int], now: tuple[int, int]) -> ColumnTest:
@@ -100,7 +131,7 @@ def feedback(before: tuple[int, int], now: tuple[int, int]) -> ColumnTest:
     table = [[now[0], now[1] - now[0]], [before[0], before[1] - before[0]]]
     p_value = float(fisher_exact(table, alternative="greater").pvalue)
     effect = max(0.0, now[0] / now[1] - before[0] / before[1])
-    return ColumnTest("negative_feedback", FEEDBACK, "Fisher, one-sided", p_value, effect)
+    return ColumnTest("negative_feedback", FEEDBACK, "Fisher, one-sided", p_value, effect, effect)
 
 
 def binomial_test(name: str, count: int, n: int, limit: float) -> ColumnTest:
@@ -109,19 +140,10 @@ def binomial_test(name: str, count: int, n: int, limit: float) -> ColumnTest:
     return ColumnTest(name, SERVING, f"binomial against {limit:.2%}", p_value, count / n)
 
 
-def rated(rows: Iterable[Mapping[str, Any]], per_person: int) -> tuple[int, int]:
-    """(disliked, rated) answers; at most the first `per_person` ratings of a person count, 0 for all."""
-    taken: dict[tuple[str, str], int] = {}
-    disliked = counted = 0
-    for row in rows:
-        if row["rating"] is None:
-            continue
-        person = (row["tenant"], row["subject_id"])
-        taken[person] = taken.get(person, 0) + 1
-        if not per_person or taken[person] <= per_person:
-            counted += 1
-            disliked += row["rating"] == -1
-    return disliked, counted
+def rated(rows: Iterable[Mapping[str, Any]]) -> tuple[int, int]:
+    """(disliked, rated) answers. The first rating of a person counts, since more of theirs are alike."""
+    ratings = [row["rating"] for row in at_most((row for row in rows if row["rating"] is not None), 1)]
+    return ratings.count(-1), len(ratings)
 
 
 def refuses(text: str) -> bool:

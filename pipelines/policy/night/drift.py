@@ -29,17 +29,6 @@ RANK, STUDENT, TOO_FEW = "rank among nights", "Student's t", "cannot conclude"
 
 
 @dataclass(frozen=True)
-class ColumnTest:
-    """One column's comparison. `effect` runs from 0 (equal) to 1; `method` says which effect it is."""
-
-    column: str
-    about: str
-    method: str
-    p_value: float
-    effect: float
-
-
-@dataclass(frozen=True)
 class ColumnDistances:
     """One column's distance (0 equal, 1 disjoint) of each night from the others; tonight is the last."""
 
