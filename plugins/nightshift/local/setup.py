@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +10,7 @@ from pathlib import Path
 from nightshift.endpoint import senders as alerts
 from nightshift.local import instance as machine
 from nightshift.local.environment import airflow_environment, airflow_home, create_secrets
+from nightshift.pools import pools
 from nightshift.settings import Settings
 from pipelines.core.errors import MachineError
 
@@ -22,21 +21,11 @@ def setup(settings: Settings) -> None:
     create_secrets(settings)
     alerts.create_secrets(settings)
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        file.write(_pools(settings))
+        file.write(pools(settings.config))
         file.flush()
         _airflow(settings, "db", "migrate")
         _airflow(settings, "pools", "import", file.name)
-    ready_file(settings).write_text(_pools(settings), encoding="utf-8")
-
-
-def _pools(settings: Settings) -> str:
-    """Airflow's pools as its command reads them."""
-    at_once = settings.config.evaluations_at_once or os.cpu_count() or 1
-    pools = {
-        "gpu": {"slots": 1, "description": "training"},
-        "model": {"slots": at_once, "description": "steps that run the model"},
-    }
-    return json.dumps(pools)
+    ready_file(settings).write_text(pools(settings.config), encoding="utf-8")
 
 
 def ensure_ready(settings: Settings) -> None:
@@ -55,7 +44,7 @@ def _is_ready(settings: Settings) -> bool:
         return False
     known = ready.read_text(encoding="utf-8")
     # An earlier version left the file empty, and its pools were those without a setting.
-    return known == _pools(settings) if known else not settings.config.evaluations_at_once
+    return known == pools(settings.config) if known else not settings.config.evaluations_at_once
 
 
 def ready_file(settings: Settings) -> Path:
