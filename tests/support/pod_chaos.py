@@ -36,6 +36,9 @@ HURRY = {
 }
 
 
+PATIENCE_S = 20.0  # until a pod works that can be killed
+
+
 class Servers:
     """Airflow on this machine without its guard, which would end all servers with one of them."""
 
@@ -117,13 +120,18 @@ class Kills:
         return kind if done else ""
 
     def _pod(self) -> str:
-        """A pod that somebody may take away now."""
-        found = [
+        """A pod that somebody may take away, once there is one."""
+        try:
+            return self.random.choice(self.cluster.wait(self._working, PATIENCE_S))
+        except TimeoutError:
+            return ""
+
+    def _working(self) -> list[str]:
+        return [
             pod["metadata"]["name"]
             for pod in self.cluster.pods(NAMESPACE)
             if pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
         ]
-        return self.random.choice(found) if found else ""
 
     def _preempt(self) -> bool:
         if name := self._pod():
@@ -136,6 +144,8 @@ class Kills:
         return bool(name)
 
     def _node(self) -> bool:
+        if not self._pod():
+            return False
         lost, self._nodes = f"node-{self._nodes}", self._nodes + 1
         self.cluster.add_node(f"node-{self._nodes}")
         self.cluster.node_lost(lost)
