@@ -169,6 +169,17 @@ def test_init_containers_run_first_and_share_a_volume(cluster):
     assert cluster.sync.log(name) == "given\n"
 
 
+def test_a_tmp_of_its_own_moves_no_other_volume(cluster):
+    mounts = [{"name": name, "mountPath": path} for name, path in (("tmp", "/tmp"), ("work", "/work"))]
+    name = cluster.run(
+        "echo given > /work/file; ls /tmp /work; cat /work/file",
+        container={"volumeMounts": mounts},
+        volumes=[{"name": name, "emptyDir": {}} for name in ("tmp", "work")],
+    )
+    assert state(cluster.over(name))["terminated"]["exitCode"] == 0
+    assert cluster.sync.log(name).split()[-2:] == ["file", "given"]
+
+
 def test_a_failed_init_container_fails_the_pod(cluster):
     first = {"name": "first", "image": IMAGE, "command": ["sh", "-c", "exit 4"]}
     pod = cluster.over(cluster.run("echo never", initContainers=[first]))

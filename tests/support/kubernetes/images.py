@@ -42,11 +42,16 @@ def expand(text: str, env: dict[str, str]) -> str:
 
 
 def on_this_machine(text: str, mounts: dict[str, str]) -> str:
-    """The text with each mount's path replaced by the folder that stands for it."""
-    for path in sorted(mounts, key=len, reverse=True):
-        inside = rf"(?<![\w./-]){re.escape(path.rstrip('/'))}(?=/|$|[^\w.-])"
-        text = re.sub(inside, lambda _, path=path: mounts[path], text)  # type: ignore[misc]
-    return text
+    """The text with each mount's path replaced by the folder that stands for it.
+
+    In one pass: such a folder may itself lie below a path that is mounted, such as /tmp.
+    """
+    folders = {path.rstrip("/"): folder for path, folder in mounts.items()}
+    if not folders:
+        return text
+    paths = "|".join(re.escape(path) for path in sorted(folders, key=len, reverse=True))
+    inside = rf"(?<![\w./-])({paths})(?=/|$|[^\w.-])"
+    return re.sub(inside, lambda found: folders[found[1]], text)
 
 
 def words(container: dict[str, Any], image: Image) -> list[str]:
