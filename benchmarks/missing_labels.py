@@ -152,8 +152,8 @@ def table(worlds: Mapping[str, Sequence[World]], rules: Promote, shadows: int) -
     """For each row the range over its worlds."""
     print("| candidate | before: worse | worse | goes on | goes on in doubt |")
     print("|---|---|---|---|---|")
-    for number, (words, row) in enumerate(worlds.items()):
-        rng = np.random.default_rng(number)
+    for words, row in worlds.items():
+        rng = np.random.default_rng(list(words.encode()))
         drawn = [draw(world, shadows, rng) for world in row]
         before = [shares(judged_by_labels(pairs, rules))[0] for pairs in drawn]
         now = zip(*(shares(judged(pairs, rules)) for pairs in drawn), strict=True)
