@@ -9,12 +9,12 @@ MARGIN = YEARLY.min_improvement
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world", [World("new answers"), World("same answers", same=0.9)], ids=str)
+@pytest.mark.parametrize("world", [World("new answers"), World("follows verdicts", follows=True)])
 def test_a_year_lets_few_false_candidates_pass(world):
-    passed = false_passes(world, YEARLY, histories=60, nights=365, seed=1)
+    passed = false_passes(world, YEARLY, histories=200, nights=365, seed=1)
     error = 3 * passed.std() / np.sqrt(len(passed))
     assert passed.mean() <= YEARLY.false_passes_a_year + error
-    assert passed.mean() + error >= 0.1  # the allowance is used, not left
+    assert passed.mean() + error >= 0.1  # a rule that lets nothing pass would keep any promise
 
 
 def test_power_does_not_fall_from_night_to_night():
