@@ -174,6 +174,14 @@ def test_the_gate_asks_again_with_other_margins(home, capsys):
     assert nights["1"]["flips"] == []
 
 
+@pytest.mark.parametrize("rule", ["false_passes_a_year = 1e-7", 'error_rate = "familywise"\nalpha = 1e-8'])
+def test_the_gate_asks_again_under_either_rule(home, capsys, rule):
+    """Night 1 gained 60 and lost 10 items: such a level needs more."""
+    _, nights = backtest(home, capsys, f"[gate]\n{rule}\n")
+    assert [flip["decision"] for flip in nights["1"]["flips"]] == ["gate"]
+    assert "improvement: fail, 0.208 [" in nights["1"]["flips"][0]["why"]
+
+
 def test_drift_asks_again_at_another_level_and_decide_follows(home, capsys):
     _, nights = backtest(home, capsys, "[drift]\nalpha = 0.01\n")
     assert [flip["decision"] for flip in nights["3"]["flips"]] == ["drift", "decide"]
