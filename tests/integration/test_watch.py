@@ -39,9 +39,9 @@ OTHER_MIX = {"Dental": 1.0, "Surgery": 1.0}
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    """A home with three nights in the lake, ordinary traffic three days ago, and another mix today."""
+    """A home with a week in the lake, ordinary traffic three days ago, and another mix today."""
     config = watch_config(tmp_path_factory.mktemp("watch") / "home")
-    fill_lake(config, EARLIER - timedelta(days=5), 3, 40)
+    fill_lake(config, EARLIER - timedelta(days=10), 8, 45)
     send(config, questions_of(EARLIER, 70, 5), EARLIER - timedelta(hours=20), EARLIER)
     send(config, questions_of(NOW, 70, 6, OTHER_MIX), NOW - timedelta(hours=20), NOW)
     return config
@@ -82,6 +82,9 @@ def test_ordinary_traffic_is_quiet_and_leaves_a_report(config):
     columns = {column["column"] for column in numbers["columns"]}
     assert {"prompt_embedding", "completion_embedding", "wanted_label", "toxicity", "refused"} <= columns
     assert {"negative_feedback", "errors", "slow_answers"} <= columns
+    methods = {column["column"]: column["method"] for column in numbers["columns"]}
+    assert methods["wanted_label"] == "distance of nights, Student's t"
+    assert methods["completion_label"] == "chi-square, relabelled"
     page = Path(urlsplit(row["report"]).path).read_text()
     assert "Nothing moved." in page
     assert "<svg" in page

@@ -8,10 +8,19 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from benchmarks.drift import World, watch_by_night
 from pipelines.core.config import Watch
 from pipelines.operations.watch.compare import MOST_TESTS
 from pipelines.policy.alerts.watch import ColumnTest, WatchVerdict, conclude
-from pipelines.policy.alerts.watch_tests import WatchSide, WatchTests, at_most, binomial_test, feedback, rated
+from pipelines.policy.alerts.watch_tests import (
+    WatchSide,
+    WatchTests,
+    at_most,
+    binomial_test,
+    feedback,
+    questions_by_night,
+    rated,
+)
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.stats.permutation import ks_test, permutations_needed
 
@@ -97,6 +106,23 @@ def test_a_change_is_found_at_the_default_rate_of_false_alarms(change, about):
     assert found.verdict is WatchVerdict.ALARM
     assert found.alarms[about]
     assert any(reason.startswith(f"{about}: ") for reason in found.reasons)
+
+
+def test_days_that_differ_keep_the_rate_where_nights_are_compared():
+    rate = watch_by_night(World(people=60, night=0.3, weekend=1.0), days=200, seed=1)
+    assert rate <= 0.05 + 3.1 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_a_change_among_days_that_differ_is_found():
+    rng = np.random.default_rng(10)
+    mixes = [*rng.dirichlet((150, 100, 70), 21).tolist(), (0.02, 0.03, 0.95)]
+    tests = questions_by_night([traffic(rng, 60, shares=mix) for mix in mixes], LABELS, 10)
+    assert [test.column for test in tests] == [
+        "tenant", "locale", "channel", "wanted_label", "prompt_length", "prompt_embedding",
+    ]  # fmt: skip
+    found = conclude(tests, Watch().alpha_day / Watch().looks_per_day, {}, 0.05)
+    assert {row["column"] for row in found.columns if row["drifted"]} == {"wanted_label", "prompt_embedding"}
+    assert next(test for test in tests if test.column == "locale").p_value == 0.5  # one value on all nights
 
 
 def test_a_small_effect_is_no_alarm_and_a_limit_needs_none():

@@ -21,6 +21,7 @@ from pipelines.policy.alerts.watch_tests import (
     WatchTests,
     binomial_test,
     feedback,
+    questions_by_night,
 )
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.stats.permutation import permutations_needed
@@ -77,7 +78,10 @@ def _compare_texts(
     if {INPUT, ANSWER} <= unclear.keys():
         return tests, toxicity
     embedder = Embedder(config.model.embedder, config.model.threads)
-    if INPUT not in unclear:
+    if window.nights:
+        nights = [_questions(embedder, rows) for rows in window.nights]
+        tests += questions_by_night(nights, labels, config.watch.min_rated)
+    elif INPUT not in unclear:
         before, now = (_questions(embedder, rows) for rows in window.sides[INPUT])
         tests += permutation_tests.questions(before, now, labels, config.watch.min_rated)
     if ANSWER not in unclear:

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
-from pipelines.data.reference import reference_of, sample
+from pipelines.data.reference import reference_of, sample, sample_each
 from pipelines.policy.alerts.watch_tests import at_most, rated
-from pipelines.policy.night.drift import ANSWER, INPUT
+from pipelines.policy.night.drift import ANSWER, FEWEST_NIGHTS, INPUT
 from pipelines.stores import open_journal
 from pipelines.stores.journal.reader import Totals
 from pipelines.stores.journal.tables import name_and_digest
@@ -31,6 +31,7 @@ class Window:
     answers: Rows
     earlier_questions: Rows
     earlier_answers: Rows
+    nights: list[Rows]  # earlier questions night by night, then the window's; empty where nights are too few
     ratings: tuple[int, int]  # (disliked, rated)
     earlier_ratings: tuple[int, int]
     reference: str  # where the earlier questions come from
@@ -58,18 +59,34 @@ def read_window(config: Config, production: Adapter | None, start: datetime, end
     def draw(count: int) -> list[int]:
         return rng.permutation(count)[: settings.max_rows].tolist()
 
+    asked = at_most(traffic.sample(start, end, draw), most)
     return Window(
         start=start,
         end=end,
         totals=traffic.totals(start, end),
-        questions=at_most(traffic.sample(start, end, draw), most),
+        questions=asked,
         answers=at_most(traffic.sample(start, end, draw, live), most),
         earlier_questions=at_most(questions, most),
         earlier_answers=at_most(answers, most),
+        nights=_by_night(
+            config, sample_each(config, nights, start.date(), seed, settings.max_rows), asked, rng
+        ),
         ratings=rated(traffic.ratings(start, end, live)),
         earlier_ratings=rated(answers),
         reference=reference["source"],
     )
+
+
+def _by_night(config: Config, nights: list[Rows], window: Rows, rng: np.random.Generator) -> list[Rows]:
+    """Equally many rows of each night and of the window; nothing where a comparison of nights needs more."""
+    settings, size = config.watch, config.watch.min_rows
+    capped = [at_most(rows, settings.rows_per_person) for rows in nights]
+    enough = [rows for rows in capped if len(rows) >= size]
+    if len(window) < size or len(enough) < FEWEST_NIGHTS:
+        return []
+    return [
+        [rows[place] for place in sorted(rng.permutation(len(rows))[:size])] for rows in [*enough, window]
+    ]
 
 
 def seed_of(end: datetime) -> int:

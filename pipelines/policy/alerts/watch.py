@@ -5,8 +5,8 @@ below the watch's share, `alpha_day / looks_per_day`. Over a day that adds up to
 union bound), also when the windows of neighbouring watches overlap: at most one day in `1 / alpha_day` has a
 false alarm.
 
-A person changes sides with all their rows, and a change must have the smallest effect. A day on which
-something happens to everybody can still alarm.
+The window's questions are compared with nights, which knows how much nights differ. Where nights are too few,
+and for answers, people change sides with all their rows. A change must also have the smallest effect.
 
 Where there is too little to test, the watch says so; that is never an alarm.
 """
