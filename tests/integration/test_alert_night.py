@@ -134,6 +134,11 @@ def test_tried_and_missed_rows_count_until_they_are_learned(config, home):
     assert (facts["new_corrections"], facts["tried"]) == (375, 300)
     assert (facts["baseline"]["kind"], facts["anchors"]) == ("base", [])
 
+    facts = decide(config, home, str(third))[
+        1
+    ].facts  # the same run once more: its own training is no earlier one
+    assert (facts["new_corrections"], facts["tried"]) == (370, 150)
+
     assert "version 1: it was good (ann" in choose_anchor(config, "1", "ann", "it was good")
     facts = decide(config, home, f"{fourth}-4")[1].facts
     assert [(a["version"], a["digest"]) for a in facts["anchors"]] == [("1", one.digest)]
