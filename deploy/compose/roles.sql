@@ -14,6 +14,8 @@ ALTER ROLE nightshift PASSWORD :'steps';
 ALTER ROLE mlflow PASSWORD :'mlflow';
 ALTER ROLE airflow PASSWORD :'airflow';
 ALTER ROLE feast PASSWORD :'feast';
+-- Workers that outlive a killed scheduler keep its connection open, and with it its lock on the run.
+ALTER ROLE airflow SET idle_in_transaction_session_timeout = '5min';
 
 -- Ledger and journal: `nightshift` may add rows; the tables belong to nightshift_owner.
 SELECT format('CREATE DATABASE %I OWNER %I', name, owner)
