@@ -36,8 +36,8 @@ def mean_limits(
     of a Bounded Random Variable"): the quantile of the mean under Dirichlet weights on the values and on
     one more value at the worst end. For values of 0 and 1 in [0, 1] it is Clopper-Pearson, and for
     differences of -1, 0 and 1 the lower limit exceeds 0 exactly when the exact McNemar test rejects.
-    For other margins and values the bound has no proof: `benchmarks.decisions` adds up its error rates
-    over all outcomes, and none exceeded its alpha. The values have to be independent.
+    For other margins and values the bound has no proof: `benchmarks.decisions` and a test add up its error
+    rates over all outcomes of many distributions, and none exceeded its alpha. Values must be independent.
 
     `counts` tells how often each value occurs; without it, each occurs once. Without values the limits are
     the bounds. The quantiles come from numerical integration (see `_log_tail`), so they are as good at an
