@@ -72,7 +72,8 @@ test-kubernetes: .venv-airflow/.test-ready ## test against the double of the Kub
 	@$(CONTROL) -m pytest -q -rs tests/kubernetes
 
 chaos: .venv/.test-ready .venv-airflow/.test-ready ## take parts of a cluster away during nights and a rollout (OUTAGE_S=30 KILLS=100); prints tables
-	@NIGHTSHIFT_OUTAGE_S=$(or $(OUTAGE_S),30) $(WORK) -m pytest -q -p no:xdist -m chaos tests/integration/test_chaos.py tests/integration/test_chaos_rollout.py
+	@NIGHTSHIFT_OUTAGE_S=$(or $(OUTAGE_S),30) $(WORK) -m pytest -q -p no:xdist -m chaos \
+		tests/integration/test_chaos.py tests/integration/test_chaos_rollout.py tests/integration/test_chaos_scheduler.py
 	@NIGHTSHIFT_CHAOS_KILLS=$(or $(KILLS),100) $(CONTROL) -m pytest -q -p no:xdist -m chaos tests/integration/test_chaos_pods.py
 
 fuzz: .venv/.test-ready ## try 20,000 made-up inputs where CI tries hundreds

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from datetime import date
 
 import pytest
 import sqlalchemy as sa
@@ -16,18 +15,16 @@ import sqlalchemy as sa
 from pipelines.cli.main import main
 from pipelines.core.config import load_config
 from pipelines.core.contract import CLOSING, NIGHTLY
-from pipelines.operations.databases import STORES, upgrade
 from pipelines.stores import open_ledger, open_run
 from pipelines.stores.sql import database as databases
-from tests.support import tiny
 from tests.support.chaos import Member, Step, asking, away, small_disk
-from tests.support.cluster import PROJECT, free_port
+from tests.support.chaos_homes import NIGHT, is_equal, prepared_homes
+from tests.support.cluster import free_port
 from tests.support.fleets import member_config
 from tests.support.gateways import until
 from tests.support.users import Users
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3000)]
-NIGHT = date(2026, 1, 1)
 STEPS = (*NIGHTLY, *CLOSING)
 # Which part is away while which step runs.
 PLAN = {
@@ -48,40 +45,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def homes(folder, postgres_server, object_store_server, redis_server):
     """A home of one machine and one of a cluster, prepared, with a night's delivery."""
-    import s3fs
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PGPASSFILE", str(postgres_server.passfile))
-        for name, value in object_store_server.environment.items():
-            patch.setenv(name, value)
-        base = tiny.make_base(folder / "base")
-        plain = (PROJECT / "tests/support/tiny.toml").read_text() + f'\n[model]\nbase = "{base}"\n'
-        for name in ("chaos", "chaos_mlflow", "chaos_feast"):
-            postgres_server.create(name)
-        s3fs.S3FileSystem.clear_instance_cache()
-        s3fs.S3FileSystem().mkdir("chaos")
-        url = postgres_server.url
-        for store in STORES:
-            upgrade(store, url("chaos"))
-        shared = {
-            "ledger_url": url("chaos"),
-            "journal_url": url("chaos"),
-            "tracking_uri": url("chaos_mlflow"),
-        }
-        shared |= {f"{root}_root": f"s3://chaos/{root}" for root in ("runs", "lake", "shared", "artifact")}
-        shared["keys"] = str(folder / "keys")
-        redis = f"redis://127.0.0.1:{redis_server.port}"
-        features = f'[features]\nonline_url = "{redis}/1"\nregistry_url = "{url("chaos_feast")}"\n'
-        lines = "\n".join(f'{name} = "{value}"' for name, value in shared.items())
-        (folder / "one.toml").write_text(plain)
-        (folder / "many.toml").write_text(f"{lines}\n{plain}\n{features}")
-        homes = {
-            name: ["--home", str(folder / name), "--config", str(folder / f"{name}.toml")]
-            for name in ("one", "many")
-        }
-        for where in homes.values():
-            assert main(["prepare", *where]) == 0
-            assert main(["sample", *where, "--night", str(NIGHT)]) == 0
+    with prepared_homes(folder, "chaos", postgres_server, object_store_server, redis_server) as homes:
         yield homes
 
 
@@ -176,17 +140,6 @@ def test_the_night_is_that_of_one_machine(homes, story):
     assert list(many) == list(STEPS)
     different = [step for step in STEPS if not is_equal(step, one[step], many[step])]
     assert not different
-
-
-def is_equal(step, one, many):
-    """Verdict, reasons, metrics, and the digests of rows."""
-    if (many.verdict, many.reasons) != (one.verdict, one.reasons):
-        return False
-    rows = [
-        {name: artifact.sha256 for name, artifact in manifest.outputs.items() if "parquet" in artifact.path}
-        for manifest in (one, many)
-    ]
-    return step in CLOSING or (many.metrics == one.metrics and rows[0] == rows[1])
 
 
 def test_nothing_is_in_the_ledger_twice(homes, story):
