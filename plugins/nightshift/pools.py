@@ -1,4 +1,4 @@
-"""Airflow's pools, as its command imports them: `python -m nightshift.pools > pools.json`."""
+"""Airflow's pools, as its command `airflow pools import` reads them. Run as a module, it prints them."""
 
 from __future__ import annotations
 
