@@ -173,7 +173,7 @@ def test_drift_gets_from_the_command_to_the_inbox(config, tmp_path, monkeypatch)
         done = subprocess.run([*command, *changed], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "alarm" in done.stdout.splitlines()[0]
-        assert "input: wanted_label moved" in done.stdout
+        assert "input: prompt_embedding moved" in done.stdout
         alarm = 'nightshift_watch_alarm{about="input", job="nightshift_watch"} == 1'
         until(lambda: query(url, alarm), 20)
         assert query(url, 'nightshift_cpu_hours_budget_30d{job="nightshift_watch"}')
