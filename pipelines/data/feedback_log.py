@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.core.config import Task
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
-from pipelines.policy.night.caps import TenantFeedback
+from pipelines.policy.night.caps import TenantFeedback, person_limit
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
 
@@ -47,7 +47,8 @@ def feedback_by_tenant(
     lake: Lake, nights: Collection[date], as_of: date, per_person: int
 ) -> dict[str, TenantFeedback]:
     """The labelled rows that these nights delivered, by tenant, and what is left with a cap of a person."""
-    capped = f"least(n, {per_person})"
+    limit = _person_limit(lake, nights, as_of, per_person)
+    capped = "n" if limit is None else f"least(n, {limit})"
     counted = f"""
         SELECT tenant, sum(n)::BIGINT AS rows, sum({capped})::BIGINT AS capped,
             list({capped} ORDER BY n DESC)[1:3] AS largest
@@ -58,16 +59,25 @@ def feedback_by_tenant(
     return {row.pop("tenant"): TenantFeedback(**row) for row in rows}
 
 
+def _person_limit(lake: Lake, nights: Collection[date], as_of: date, per_person: int) -> int | None:
+    people = f"""SELECT count(*) AS people FROM (
+        SELECT DISTINCT tenant, subject_id FROM interactions WHERE {_of(nights)} AND {LABELLED})"""
+    found = lake.query(people, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
+    return person_limit(found[0]["people"], per_person)
+
+
 def labelled_rows(
     lake: Lake, nights: Collection[date], as_of: date, most: int, per_person: int, seed: int, task: Task
 ) -> Part:
     """At most `most` labelled rows that these nights delivered, sorted by ts and request_id.
 
-    Of a person at most `per_person` rows. A seeded hash of the messages decides which.
+    Of a person at most `per_person` rows, once enough people gave some. A seeded hash of the messages decides
+    which.
     """
     counts = total(feedback_counts(lake, nights, as_of).values())
     by_tenant = feedback_by_tenant(lake, nights, as_of, per_person).values()
-    drawn = _drawn(most, seed, _of(nights), per_person=per_person)
+    limit = _person_limit(lake, nights, as_of, per_person)
+    drawn = _drawn(most, seed, _of(nights), per_person=limit)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]
     fit = labelled(plain, task.labels, task.system_prompt)

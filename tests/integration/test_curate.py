@@ -540,3 +540,12 @@ def test_one_person_and_one_tenant_fill_no_training(tmp_path):
     assert counts["over_a_tenants_cap"] > 0
     most = 0.6 * counts["kept"]
     assert counts["kept"] - len(others) <= most
+
+
+def test_a_service_without_named_users_is_trained_on(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, rows_per_person=5)
+    rows = [say(q, tenant="campus", subject_id="backend") for q in trainable(30, seed=9)]
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, pa.concat_tables(rows))
+    write_suite(tmp_path, ["Which ward is this?"])
+    counts = curated(tmp_path, config)[0].facts.counts.new
+    assert counts["over_the_persons_cap"] == 0

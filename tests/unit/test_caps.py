@@ -7,9 +7,11 @@ from hypothesis import strategies as st
 from pipelines.core.config.training import Decide
 from pipelines.core.contract import Verdict
 from pipelines.policy.night.caps import (
+    LEAST_PEOPLE,
     LEAST_ROWS,
     TenantFeedback,
     over_the_tenant_cap,
+    person_limit,
     tenant_limit,
     weighed,
 )
@@ -43,6 +45,12 @@ def test_rows_are_drawn_down_to_the_cap(counts, most_share, seed):
     limit = tenant_limit([count for count in counts if count], most_share)
     assert len(gone) == sum(max(0, count - limit) for count in counts)
     assert len(set(gone)) == len(gone)
+
+
+def test_a_lone_credential_may_stand_for_a_service():
+    assert person_limit(1, 30) is None
+    assert person_limit(LEAST_PEOPLE - 1, 30) is None
+    assert person_limit(LEAST_PEOPLE, 30) == 30
 
 
 def test_who_weighs_is_said():

@@ -30,7 +30,8 @@ class Curate(Section):
     dev_share: Share = 0.1  # of the examples, kept from training to watch the loss
     replay_share: Share = 0.3  # of the training set, from earlier nights
     holdout_share: Share = 0.1  # of labelled rows kept back as the night's suite
-    rows_per_person: Positive = 30  # labelled rows of one person that count for a training, at most
+    # Labelled rows of one person that count for a training, at most, once 10 people gave some.
+    rows_per_person: Positive = 30
     max_tenant_share: OpenShareOrOne = 0.8  # of these rows, once two tenants have traffic; 1 is no limit
     near_duplicate_similarity: Share = 0.95  # cosine of two prompts from which one is left out
     redact_entities: tuple[str, ...] = (  # what is replaced; NATIONAL_ID: identity numbers of many countries

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 LEAST_ROWS = 20  # of a tenant that counts as one with traffic
+LEAST_PEOPLE = 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,14 @@ class Weighed:
         why = ((self.over_person, "one person"), (self.over_tenant, "one tenant"))
         said = [f"{count} are more than {whose} may give" for count, whose in why if count]
         return f"{self.rows} count: {' and '.join(said)}" if said else ""
+
+
+def person_limit(people: int, rows_per_person: int) -> int | None:
+    """The most rows of one person that count, where so many people gave any; None is no limit.
+
+    There is no limit until ten people did: a lone credential may stand for all users of a service.
+    """
+    return rows_per_person if people >= LEAST_PEOPLE else None
 
 
 def weighed(tenants: Mapping[str, TenantFeedback], most_share: float) -> Weighed:
