@@ -13,6 +13,7 @@ from nightshift.settings import Settings
 
 from pipelines.core.config import load_config
 from tests.dags.pod_life import Life
+from tests.dags.pod_tasks import Watch, copied
 from tests.support import pods as support
 from tests.support.kubernetes import running_kubernetes
 from tests.support.kubernetes.resources import NODES
@@ -110,3 +111,21 @@ def test_one_training_and_the_same_result(live, calm, state, part, cell):
     assert work == {**EPOCHS_ONCE, **again}
     deleted = (part, "waiting" in state) == ("pod", True)  # by somebody, so that was none
     assert life.interruptions() == int(cell[0]) - 1 - deleted
+
+
+def test_a_node_lost_while_no_triggerer_runs_costs_no_retry(cluster, settings):
+    """The pod is gone when somebody looks again; only its events still say why."""
+    life = Life(cluster, settings, "at work, after a checkpoint", date(2027, 1, 1))
+    life.prepare()
+    trigger = life.task.turn()
+    watch = Watch(trigger)
+    life.reach()
+    watch.end()
+    cluster.node_lost("node-1")
+    life.new_node()
+    life.leave()
+    life.task.finish(copied(trigger))
+    for node in range(life.nodes):
+        cluster.store.remove(NODES, "", f"node-{node + 1}")
+    assert life.found() == "2"
+    assert life.interruptions() == 1

@@ -159,6 +159,8 @@ class Kubernetes:
             if pod["status"]["phase"] in ("Succeeded", "Failed"):
                 continue
             self.store.update(PODS, namespace, name, lambda one: _unreachable(one, node, phase_unknown))
+            text = f"Marking for deletion Pod {namespace}/{name}"
+            record(self.store, pod, "TaintManagerEviction", text, source="taint-eviction-controller")
             self._disrupt(name, namespace, "DeletionByTaintManager",
                           "Taint manager: deleting due to NoExecute taint")  # fmt: skip
             delete(self.store, PODS, namespace, name, {})
