@@ -369,9 +369,9 @@ def test_garbage_in_redis_is_a_miss(home, redis_server):
         redis.flushall()
         running = stack.enter_context(gateway(config, DoubleEngine()))
         client = stack.enter_context(running.client())
-        stack.enter_context(neighbour(running))
         assert [ask(client).json()["nightshift"]["cached"] for _ in range(2)] == [False, True]
         (key,) = redis.keys("nightshift:answer:*")
+        stack.enter_context(neighbour(running))
         for garbage in GARBAGE:
             redis.set(key, garbage)
             assert ask(client).json()["nightshift"]["cached"] is False, garbage
