@@ -12,12 +12,14 @@ from pipelines.data import open_lake
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
 from pipelines.models.aliases import in_production
+from pipelines.policy.night.caps import person_limit
 
 COLUMNS = [
     "request_id", "ts", "tenant", "subject_id", "messages", "completion", "adapter", "rating", "correction",
     "locale", "channel", "tokens_in", "tokens_out", "latency_ms",
 ]  # fmt: skip
 ASKED = "FROM interactions WHERE route <> 'shadow' AND day IN ({days})"
+PEOPLE = f"SELECT count(*) AS people FROM (SELECT DISTINCT tenant, subject_id {ASKED})"
 COUNTS = f"""
 SELECT day, sum(n)::BIGINT AS in_lake, sum(greatest(n - {{rows_per_person}}, 0))::BIGINT AS over_the_cap
 FROM (SELECT day, count(*) AS n {ASKED} GROUP BY day, tenant, subject_id) GROUP BY day
@@ -128,13 +130,17 @@ class NightRows:
 def sample_by_person(config: Config, nights: Sequence[date], as_of: date, seed: int) -> list[NightRows]:
     """Rows of each night: people are drawn by a seeded hash, and at most `rows_per_person` rows of each.
 
+    Where all nights together have few people, their rows are not capped: a lone credential may stand for all
+    users of a service.
     The last night sets the size: earlier ones are cut to its rows and its people, so that a night is never
     farther away because it is smaller. Shadow answers are left out, because no user saw them.
     """
     settings, lake = config.drift, _lake(config)
     days = ", ".join(f"DATE '{night}'" for night in nights)
-    numbers = {"seed": seed, "max_rows": settings.max_rows, "rows_per_person": settings.rows_per_person}
     where = min(nights), max(nights), as_of
+    people = lake.query(PEOPLE.format(days=days), *where).to_pylist()[0]["people"]
+    per_person = person_limit(people, settings.rows_per_person) or settings.max_rows
+    numbers = {"seed": seed, "max_rows": settings.max_rows, "rows_per_person": per_person}
     drawn = lake.query(BY_PERSON.format(days=days, columns=", ".join(COLUMNS), **numbers), *where)
     counts = lake.query(COUNTS.format(days=days, **numbers), *where).to_pylist()
     totals = {row["day"]: (row["in_lake"], row["over_the_cap"]) for row in counts}

@@ -143,6 +143,15 @@ def test_earlier_nights_are_cut_to_tonights_size(tmp_path):
     assert [one.over_the_cap for one in drawn] == [0, 0, 0]
 
 
+def test_a_service_under_one_credential_is_compared(tmp_path):
+    lake, config = Lake(f"{tmp_path}/lake", 512), config_at(tmp_path)
+    nights = [FIRST + timedelta(days=back) for back in range(3)]
+    for night in nights:
+        lake.publish(night, make_rows(night, 60, subject_id="backend", tenant="one"))
+    drawn = sample_by_person(config, nights, nights[-1], 1)
+    assert [(len(one.rows), one.people, one.over_the_cap) for one in drawn] == [(60, 1, 0)] * 3
+
+
 def test_rows_without_a_person_are_told(tmp_path):
     lake, night = Lake(f"{tmp_path}/lake", 512), FIRST
     rows = make_rows(night, 4).to_pylist()

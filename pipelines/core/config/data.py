@@ -165,7 +165,8 @@ class Drift(Section):
     # Past nights that tonight is compared with, at most; whole weeks. With fewer than 7: cannot conclude.
     reference_nights: Positive = 21
     max_rows: Positive = 300  # rows of a night that are compared, at most; drawn with the seed, by person
-    rows_per_person: Positive = 3  # rows of one person that count on a night, at most
+    # Rows of one person that count on a night, at most, if the compared nights have 10 people or more.
+    rows_per_person: Positive = 3
     alpha: Share = 0.05  # share of nights without a change that raise drift, at most
     smallest_effect: Share = 0.05  # a column moved if it is this much farther than usual, from 0 to 1
     min_rows: Positive = 40  # a night with fewer is not compared, and no drift is claimed

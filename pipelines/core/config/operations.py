@@ -18,7 +18,8 @@ class Watch(Section):
     window_h: PositiveFloat = 24.0  # a whole day: hours of the day differ without any drift
     alpha_day: OpenShare = 0.05  # share of days without change that have a false alarm or more
     max_rows: Positive = 500  # cap of each side of a comparison, sampled with the seed
-    rows_per_person: Positive = 3  # rows of one person that count on a side, at most; of ratings, the first
+    # Rows of one person that count on a side, at most, if there are 10 people or more; of ratings, the first.
+    rows_per_person: Positive = 3
     smallest_effect: Share = 0.05  # a column moved if its effect, from 0 to 1, is this much beyond chance
     min_rows: Positive = 100  # fewer on either side: cannot conclude, no alarm
     min_rated: Positive = 30  # the same, for feedback

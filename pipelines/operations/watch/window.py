@@ -12,6 +12,7 @@ from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.data.reference import reference_of, sample, sample_each
 from pipelines.policy.alerts.watch_tests import at_most, rated
+from pipelines.policy.night.caps import person_limit
 from pipelines.policy.night.drift import ANSWER, FEWEST_NIGHTS, INPUT
 from pipelines.stores import open_journal
 from pipelines.stores.journal.reader import Totals
@@ -54,12 +55,16 @@ def read_window(config: Config, production: Adapter | None, start: datetime, end
     answers = [row for row in questions if row["adapter"] == live[0]]
     if len(answers) < settings.min_rows:  # another model answered the reference
         answers = traffic.first_answers(start, settings.max_rows, live)
-    rng, most = np.random.default_rng([config.seed, seed]), settings.rows_per_person
+    rng = np.random.default_rng([config.seed, seed])
 
     def draw(count: int) -> list[int]:
         return rng.permutation(count)[: settings.max_rows].tolist()
 
-    asked = at_most(traffic.sample(start, end, draw), most)
+    drawn = traffic.sample(start, end, draw)
+    people = {(row["tenant"], row["subject_id"]) for row in (*questions, *drawn)}
+    most = person_limit(len(people), settings.rows_per_person) or settings.max_rows
+    asked = at_most(drawn, most)
+    earlier = sample_each(config, nights, start.date(), seed, settings.max_rows)
     return Window(
         start=start,
         end=end,
@@ -68,20 +73,16 @@ def read_window(config: Config, production: Adapter | None, start: datetime, end
         answers=at_most(traffic.sample(start, end, draw, live), most),
         earlier_questions=at_most(questions, most),
         earlier_answers=at_most(answers, most),
-        nights=_by_night(
-            config, sample_each(config, nights, start.date(), seed, settings.max_rows), asked, rng
-        ),
+        nights=_by_night([at_most(rows, most) for rows in earlier], asked, settings.min_rows, rng),
         ratings=rated(traffic.ratings(start, end, live)),
         earlier_ratings=rated(answers),
         reference=reference["source"],
     )
 
 
-def _by_night(config: Config, nights: list[Rows], window: Rows, rng: np.random.Generator) -> list[Rows]:
-    """Equally many rows of each night and of the window; nothing where a comparison of nights needs more."""
-    settings, size = config.watch, config.watch.min_rows
-    capped = [at_most(rows, settings.rows_per_person) for rows in nights]
-    enough = [rows for rows in capped if len(rows) >= size]
+def _by_night(nights: list[Rows], window: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
+    """`size` rows of each night and of the window; nothing where a comparison of nights needs more."""
+    enough = [rows for rows in nights if len(rows) >= size]
     if len(window) < size or len(enough) < FEWEST_NIGHTS:
         return []
     return [

@@ -1,4 +1,4 @@
-"""How much one person and one tenant may weigh in a training, so that no script starts or fills one. Pure."""
+"""How much one person and one tenant may weigh, so that no script starts or fills a training. Pure."""
 
 from __future__ import annotations
 
