@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, normalizers
 
@@ -88,6 +88,7 @@ def test_no_text_forges_a_turn(template, texts, answer):
     st.lists(st.text(st.characters(codec="utf-8"), max_size=9), min_size=1, max_size=5),
 )
 def test_other_texts_have_the_templates_own_tokens(template, texts):
+    assume(not any(name in text for name in NAMES for text in texts))  # constants of the code are tried, too
     rendering = rendering_with(template, system="")
     turns = [says("user" if place % 2 == 0 else "assistant", text) for place, text in enumerate(texts)]
     turns = turns if len(turns) % 2 else turns[:-1]
