@@ -156,6 +156,7 @@ def test_marking_a_task_failed_frees_the_node(api, settings, cluster, home):
     asked = time.monotonic()
     within(120, lambda: not pods(cluster, "ingest"))  # 30 s are promised, on a machine that has time
     print(f"the pod was gone {time.monotonic() - asked:.1f} s after the task was marked")
+    assert not follow(api, run_id).succeeded
 
 
 def test_a_task_marked_before_it_is_watched_frees_the_node(api, airflow, cluster, home):
