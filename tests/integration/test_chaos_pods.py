@@ -167,6 +167,7 @@ def test_the_table(story, calm, capsys):
         "pods left over": len(story.cluster.pods(support.NAMESPACE)),
         "nights whose result differs": len(story.different(calm)),
     }
+    assert lines["kills"] >= KILLS
     with capsys.disabled():
         print("\n| what | times |\n|---|---:|")
         for what, times in lines.items():

@@ -170,9 +170,9 @@ def test_init_containers_run_first_and_share_a_volume(cluster):
 
 
 def test_a_tmp_of_its_own_moves_no_other_volume(cluster):
-    mounts = [{"name": name, "mountPath": path} for name, path in (("tmp", "/tmp"), ("work", "/work"))]
+    mounts = [{"name": name, "mountPath": path} for name, path in (("tmp", "/tmp"), ("work", "/scratch"))]
     name = cluster.run(
-        "echo given > /work/file; ls /tmp /work; cat /work/file",
+        "echo given > /scratch/file; ls /tmp /scratch; cat /scratch/file",
         container={"volumeMounts": mounts},
         volumes=[{"name": name, "emptyDir": {}} for name in ("tmp", "work")],
     )
