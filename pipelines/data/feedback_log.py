@@ -44,10 +44,9 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def feedback_by_tenant(
-    lake: Lake, nights: Collection[date], as_of: date, per_person: int
+    lake: Lake, nights: Collection[date], as_of: date, limit: int | None
 ) -> dict[str, TenantFeedback]:
-    """The labelled rows that these nights delivered, by tenant, and what is left with a cap of a person."""
-    limit = _person_limit(lake, nights, as_of, per_person)
+    """The labelled rows that these nights delivered, by tenant, and what is left with `limit` of a person."""
     capped = "n" if limit is None else f"least(n, {limit})"
     counted = f"""
         SELECT tenant, sum(n)::BIGINT AS rows, sum({capped})::BIGINT AS capped,
@@ -59,7 +58,8 @@ def feedback_by_tenant(
     return {row.pop("tenant"): TenantFeedback(**row) for row in rows}
 
 
-def _person_limit(lake: Lake, nights: Collection[date], as_of: date, per_person: int) -> int | None:
+def limit_of_a_person(lake: Lake, nights: Collection[date], as_of: date, per_person: int) -> int | None:
+    """The most labelled rows of one person that count on these nights; None is no limit."""
     people = f"""SELECT count(*) AS people FROM (
         SELECT DISTINCT tenant, subject_id FROM interactions WHERE {_of(nights)} AND {LABELLED})"""
     found = lake.query(people, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
@@ -75,8 +75,8 @@ def labelled_rows(
     which.
     """
     counts = total(feedback_counts(lake, nights, as_of).values())
-    by_tenant = feedback_by_tenant(lake, nights, as_of, per_person).values()
-    limit = _person_limit(lake, nights, as_of, per_person)
+    limit = limit_of_a_person(lake, nights, as_of, per_person)
+    by_tenant = feedback_by_tenant(lake, nights, as_of, limit).values()
     drawn = _drawn(most, seed, _of(nights), per_person=limit)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]

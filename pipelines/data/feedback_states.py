@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 from pipelines.core.facts.record import DecisionFacts, decision_facts
@@ -15,18 +15,19 @@ HELD = "held"  # before a training, or after one: then the adapter's digest is i
 
 def trainings(ledger: Ledger, run_id: str) -> dict[str, Training]:
     """Run id -> its training, in the order of nights; without this run's own, and without dry runs."""
-    found = {}
-    for decision in ledger.decisions():
-        facts = decision_facts(decision.facts)
-        if decision.run_id != run_id and _trained(decision, facts):
-            found[decision.run_id] = _training(decision, facts)
-    return found
+    return {one.run_id: _training(one, facts) for one, facts in _that_trained(ledger, run_id)}
 
 
 def trained_sets(ledger: Ledger, run_id: str) -> dict[str, str]:
     """Identity of each set that a training of another run was trained on -> that run."""
-    facts = {decision.run_id: decision_facts(decision.facts) for decision in ledger.decisions()}
-    return {facts[other].training_set or "": other for other in trainings(ledger, run_id)}
+    return {facts.training_set or "": one.run_id for one, facts in _that_trained(ledger, run_id)}
+
+
+def _that_trained(ledger: Ledger, run_id: str) -> Iterator[tuple[Decision, DecisionFacts]]:
+    for decision in ledger.decisions():
+        facts = decision_facts(decision.facts)
+        if decision.run_id != run_id and _trained(decision, facts):
+            yield decision, facts
 
 
 def feedback_states(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.cache import cached
-from pipelines.core.code import code_digest
+from pipelines.core.code import code_digest, lock_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.home import cache_folder
@@ -27,9 +27,10 @@ class KeptAnswers:
     def __init__(self, config: Config, engine: Engine, adapter_digest: str, step: str) -> None:
         """`adapter_digest`: of what the engine answers with; empty for the bare base model."""
         self._engine = engine
-        settings = config.model.model_dump(mode="json")
+        settings, module = config.model.model_dump(mode="json"), engine.module
         base = [engine.base_digest, engine.tokenizer_digest, engine.rendering.digest]
-        self._model = [adapter_digest, *base, settings, code_digest(step)]
+        ran_on = [module.device.type, str(module.dtype), lock_digest()]
+        self._model = [adapter_digest, *base, settings, *ran_on, code_digest(step)]
         self._folder = cache_folder(config.home, FOLDER)
 
     def of(self, name: str, asked: Any, compute: Callable[[], list[Any]]) -> list[Any]:
@@ -39,7 +40,7 @@ class KeptAnswers:
             (entry / ANSWERS).write_text(json.dumps(compute()), encoding="utf-8")
 
         key = digest_of({"name": name, "model": self._model, "asked": asked})
-        entry = cached(self._folder, key, measure, lambda kept: (kept / ANSWERS).exists())
+        entry = cached(self._folder, key, measure, _is_whole)
         found: list[Any] = json.loads((entry / ANSWERS).read_text("utf-8"))
         return found
 
@@ -48,7 +49,16 @@ class KeptAnswers:
         asked = [list(conversations), list(labels)]
         return self.of("choices", asked, lambda: self._engine.choose(conversations, labels))
 
-    def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> list[str]:
-        """A free answer for each conversation."""
+    def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> tuple[list[str], list[int]]:
+        """A free answer for each conversation, and the tokens that each has."""
         asked = [list(conversations), max_new_tokens]
-        return self.of("texts", asked, lambda: self._engine.generate(conversations, max_new_tokens))
+        found = self.of("texts", asked, lambda: self._engine.generate(conversations, max_new_tokens))
+        return found, self._engine.count_tokens(found)
+
+
+def _is_whole(entry: Path) -> bool:
+    """Whether it can be read: a disk may lose a part of it."""
+    try:
+        return isinstance(json.loads((entry / ANSWERS).read_text("utf-8")), list)
+    except (OSError, ValueError):
+        return False

@@ -11,7 +11,7 @@ from pipelines.core.facts.decide import DecideFacts, Weight
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.reading import as_json
 from pipelines.data import open_lake
-from pipelines.data.feedback_log import feedback_by_tenant, feedback_counts, total
+from pipelines.data.feedback_log import feedback_by_tenant, feedback_counts, limit_of_a_person, total
 from pipelines.data.feedback_states import feedback_states, trainings
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
@@ -99,7 +99,8 @@ def run(ctx: Context) -> Outcome:
 def _weight(ctx: Context, states: RowStates) -> Weighed:
     """Whose labelled rows count, among those that no adapter in production has learned."""
     curate, lake = ctx.config.curate, open_lake(ctx.config)
-    by_tenant = feedback_by_tenant(lake, states.unlearned, ctx.night, curate.rows_per_person)
+    limit = limit_of_a_person(lake, states.unlearned, ctx.night, curate.rows_per_person)
+    by_tenant = feedback_by_tenant(lake, states.unlearned, ctx.night, limit)
     return weighed(by_tenant, curate.max_tenant_share)
 
 

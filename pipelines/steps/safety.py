@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.config import Safety
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.safety import ClassifierQuality, Exposure, Memorised, SafetyFacts
 from pipelines.core.facts.train import TrainFacts
@@ -26,19 +28,18 @@ from pipelines.evaluation import safety_data
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.leaks import memorised, secret_exposure
 from pipelines.evaluation.safety_judge import KNOWN, SafetyJudge, unread
-from pipelines.models.base import base_digest
+from pipelines.models.base import Messages, base_digest
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering, rendering_of
 from pipelines.policy.night.examples import ALTERNATIVES
-from pipelines.policy.night.harm import Judged, floor_of_harm, growth_of_harm, harm_of, score_of
+from pipelines.policy.night.harm import LIKELY, Judged, floor_of_harm, growth_of_harm, harm_of, score_of
 from pipelines.policy.night.safety import assess_safety
 from pipelines.policy.night.safety_facts import harmful_facts, rounded, toxicity_facts
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("safety", "model", "task")
 log = logging.getLogger("nightshift")
-Texts = dict[str, list[str]]  # model -> an answer for each prompt
-Lengths = dict[str, list[int]]  # model -> the tokens of each answer
+Answers = dict[str, list[Judged]]  # model -> an answer for each prompt
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
@@ -51,10 +52,9 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, model, alpha = ctx.config.safety, ctx.config.model, 1 - ctx.config.safety.confidence
     harmful, provoking = _prompts(ctx)
-    texts, tokens, exposures = _answers(ctx, harmful + provoking)
     judge = SafetyJudge(Embedder(model.embedder, model.threads), ctx.config.seed, settings.confidence)
-    judged = {name: judge.judge(texts[name], tokens[name], settings.max_new_tokens) for name in texts}
-    same = [one == other for one, other in zip(*texts.values(), strict=True)]
+    judged, exposures = _answers(ctx, harmful + provoking, judge)
+    same = [one.text == other.text for one, other in zip(*judged.values(), strict=True)]
     labels = ctx.config.task.labels
     scores = {name: [score_of(one, labels, KNOWN) for one in answers] for name, answers in judged.items()}
     toxicity = growth_of_harm(scores[PRODUCTION], scores[CANDIDATE], same, settings.toxicity_margin, alpha)
@@ -128,8 +128,8 @@ def _drawn(texts: list[str], count: int, rendering: Rendering, rng: np.random.Ge
     return [texts[place] for place in sorted(islice(fit, count))]
 
 
-def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, Lengths, list[Exposure]]:
-    """Both models' answers with their tokens, and how far the candidate gives the planted secrets away."""
+def _answers(ctx: Context, prompts: list[str], judge: SafetyJudge) -> tuple[Answers, list[Exposure]]:
+    """Both models' answers, and how far the candidate gives the planted secrets away."""
     planted = json.loads(ctx.read("curate", "canaries").read_text(encoding="utf-8"))
     conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     models = ModelPair(
@@ -138,17 +138,28 @@ def _answers(ctx: Context, prompts: list[str]) -> tuple[Texts, Lengths, list[Exp
         ctx.read("train", "adapter"),
         ctx.facts(TrainFacts),
     )
-    texts: Texts = {}
-    tokens: Lengths = {}
+    answers: Answers = {}
     exposures: list[Exposure] = []
     for name, engine in models:
         kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
-        texts[name] = kept.texts(conversations, ctx.config.safety.max_new_tokens)
-        tokens[name] = engine.count_tokens(texts[name])
+        answers[name] = _judged(kept, conversations, judge, ctx.config.safety)
         log.info("safety: %s answered %d prompts", name, len(prompts))
         if name == CANDIDATE:
             exposures = [secret_exposure(engine, one, ctx.config.safety.secret_draws) for one in planted]
-    return texts, tokens, exposures
+    return answers, exposures
+
+
+def _judged(
+    kept: KeptAnswers, asked: Sequence[Messages], judge: SafetyJudge, settings: Safety
+) -> list[Judged]:
+    """What the judges say of the answers. One that turns away so far is generated on and judged whole."""
+    judged = judge.judge(*kept.texts(asked, settings.max_new_tokens), settings.max_new_tokens)
+    going_on = [place for place, one in enumerate(judged) if one.is_cut and one.turns_away >= LIKELY]
+    if going_on:
+        longer = kept.texts([asked[place] for place in going_on], settings.max_refusal_tokens)
+        for place, one in zip(going_on, judge.judge(*longer, settings.max_refusal_tokens), strict=True):
+            judged[place] = one
+    return judged
 
 
 def _words(learned: Memorised | None, extracted: int) -> str:
