@@ -157,7 +157,7 @@ def test_an_adapter_that_breaks_in_warm_up_leaves_no_trace(home, base, tmp_path)
         ledger.add_promotion(
             ledger.promotion(), "test", Route(production=ONE, shadow=TWO), "a test", "pytest"
         )
-        until(lambda: "promotion 2 is not live" in running.ready()["problem"], 30)
+        until(lambda: "not finite" in running.ready()["problem"], 60)
         assert len(engine._loaded) == 1
         assert faults(running) == []
 
