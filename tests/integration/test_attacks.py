@@ -352,7 +352,7 @@ def test_an_adapter_without_warm_up_is_unloaded(home):
         running.promote(Route(production=ONE))
         ledger = running.ledger
         ledger.add_promotion(ledger.promotion(), "test", Route(production=TWO), "a test", "pytest")
-        until(lambda: "promotion 2 is not live" in running.ready()["problem"])
+        until(lambda: "The test wants no warm-up" in running.ready()["problem"])
         assert engine.loaded == {ONE}
 
 

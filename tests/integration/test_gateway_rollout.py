@@ -128,7 +128,7 @@ def test_an_adapter_that_does_not_load_leaves_the_old_route(home):
         engine.unloadable = {"2"}
         ledger = running.ledger
         ledger.add_promotion(ledger.promotion(), "test", Route(production=TWO), "a test", "pytest")
-        until(lambda: "promotion 2 is not live" in running.ready()["problem"])
+        until(lambda: "the weights do not fit" in running.ready()["problem"])
         assert running.ready() | {"problem": ""} == {
             "ready": True, "promotion": 1, "production": "1", "canary": None, "shadow": None, "contact": True,
             "problem": "",
