@@ -52,11 +52,8 @@ say "our images are built"
 
 mkdir -p "$NIGHTSHIFT_PROFILES"
 # The cluster's profile with the sizes of tests/support/tiny.toml, and short stages.
-{
-  cat config/cluster.toml
-  awk '/^\[/ { keep = !/^\[(task|register|watch)\]/ } keep' tests/support/tiny.toml
-  cat tests/compose/promote.toml
-} > "$NIGHTSHIFT_PROFILES/cluster.toml"
+python3 tests/compose/merge.py config/cluster.toml tests/support/tiny.toml tests/compose/promote.toml \
+  > "$NIGHTSHIFT_PROFILES/cluster.toml"
 
 python3 deploy/compose/make_secrets.py deploy/compose/secrets
 $compose up --detach --wait
