@@ -16,7 +16,7 @@ from tests.dags.pod_life import Life
 from tests.dags.pod_tasks import Watch, copied
 from tests.support import pods as support
 from tests.support.kubernetes import running_kubernetes
-from tests.support.kubernetes.resources import NODES
+from tests.support.kubernetes.resources import EVENTS, NODES
 from tests.support.trainer import EPOCHS, write_program
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -113,9 +113,10 @@ def test_one_training_and_the_same_result(live, calm, state, part, cell):
     assert life.interruptions() == int(cell[0]) - 1 - deleted
 
 
-def test_a_node_lost_while_no_triggerer_runs_costs_no_retry(cluster, settings):
-    """The pod is gone when somebody looks again; only its events still say why."""
-    life = Life(cluster, settings, "at work, after a checkpoint", date(2027, 1, 1))
+@pytest.mark.parametrize("expired", [False, True], ids=["events", "no events"])
+def test_a_node_lost_while_no_triggerer_runs_costs_no_retry(cluster, settings, expired):
+    """The pod is gone when somebody looks again; its events say why for as long as Kubernetes keeps them."""
+    life = Life(cluster, settings, "at work, after a checkpoint", date(2027, 1, 1 + expired))
     life.prepare()
     trigger = life.task.turn()
     watch = Watch(trigger)
@@ -124,6 +125,8 @@ def test_a_node_lost_while_no_triggerer_runs_costs_no_retry(cluster, settings):
     cluster.node_lost("node-1")
     life.new_node()
     life.leave()
+    for event in cluster.store.all(EVENTS, support.NAMESPACE) if expired else ():
+        cluster.store.remove(EVENTS, support.NAMESPACE, event["metadata"]["name"])
     life.task.finish(copied(trigger))
     for node in range(life.nodes):
         cluster.store.remove(NODES, "", f"node-{node + 1}")

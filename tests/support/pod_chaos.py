@@ -34,9 +34,7 @@ HURRY = {
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
 }
-
-
-PATIENCE_S = 20.0  # until a pod works that can be killed
+PATIENCE_S = 20.0  # until a pod or a worker works that can be killed
 
 
 class Servers:
@@ -74,11 +72,9 @@ class Servers:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that run a task: what the scheduler's own workers have started."""
-        found: list[psutil.Process] = []
-        with suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.running["scheduler"].pid).children():
-                found += child.children(recursive=True)
-        return found
+        scheduler = psutil.Process(self.running["scheduler"].pid)
+        own = scheduler.children()
+        return [process for process in scheduler.children(recursive=True) if process not in own]
 
     def stop(self) -> None:
         for name in [*self.running]:
@@ -179,13 +175,16 @@ class Kills:
         return self._server("scheduler")
 
     def _worker(self) -> bool:
-        found = self.servers.workers()
-        if self.worker_lost or not found:
-            return False
-        self.worker_lost = True
-        with suppress(psutil.NoSuchProcess):
-            self.random.choice(found).kill()
-        return True
+        """A worker lives for a few seconds: while its task makes a pod, and after the pod has ended."""
+        end = time.monotonic() + PATIENCE_S
+        while not self.worker_lost and time.monotonic() < end:
+            if found := self.servers.workers():
+                with suppress(psutil.NoSuchProcess):  # its task ended just then
+                    self.random.choice(found).kill()
+                    self.worker_lost = True
+                    return True
+            time.sleep(0.1)
+        return False
 
 
 def until(is_so: Callable[[], object], limit_s: float) -> None:

@@ -306,7 +306,7 @@ def test_a_command_that_ended_by_itself_speaks_for_itself(code):
         ),
         (pod(conditions=disrupted("PreemptionByScheduler")), [], "preempted by one of higher", Next.GO_ON),
         (pod(), [event("Preempted", "Preempted by a pod on node node-7")], "Preempted by a pod", Next.GO_ON),
-        ({}, [], "was deleted", Next.RETRY),
+        ({}, [], "went while nobody watched it", Next.GO_ON),
     ],
 )
 def test_a_pod_that_is_gone_says_what_was_last_seen(last, events, words, helps):

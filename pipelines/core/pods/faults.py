@@ -75,6 +75,8 @@ def interruption(pod: Document, events: Sequence[Document], gone: bool) -> PodFa
         return _taken("node_lost", f"Pod {name} lost {where}: the cluster no longer knows its state.")
     if gone and (told := newest(events, GONE_EVENTS)):
         return _taken("taken", f"The cluster took pod {name} away: {_clause(told)}.")
+    if gone and not status:  # as after hours without a triggerer: its events have expired
+        return _taken("gone", f"Pod {name} went while nobody watched it.")
     return None
 
 

@@ -131,7 +131,9 @@ class _Steps:
             remedy = f"It was interruption {times} of this task, and pods.max_interruptions allows {most}. "
             remedy += "Give it nodes that stay (pods.node_selector) or a higher pods.priority_class."
             return self._finish(record, self.failed(PodFault(fault.kind, fault.problem, remedy)))
-        sentence = f"{fault.problem[:-1]}, after {_ran_s(pod):.0f} s; a new pod went on."
+        ran_s = _ran_s(pod)
+        after = f", after {ran_s:.0f} s" if ran_s else ""
+        sentence = f"{fault.problem[:-1]}{after}; a new pod went on."
         self._log.info("%s", sentence)
         self._task.remove(record.name)
         return self._next(record.interrupted(sentence))
@@ -222,7 +224,7 @@ def at_work(pod: Document) -> bool:
 
 
 def _ran_s(pod: Document) -> float:
-    """How long a pod ran, in seconds, as far as its status says."""
+    """How long a pod ran, in seconds, as far as its status says; 0 where it says nothing."""
     end = terminated(pod)
     began = at(end.get("startedAt")) or at(pod.get("status", {}).get("startTime"))
     return max(0.0, (at(end.get("finishedAt")) or time.time()) - began) if began else 0.0
