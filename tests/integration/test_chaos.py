@@ -22,6 +22,7 @@ from tests.support.chaos_homes import NIGHT, is_equal, prepared_homes
 from tests.support.cluster import free_port
 from tests.support.fleets import member_config
 from tests.support.gateways import until
+from tests.support.shown import show
 from tests.support.users import Users
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(3000)]
@@ -93,7 +94,7 @@ def journal_ids(config):
 
 
 @pytest.fixture(scope="module")
-def story(homes, parts):
+def story(request, homes, parts):
     """The calm night, the disturbed one, and what users saw: (step, part, seconds, questions, step)."""
     one, many = homes["one"], homes["many"]
     for step in STEPS:
@@ -122,7 +123,23 @@ def story(homes, parts):
                 running.wait()
             told.append((step, part, away_s, first, users.sent, running))
             print(f"{step}: {part or 'calm'}, tries: {running.tries}", flush=True)
-    return users, told
+    yield users, told
+    show(request, table_of(homes, users, told))
+
+
+def table_of(homes, users, told):
+    """A line a step: what was away, and what became of the questions and of the step."""
+    head = f"{'step':<10}{'away':<18}{'s':>4}{'sent':>7}{'answered':>9}{'kept':>7}{'twice':>6}{'tries':>6}"
+    lines = [f"{head}  equal"]
+    one, many = (open_run(config_of(homes[name]), str(NIGHT)).manifests() for name in ("one", "many"))
+    kept = journal_ids(config_of(homes["many"]))
+    for step, part, away_s, first, last, run in told:
+        ids = {request_id for request_id, _ in users.answers[first:last]}
+        rows = [request_id for request_id in kept if request_id in ids]
+        same = "yes" if step in many and is_equal(step, one[step], many[step]) else "no"
+        numbers = f"{last - first:>7}{len(ids):>9}{len(rows):>7}{len(rows) - len(set(rows)):>6}{run.tries:>6}"
+        lines.append(f"{step:<10}{part or '-':<18}{away_s:>4.0f}{numbers}  {same}")
+    return "\n".join(lines)
 
 
 def test_every_request_was_answered_and_is_kept_once(homes, story):
@@ -157,24 +174,3 @@ def test_features_name_redis_and_are_tried_again(story):
     assert tries == 2
     assert "Redis" in said[0]
     assert "features.online_url" in said[0]
-
-
-def test_the_table(homes, story, capsys):
-    """Printed by `make chaos`."""
-    users, told = story
-    config = config_of(homes["many"])
-    manifests = [open_run(config_of(homes[name]), str(NIGHT)).manifests() for name in ("one", "many")]
-    kept = journal_ids(config)
-    with capsys.disabled():
-        print(
-            f"\n{'step':<10}{'away':<18}{'s':>4}"
-            f"{'sent':>7}{'answered':>9}{'kept':>7}{'twice':>6}{'tries':>6}  equal"
-        )
-        for step, part, away_s, first, last, run in told:
-            ids = [request_id for request_id, _ in users.answers[first:last]]
-            rows = [request_id for request_id in kept if request_id in set(ids)]
-            same = "yes" if is_equal(step, manifests[0][step], manifests[1][step]) else "no"
-            numbers = (
-                f"{last - first:>7}{len(ids):>9}{len(rows):>7}{len(rows) - len(set(rows)):>6}{run.tries:>6}"
-            )
-            print(f"{step:<10}{part or '-':<18}{away_s:>4.0f}{numbers}  {same}")

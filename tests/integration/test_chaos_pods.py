@@ -32,6 +32,7 @@ from tests.support import pods as support  # noqa: E402
 from tests.support.airflow_api import patch  # noqa: E402
 from tests.support.kubernetes import running_kubernetes  # noqa: E402
 from tests.support.pod_chaos import Kills, Servers, until  # noqa: E402
+from tests.support.shown import show  # noqa: E402
 from tests.support.trainer import EPOCHS, write_program  # noqa: E402
 
 pytestmark = [pytest.mark.chaos, pytest.mark.airflow, pytest.mark.slow, pytest.mark.timeout(7200)]
@@ -115,14 +116,30 @@ class Story:
     def count(self, what):
         return sum(self.work(night, step)[what] for night in self.nights for step in STEPS)
 
+    def table(self, calm):
+        lines = {
+            **{kind: times for kind, times in self.kills.made.most_common() if times},
+            "kills": sum(self.kills.made.values()),
+            "nights": len(self.nights),
+            "steps begun in a pod": self.count("start"),
+            "steps finished": self.count("end"),
+            "retries used": self.retries,
+            "pods left over": len(self.cluster.pods(support.NAMESPACE)),
+            "nights whose result differs": len(self.different(calm)),
+        }
+        return "\n".join(
+            ["| what | times |", "|---|---:|", *(f"| {what} | {n} |" for what, n in lines.items())]
+        )
+
 
 @pytest.fixture(scope="module")
-def story(home, cluster, airflow):
+def story(request, home, cluster, airflow, calm):
     servers, api = airflow
     story = Story(home, cluster, api, Kills(cluster, servers, SEED))
     while sum(story.kills.made.values()) < KILLS:
         story.night()
-    return story
+    yield story
+    show(request, story.table(calm))
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +172,6 @@ def test_only_lost_workers_cost_a_retry(story):
     assert story.unasked == []
 
 
-def test_the_table(story, calm, capsys):
-    """Printed by `make chaos`."""
-    lines = {
-        **{kind: times for kind, times in story.kills.made.most_common() if times},
-        "kills": sum(story.kills.made.values()),
-        "nights": len(story.nights),
-        "steps begun in a pod": story.count("start"),
-        "steps finished": story.count("end"),
-        "retries used": story.retries,
-        "pods left over": len(story.cluster.pods(support.NAMESPACE)),
-        "nights whose result differs": len(story.different(calm)),
-    }
-    assert lines["kills"] >= KILLS
-    with capsys.disabled():
-        print("\n| what | times |\n|---|---:|")
-        for what, times in lines.items():
-            print(f"| {what} | {times} |")
+def test_no_pod_is_left_over(story):
+    assert sum(story.kills.made.values()) >= KILLS
+    assert story.cluster.pods(support.NAMESPACE) == []

@@ -26,17 +26,28 @@ from nightshift.settings import Settings
 
 AIRFLOW = PROJECT / ".venv-airflow" / "bin" / "airflow"
 DAG = "/api/v2/dags/nightly_retrain"
+# Airflow takes half a minute and more to notice that a part of it died; a test has no time for that.
+HURRY = {
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
+    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+}
 
 
 @dataclass
 class Airflow:
-    """API server, DAG processor and scheduler. `children`: of a scheduler that was killed."""
+    """API server, DAG processor and scheduler. `orphans`: what a scheduler that was killed left behind."""
 
     settings: Settings
     environment: dict[str, str]
     port: int
     parts: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    children: list[psutil.Process] = field(default_factory=list)
+    orphans: list[psutil.Process] = field(default_factory=list)
 
     @property
     def api(self) -> Api:
@@ -51,15 +62,37 @@ class Airflow:
             command = [str(AIRFLOW), part, *options]
             self.parts[part] = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
 
-    def kill_scheduler(self) -> None:
-        """SIGKILL of this one process. Its workers notice, or do not."""
+    def freeze_scheduler(self, is_held: Callable[[], bool]) -> None:
+        """Stop the scheduler at a moment at which it holds what `is_held` asks for."""
+        scheduler = psutil.Process(self.parts["scheduler"].pid)
+
+        def frozen() -> bool:
+            scheduler.suspend()
+            if is_held():
+                time.sleep(1)  # somebody else would have let it go
+                if is_held():
+                    return True
+            scheduler.resume()
+            return False
+
+        within(120, frozen)
+
+    def kill_scheduler(self, with_workers: bool) -> None:
+        """SIGKILL of this one process, or of all that it started too, as when its machine dies."""
         scheduler = self.parts["scheduler"]
-        self.children += psutil.Process(scheduler.pid).children(recursive=True)
+        children = psutil.Process(scheduler.pid).children(recursive=True)
         scheduler.kill()
         scheduler.wait()
+        if not with_workers:
+            self.orphans += children
+            return
+        for process in children:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(children, 20)
 
     def end(self) -> None:
-        found = list(self.children)
+        found = list(self.orphans)
         for part in self.parts.values():
             with suppress(psutil.NoSuchProcess):
                 found += [*psutil.Process(part.pid).children(recursive=True), psutil.Process(part.pid)]
@@ -77,7 +110,7 @@ def running_airflow(home: Path, profile: Path, database: str) -> Iterator[Airflo
     create_secrets(settings)
     port = free_port()
     urls = {f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{end}": database for end in ("", "_ASYNC")}
-    found = Airflow(settings, airflow_environment(settings, port) | urls, port)
+    found = Airflow(settings, airflow_environment(settings, port) | HURRY | urls, port)
     (home / "pools.json").write_text(pools(settings.config))
     found.run("db", "migrate")
     found.run("pools", "import", str(home / "pools.json"))

@@ -17,23 +17,12 @@ from nightshift.local.guard import _commands
 from nightshift.processes import dies_with_parent
 from nightshift.settings import Settings
 
+from tests.support.airflow_parts import HURRY
 from tests.support.kubernetes import Kubernetes
 from tests.support.kubernetes.resources import NODES
 from tests.support.kubernetes.status import ApiError
 from tests.support.pods import NAMESPACE
 
-# Airflow takes half a minute and more to notice that a part of it died; a test has no time for that.
-HURRY = {
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "15",
-    "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "1",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
-    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
-    "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
-}
 PATIENCE_S = 20.0  # until a pod or a worker works that can be killed
 
 
@@ -43,6 +32,7 @@ class Servers:
     def __init__(self, settings: Settings) -> None:
         port = machine.free_port()
         self._environment = airflow_environment(settings, port) | HURRY
+        self._environment["AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION"] = "True"
         self._commands = _commands(settings, port, 0)
         self._log = (settings.home / "servers.log").open("ab")
         self._instance = machine.Instance(0, port, 0)
