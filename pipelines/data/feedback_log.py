@@ -6,13 +6,14 @@ A row counts for the night that delivered it: a correction that comes days after
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from pipelines.core.config import Task
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
-from pipelines.policy.night.caps import TenantFeedback, person_limit
+from pipelines.policy.night.caps import capped_by_person, limit_of_a_person
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
 
@@ -26,44 +27,52 @@ COUNTS = f"count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count
 NAMES = ("rows", "corrections", "likes")
 
 
-def feedback_counts(lake: Lake, nights: Collection[date], as_of: date) -> dict[date, dict[str, int]]:
-    """How many rows, corrections and liked answers each of these nights delivered.
+# Both parts in one reading: a night's rows, and how many people of a tenant gave how many labelled rows.
+FEEDBACK = f"""
+WITH people AS MATERIALIZED (
+    SELECT delivered, tenant, subject_id, {COUNTS} FROM interactions WHERE {{of}} GROUP BY ALL
+)
+SELECT
+    delivered,
+    sum(rows)::BIGINT AS rows, sum(corrections)::BIGINT AS corrections, sum(likes)::BIGINT AS likes
+FROM people GROUP BY delivered
+UNION ALL BY NAME
+SELECT tenant, labelled, count(*) AS people FROM (
+    SELECT tenant, sum(corrections + likes)::BIGINT AS labelled FROM people GROUP BY tenant, subject_id
+) WHERE labelled > 0 GROUP BY tenant, labelled
+"""
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What some nights delivered. `nights`: rows, corrections and liked answers of each.
+
+    `people`: for each tenant, how many people gave so many labelled rows (rows -> people).
+    """
+
+    nights: dict[date, dict[str, int]]
+    people: dict[str, dict[int, int]]
+
+
+def feedback_of(lake: Lake, nights: Collection[date], as_of: date) -> Feedback:
+    """Count the feedback that these nights delivered.
 
     A row that a later night up to `as_of` delivered again counts for that later night only.
     """
-    counted = f"SELECT delivered, {COUNTS} FROM interactions WHERE {_of(nights)} GROUP BY delivered"
-    rows = lake.query(counted, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
-    counts = {row.pop("delivered"): row for row in rows}
-    return {night: counts.get(night) or dict.fromkeys(NAMES, 0) for night in sorted(nights)}
+    sql = FEEDBACK.format(of=_of(nights))
+    found = Feedback({night: dict.fromkeys(NAMES, 0) for night in sorted(nights)}, {})
+    for row in lake.query(sql, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist():
+        if row["delivered"] is None:
+            found.people.setdefault(row["tenant"], {})[row["labelled"]] = row["people"]
+        else:
+            found.nights[row["delivered"]] = {name: row[name] for name in NAMES}
+    return found
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The sums over some nights."""
     found = list(counts)
     return {name: sum(one[name] for one in found) for name in NAMES}
-
-
-def feedback_by_tenant(
-    lake: Lake, nights: Collection[date], as_of: date, limit: int | None
-) -> dict[str, TenantFeedback]:
-    """The labelled rows that these nights delivered, by tenant, and what is left with `limit` of a person."""
-    capped = "n" if limit is None else f"least(n, {limit})"
-    counted = f"""
-        SELECT tenant, sum(n)::BIGINT AS rows, sum({capped})::BIGINT AS capped,
-            list({capped} ORDER BY n DESC)[1:3] AS largest
-        FROM (SELECT tenant, subject_id, count(*) AS n FROM interactions
-            WHERE {_of(nights)} AND {LABELLED} GROUP BY tenant, subject_id)
-        GROUP BY tenant ORDER BY tenant"""
-    rows = lake.query(counted, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
-    return {row.pop("tenant"): TenantFeedback(**row) for row in rows}
-
-
-def limit_of_a_person(lake: Lake, nights: Collection[date], as_of: date, per_person: int) -> int | None:
-    """The most labelled rows of one person that count on these nights; None is no limit."""
-    people = f"""SELECT count(*) AS people FROM (
-        SELECT DISTINCT tenant, subject_id FROM interactions WHERE {_of(nights)} AND {LABELLED})"""
-    found = lake.query(people, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist()
-    return person_limit(found[0]["people"], per_person)
 
 
 def labelled_rows(
@@ -74,9 +83,10 @@ def labelled_rows(
     Of a person at most `per_person` rows, once enough people gave some. A seeded hash of the messages decides
     which.
     """
-    counts = total(feedback_counts(lake, nights, as_of).values())
-    limit = limit_of_a_person(lake, nights, as_of, per_person)
-    by_tenant = feedback_by_tenant(lake, nights, as_of, limit).values()
+    feedback = feedback_of(lake, nights, as_of)
+    counts = total(feedback.nights.values())
+    limit = limit_of_a_person(feedback.people, per_person)
+    by_tenant = capped_by_person(feedback.people, limit).values()
     drawn = _drawn(most, seed, _of(nights), per_person=limit)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
+from pipelines.core.config import Curate
 from pipelines.core.contract import digest_of
 from pipelines.core.facts.common import Baseline, Window
 from pipelines.core.facts.decide import DecideFacts, Weight
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.reading import as_json
 from pipelines.data import open_lake
-from pipelines.data.feedback_log import feedback_by_tenant, feedback_counts, limit_of_a_person, total
+from pipelines.data.feedback_log import feedback_of, total
 from pipelines.data.feedback_states import feedback_states, trainings
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
 from pipelines.policy.night.anchors import anchors_tonight
-from pipelines.policy.night.caps import Weighed, weighed
+from pipelines.policy.night.caps import Weighed, capped_by_person, limit_of_a_person, weighed
 from pipelines.policy.night.decide import TrainingSituation, decide
 from pipelines.policy.night.lineage import spans
 from pipelines.policy.night.row_states import RowStates
@@ -43,9 +45,9 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 def run(ctx: Context) -> Outcome:
     (delivered, states, since_training), settings = _known(ctx), ctx.config.decide
-    counts = feedback_counts(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
-    feedback, tried = total(counts.values()), total(counts[night] for night in states.tried)
-    weight = _weight(ctx, states)
+    given = feedback_of(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
+    feedback, tried = total(given.nights.values()), total(given.nights[night] for night in states.tried)
+    weight = _weight(given.people, ctx.config.curate)
     cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
         corrections=feedback["corrections"],
@@ -96,12 +98,10 @@ def run(ctx: Context) -> Outcome:
     )
 
 
-def _weight(ctx: Context, states: RowStates) -> Weighed:
+def _weight(people: Mapping[str, Mapping[int, int]], settings: Curate) -> Weighed:
     """Whose labelled rows count, among those that no adapter in production has learned."""
-    curate, lake = ctx.config.curate, open_lake(ctx.config)
-    limit = limit_of_a_person(lake, states.unlearned, ctx.night, curate.rows_per_person)
-    by_tenant = feedback_by_tenant(lake, states.unlearned, ctx.night, limit)
-    return weighed(by_tenant, curate.max_tenant_share)
+    limit = limit_of_a_person(people, settings.rows_per_person)
+    return weighed(capped_by_person(people, limit), settings.max_tenant_share)
 
 
 def _who_weighs(weight: Weighed) -> list[str]:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.data.feedback_log import feedback_counts
+from pipelines.data.feedback_log import feedback_of
 from pipelines.data.lake import Lake
 from tests.support.interactions import make_rows
 from tests.support.nights import Night
@@ -123,7 +123,7 @@ def test_a_quiet_night_keeps_its_rows_and_waits(night, lake):
     assert (manifest.verdict, manifest.headline) == ("skip", "40 rows pass, 0 in quarantine")
     assert "40 clean rows came, fewer than validate.min_rows (50)" in manifest.reasons[0]
     assert lake.interactions(NIGHT, NIGHT, NIGHT).num_rows == 40
-    later = feedback_counts(lake, {NIGHT}, NIGHT + timedelta(days=1))
+    later = feedback_of(lake, {NIGHT}, NIGHT + timedelta(days=1)).nights
     assert later[NIGHT]["rows"] == 40  # what the next night decides on
 
 

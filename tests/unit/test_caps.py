@@ -10,6 +10,8 @@ from pipelines.policy.night.caps import (
     LEAST_PEOPLE,
     LEAST_ROWS,
     TenantFeedback,
+    capped_by_person,
+    limit_of_a_person,
     over_the_tenant_cap,
     person_limit,
     tenant_limit,
@@ -51,6 +53,18 @@ def test_a_lone_credential_may_stand_for_a_service():
     assert person_limit(1, 30) is None
     assert person_limit(LEAST_PEOPLE - 1, 30) is None
     assert person_limit(LEAST_PEOPLE, 30) == 30
+
+
+def test_people_are_capped_from_how_many_gave_so_many():
+    people = {"busy": {5_000: 1, 40: 2, 2: 10}, "small": {3: 2}}
+    limit = limit_of_a_person(people, 30)
+    assert limit == 30
+    assert capped_by_person(people, limit) == {
+        "busy": TenantFeedback(rows=5_100, capped=110, largest=[30, 30, 30]),
+        "small": TenantFeedback(rows=6, capped=6, largest=[3, 3]),
+    }
+    assert limit_of_a_person({"lone": {5_000: 1}}, 30) is None
+    assert capped_by_person({"lone": {5_000: 1}}, None)["lone"].capped == 5_000
 
 
 def test_who_weighs_is_said():

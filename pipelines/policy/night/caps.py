@@ -47,6 +47,25 @@ def person_limit(people: int, rows_per_person: int) -> int | None:
     return rows_per_person if people >= LEAST_PEOPLE else None
 
 
+def limit_of_a_person(people: Mapping[str, Mapping[int, int]], rows_per_person: int) -> int | None:
+    """The limit for such feedback: tenant -> labelled rows of a person -> how many people gave so many."""
+    return person_limit(sum(sum(given.values()) for given in people.values()), rows_per_person)
+
+
+def capped_by_person(people: Mapping[str, Mapping[int, int]], limit: int | None) -> dict[str, TenantFeedback]:
+    """The labelled rows of each tenant, and what is left with `limit` of a person."""
+    found = {}
+    for tenant, given in sorted(people.items()):
+        capped = {rows: rows if limit is None else min(rows, limit) for rows in given}
+        most = [capped[rows] for rows in sorted(given, reverse=True)[:3] for _ in range(min(given[rows], 3))]
+        found[tenant] = TenantFeedback(
+            rows=sum(rows * count for rows, count in given.items()),
+            capped=sum(capped[rows] * count for rows, count in given.items()),
+            largest=most[:3],
+        )
+    return found
+
+
 def weighed(tenants: Mapping[str, TenantFeedback], most_share: float) -> Weighed:
     """What counts of these tenants' labelled rows."""
     limit = tenant_limit([one.capped for one in tenants.values()], most_share)
