@@ -52,21 +52,15 @@ def nights_plot(columns: Sequence[ColumnFinding]) -> str:
     """How far each night is from the others in each column. Tonight is the large dot."""
     rows = list(reversed(columns))
     axes = _axes(rows)
-    for y, row in enumerate(rows):
-        *past, tonight = row.distances
-        axes.scatter(
-            past, [y] * len(past), color=BEFORE, s=9, alpha=0.6, label="earlier nights" if y == 0 else None
-        )
-        axes.scatter(
-            [tonight],
-            [y],
-            color=ALARM if row.drifted else CALM,
-            zorder=3,
-            label="tonight" if y == 0 else None,
-        )
+    past = [(distance, y) for y, row in enumerate(rows) for distance in row.distances[:-1]]
+    axes.scatter(*zip(*past, strict=True), color=BEFORE, s=9, alpha=0.6, label="an earlier night")
+    for drifted, color, label in ((False, CALM, "tonight"), (True, ALARM, "tonight, drifted")):
+        found = [(row.distances[-1], y) for y, row in enumerate(rows) if row.drifted is drifted]
+        if found:
+            axes.scatter(*zip(*found, strict=True), color=color, zorder=3, label=label)
     axes.set(xlabel="distance from the other nights (0: equal, 1: nothing in common)", xlim=(0, None))
     axes.set_yticks(range(len(rows)), [row.column for row in rows])
-    axes.legend(frameon=False, loc="lower right")
+    _legend_above(axes)
     return _svg(axes)
 
 
@@ -172,8 +166,13 @@ def _pairs(
     axes.scatter(right, range(len(labels)), color=AFTER, label=names[1], zorder=3)
     axes.set_yticks(range(len(labels)), labels)
     axes.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=0))
-    axes.legend(frameon=False, loc="lower right")
+    _legend_above(axes)
     return _svg(axes)
+
+
+def _legend_above(axes: Axes) -> None:
+    """A legend that covers no point, wherever the points lie."""
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0)
 
 
 def _axes(rows: Sequence[Any]) -> Axes:

@@ -19,6 +19,7 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.observability.step_metrics import push_steps
 from pipelines.policy.night.lineage import datasets, nights_seen
 from pipelines.policy.night.outcome import outcome_of
+from pipelines.reporting.told import night_told
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Ledger
@@ -66,7 +67,7 @@ def run(ctx: Context) -> Outcome:
 
 def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
     """What later nights, and people, need to know of this one."""
-    known: dict[str, Any] = {"cause": None}
+    known: dict[str, Any] = {"cause": None, "told": night_told(manifests)}
     if "decide" in manifests:
         decided = facts_of(manifests, DecideFacts)
         known |= {name: getattr(decided, name) for name in ("cause", "ruling", "baseline", "drift")}

@@ -17,17 +17,19 @@ from pipelines.core.facts.fairness import FairnessFacts
 from pipelines.core.facts.gate import Check, GateFacts, GateReadings
 from pipelines.core.facts.ingest import IngestFacts
 from pipelines.core.facts.reading import Facts, facts_of, readable_parts
+from pipelines.core.facts.safety import SafetyFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.interactions import INTERACTION
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.reporting import plots
+from pipelines.reporting.told import night_told
 from pipelines.runner import Context, Outcome
 from pipelines.stores.ledger.costs import amount_of, priced_interruptions
 
 SETTINGS = ("fairness", "cost")
 PLOTS = ("time", "drift", "topics", "loss", "accuracy", "stereotype", "slices")
 SHOWN: tuple[type[Facts], ...] = (
-    IngestFacts, DriftFacts, DecideFacts, TrainFacts, EvaluateFacts, FairnessFacts, GateFacts,
+    IngestFacts, DriftFacts, DecideFacts, TrainFacts, EvaluateFacts, FairnessFacts, SafetyFacts, GateFacts,
 )  # fmt: skip
 TEMPLATES = Path(__file__).parents[1] / "reporting" / "templates"
 
@@ -56,6 +58,7 @@ def run(ctx: Context) -> Outcome:
         steps=steps,
         not_run=unfinished,
         facts=facts,
+        decisions=night_told(ctx.inputs),
         interrupted=priced_interruptions(ctx.inputs, ctx.config.cost),
         unreadable=unreadable,
         plots=dict.fromkeys(PLOTS) | _plots(ctx, facts, steps),

@@ -10,13 +10,14 @@ from nightshift.page.alerts import alerts_of
 from nightshift.page.links import ago, first_sentence
 from nightshift.page.model import page_model
 from nightshift.page.nights import fates_of
-from nightshift.page.rollout import comparison_of
+from nightshift.page.rollout import comparison_of, rollout_told
 from nightshift.page.snapshot import Snapshot
 from sqlalchemy.orm import Session
 
 from pipelines.core.alerts import Silence
 from pipelines.core.config import Config
 from pipelines.core.contract import Artifact
+from pipelines.core.facts.told import told
 from pipelines.stores.blobs import Folder
 from pipelines.stores.inbox import delivery_from
 from pipelines.stores.journal.comparison import Outcome
@@ -122,6 +123,22 @@ def test_a_night_says_what_interrupted_its_training():
         "The training was interrupted 2 times; 143 s of work were done again, "
         "with 38 CPU seconds and 143 GPU seconds, for 0.12 EUR."
     )
+
+
+def test_a_nights_decisions_come_with_three_figures():
+    gate = told("gate", "held", "It waits.", ("1", "a"), ("2", "b"), ("3", "c")).model_dump(mode="json")
+    nights = [decision("2026-01-01", "held", told=[gate]), decision("2026-01-02", "held")]  # an older one
+    new, old = model(decisions=rows_of(nights))["nights"]["recent"][::-1]
+    assert (new["told"], old["told"]) == ([gate], [])
+
+
+def test_a_rollout_comes_with_three_figures():
+    rated = ((True, 1), (True, -1), (True, None), (False, 1), (False, None))
+    sides = [Outcome(side, False, False, 10.0, rating) for side, rating in rated]
+    shown = rollout_told({"result": {"answer": "abort"}}, sides)
+    assert shown.sentence.startswith("The candidate does worse than production")
+    assert [figure.value for figure in shown.figures] == ["3", "50.0% / 100.0%", "0.0%"]
+    assert rollout_told({"result": {"answer": "continue"}}, ()).figures[1].value == "unknown / unknown"
 
 
 def test_a_night_that_ran_twice_shows_its_last_decision():

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.evaluate import Accuracy
 from pipelines.core.facts.reading import Facts, readable_parts
+from pipelines.core.facts.told import Told
 from pipelines.core.facts.train import Interruptions
 
 
@@ -49,6 +50,7 @@ class DecisionFacts(Facts):
     datasets: dict[str, str] | None = None  # sha256 of what was trained on, and of what was kept back
     deliveries: dict[date, str] | None = None  # what was trained on: night -> digest of its delivery
     training_set: str | None = None  # identity of rows, parent and settings: no set is trained on twice
+    told: tuple[Told, ...] = ()  # each decision in a sentence and three figures; older records have none
     interruptions: PricedInterruptions | None = None  # None for a training that ran through
 
 

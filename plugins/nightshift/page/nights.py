@@ -84,6 +84,7 @@ def _night(row: Row, fates: Mapping[str, Sequence[str]], links: Row) -> dict[str
         "why": why,
         "cause": facts.cause or "",
         "accuracy": _accuracy(facts.accuracy),
+        "told": [decision.model_dump(mode="json") for decision in facts.told],
         **links,
     }
 

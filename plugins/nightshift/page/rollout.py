@@ -7,9 +7,15 @@ from typing import Any
 
 from nightshift.page.links import ago, run_url, shown_time, version_url
 from nightshift.page.snapshot import Row, Snapshot
+from pipelines.core.facts.told import Told, percent, told
 from pipelines.stores.journal.comparison import Outcome
 
 BASE = "the bare base model"
+ROLLOUT = {
+    "continue": "The candidate stays at this stage: there are too few answers yet, or it waits.",
+    "promote": "The candidate does well enough at this stage to go on to the next.",
+    "abort": "The candidate does worse than production, or cannot go on, so the rollout ends.",
+}
 
 
 def live_of(shown: Snapshot, moves: Sequence[Row]) -> dict[str, Any]:
@@ -60,6 +66,9 @@ def rollout_of(shown: Snapshot, moves: Sequence[Row]) -> dict[str, Any] | None:
             {"name": name, "share": share, "state": _place(number, place)}
             for number, (name, share) in enumerate(names)
         ],
+        "told": rollout_told(shown.analysis, shown.outcomes).model_dump(mode="json")
+        if shown.analysis
+        else None,
         "comparison": comparison_of(shown.outcomes),
         "judge": _analysis(shown),
         "mlflow": version_url(shown.mlflow, shown.name, candidate),
@@ -68,6 +77,27 @@ def rollout_of(shown: Snapshot, moves: Sequence[Row]) -> dict[str, Any] | None:
 
 def _place(number: int, now: int) -> str:
     return "done" if number < now else "now" if number == now else "ahead"
+
+
+def rollout_told(analysis: Row, outcomes: Sequence[Outcome]) -> Told:
+    """The last analysis of the stage under way in a sentence and three figures."""
+    answer = analysis["result"]["answer"]
+    sides = [[one for one in outcomes if one.is_candidate is side] for side in (False, True)]
+    liked = [[one.rating == 1 for one in side if one.rating is not None] for side in sides]
+    before, now = (_ratio(side) for side in liked)
+    errors = _ratio([one.is_error for one in sides[1]])
+    return told(
+        "rollout",
+        answer,
+        ROLLOUT.get(answer, "There is no rollout."),
+        (f"{len(sides[1]):,}", "answers by the candidate"),
+        (f"{percent(now)} / {percent(before)}", "of its rated answers liked / of production's"),
+        (percent(errors), "of its answers failed"),
+    )
+
+
+def _ratio(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
 
 
 def comparison_of(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
