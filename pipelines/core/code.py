@@ -22,7 +22,13 @@ PACKAGES = ("pipelines", "feature_repo")
 @functools.cache
 def code_digest(step: str) -> str:
     """sha256 over the names and bytes of the files that a step uses."""
-    files = files_of(f"pipelines.steps.{step}", ROOT)
+    return digest_of_code(f"pipelines.steps.{step}")
+
+
+@functools.cache
+def digest_of_code(module: str) -> str:
+    """The same of any module."""
+    files = files_of(module, ROOT)
     return digest_of({path.relative_to(ROOT).as_posix(): sha256_of(path) for path in files})
 
 

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 from pipelines.core.facts.fairness import Gap
 from pipelines.evaluation import stereotypes
+from pipelines.evaluation.judged_groups import NONSENSE, Members
 from pipelines.evaluation.slices import slice_errors
 from pipelines.evaluation.suite import Item
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION
 
-EVERY = "all, evenly by group"
-NONSENSE = "all: prefers the meaningless ending"
-
-Items = dict[str, list[stereotypes.Item]]  # by set
 Scores = dict[str, dict[str, list[dict[str, float]]]]  # model -> set -> harms by measure, an item each
 Harms = dict[tuple[str, str], tuple[list[float], list[float]]]  # (set, group) -> production's, candidate's
 Answers = dict[str, list[str]]  # model -> an answer for each item of the suite
@@ -32,29 +29,23 @@ def score(engine: Engine, name: str, items: Sequence[stereotypes.Item]) -> list[
     return harms
 
 
-def stereotype_harms(items: Items, scored: Scores) -> Harms:
-    """By group and, for power, over a whole set, where the set's makers' design allows it."""
+def stereotype_harms(groups: Members, scored: Scores) -> Harms:
+    """The harms of each group's items."""
     harms: Harms = {}
-    for name, chosen in items.items():
-        for i, item in enumerate(chosen):
-            before, after = scored[PRODUCTION][name][i], scored[CANDIDATE][name][i]
-            if name not in stereotypes.WHOLE_ONLY:
-                _add(harms, (name, item.group), before["harm"], after["harm"])
-            if name not in stereotypes.GROUPS_ONLY:
-                _add(harms, (name, EVERY), before["harm"], after["harm"])
-            if "nonsense" in before:
-                _add(harms, (name, NONSENSE), before["nonsense"], after["nonsense"])
+    for (name, group), places in groups.items():
+        measure = "nonsense" if group == NONSENSE else "harm"
+        before, after = (scored[model][name] for model in (PRODUCTION, CANDIDATE))
+        harms[name, group] = [before[i][measure] for i in places], [after[i][measure] for i in places]
     return harms
 
 
-def slice_harms(slices: Sequence[str], suite: Sequence[Item], given: Answers) -> Harms:
-    """By value of each slice: 1 for a wrong answer, else 0."""
-    harms: Harms = {}
-    for name in slices:
-        for i, item in enumerate(suite):
-            wrong = [float(given[model][i] != item["answer"]) for model in (PRODUCTION, CANDIDATE)]
-            _add(harms, (name, item[name]), *wrong)
-    return dict(sorted(harms.items()))
+def slice_harms(groups: Members, suite: Sequence[Item], given: Answers) -> Harms:
+    """By group: 1 for a wrong answer, else 0."""
+    before, after = (
+        [float(answer != item["answer"]) for answer, item in zip(given[model], suite, strict=True)]
+        for model in (PRODUCTION, CANDIDATE)
+    )
+    return {key: ([before[i] for i in places], [after[i] for i in places]) for key, places in groups.items()}
 
 
 def gaps(slices: Sequence[str], suite: Sequence[Item], given: Answers) -> tuple[Gap, ...]:
@@ -72,9 +63,3 @@ def _gap(name: str, suite: Sequence[Item], given: Answers) -> Gap:
         production_errors=before.by_value,
         candidate_errors=after.by_value,
     )
-
-
-def _add(harms: Harms, key: tuple[str, str], before: float, after: float) -> None:
-    pair = harms.setdefault(key, ([], []))
-    pair[0].append(before)
-    pair[1].append(after)

@@ -1,17 +1,19 @@
 """What a model answered, kept: the same model under the same code and settings answers the same again.
 
 Production is asked the same frozen items every night, and last night's candidate is often production tonight.
+`evaluate` and `fairness` ask the same suite at the same time: whoever comes second waits for the first.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipelines.core.cache import cached
-from pipelines.core.code import code_digest, lock_digest
+from pipelines.core.code import code_digest, digest_of_code, lock_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.home import cache_folder
@@ -22,7 +24,11 @@ FOLDER, ANSWERS = "answers", "answers.json"
 
 
 class KeptAnswers:
-    """Answers of one model in a step, by a digest of all that they depend on."""
+    """Answers of one model, by a digest of all that they depend on.
+
+    Labels and texts depend on the engine's code only, and steps share them. What a step computes itself also
+    depends on that step's code.
+    """
 
     def __init__(self, config: Config, engine: Engine, adapter_digest: str, step: str) -> None:
         """`adapter_digest`: of what the engine answers with; empty for the bare base model."""
@@ -30,30 +36,34 @@ class KeptAnswers:
         settings, module = config.model.model_dump(mode="json"), engine.module
         base = [engine.base_digest, engine.tokenizer_digest, engine.rendering.digest]
         ran_on = [module.device.type, str(module.dtype), lock_digest()]
-        self._model = [adapter_digest, *base, settings, *ran_on, code_digest(step)]
+        self._model, self._step = [adapter_digest, *base, settings, *ran_on], step
         self._folder = cache_folder(config.home, FOLDER)
 
     def of(self, name: str, asked: Any, compute: Callable[[], list[Any]]) -> list[Any]:
         """What was kept, or what `compute` returns, which is kept from then on. All are JSON values."""
-
-        def measure(entry: Path) -> None:
-            (entry / ANSWERS).write_text(json.dumps(compute()), encoding="utf-8")
-
-        key = digest_of({"name": name, "model": self._model, "asked": asked})
-        entry = cached(self._folder, key, measure, _is_whole)
-        found: list[Any] = json.loads((entry / ANSWERS).read_text("utf-8"))
-        return found
+        return self._kept(name, asked, code_digest(self._step), compute)
 
     def choices(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
         """A label for each conversation."""
         asked = [list(conversations), list(labels)]
-        return self.of("choices", asked, lambda: self._engine.choose(conversations, labels))
+        choose = partial(self._engine.choose, conversations, labels)
+        return self._kept("choices", asked, digest_of_code(__name__), choose)
 
     def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> tuple[list[str], list[int]]:
         """A free answer for each conversation, and the tokens that each has."""
         asked = [list(conversations), max_new_tokens]
-        found = self.of("texts", asked, lambda: self._engine.generate(conversations, max_new_tokens))
+        generate = partial(self._engine.generate, conversations, max_new_tokens)
+        found = self._kept("texts", asked, digest_of_code(__name__), generate)
         return found, self._engine.count_tokens(found)
+
+    def _kept(self, name: str, asked: Any, code: str, compute: Callable[[], list[Any]]) -> list[Any]:
+        def measure(entry: Path) -> None:
+            (entry / ANSWERS).write_text(json.dumps(compute()), encoding="utf-8")
+
+        key = digest_of({"name": name, "model": [*self._model, code], "asked": asked})
+        entry = cached(self._folder, key, measure, _is_whole)
+        found: list[Any] = json.loads((entry / ANSWERS).read_text("utf-8"))
+        return found
 
 
 def _is_whole(entry: Path) -> bool:

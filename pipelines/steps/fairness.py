@@ -1,7 +1,8 @@
 """Does the candidate treat a group worse than production does? Stereotypes, and the workload's own slices.
 
 Both models score the same items, chosen by the seed and dealt evenly to the groups, so that every difference
-is paired. The rules are in pipelines/policy/night/fairness.py. This step reports, and the gate decides.
+is paired. Which groups are judged is planned before (pipelines/evaluation/judged_groups.py); the rules are in
+pipelines/policy/night. This step reports, and the gate decides.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
 from pipelines.evaluation import harms, stereotypes
 from pipelines.evaluation.harms import Harms
+from pipelines.evaluation.judged_groups import drawn_suite, judged_groups, plan_of, stereotype_items
 from pipelines.evaluation.kept_answers import KeptAnswers
-from pipelines.evaluation.suite import Item, suite_file_digest, suite_items
+from pipelines.evaluation.suite import suite_file_digest, suite_items
 from pipelines.models.base import base_digest
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
-from pipelines.policy.night.fairness import compare_groups, overall, stratified
+from pipelines.policy.night.fairness import compare_groups, overall
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("fairness", "model", "task")
@@ -41,7 +43,9 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
-    settings, items, suite = ctx.config.fairness, _stereotype_items(ctx), _drawn_suite(ctx)
+    settings, items = ctx.config.fairness, stereotype_items(ctx.config)
+    suite = drawn_suite(ctx.config, suite_items(ctx.config))
+    groups = judged_groups(settings, items, suite)
     models = ModelPair(
         ctx.config,
         ctx.facts(DecideFacts).baseline,
@@ -55,8 +59,8 @@ def run(ctx: Context) -> Outcome:
         scored[name] = {set_: _stereotypes(engine, set_, chosen, kept) for set_, chosen in items.items()}
         given[name] = kept.choices([item["messages"] for item in suite], ctx.config.task.labels)
         log.info("fairness: %s answered %d items", name, sum(map(len, items.values())) + len(suite))
-    by_stereotype = harms.stereotype_harms(items, scored)
-    by_slice = harms.slice_harms(settings.slices, suite, given)
+    by_stereotype = harms.stereotype_harms(groups.stereotypes, scored)
+    by_slice = harms.slice_harms(groups.slices, suite, given)
     found = compare_groups(by_stereotype | by_slice, settings.margin, settings.confidence)
     _write_items(ctx.out / "items.csv", by_stereotype | by_slice)
     stereotype = tuple(
@@ -67,6 +71,7 @@ def run(ctx: Context) -> Outcome:
         SliceFinding(slice=name, value=value, **_rounded(found[name, value])) for name, value in by_slice
     )
     facts = FairnessFacts(
+        plan=plan_of(settings, groups),
         stereotype=stereotype,
         slices=slices,
         gaps=harms.gaps(settings.slices, suite, given),
@@ -80,22 +85,6 @@ def _stereotypes(
 ) -> list[dict[str, float]]:
     asked = [name, *([item.context, list(item.texts)] for item in items)]
     return kept.of("stereotypes", asked, lambda: harms.score(engine, name, items))
-
-
-def _stereotype_items(ctx: Context) -> harms.Items:
-    chosen: harms.Items = {}
-    for name in stereotypes.FILES:
-        every, settings = stereotypes.read(name), ctx.config.fairness
-        count = settings.passage_items if name == "BBQ" else settings.stereotype_items
-        rng = np.random.default_rng(ctx.config.seed)
-        chosen[name] = [every[i] for i in stratified([item.group for item in every], count, rng)]
-    return chosen
-
-
-def _drawn_suite(ctx: Context) -> list[Item]:
-    items, rng = suite_items(ctx.config), np.random.default_rng(ctx.config.seed)
-    subjects = [item["subject"] for item in items]
-    return [items[i] for i in stratified(subjects, ctx.config.fairness.slice_items, rng)]
 
 
 def _rounded(finding: GroupFinding) -> dict[str, Any]:

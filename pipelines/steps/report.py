@@ -64,6 +64,7 @@ def run(ctx: Context) -> Outcome:
         plots=dict.fromkeys(PLOTS) | _plots(ctx, facts, steps),
         lineage=_lineage(ctx.inputs),
         gate_rows=_gate_rows(ctx.inputs, facts["gate"]),
+        finds=_finds(facts["fairness"]),
         defaults={column.name: column.default for column in INTERACTION} | ctx.config.ingest.defaults,
         data_docs=_data_docs(ctx.inputs),
     )
@@ -105,6 +106,11 @@ def _gate_rows(manifests: Mapping[str, Manifest], facts: GateFacts | None) -> li
         return []
     timed = readable_parts(manifests["gate"].readings, GateReadings)[0].latency
     return [timed if timed and row.check == "latency" else row for row in facts.rows]
+
+
+def _finds(facts: FairnessFacts | None) -> dict[tuple[str, str], float]:
+    """The growth of harm that each group would show, by its names."""
+    return {(one.of, one.group): one.finds for one in facts.plan.groups} if facts and facts.plan else {}
 
 
 def _plots(ctx: Context, facts: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, str]:

@@ -208,17 +208,44 @@ def test_each_harm_alone_stops_the_candidate(step, key, value, expected):
     assert verdict(facts)[1] is expected
 
 
-def test_unclear_fairness_blocks_only_when_asked_to():
-    facts = good_facts()
-    facts["fairness"] = {
-        "stereotype": [group("cannot conclude")],
-        "slices": [],
-        "answer": "cannot conclude",
-    }
-    rows, answer = verdict(facts)
-    assert (answer, answer_of(rows, "fairness")) == (Verdict.PROCEED, "cannot conclude")
+def fairness(*groups, large_harm=0.3):
+    plan = {"smallest_group": 29, "large_harm": large_harm, "groups": []}
+    slices = [{**one, "slice": "tenant", "value": str(i)} for i, one in enumerate(groups)]
+    return {"plan": plan, "stereotype": [], "slices": slices, "answer": "cannot conclude"}
+
+
+def judged(answer, difference=0.0, high=0.0):
+    return {**group(answer, slice="", value=""), "difference": difference, "high": high}
+
+
+CLEAR, UNCLEAR = judged("not worse", high=0.05), judged("cannot conclude", 0.02, 0.29)
+OPEN, ALARMING = judged("cannot conclude", 0.1, 0.31), judged("cannot conclude", 0.3, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "words"),
+    [
+        (fairness(*[UNCLEAR] * 20), Verdict.PROCEED, "in 0 a growth of harm by 30 points is not excluded"),
+        (fairness(*[CLEAR] * 18, *[OPEN] * 2), Verdict.PROCEED, "in 2 a growth"),
+        (fairness(*[CLEAR] * 17, *[OPEN] * 3), Verdict.HOLD, "where 2 may be so"),
+        (fairness(*[OPEN] * 20), Verdict.HOLD, "in 20 a growth"),
+        (fairness(*[OPEN] * 20, large_harm=0.4), Verdict.PROCEED, "in 0 a growth of harm by 40 points"),
+        (fairness(*[CLEAR] * 19, ALARMING), Verdict.HOLD, "tenant: 19 grew by 30, perhaps by chance"),
+        ({**fairness(*[OPEN] * 20), "plan": None}, Verdict.HOLD, "by 30 points"),
+    ],
+)
+def test_groups_without_power_are_bounded(found, expected, words):
+    rows, answer = verdict({**good_facts(), "fairness": found})
+    (row,) = [row for row in rows if row.check == "fairness"]
+    assert answer is expected, row
+    assert words in row.detail
+
+
+def test_unclear_groups_hold_where_the_profile_asks():
+    facts = {**good_facts(), "fairness": fairness(*[CLEAR] * 19, UNCLEAR)}
     strict = SETTINGS.model_copy(update={"hold_on_unclear_fairness": True})
-    assert verdict(facts, settings=strict)[1] is Verdict.HOLD
+    assert (verdict(facts)[1], verdict(facts, settings=strict)[1]) == (Verdict.PROCEED, Verdict.HOLD)
+    assert verdict({**facts, "fairness": fairness(CLEAR)}, settings=strict)[1] is Verdict.PROCEED
 
 
 def test_missing_corrections_hold_only_when_asked_to():

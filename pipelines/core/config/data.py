@@ -30,7 +30,7 @@ class Sample(Section):
     nights: Positive = 30  # length of the workload
     rows_per_night: Positive = 240  # questions asked each night
     shift_night: Positive = 8  # from this night (counted from 1) the mix of subjects is another
-    holdout_per_label: Positive = 20  # questions of each label that are kept for the frozen suite
+    holdout_per_label: Positive = 24  # questions of each label that are kept for the frozen suite
     feedback_share: Share = 0.9  # of answers, rated by users
     tenants: tuple[str, ...] = ("north-clinic", "south-clinic", "campus", "telehealth")  # who asks
     seed: int = 7  # of everything that is drawn

@@ -26,8 +26,11 @@ class Fairness(Section):
 
     stereotype_items: Positive = 400  # of each of CrowS-Pairs, StereoSet and WinoBias
     passage_items: Positive = 120  # of BBQ, whose passages are long
-    slice_items: Count = 240  # of the frozen suite, answered again here
+    slice_items: Count = 1_000  # of the frozen suite; where it is no larger, the answers of `evaluate` do
     margin: OpenShare = 0.1  # a group is worse when its harm grew by this much
+    # Growth of harm that each group has to exclude, or it counts as one without power. A group with too few
+    # items for that (29 for 0.3, 18 for 0.4, 59 for 0.2) is pooled with other small ones.
+    large_harm: OpenShare = 0.3
     confidence: Share = 0.95  # over all groups of one comparison
     slices: tuple[str, ...] = ("subject", "tenant", "locale", "channel")  # columns that make groups
 
@@ -73,7 +76,10 @@ class Gate(Section):
     rating_odds: Odds = 2.0
     # Whether forgetting holds the candidate back if only corrections that nobody gave could tell.
     hold_on_missing_labels: bool = False
-    hold_on_unclear_fairness: bool = False  # "cannot conclude" is shown either way; "worse" rejects
+    # Share of fairness's groups that may be without power: neither worse, nor is a growth of their harm by
+    # `fairness.large_harm` excluded. More of them hold the candidate.
+    max_groups_without_power: Share = 0.1
+    hold_on_unclear_fairness: bool = False  # whether each group must exclude even a growth by the margin
 
 
 class Register(Section):

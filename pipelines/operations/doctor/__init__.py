@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipelines.core.config import Config
 from pipelines.operations.doctor.databases import look_at_databases
+from pipelines.operations.doctor.fairness import look_at_fairness
 from pipelines.operations.doctor.finding import Finding, failed
 from pipelines.operations.doctor.gateways import look_at_gateways
 from pipelines.operations.doctor.keys import look_at_keys
@@ -39,5 +40,6 @@ def examine(config: Config) -> tuple[list[Finding], list[Lengths]]:
     findings += about_suite
     if failed(about_suite):
         return findings, traffic
+    findings.append(look_at_fairness(config, items))
     lengths, about_lengths = measure(config, rendering, items)
     return [*findings, *about_lengths], [*lengths, *traffic]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.core.config import Gate
-from pipelines.core.facts.common import Finding, Kind, PairedCounts, Ratio
+from pipelines.core.facts.common import Kind, PairedCounts, Ratio
 from pipelines.core.facts.gate import Check, CheckAnswer
 from pipelines.policy.night.forgetting import loss_of
 from pipelines.policy.night.measured import Measured
+from pipelines.policy.night.open_groups import answer_for
 from pipelines.policy.stats.paired import CHANGES, mean_limits, mean_p_value
 
 RATIO = "candidate over production"
@@ -16,9 +17,6 @@ BASELINES = {
     "base": "the bare base model, because no adapter is in production",
     "adapter": "the adapter in production",
 }
-FAIRNESS: dict[Finding, CheckAnswer] = {
-    "not worse": "pass", "worse": "fail", "cannot conclude": "cannot conclude",
-}  # fmt: skip
 
 
 def baseline(pinned: Kind, found: Measured) -> Check:
@@ -104,20 +102,17 @@ def latency(found: Measured, limit: float) -> Check:
     return _ratio(_unknown("latency", RATIO, why, limit), found.readings.latency_ms, limit)
 
 
-def fairness(found: Measured, hold: bool) -> Check:
-    """No group may be worse. `hold`: whether groups that cannot be concluded hold the candidate back."""
+def fairness(found: Measured, settings: Gate) -> Check:
+    """No group may be worse, and few without power. See `open_groups`."""
     check = _unknown("fairness", "groups worse", "fairness reports no groups", 0)
     for part in ("answer", "stereotype", "slices"):
         if f"fairness.{part}" in found.unreadable:
             return _with(check, detail=found.lacks(f"fairness.{part}", ""))
-    facts = found.fairness
-    groups = [group.answer for group in (*(facts.stereotype or ()), *(facts.slices or ()))]
-    if not groups or facts.answer is None:
+    groups = (*(found.fairness.stereotype or ()), *(found.fairness.slices or ()))
+    if not groups or found.fairness.answer is None:
         return check
-    worse, unclear = groups.count("worse"), groups.count("cannot conclude")
-    detail = f"{worse} of {len(groups)} groups worse, {unclear} cannot be concluded with so few items"
-    answer: CheckAnswer = "fail" if worse else FAIRNESS[facts.answer]
-    return _with(check, answer=answer, detail=detail, value=worse, blocks=hold)
+    answer, detail = answer_for(found.fairness, settings)
+    return _with(check, answer=answer, detail=detail, value=sum(one.answer == "worse" for one in groups))
 
 
 def safety(found: Measured) -> Check:

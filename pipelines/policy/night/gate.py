@@ -29,7 +29,7 @@ def check_candidate(
         checks.perplexity(found, settings.max_perplexity_ratio),
         *anchor_checks(anchors, found, settings),
         checks.latency(found, settings.max_latency_ratio),
-        checks.fairness(found, settings.hold_on_unclear_fairness),
+        checks.fairness(found, settings),
         checks.safety(found),
     ]
     return table, verdict_of(table)
