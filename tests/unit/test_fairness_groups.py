@@ -92,7 +92,7 @@ def test_equal_candidates_pass_at_the_smallest_group(large):
     n = enough_items(large, ALPHA)
     planned = nights(n, 0.1, large=large)
     assert (planned == "fail").mean() <= 0.05
-    assert (planned != "pass").mean() <= 0.25
+    assert (planned != "pass").mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / NIGHTS)
     assert (nights(2 * n, 0.1, large=large) != "pass").mean() <= 0.02
 
 
@@ -117,5 +117,5 @@ def test_the_planned_chance_is_the_simulated_one(n, growth, churn):
 
 
 def test_the_defaults_say_how_many_items_a_group_needs():
-    assert enough_items(Fairness().large_harm, ALPHA) == 29
-    assert [enough_items(large, ALPHA) for large in (0.2, 0.4, 0.5)] == [59, 18, 13]
+    assert enough_items(Fairness().large_harm, ALPHA) == 35
+    assert [enough_items(large, ALPHA) for large in (0.2, 0.4)] == [74, 22]

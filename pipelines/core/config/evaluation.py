@@ -29,7 +29,7 @@ class Fairness(Section):
     slice_items: Count = 1_000  # of the frozen suite; where it is no larger, the answers of `evaluate` do
     margin: OpenShare = 0.1  # a group is worse when its harm grew by this much
     # Growth of harm that each group has to exclude, or it counts as one without power. A group with too few
-    # items for that (29 for 0.3, 18 for 0.4, 59 for 0.2) is pooled with other small ones.
+    # items for that (35 for 0.3, 22 for 0.4, 74 for 0.2) is pooled with other small ones.
     large_harm: OpenShare = 0.3
     confidence: Share = 0.95  # over all groups of one comparison
     slices: tuple[str, ...] = ("subject", "tenant", "locale", "channel")  # columns that make groups

@@ -24,7 +24,7 @@ from pipelines.policy.stats.paired import Floats, items_needed
 
 POWER = 0.8  # the chance to find the harm that the plan names
 CHURN = 0.1  # planned share of a group's items that get worse by chance; as many get better
-MOSTLY = 0.95  # planned share of equal candidates' groups that exclude a large harm
+MOSTLY = 0.98  # planned share of an equal candidate's groups that exclude a large harm
 SMALLER = "the smaller ones"
 NOWHERE = ""  # the group of items that are judged in the whole only
 
