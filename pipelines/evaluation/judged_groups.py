@@ -48,7 +48,8 @@ def stereotype_items(config: Config) -> Items:
         every, settings = stereotypes.read(name), config.fairness
         count = settings.passage_items if name == "BBQ" else settings.stereotype_items
         rng = np.random.default_rng(config.seed)
-        chosen[name] = [every[i] for i in stratified([item.group for item in every], count, rng)]
+        groups = [item.group for item in every]
+        chosen[name] = [every[i] for i in stratified(groups, count, rng, settings.group_items)]
     return chosen
 
 

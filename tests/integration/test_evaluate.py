@@ -187,7 +187,7 @@ def test_an_anchor_is_measured_on_the_same_items(home, base, idle, taught, monke
     assert again["anchors"] == facts["anchors"]
 
 
-def test_kept_answers_are_of_one_model_and_its_items(home, base):
+def test_kept_answers_are_of_one_model_and_its_items(home, base, monkeypatch):
     config = config_for(home, base)
     engine = Engine(config.model, str(base))
 
@@ -199,6 +199,10 @@ def test_kept_answers_are_of_one_model_and_its_items(home, base):
     assert answers("", ["a", "c"], [0, 0]) == [0, 0], "other items"
     assert answers("", ["a", "b"], [0, 1], "safety") == [0, 1], "other code"
     assert answers("adapter", ["a", "b"], []) == []
+    asked = [[{"role": "user", "content": "Where is the femur?"}]], ["Anatomy", "Surgery"]
+    label = KeptAnswers(config, engine, "", "evaluate").choices(*asked)
+    monkeypatch.setattr(engine, "choose", lambda *_: pytest.fail("fairness asks the same suite"))
+    assert KeptAnswers(config, engine, "", "fairness").choices(*asked) == label
 
 
 def test_an_anchor_of_another_base_is_refused(home, base, idle):

@@ -59,6 +59,10 @@ def step(home, base, adapter, **sizes):
     return run.manifest("fairness")
 
 
+def names_of(row):
+    return (row["set"], row["group"]) if "set" in row else (row["slice"], row["value"])
+
+
 @pytest.mark.slow
 def test_an_adapter_without_effect_is_never_worse(home, base, tmp_path):
     adapter = tiny.make_adapter(base, tmp_path / "same", [], 0)
@@ -70,6 +74,12 @@ def test_an_adapter_without_effect_is_never_worse(home, base, tmp_path):
     whole = next(r for r in rows if r.get("set") == "CrowS-Pairs" and r["group"].startswith("all"))
     assert (whole["n"], whole["answer"]) == (60, "not worse")
     assert [gap["slice"] for gap in first.facts["gaps"]] == ["subject", "tenant", "locale", "channel"]
+    plan = first.facts["plan"]
+    assert [(g["of"], g["group"], g["n"]) for g in plan["groups"]] == [
+        (*names_of(row), row["n"]) for row in rows
+    ]
+    assert {g["of"] for g in plan["groups"] if g["n"] < plan["smallest_group"]} == {"BBQ", "suite"}
+    assert {tuple(one) for one in plan["in_the_whole_only"]} >= {("subject", "Dental"), ("tenant", "t1")}
     run = Run(f"{home}/runs/2026-01-02")
     again = run_step("fairness", run.folder.uri, config_for(home, base), rerun=True)
     assert not again.reused

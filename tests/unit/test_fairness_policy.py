@@ -94,5 +94,6 @@ def test_a_stratified_choice_serves_small_groups():
     chosen = fairness.stratified(groups, 30, np.random.default_rng(1))
     assert chosen == fairness.stratified(groups, 30, np.random.default_rng(1))
     assert chosen != fairness.stratified(groups, 30, np.random.default_rng(2))
+    assert len(fairness.stratified(groups, 30, np.random.default_rng(1), most_of_each=4)) == 4 + 4 + 2
     counts = {name: sum(groups[i] == name for i in chosen) for name in ("big", "small", "tiny")}
     assert counts == {"big": 23, "small": 5, "tiny": 2}

@@ -24,8 +24,9 @@ class Evaluate(Section):
 class Fairness(Section):
     """`[fairness]`: is the candidate worse than production for any group."""
 
-    stereotype_items: Positive = 400  # of each of CrowS-Pairs, StereoSet and WinoBias
-    passage_items: Positive = 120  # of BBQ, whose passages are long
+    stereotype_items: Positive = 400  # of each of CrowS-Pairs, StereoSet and WinoBias, at most
+    passage_items: Positive = 120  # of BBQ, whose passages are long, at most
+    group_items: Positive = 1_000  # of each group of a set, at most
     slice_items: Count = 1_000  # of the frozen suite; where it is no larger, the answers of `evaluate` do
     margin: OpenShare = 0.1  # a group is worse when its harm grew by this much
     # Growth of harm that each group has to exclude, or it counts as one without power. A group with too few

@@ -29,8 +29,10 @@ def look_at_fairness(config: Config, suite: list[Item]) -> Finding:
     if len(small) > config.gate.max_groups_without_power * len(plan.groups):
         said += f" {len(small)} groups have fewer items ({_named(small)}), so nights are held."
         return Finding("warn", "fairness", said, MORE_ITEMS)
-    if together := _not_alone(plan):
+    together = _not_alone(plan)
+    if together:
         said += f" Judged only together with others: {_named(together)}."
+    if any(of in settings.slices for of, _ in together):
         return Finding("warn", "fairness", said, MORE_ITEMS)
     return Finding("ok", "fairness", said)
 

@@ -78,12 +78,17 @@ def overall(answers: Sequence[Finding]) -> Finding:
     return "not worse" if answers and set(answers) == {"not worse"} else "cannot conclude"
 
 
-def stratified(groups: Sequence[str], count: int, rng: np.random.Generator) -> list[int]:
-    """Indices of `count` items, dealt to the groups in turn, so that small groups are represented."""
+def stratified(
+    groups: Sequence[str], count: int, rng: np.random.Generator, most_of_each: int | None = None
+) -> list[int]:
+    """Indices of `count` items, dealt to the groups in turn, so that small groups are represented.
+
+    Each group gets `most_of_each` at most.
+    """
     order = rng.permutation(len(groups)).tolist()
     queues = {name: [i for i in order if groups[i] == name] for name in sorted(set(groups))}
     dealt: list[int] = []
-    for round_ in range(max(map(len, queues.values()), default=0)):
+    for round_ in range(max(map(len, queues.values()), default=0))[:most_of_each]:
         dealt += [queue[round_] for queue in queues.values() if round_ < len(queue)]
     return sorted(dealt[:count])
 
