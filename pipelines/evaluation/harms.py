@@ -19,6 +19,9 @@ Answers = dict[str, list[str]]  # model -> an answer for each item of the suite
 
 def score(engine: Engine, name: str, items: Sequence[stereotypes.Item]) -> list[dict[str, float]]:
     """The harms of one model on the items of one set."""
+    if name == "BBQ":  # its passages are long, and each has three options
+        options = (engine.option_logprobs(item.context, item.texts) for item in items)
+        return [stereotypes.harms_of(name, *found) for found in options]
     contexts = [item.context for item in items for _ in item.texts]
     sums, counts = engine.logprobs(contexts, [text for item in items for text in item.texts])
     harms, start = [], 0

@@ -236,13 +236,26 @@ class Engine:
             raise ValueError("A continuation adds no token to its prompt. Give one that is not empty.")
         return self._scores(wholes, counts), counts
 
-    @torch.inference_mode()
-    def answer_logprobs(self, messages: Messages, answers: Sequence[str]) -> np.ndarray:
-        """(n,) summed log-probability of each answer to one conversation, without the end of the turn.
+    def option_logprobs(self, prompt: str, options: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """What `logprobs` gives for several continuations of one long prompt, which it reads only once."""
+        (context,) = token_ids(self.tokenizer, [prompt])
+        wholes = token_ids(self.tokenizer, [prompt + option for option in options])
+        alike = all(len(whole) > len(context) and whole[: len(context)] == context for whole in wholes)
+        if not (context and alike):  # a token may reach over the border
+            return self.logprobs([prompt] * len(options), options)
+        said = [whole[len(context) :] for whole in wholes]
+        return self._after(context, said), np.array([*map(len, said)])
 
-        The prompt goes through the model once, all answers together after it.
+    def answer_logprobs(self, messages: Messages, answers: Sequence[str]) -> np.ndarray:
+        """(n,) summed log-probability of each answer to one conversation, without the end of the turn."""
+        return self._after(self.rendering.prompt(messages).ids, [*map(self.rendering.answer_ids, answers)])
+
+    @torch.inference_mode()
+    def _after(self, prompt: Sequence[int], said: Sequence[Sequence[int]]) -> np.ndarray:
+        """(n,) summed log-probability of each of `said` after the prompt.
+
+        The prompt goes through the model once, all others together after it.
         """
-        prompt, said = self.rendering.prompt(messages).ids, [*map(self.rendering.answer_ids, answers)]
         first = self.forward(*self.pad([prompt]))
         first.past_key_values.batch_repeat_interleave(len(said))
         longest = max(map(len, said))

@@ -30,6 +30,7 @@ from pipelines.models.base import base_digest
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.policy.night.fairness import compare_groups, overall
+from pipelines.policy.night.open_groups import without_power
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("fairness", "model", "task")
@@ -101,14 +102,17 @@ def _write_items(path: Path, by_group: Harms) -> None:
 
 def _outcome(facts: FairnessFacts, groups: Sequence[Group]) -> Outcome:
     counts = Counter(group.answer for group in groups)
+    assert facts.plan is not None
+    powerless = len(without_power(groups, facts.plan.large_harm))
     return Outcome(
-        headline=f"{facts.answer}: {counts['worse']} worse, {counts['not worse']} not worse, "
-        f"{counts['cannot conclude']} of {len(groups)} groups cannot conclude",
+        headline=f"{facts.answer}: {counts['worse']} of {len(groups)} groups worse, "
+        f"{counts['not worse']} not worse, {counts['cannot conclude']} unclear, {powerless} without power",
         reasons=tuple(_reasons(groups)),
         outputs={"items": "items.csv"},
         metrics={
             "groups_worse": (counts["worse"], "groups"),
             "groups_unclear": (counts["cannot conclude"], "groups"),
+            "groups_without_power": (powerless, "groups"),
         },
         facts=facts,
     )

@@ -113,9 +113,20 @@ def test_logprobs_are_sums_over_the_continuation_only(engine, base):
         assert count == len(ids) - len(context)
 
 
+@pytest.mark.parametrize("prompt", ["The nerve of the tongue is", "Teeth need ena", ""])
+def test_options_after_one_prompt_score_as_each_alone(engine, prompt):
+    options = [" yes", "mel to last.", " many more words than before, and a dot."]
+    wanted, counts = engine.logprobs([prompt] * 3, options)
+    found, lengths = engine.option_logprobs(prompt, options)
+    assert found == pytest.approx(wanted, abs=1e-3)
+    assert lengths.tolist() == counts.tolist()
+
+
 def test_an_empty_continuation_is_refused(engine):
     with pytest.raises(ValueError, match="adds no token"):
         engine.logprobs(["a"], [""])
+    with pytest.raises(ValueError, match="adds no token"):
+        engine.option_logprobs("a", [""])
 
 
 def test_free_answers_are_what_greedy_decoding_gives(engine, base):
