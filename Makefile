@@ -114,6 +114,9 @@ arrows: .venv/.test-ready ## print which folder imports which, and circles betwe
 docs: .venv/.ready ## generate the pages in docs/dags
 	@$(WORK) docs/generate.py
 
+interface: .venv/.ready ## write docs/openapi.json, at a release: later changes must not break its clients
+	@PYTHONPATH=. $(WORK) docs/interface.py
+
 format: .venv/.test-ready ## format the code and fix what the linter can
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 

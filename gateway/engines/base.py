@@ -26,6 +26,7 @@ class CompletionRequest:
     temperature: float = 0.0  # 0 is greedy
     seed: int | None = None  # of the sampling; None: another one each time
     choices: Sequence[str] | None = None
+    json_schema: str | None = None  # JSON text: the answer follows it. Not with `choices`
     stop: Sequence[str] = ()  # the answer ends before the first of these texts
     background: bool = False  # a shadow's request, worked on only while no user waits
     top_logprobs: int = 0  # of each token, so many of the likeliest; at most 20. Not with `choices`

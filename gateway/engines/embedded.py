@@ -33,6 +33,7 @@ from pipelines.core.config import Model, Serving
 from pipelines.core.errors import NightshiftError
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
+from pipelines.models.grammar import Grammar, Grammars, SchemaRefused
 
 T = TypeVar("T")
 log = logging.getLogger("nightshift.gateway")
@@ -45,6 +46,7 @@ class EmbeddedEngine:
     def __init__(self, serving: Serving, model: Model, base_path: str, system_prompt: str = "") -> None:
         self._settings = serving
         self._engine = evaluated.Engine(model, base_path, system_prompt)
+        self._grammars = Grammars(self._engine)
         self._adapters = lora.RowAdapters()
         users, shadows = (Batch(self._engine, self._adapters) for _ in range(2))
         self._schedule = Schedule(users, shadows, serving)
@@ -57,6 +59,7 @@ class EmbeddedEngine:
         self._changes = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, "engine")
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
+        self._schemas = ThreadPoolExecutor(1, "schemas")
         self._seconds = 1.0  # how long a request takes, a moving average
         self._loop: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -111,7 +114,7 @@ class EmbeddedEngine:
         if self._loop:
             self._loop.cancel()
             await asyncio.wait([self._loop])
-        for pool in (self._worker, self._tokenizer):
+        for pool in (self._worker, self._tokenizer, self._schemas):
             await asyncio.to_thread(pool.shutdown)
 
     async def _answer(
@@ -152,7 +155,8 @@ class EmbeddedEngine:
         background = row.request.background
         self._tokenizing[background] += 1
         try:
-            await self._in(self._tokenizer, lambda: row.prepare(self._engine))
+            grammar = await self._grammar(row.request.json_schema)
+            await self._in(self._tokenizer, lambda: row.prepare(self._engine, grammar))
         except RequestRefused:
             raise
         except Exception as error:  # of any kind: tokenizers raise many, about this request
@@ -164,6 +168,15 @@ class EmbeddedEngine:
         if self._loop is None or self._loop.done():
             self._loop = asyncio.create_task(self._serve())
         self._work.set()
+
+    async def _grammar(self, schema: str | None) -> Grammar | None:
+        """Made beside the tokenizer, which must not wait for it. Raises RequestRefused."""
+        if schema is None:
+            return None
+        try:
+            return await self._in(self._schemas, lambda: self._grammars.of(schema))
+        except SchemaRefused as error:
+            raise RequestRefused("invalid_request", str(error)) from error
 
     async def _serve(self) -> None:
         """Work step by step until cancelled; then all requests end with an error."""

@@ -20,6 +20,7 @@ import aiohttp
 from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece
 from gateway.engines.openai_stream import AnswerReader
 from gateway.engines.openai_wire import (
+    check_json,
     chosen,
     error_of,
     refusal_of,
@@ -101,12 +102,16 @@ class OpenAIEngine:
         name = served_name(adapter) if adapter else await self._base_name()
         body = request_body(request, name, self._settings.guided)
         body["messages"] = with_system(body["messages"], self._system_prompt)
+        said: list[Piece] = []
         try:
             async with aclosing(self._answer(body, name, adapter)) as pieces:
                 if request.choices is not None:
                     yield chosen([piece async for piece in pieces], request)
                     return
                 async for piece in pieces:
+                    said.append(piece)
+                    if piece.finish_reason == "stop" and request.json_schema is not None:
+                        check_json(said)
                     yield piece
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error

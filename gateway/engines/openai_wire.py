@@ -57,6 +57,9 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
         body["stop"] = stop
     if request.top_logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if request.json_schema is not None:
+        schema = {"name": "answer", "schema": json.loads(request.json_schema), "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if request.choices is not None:
         choices = list(dict.fromkeys(request.choices))
         body |= {guided: {"choice": choices} if guided == "structured_outputs" else choices}
@@ -75,6 +78,18 @@ def chosen(pieces: list[Piece], request: CompletionRequest) -> Piece:
             "Set serving.guided to the field that the server takes choices by.",
         )
     return Piece(by_text[text], "stop", last.tokens_in, last.tokens_out)
+
+
+def check_json(pieces: list[Piece]) -> None:
+    """Raises EngineError if a whole answer is no JSON: the server ignored the schema."""
+    text = "".join(piece.text for piece in pieces)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EngineError(
+            f"The server answered {len(text)} characters that are no JSON.",
+            "Use a server that takes response_format.",
+        ) from error
 
 
 def error_of(status: int, text: str, name: str, retry_after: str = "") -> EngineError:

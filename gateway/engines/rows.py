@@ -12,6 +12,7 @@ import torch
 from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece, RequestRefused
 from pipelines.core.probes import Step
 from pipelines.models.engine import Engine, narrow, step_of
+from pipelines.models.grammar import Grammar, SchemaRefused
 from pipelines.models.rendering import CannotRender, TooLong
 
 MOST_PROBLEM = 300  # characters of a template's message that are passed on
@@ -32,7 +33,7 @@ class BatchRow:
         self.done = self.gone = False
         self.broken_by: Exception | None = None  # the step that failed for this row even alone
 
-    def prepare(self, engine: Engine) -> None:
+    def prepare(self, engine: Engine, grammar: Grammar | None = None) -> None:
         """Turn messages and choices into tokens. Takes milliseconds: call it outside the event loop.
 
         Raises RequestRefused for a request that the model cannot work on.
@@ -43,6 +44,7 @@ class BatchRow:
         self._choices = list(dict.fromkeys(self.request.choices or ()))
         self._paths, self._options = engine.paths(self._choices), list(range(len(self._choices)))
         _check_paths(self._paths)
+        self._grammar = grammar
         self._stops = [stop for stop in self.request.stop if stop]
         self._ends, self._sent = engine.end_tokens, ""
         self._end_tokens = len(engine.rendering.end_ids)
@@ -59,6 +61,8 @@ class BatchRow:
         """
         try:
             self.add_token(logits)
+        except SchemaRefused as error:
+            self.fail(RequestRefused("invalid_request", str(error)))
         except Exception as error:  # of any kind: the other rows of the batch go on
             log.exception("a row of the batch failed")
             self.fail(RequestRefused("invalid_request", f"the engine cannot work on this request: {error!r}"))
@@ -87,13 +91,16 @@ class BatchRow:
             self._finish(self._choices[choice], "stop", len(self._paths[choice]) - self._end_tokens)
 
     def _continue(self, logits: torch.Tensor) -> None:
-        token = self._sample(logits) if self.request.temperature >= COLDEST else int(logits.argmax())
+        allowed = self._grammar.allowed(logits) if self._grammar else logits
+        token = self._sample(allowed) if self.request.temperature >= COLDEST else int(allowed.argmax())
         self.tokens.append(token)
+        if self._grammar:
+            self._grammar.take(token)
         if self.request.top_logprobs:
             self._steps.append(step_of(self._tokenizer, logits, token, self.request.top_logprobs))
         text = self._tokenizer.decode(self.tokens, skip_special_tokens=True).lstrip()
         stops = [text.index(stop) for stop in self._stops if stop in text]
-        if stops or token in self._ends:
+        if stops or token in self._ends or (self._grammar and self._grammar.is_whole):
             self._finish(text[: min(stops, default=len(text))].rstrip(), "stop", len(self.tokens))
         elif len(self.tokens) >= self._most:
             self._finish(text.rstrip(), "length", len(self.tokens))

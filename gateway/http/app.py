@@ -15,7 +15,7 @@ from gateway.http.auth import Verifier
 from gateway.http.body import BodyLimits
 from gateway.http.errors import add_error_handlers
 from gateway.http.leaving import CancelWhenGone
-from gateway.http.openapi import describe
+from gateway.http.openapi import VERSION, describe
 from gateway.serving.membership import reachable_url
 from gateway.serving.service import Service
 from pipelines.core.config import Config
@@ -48,7 +48,12 @@ def create_app(
             yield
 
     app = FastAPI(
-        title="Nightshift", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Nightshift",
+        version=VERSION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.port = settings.port  # the one that is listened on, once that is known
     app.add_middleware(CancelWhenGone)

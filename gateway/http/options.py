@@ -40,10 +40,6 @@ NoList = Annotated[list[Any], Field(max_length=0)]
 NoObject = Annotated[dict[str, Any], Field(max_length=0)]
 
 
-class TextFormat(Body):
-    type: Literal["text"]
-
-
 class WithoutEffect(Body):
     """Each field takes null and the values that change nothing."""
 
@@ -64,7 +60,6 @@ class WithoutEffect(Body):
     prompt_cache_options: None = None
     prompt_cache_retention: Literal["in_memory", "in-memory"] | None = None
     reasoning_effort: Literal["none"] | None = None
-    response_format: TextFormat | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: No | None = None
     tool_choice: Literal["none", "auto"] | None = None

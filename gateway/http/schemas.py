@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from gateway.engines.base import CompletionRequest
 from gateway.http.messages import Message
 from gateway.http.options import Body, No, WithoutEffect, refuse
+from gateway.http.response_format import ResponseFormat, schema_text
 from gateway.http.strict_json import shown
 from pipelines.core.conversations import normalise_messages
 
@@ -49,6 +50,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     guided_choice: Annotated[list[Short], Field(min_length=1, max_length=1000)] | None = None
+    response_format: ResponseFormat | None = None
     safety_identifier: Label | None = None  # OpenAI's newer name of `user`
 
     @field_validator("guided_choice")
@@ -87,6 +89,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
             "max_tokens": self.max_tokens,
             "max_completion_tokens": self.max_completion_tokens,
             "stop": self.stop,
+            "response_format": schema_text(self.response_format),
         }
         for name, is_set in others.items():
             if is_set:
@@ -112,6 +115,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
             temperature=self.temperature or 0.0 if self.is_sampled else 0.0,
             seed=self.seed,
             choices=self.guided_choice,
+            json_schema=schema_text(self.response_format),
             stop=[self.stop] if isinstance(self.stop, str) else self.stop or [],
         )
 

@@ -171,6 +171,23 @@ def behind(home, said, prefix="", url="{}", **settings):
             yield running, client
 
 
+def test_a_server_that_ignores_the_schema_has_failed(home):
+    wanted = {"response_format": {"type": "json_object"}}
+    asked = []
+
+    def said(body):
+        asked.append(body.get("response_format"))
+        return answer_of('{"ward": "Dental"}' if "well" in body["messages"][-1]["content"] else "Certainly!")
+
+    with behind(home, said) as (_, client):
+        well, badly = (ask(client, text, **wanted) for text in ("well", "badly"))
+        assert well.json()["choices"][0]["message"]["content"] == '{"ward": "Dental"}'
+        assert (badly.status_code, badly.json()["error"]["code"]) == (502, "engine_failed")
+        assert ask(client, "badly").json()["choices"][0]["message"]["content"] == "Certainly!"
+    schema = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+    assert {"type": "json_schema", "json_schema": schema} in asked
+
+
 def test_what_the_server_refuses_is_its_senders_fault(home, caplog):
     def said(body):
         text = body["messages"][-1]["content"]

@@ -26,6 +26,7 @@ class DoubleEngine:
         ] = {}  # name -> "error" | "refuse" | "late" (breaks off after the first piece)
         self.unloadable: set[str] = set()
         self.unwarmable: set[str] = set()
+        self.json_answer = "{}"  # to a request with a schema
         self.delays: dict[str, float] = {}  # seconds before the first piece
         self.piece_s = (
             0.0  # if set, an answer has `max_tokens` pieces, and each takes this long for each answer
@@ -73,6 +74,8 @@ class DoubleEngine:
         if self.faults.get(who) == "refuse":
             raise RequestRefused("invalid_request", "the test wants no such request")
         words = [request.choices[0]] if request.choices else [who, *_last(request).split()]
+        if request.json_schema is not None:
+            words = [self.json_answer]
         if self.piece_s:
             words = ["word"] * request.max_tokens
         for word in words[:-1]:
