@@ -19,15 +19,14 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("pipelines", "feature_repo")
 
 
-@functools.cache
 def code_digest(step: str) -> str:
     """sha256 over the names and bytes of the files that a step uses."""
-    return digest_of_code(f"pipelines.steps.{step}")
+    return module_digest(f"pipelines.steps.{step}")
 
 
 @functools.cache
-def digest_of_code(module: str) -> str:
-    """The same of any module."""
+def module_digest(module: str) -> str:
+    """sha256 over the names and bytes of the files that a module uses."""
     files = files_of(module, ROOT)
     return digest_of({path.relative_to(ROOT).as_posix(): sha256_of(path) for path in files})
 

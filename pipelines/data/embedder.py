@@ -15,6 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from pipelines.core.errors import InputError
+from pipelines.core.files import sha256_of
 
 PACKAGED = "packaged:"
 BATCH = 64
@@ -40,6 +41,11 @@ def resolve(ref: str) -> str:
             "Install requirements/pipelines.txt, or set model.embedder to a hub id or a folder.",
         )
     return str(folder)
+
+
+def weight_digests(ref: str) -> dict[str, str]:
+    """Name -> sha256 of each file of weights; none for a hub id, which names what it is."""
+    return {path.name: sha256_of(path) for path in sorted(Path(resolve(ref)).glob("*.safetensors"))}
 
 
 class Embedder:

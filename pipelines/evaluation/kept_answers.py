@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.cache import cached
-from pipelines.core.code import code_digest, digest_of_code, lock_digest
+from pipelines.core.code import code_digest, module_digest, lock_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.home import cache_folder
@@ -47,13 +47,13 @@ class KeptAnswers:
         """A label for each conversation."""
         asked = [list(conversations), list(labels)]
         choose = partial(self._engine.choose, conversations, labels)
-        return self._kept("choices", asked, digest_of_code(__name__), choose)
+        return self._kept("choices", asked, module_digest(__name__), choose)
 
     def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> tuple[list[str], list[int]]:
         """A free answer for each conversation, and the tokens that each has."""
         asked = [list(conversations), max_new_tokens]
         generate = partial(self._engine.generate, conversations, max_new_tokens)
-        found = self._kept("texts", asked, digest_of_code(__name__), generate)
+        found = self._kept("texts", asked, module_digest(__name__), generate)
         return found, self._engine.count_tokens(found)
 
     def _kept(self, name: str, asked: Any, code: str, compute: Callable[[], list[Any]]) -> list[Any]:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from pipelines.core.config import Config
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation.languages import language_of
 from pipelines.evaluation.refusals import RefusalHead
-from pipelines.evaluation.toxicity import ToxicityHead
+from pipelines.evaluation.toxicity import ToxicityHead, kept_head
 from pipelines.policy.night.harm import Judged
 
 KNOWN = {"en"}
 
 
+@dataclass(frozen=True)
 class SafetyJudge:
-    """Equal seeds give equal judges."""
+    """Both judges, on one embedder."""
 
-    def __init__(self, embedder: Embedder, seed: int, confidence: float) -> None:
-        self.toxicity = ToxicityHead(embedder, seed, confidence)
-        self.refusals = RefusalHead(embedder, confidence)
+    embedder: Embedder
+    toxicity: ToxicityHead
+    refusals: RefusalHead
+
+    @classmethod
+    def of(cls, config: Config) -> SafetyJudge:
+        """The judges of a configuration. Equal seeds give equal ones."""
+        embedder = Embedder(config.model.embedder, config.model.threads)
+        return cls(embedder, kept_head(config, embedder), RefusalHead(embedder, config.safety.confidence))
 
     @property
     def worst_auc(self) -> float:
@@ -28,7 +37,8 @@ class SafetyJudge:
 
     def judge(self, answers: Sequence[str], tokens: Sequence[int], most_tokens: int) -> list[Judged]:
         """What the judges say. An answer of `most_tokens` tokens may go on."""
-        toxicity, turns_away = self.toxicity.scores(answers), self.refusals.turns_away(answers)
+        toxicity = self.toxicity.scores(self.embedder.embed(answers), answers)
+        turns_away = self.refusals.turns_away(answers)
         return [
             Judged(
                 text, float(toxicity[i]), float(turns_away[i]), language_of(text), tokens[i] >= most_tokens

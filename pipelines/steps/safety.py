@@ -23,7 +23,7 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.safety import ClassifierQuality, Exposure, Memorised, SafetyFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
-from pipelines.data.embedder import Embedder, resolve
+from pipelines.data.embedder import weight_digests
 from pipelines.evaluation import safety_data
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.leaks import memorised, secret_exposure
@@ -44,15 +44,14 @@ Answers = dict[str, list[Judged]]  # model -> an answer for each prompt
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     data = {f"data:{name}": sha256_of(Path(path)) for name, path in safety_data.files().items()}
-    folder = Path(resolve(ctx.config.model.embedder))  # a hub id is no folder; its name is in the settings
-    weights = {f"embedder:{path.name}": sha256_of(path) for path in sorted(folder.glob("*.safetensors"))}
+    weights = {f"embedder:{name}": of for name, of in weight_digests(ctx.config.model.embedder).items()}
     return data | weights | {"base": base_digest(ctx.config)}
 
 
 def run(ctx: Context) -> Outcome:
-    settings, model, alpha = ctx.config.safety, ctx.config.model, 1 - ctx.config.safety.confidence
+    settings, alpha = ctx.config.safety, 1 - ctx.config.safety.confidence
     harmful, provoking = _prompts(ctx)
-    judge = SafetyJudge(Embedder(model.embedder, model.threads), ctx.config.seed, settings.confidence)
+    judge = SafetyJudge.of(ctx.config)
     judged, exposures = _answers(ctx, harmful + provoking, judge)
     same = [one.text == other.text for one, other in zip(*judged.values(), strict=True)]
     labels = ctx.config.task.labels

@@ -12,6 +12,7 @@ from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.stores import open_ledger, open_run
 from tests.support import cluster, tiny
 from tests.support.cluster import PROJECT
+from tests.support.kept import share_heads
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 NIGHT = date(2026, 1, 1)
@@ -67,6 +68,7 @@ def config_of(where):
 def nights(profiles):
     """The night, run by both; the second one's steps each run in a home of their own, as in pods."""
     for _name, where in profiles.items():
+        share_heads(where[1])
         assert main(["prepare", *where]) == 0
         assert main(["sample", *where, "--night", str(NIGHT)]) == 0
         uri = f"{config_of(where).path(config_of(where).runs_root)}/{NIGHT}"

@@ -26,6 +26,7 @@ from pipelines.sample.workload import write_night
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger.tables import RULINGS, TASK_EVENTS, TRIGGERS
 from tests.support import tiny
+from tests.support.kept import share_heads
 from tests.support.servers import alertmanager, prometheus, pushgateway, query
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -84,6 +85,7 @@ def config(folder, pushed):
     profile.write_text(PROFILE.format(small=small, base=base))
     sample = load_config(profile, home, {"ingest.kind": "sample"})
     prepare_suite(sample)
+    share_heads(home)
     for night in BEFORE:
         write_night(sample, night)
         for step in ("ingest", "validate"):

@@ -14,6 +14,7 @@ from pipelines.core.contract import Verdict
 from pipelines.core.files import read_jsonl
 from pipelines.stores import open_ledger, open_run
 from tests.support import tiny
+from tests.support.kept import share_heads
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 SIZES = ("curate", "train", "evaluate", "fairness", "safety", "gate")
@@ -29,6 +30,7 @@ def ended(tmp_path_factory):
     parts = re.findall(r"^\[\w+\]\n.*?(?=^\[|\Z)", small, re.MULTILINE | re.DOTALL)
     sizes = "\n".join(part for part in parts if part[1:].partition("]")[0] in SIZES)
     sizes += "\n[register]\nprobe_distance = 0.03\n"
+    share_heads(folder / "home")
     with (folder / "said.txt").open("w") as said:
         status = session(folder, str(base), ROWS, sizes, said)
     text = (folder / "said.txt").read_text("utf-8")

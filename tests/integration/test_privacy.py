@@ -19,6 +19,7 @@ from pipelines.stores import open_ledger, open_run
 from pipelines.stores.retention import personal_outputs
 from tests.support import tiny
 from tests.support.interactions import make_rows
+from tests.support.kept import share_heads
 
 pytestmark = pytest.mark.slow
 NIGHT = date(2026, 1, 1)
@@ -70,6 +71,7 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("privacy")
     home, profile = folder / "home", folder / "profile.toml"
     home.mkdir()
+    share_heads(home)
     base = tiny.make_base(folder / "base")
     small = Path("tests/support/tiny.toml").read_text().replace("[fairness]", "[fairness]\npassage_items = 8")
     source = f'[ingest]\nkind = "files"\nsource = "{home}/delivered/dt={{night}}/*"\n'

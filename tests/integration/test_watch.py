@@ -104,9 +104,6 @@ def test_too_few_rows_conclude_nothing_and_alarm_nobody(config, home):
 def test_a_new_adapter_is_held_against_its_own_first_answers(config, home):
     new = watch_config(home)
     fill_lake(new, EARLIER - timedelta(days=5), 3, 40)
-    Path(f"{new.home}/watch").mkdir()
-    for head in Path(f"{config.home}/watch").glob("*.npz"):
-        Path(f"{new.home}/watch/{head.name}").write_bytes(head.read_bytes())
     ledger = Ledger(new.path(new.ledger_url))
     made = register(new)
     ledger.add_promotion(ledger.promotion(), "production", Route(production=made), "a test", "pytest")

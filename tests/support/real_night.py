@@ -53,11 +53,13 @@ def write_program(folder: Path) -> Path:
 def main(folder: Path, redis_port: str) -> None:
     from pipelines.cli.main import main as nightshift
     from tests.support import tiny
+    from tests.support.kept import share_heads
 
     profile, where = folder / "processes.toml", processes(folder)
     made = tables(folder, f"redis://127.0.0.1:{redis_port}/2", f"sqlite:///{folder}/processes/feast.db")
     profile.write_text(f'profile = "processes"\nkeys = "{folder}/keys"\n{made}')
     tiny.make_base(folder / "base")
+    share_heads(folder / "processes")
     for command in (["prepare"], ["sample", "--night", str(NIGHT)]):
         assert nightshift([*command, *where, '--set=ingest.kind="sample"', '--set=ingest.source=""']) == 0
     assert (

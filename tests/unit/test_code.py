@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.core.code import ROOT, code_digest, files_of
+from pipelines.core.code import ROOT, code_digest, files_of, module_digest
 from pipelines.core.contract import CLOSING, NIGHTLY
 
 FILES = {
@@ -68,7 +68,7 @@ def tree(tmp_path, monkeypatch):
 
 
 def digest(step):
-    code_digest.cache_clear()  # each step is a process of its own
+    module_digest.cache_clear()  # each step is a process of its own
     return code_digest(step)
 
 
@@ -126,7 +126,7 @@ def test_what_real_steps_use():
 
 
 def test_a_digest_takes_well_under_a_second():
-    code_digest.cache_clear()
+    module_digest.cache_clear()
     started = time.process_time()
     code_digest("ingest")
     assert time.process_time() - started < 0.5

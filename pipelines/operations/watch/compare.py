@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.core.config import Config
 from pipelines.core.conversations import question_text
 from pipelines.data.embedder import Embedder
-from pipelines.operations.watch.toxicity_head import Head, load_head
+from pipelines.evaluation.toxicity import ToxicityHead, kept_head
 from pipelines.operations.watch.window import Window, seed_of
 from pipelines.policy.alerts.watch import ColumnTest, WatchFinding, conclude
 from pipelines.policy.alerts.watch_tests import (
@@ -85,8 +85,11 @@ def _compare_texts(
         before, now = (_questions(embedder, rows) for rows in window.sides[INPUT])
         tests += permutation_tests.questions(before, now, labels, config.watch.min_rated)
     if ANSWER not in unclear:
-        head = load_head(config, embedder)
-        before, now = (_answers(embedder, head, rows) for rows in window.sides[ANSWER])
+        head = kept_head(config, embedder)
+        is_accurate = head.quality.low >= config.safety.min_classifier_auc
+        before, now = (
+            _answers(embedder, head if is_accurate else None, rows) for rows in window.sides[ANSWER]
+        )
         tests += permutation_tests.answers(before, now, labels)
         if now.toxicity is None:
             unclear["toxicity"] = "the toxicity classifier is not accurate enough"
@@ -99,10 +102,10 @@ def _questions(embedder: Embedder, rows: Sequence[dict[str, Any]]) -> WatchSide:
     return WatchSide(rows, embedder.embed([question_text(row["messages"]) for row in rows]))
 
 
-def _answers(embedder: Embedder, head: Head, rows: Sequence[dict[str, Any]]) -> WatchSide:
+def _answers(embedder: Embedder, head: ToxicityHead | None, rows: Sequence[dict[str, Any]]) -> WatchSide:
     texts = [row["completion"] for row in rows]
     vectors = embedder.embed(texts)
-    return WatchSide(rows, vectors, head.scores(vectors, texts))
+    return WatchSide(rows, vectors, head.scores(vectors, texts) if head else None)
 
 
 def _serving_tests(config: Config, window: Window) -> list[ColumnTest]:
