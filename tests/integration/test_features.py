@@ -1,5 +1,4 @@
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from pipelines.data.feature_places import Places
 from pipelines.data.features import VIEWS, FeatureStore
 from pipelines.data.lake import Lake
 from pipelines.steps import features
+from tests.support import forks
 from tests.support.interactions import make_rows
 from tests.support.nights import DEMO, Night
 
@@ -164,17 +164,20 @@ def test_a_replay_leaves_the_live_store_alone(night):
 
 def test_killed_at_any_moment_it_ends_the_same(night):
     expected = night.run("features").digest
-    command = [sys.executable, "-m", "pipelines", "features", "--run-dir", night.uri, "--config", str(DEMO)]
-    command += ["--set", "ingest.kind=files", "--set", f"ingest.source={night.folder}/*"]
-    command += ["--home", str(night.home), "--rerun"]
-    started = time.monotonic()
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    words = ["features", "--run-dir", night.uri, "--config", str(DEMO), "--home", str(night.home), "--rerun"]
+    words += ["--set", "ingest.kind=files", "--set", f"ingest.source={night.folder}/*"]
+    context, said = forks.loaded("features"), night.home / "said.txt"
+    for _ in range(2):  # the first one waits for the libraries too
+        started = time.monotonic()
+        process = forks.start(context, said, *words)
+        process.join()
+        assert process.exitcode == 0, said.read_text()
     whole = time.monotonic() - started
-    for share in (0.7, 0.9):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(whole * share)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    for share in (0.4, 0.8):
+        process = forks.start(context, said, *words)
+        process.join(whole * share)
+        process.kill()
+        process.join()
     assert night.run("features", rerun=True).digest == expected
 
 

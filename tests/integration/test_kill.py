@@ -1,8 +1,7 @@
 """kill -9 at every step, then rerun: the same manifests, nothing lost, nothing twice."""
 
 import shutil
-import subprocess
-import sys
+import signal
 import time
 from datetime import date
 from pathlib import Path
@@ -16,36 +15,41 @@ from pipelines.runner import run_step
 from pipelines.stores.attempts import ATTEMPTS
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
-from tests.support import tiny
+from tests.support import forks, tiny
+from tests.support.kept import share_heads
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 NIGHT = date(2026, 1, 1)
 STEPS = (*NIGHTLY, *CLOSING)
 RUN = f"runs/{NIGHT}"
+LOADED = forks.loaded(*STEPS)
 
 
-def start(step, home, *more):
-    where = ["--config", str(home.parent / "config.toml"), "--home", str(home)]
-    command = [sys.executable, "-m", "pipelines", step, *where, *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def where(home):
+    return ["--config", str(home.parent / "config.toml"), "--home", str(home)]
 
 
-def finish(process):
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
+def finish(home, *words):
+    """Run a command to its end; what it says."""
+    said = home.parent / "said.txt"
+    said.unlink(missing_ok=True)
+    process = forks.start(LOADED, said, *words, *where(home))
+    process.join()
+    output = said.read_text()
+    assert process.exitcode == 0, output
     return output
 
 
 def kill_at_work(step, home, seconds):
     """Kill the step so long after it began to write; returns whether it was still at work."""
-    process = start(step, home, "--run-dir", str(home / RUN))
-    while process.poll() is None and not list((home / RUN / ATTEMPTS).glob(f"{step}.*")):
+    words = [step, "--run-dir", str(home / RUN), *where(home)]
+    process = forks.start(LOADED, home.parent / "killed.txt", *words)
+    while process.is_alive() and not list((home / RUN / ATTEMPTS).glob(f"{step}.*")):
         time.sleep(0.005)
-    time.sleep(seconds)
-    alive = process.poll() is None
+    process.join(seconds)
     process.kill()  # SIGKILL
-    process.communicate()
-    return alive
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +60,15 @@ def nights(tmp_path_factory):
     base = tiny.make_base(folder / "base")
     profile = Path("tests/support/tiny.toml").read_text()
     (folder / "config.toml").write_text(f'{profile}\n[model]\nbase = "{base}"\n')
-    finish(start("prepare", calm))
-    finish(start("sample", calm, "--night", str(NIGHT)))
-    shutil.copytree(calm, killed)
+    finish(calm, "prepare")
+    finish(calm, "sample", "--night", str(NIGHT))
+    share_heads(calm)
+    shutil.copytree(calm, killed, symlinks=True)
     config, alive = load_config(folder / "config.toml", calm), []
     for step in STEPS:
         seconds = run_step(step, str(calm / RUN), config).seconds
         alive.append(kill_at_work(step, killed, seconds * 0.5))
-        finish(start(step, killed, "--run-dir", str(killed / RUN)))
+        finish(killed, step, "--run-dir", str(killed / RUN))
     return calm, killed, alive
 
 
@@ -105,7 +110,7 @@ def test_one_registered_version(nights):
 
 
 def test_all_of_it_verifies(nights):
-    assert "0 problems" in finish(start("verify", nights[1]))
+    assert "0 problems" in finish(nights[1], "verify")
 
 
 def test_what_was_changed_afterwards_is_found(nights):  # last: it changes what the others look at
@@ -113,9 +118,10 @@ def test_what_was_changed_afterwards_is_found(nights):  # last: it changes what 
     adapter = next((home / "mlartifacts").rglob("adapter_model.safetensors"))
     adapter.write_bytes(adapter.read_bytes() + b"!")
     (home / RUN / "drift" / "manifest.json").write_text("{")
-    done = start("verify", home)
-    output = done.communicate()[0]
-    assert done.returncode == 2
+    done = forks.start(LOADED, home.parent / "verified.txt", "verify", *where(home))
+    done.join()
+    output = (home.parent / "verified.txt").read_text()
+    assert done.exitcode == 2
     assert "version 1" in output
     assert f"{NIGHT}/drift/manifest.json is not a manifest" in output
     assert "2 problems" in output
