@@ -23,6 +23,8 @@ PREPARED := $(NIGHTSHIFT_HOME)/.prepared
 COMPOSE ?= docker compose
 NOT_FOR_TEXT := torchvision torchaudio torchcodec
 BY_FILE := -n 2 --dist loadfile --no-loadscope-reorder
+# Tests of servers and pods wait a lot, so two cores serve more of them than two.
+WAITING := -n 3 --dist loadfile --no-loadscope-reorder
 SPREAD := -n 2 --dist worksteal
 
 .PHONY: $(shell sed -n "s/^\([a-z-]*\):.*\#\# .*/\1/p" $(firstword $(MAKEFILE_LIST)))
@@ -56,9 +58,9 @@ verify: setup ## check every recorded file, signature and the ledger's chain
 
 test: .venv/.test-ready .venv-airflow/.test-ready .servers/.ready .venv-checkov/.ready .crds/.ready ## run all tests, fast ones first
 	@$(WORK) -m pytest -q $(SPREAD) tests/unit tests/contract
-	@$(CONTROL) -m pytest -q $(SPREAD) tests/dags
-	@env --unset=KUBECONFIG $(CONTROL) -m pytest -q $(BY_FILE) tests/kubernetes
-	@$(WORK) -m pytest -q $(BY_FILE) tests/integration -m "not airflow and not vllm and not chaos"
+	@$(CONTROL) -m pytest -q -n 4 --dist worksteal tests/dags
+	@env --unset=KUBECONFIG $(CONTROL) -m pytest -q $(WAITING) tests/kubernetes
+	@$(WORK) -m pytest -q $(WAITING) tests/integration -m "not airflow and not vllm and not chaos"
 	@tests/support/chromium.sh
 	@$(CONTROL) -m pytest -q $(BY_FILE) tests/integration/test_airflow_*.py tests/browser
 

@@ -20,7 +20,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in pipelines.__main__
 
 # Files that take minutes. They begin first, so that no core waits for one of them at the end.
-LONG = ("test_hands_free.py", "test_kill.py", "test_airflow_night.py")
+LONG = ("test_hands_free.py", "test_kill.py", "test_airflow_pod_night.py", "test_airflow_night.py")
 
 
 def pytest_collection_modifyitems(items):
