@@ -105,8 +105,9 @@ test-fast: .venv/.test-ready .venv-airflow/.test-ready ## run the tests that nee
 check: .venv/.test-ready .venv-airflow/.ready ## check format, lint, types, imports and generated pages, as CI does before the tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
-	@.venv/bin/mypy
-	@.venv/bin/mypy --python-executable $(CONTROL) --cache-dir .mypy_cache/control dags plugins/nightshift
+	@.venv/bin/mypy & status=0; \
+	  .venv/bin/mypy --python-executable $(CONTROL) --cache-dir .mypy_cache/control dags plugins/nightshift || status=$$?; \
+	  wait $$! || status=$$?; exit $$status
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports --cache-dir .mypy_cache/imports
 	@$(WORK) docs/generate.py --check
 
