@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import re
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.core.contract import digest_of
 from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import ColumnFinding, DriftFacts, Reference, Tonight
 from pipelines.data import open_lake
-from pipelines.data.embedder import Embedder
-from pipelines.data.pii import Redactor
 from pipelines.data.reference import reference_of, sample_by_person
-from pipelines.evaluation.drift_comparison import Comparison, compare_nights
 from pipelines.policy.night.drift import ANSWER, TOO_FEW, too_little
 from pipelines.runner import Context, Outcome
+
+if TYPE_CHECKING:
+    from pipelines.evaluation.drift_comparison import Comparison
 
 SETTINGS = ("drift", "model", "task", "curate")
 log = logging.getLogger("nightshift")
@@ -93,6 +93,10 @@ def _unconcluded(why: str) -> str:
 
 
 def _compare(ctx: Context, nights: list[Rows]) -> Comparison:
+    # Loaded only here, for it takes seconds, and a night of the first week compares nothing.
+    from pipelines.data.embedder import Embedder
+    from pipelines.evaluation.drift_comparison import compare_nights
+
     rows = [row for night in nights for row in night]
     embedder = Embedder(ctx.config.model.embedder, ctx.config.model.threads)
     log.info("drift: embedding %d prompts and their completions", len(rows))
@@ -104,6 +108,8 @@ def _compare(ctx: Context, nights: list[Rows]) -> Comparison:
 
 def _shown(ctx: Context, texts: list[str]) -> list[str]:
     """The texts without personal data, because words of them name the topics."""
+    from pipelines.data.pii import Redactor
+
     settings, unique = ctx.config.curate, sorted(set(texts))
     clean, _ = Redactor(settings.redact_entities, settings.redact_score).redact(unique)
     known = dict(zip(unique, (PLACEHOLDER.sub(" ", text) for text in clean), strict=True))
