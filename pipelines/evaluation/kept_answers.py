@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.core.cache import cached
-from pipelines.core.code import code_digest, module_digest, lock_digest
+from pipelines.core.code import code_digest, lock_digest, module_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.home import cache_folder

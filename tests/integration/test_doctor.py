@@ -76,7 +76,9 @@ def test_a_base_of_any_template_is_fit(examined, name):
     assert {row["what"]: row["limit"] for row in lengths}["prompts of the suite"] == 300
     assert all(row["least"] <= row["median"] <= row["most"] <= row["limit"] for row in lengths)
     assert levels["fairness"]["level"] == "ok"
-    assert levels["fairness"]["said"].startswith("Fairness judges 19 groups, each by itself from 35 items on.")
+    assert levels["fairness"]["said"].startswith(
+        "Fairness judges 19 groups, each by itself from 35 items on."
+    )
 
 
 @pytest.mark.parametrize(
