@@ -16,7 +16,7 @@ from scipy.stats import chi2_contingency, ks_2samp
 
 from benchmarks.machine import describe
 from pipelines.policy.alerts.watch import ColumnTest, WatchVerdict, conclude
-from pipelines.policy.alerts.watch_tests import night_test
+from pipelines.policy.alerts.watch_nights import night_test
 from pipelines.policy.night.drift import INPUT, ColumnDistances, judge_night
 from pipelines.policy.stats.holm import holm
 from pipelines.policy.stats.nights import kolmogorov_smirnov, standardised_shift, total_variation

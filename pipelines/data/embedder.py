@@ -14,6 +14,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
 
@@ -49,7 +50,10 @@ def weight_digests(ref: str) -> dict[str, str]:
 
 
 class Embedder:
-    """A sentence-embedding model on the CPU; equal calls give equal vectors on one machine."""
+    """A sentence-embedding model on the CPU; equal calls give equal vectors on one machine.
+
+    `identity` changes with the model, so it names what was embedded with it.
+    """
 
     def __init__(self, ref: str, threads: int = 0) -> None:
         """`threads` 0 leaves torch's default, one a core."""
@@ -60,6 +64,7 @@ class Embedder:
         self._tokenizer = AutoTokenizer.from_pretrained(source)
         self._model = AutoModel.from_pretrained(source, dtype=torch.float32).eval()
         self.dimension = int(self._model.config.hidden_size)
+        self.identity = _identity(source)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -80,3 +85,9 @@ class Embedder:
         mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         return torch.nn.functional.normalize(mean, dim=1).numpy()
+
+
+def _identity(source: str) -> str:
+    """What tells two models apart on one machine: a folder's files, or the hub's name."""
+    stats = {path.name: path.stat() for path in Path(source).glob("*") if path.is_file()}
+    return digest_of([source, {name: [stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()}])

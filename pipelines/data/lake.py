@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from functools import partial
@@ -112,6 +112,20 @@ class Lake:
         files = _wanted(Publications(listing).files, first, last, as_of, since)
         digests = self._sha256_of(listing, files, _removals(listing, as_of))
         return digest_of({_inside(path): sha256 for path, sha256 in digests.items()})
+
+    def day_digests(self, days: Collection[date], as_of: date) -> dict[date, str]:
+        """For each of these days, a sha256 over the bytes of every file that a reading of it reads."""
+        if not days:
+            return {}
+        listing = self._folder.files()
+        files = _wanted(Publications(listing).files, min(days), max(days), as_of, date.min)
+        removals = _removals(listing, as_of)
+        digests = self._sha256_of(listing, files, removals)
+        common = {_inside(path): digests[path] for path in removals}
+        return {
+            day: digest_of(common | {_inside(f.path): digests[f.path] for f in files if f.day == day})
+            for day in days
+        }
 
     def deliveries(self, as_of: date) -> dict[date, str]:
         """The nights up to `as_of` that delivered rows, each with a sha256 over the bytes of its files."""

@@ -24,13 +24,6 @@ COUNTS = f"""
 SELECT day, sum(n)::BIGINT AS in_lake, sum(greatest(n - {{rows_per_person}}, 0))::BIGINT AS over_the_cap
 FROM (SELECT day, count(*) AS n {ASKED} GROUP BY day, tenant, subject_id) GROUP BY day
 """
-EACH = f"""
-SELECT day, {{columns}} {ASKED}
-QUALIFY row_number() OVER (
-    PARTITION BY day ORDER BY md5(request_id || '{{seed}}'), request_id
-) <= {{max_rows}}
-ORDER BY day, ts, request_id
-"""
 # People are drawn first, so that only their rows are sorted.
 BY_PERSON = f"""
 WITH people AS (
@@ -87,25 +80,6 @@ def sample(
     total = lake.query(f"SELECT count(*) AS n {asked}", first, last, as_of).column("n")[0].as_py()
     rows = lake.query(f"SELECT * FROM ({drawn}) ORDER BY ts, request_id", first, last, as_of)
     return rows_of(rows), total
-
-
-def sample_each(
-    config: Config, nights: Sequence[date], as_of: date, seed: int, max_rows: int
-) -> list[list[dict[str, Any]]]:
-    """At most `max_rows` rows of each night, drawn by a seeded hash, as a watch draws its window."""
-    if not nights:
-        return []
-    sql = EACH.format(
-        days=", ".join(f"DATE '{night}'" for night in nights),
-        columns=", ".join(COLUMNS),
-        seed=seed,
-        max_rows=max_rows,
-    )
-    drawn = _lake(config).query(sql, min(nights), max(nights), as_of)
-    found: dict[date, list[dict[str, Any]]] = {night: [] for night in nights}
-    for day, row in zip(drawn.column("day").to_pylist(), rows_of(drawn), strict=True):
-        found[day].append(row)
-    return list(found.values())
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pipelines.policy.stats.nights import (
     means_of,
     rank_p_values,
     shares_of,
+    spread_around,
     standardised_shift,
     student_p_values,
     total_variation,
@@ -36,6 +37,14 @@ def test_every_night_weighs_the_same_and_rare_values_are_one():
     assert shares_of(values, nights, lump=True).tolist() == [[0.9, 0.1, 0], [0.5, 0, 0.5]]  # c and d together
     means, spread = means_of(np.array([[1.0], [3.0], [2.0], [2.0]]), np.array([0, 0, 1, 1]))
     assert (means.tolist(), spread) == ([[2], [2]], pytest.approx(np.sqrt(0.5)))
+
+
+def test_the_spread_of_rows_is_known_from_what_is_kept_of_nights():
+    rng, nights = np.random.default_rng(3), np.repeat([0, 1, 2], [4, 9, 30])
+    vectors = rng.normal(size=(43, 5)) + nights[:, None]
+    means, spread = means_of(vectors, nights)
+    squares = [(vectors[nights == night] ** 2).sum(axis=1).mean() for night in range(3)]
+    assert spread_around(means, np.array(squares), np.array([4, 9, 30])) == pytest.approx(spread)
 
 
 def test_how_unusual_is_a_studentised_residual():

@@ -12,13 +12,13 @@ from benchmarks.drift import World, watch_by_night
 from pipelines.core.config import Watch
 from pipelines.operations.watch.compare import MOST_TESTS
 from pipelines.policy.alerts.watch import ColumnTest, WatchVerdict, conclude
+from pipelines.policy.alerts.watch_nights import questions_by_night, questions_of
 from pipelines.policy.alerts.watch_tests import (
     WatchSide,
     WatchTests,
     at_most,
     binomial_test,
     feedback,
-    questions_by_night,
     rated,
 )
 from pipelines.policy.night.drift import ANSWER, INPUT
@@ -116,7 +116,8 @@ def test_days_that_differ_keep_the_rate_where_nights_are_compared():
 def test_a_change_among_days_that_differ_is_found():
     rng = np.random.default_rng(10)
     mixes = [*rng.dirichlet((150, 100, 70), 21).tolist(), (0.02, 0.03, 0.95)]
-    tests = questions_by_night([traffic(rng, 60, shares=mix) for mix in mixes], LABELS, 10)
+    nights = [questions_of(traffic(rng, 60, shares=mix), LABELS) for mix in mixes]
+    tests = questions_by_night(nights, LABELS, 10)
     assert [test.column for test in tests] == [
         "tenant", "locale", "channel", "wanted_label", "prompt_length", "prompt_embedding",
     ]  # fmt: skip

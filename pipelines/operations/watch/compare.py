@@ -12,8 +12,10 @@ from pipelines.core.config import Config
 from pipelines.core.conversations import question_text
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation.toxicity import ToxicityHead, kept_head
+from pipelines.operations.watch.kept_nights import KeptNights
 from pipelines.operations.watch.window import Window, seed_of
 from pipelines.policy.alerts.watch import ColumnTest, WatchFinding, conclude
+from pipelines.policy.alerts.watch_nights import NightQuestions, questions_by_night
 from pipelines.policy.alerts.watch_tests import (
     FEEDBACK,
     SERVING,
@@ -21,9 +23,8 @@ from pipelines.policy.alerts.watch_tests import (
     WatchTests,
     binomial_test,
     feedback,
-    questions_by_night,
 )
-from pipelines.policy.night.drift import ANSWER, INPUT
+from pipelines.policy.night.drift import ANSWER, FEWEST_NIGHTS, INPUT
 from pipelines.policy.stats.permutation import permutations_needed
 
 MOST_TESTS = 14  # six of the questions, five of the answers; feedback, errors, slow answers
@@ -78,8 +79,7 @@ def _compare_texts(
     if {INPUT, ANSWER} <= unclear.keys():
         return tests, toxicity
     embedder = Embedder(config.model.embedder, config.model.threads)
-    if window.nights:
-        nights = [_questions(embedder, rows) for rows in window.nights]
+    if nights := _nights(config, window, embedder):
         tests += questions_by_night(nights, labels, config.watch.min_rated)
     elif INPUT not in unclear:
         before, now = (_questions(embedder, rows) for rows in window.sides[INPUT])
@@ -96,6 +96,14 @@ def _compare_texts(
         else:
             toxicity = float(now.toxicity.mean())
     return tests, toxicity
+
+
+def _nights(config: Config, window: Window, embedder: Embedder) -> list[NightQuestions]:
+    """Earlier nights, then the window; nothing where a comparison of nights needs more."""
+    kept = KeptNights(config, embedder, window.start.date(), window.per_person)
+    now = kept.summary(window.questions, seed_of(window.end)) if len(window.nights) >= FEWEST_NIGHTS else None
+    nights = kept.with_enough_rows(window.nights) if now else []
+    return [*nights, now] if now and len(nights) >= FEWEST_NIGHTS else []
 
 
 def _questions(embedder: Embedder, rows: Sequence[dict[str, Any]]) -> WatchSide:

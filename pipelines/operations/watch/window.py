@@ -10,10 +10,10 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
-from pipelines.data.reference import reference_of, sample, sample_each
+from pipelines.data.reference import reference_of, sample
 from pipelines.policy.alerts.watch_tests import at_most, rated
 from pipelines.policy.night.caps import person_limit
-from pipelines.policy.night.drift import ANSWER, FEWEST_NIGHTS, INPUT
+from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.stores import open_journal
 from pipelines.stores.journal.reader import Totals
 from pipelines.stores.journal.tables import name_and_digest
@@ -32,7 +32,8 @@ class Window:
     answers: Rows
     earlier_questions: Rows
     earlier_answers: Rows
-    nights: list[Rows]  # earlier questions night by night, then the window's; empty where nights are too few
+    nights: tuple[date, ...]  # those whose questions are compared with, night by night
+    per_person: int  # rows of one person that count
     ratings: tuple[int, int]  # (disliked, rated)
     earlier_ratings: tuple[int, int]
     reference: str  # where the earlier questions come from
@@ -63,31 +64,20 @@ def read_window(config: Config, production: Adapter | None, start: datetime, end
     drawn = traffic.sample(start, end, draw)
     people = {(row["tenant"], row["subject_id"]) for row in (*questions, *drawn)}
     most = person_limit(len(people), settings.rows_per_person) or settings.max_rows
-    asked = at_most(drawn, most)
-    earlier = sample_each(config, nights, start.date(), seed, settings.max_rows)
     return Window(
         start=start,
         end=end,
         totals=traffic.totals(start, end),
-        questions=asked,
+        questions=at_most(drawn, most),
         answers=at_most(traffic.sample(start, end, draw, live), most),
         earlier_questions=at_most(questions, most),
         earlier_answers=at_most(answers, most),
-        nights=_by_night([at_most(rows, most) for rows in earlier], asked, settings.min_rows, rng),
+        nights=tuple(nights),
+        per_person=most,
         ratings=rated(traffic.ratings(start, end, live)),
         earlier_ratings=rated(answers),
         reference=reference["source"],
     )
-
-
-def _by_night(nights: list[Rows], window: Rows, size: int, rng: np.random.Generator) -> list[Rows]:
-    """`size` rows of each night and of the window; nothing where a comparison of nights needs more."""
-    enough = [rows for rows in nights if len(rows) >= size]
-    if len(window) < size or len(enough) < FEWEST_NIGHTS:
-        return []
-    return [
-        [rows[place] for place in sorted(rng.permutation(len(rows))[:size])] for rows in [*enough, window]
-    ]
 
 
 def seed_of(end: datetime) -> int:

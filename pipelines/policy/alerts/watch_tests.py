@@ -15,15 +15,6 @@ from pipelines.core.refusal_phrases import sounds_refused
 from pipelines.policy.alerts.watch import ColumnTest
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.night.feedback import label_of
-from pipelines.policy.stats.nights import (
-    beyond_usual,
-    kolmogorov_smirnov,
-    means_of,
-    shares_of,
-    standardised_shift,
-    student_p_values,
-    total_variation,
-)
 from pipelines.policy.stats.permutation import Moved, energy_test, homogeneity_test, ks_test
 
 Row = TypeVar("Row", bound=Mapping[str, Any])
@@ -32,7 +23,6 @@ FEEDBACK, SERVING = "feedback", "serving"  # beside INPUT and ANSWER: what a tes
 CHI_SQUARE = "chi-square, relabelled"
 KS = "Kolmogorov-Smirnov, relabelled"
 ENERGY = "energy distance, relabelled"
-NIGHTS = "distance of nights, Student's t"
 
 
 @dataclass(frozen=True)
@@ -63,12 +53,10 @@ class WatchTests:
             for name in ("tenant", "locale", "channel")
         ]
         # Feedback comes late: a watch's window has less of it than a night, so rows without any are left out.
-        told = [[row for row in side if _wanted_label(row) is not None] for side in rows]
-        silent = any(
-            row["rating"] is not None and _wanted_label(row) is None for side in rows for row in side
-        )
+        told = [[row for row in side if wanted_label(row) is not None] for side in rows]
+        silent = any(told_no_label(row) for side in rows for row in side)
         if labels and not silent and min(map(len, told)) >= min_rated:
-            wanted = [_labels_or_other((str(_wanted_label(row)) for row in side), labels) for side in told]
+            wanted = [labels_or_other((str(wanted_label(row)) for row in side), labels) for side in told]
             tests.append(self._categories("wanted_label", INPUT, told, wanted))
         lengths = [[len(question_text(row["messages"])) for row in side] for side in rows]
         tests.append(self._numbers("prompt_length", INPUT, rows, lengths))
@@ -81,7 +69,7 @@ class WatchTests:
         texts = [[str(row["completion"]) for row in side] for side in rows]
         tests = []
         if labels:
-            known = [_labels_or_other(side, labels) for side in texts]
+            known = [labels_or_other(side, labels) for side in texts]
             tests.append(self._categories("completion_label", ANSWER, rows, known))
         refused = [[str(refuses(text)) for text in side] for side in texts]
         tests.append(self._categories("refused", ANSWER, rows, refused))
@@ -108,42 +96,6 @@ class WatchTests:
     @property
     def _draw(self) -> tuple[int, np.random.Generator]:
         return self._permutations, self._rng
-
-
-def questions_by_night(
-    nights: Sequence[WatchSide], labels: Sequence[str], min_rated: int
-) -> list[ColumnTest]:
-    """How unusual the questions of the last night, the window, are among those of the nights before.
-
-    Unlike relabelled people, this knows how much nights differ; see `pipelines.policy.stats.nights`.
-    """
-    rows = [night.rows for night in nights]
-    found = {
-        name: _night_shares([[str(row[name]) for row in night] for night in rows])
-        for name in ("tenant", "locale", "channel")
-    }
-    told = [[str(wanted) for row in night if (wanted := _wanted_label(row)) is not None] for night in rows]
-    silent = any(row["rating"] is not None and _wanted_label(row) is None for night in rows for row in night)
-    if labels and not silent and min(map(len, told)) >= min_rated:
-        found["wanted_label"] = _night_shares([_labels_or_other(night, labels) for night in told])
-    lengths = [[len(question_text(row["messages"])) for row in night] for night in rows]
-    number = np.repeat(np.arange(len(nights)), [len(night) for night in lengths])
-    found["prompt_length"] = kolmogorov_smirnov(shares_of(np.concatenate(lengths), number, lump=False))
-    vectors = np.concatenate([night.vectors for night in nights])
-    found["prompt_embedding"] = standardised_shift(*means_of(vectors, number))
-    return [night_test(name, distances) for name, distances in found.items()]
-
-
-def _night_shares(values: Sequence[Sequence[str]]) -> np.ndarray:
-    number = np.repeat(np.arange(len(values)), [len(night) for night in values])
-    return total_variation(shares_of(np.concatenate(values), number, lump=True))
-
-
-def night_test(name: str, distances: np.ndarray) -> ColumnTest:
-    """How unusual the last of these nights (nights,) is in one column of the questions."""
-    excess, unusual = beyond_usual(distances[None])
-    p_value = float(student_p_values(unusual[:, -1], len(distances) - 1)[0])
-    return ColumnTest(name, INPUT, NIGHTS, p_value, float(distances[-1]), float(excess[0, -1]))
 
 
 def at_most(rows: Iterable[Row], per_person: int) -> list[Row]:
@@ -197,10 +149,17 @@ def refuses(text: str) -> bool:
     return sounds_refused(text)
 
 
-def _wanted_label(row: Mapping[str, Any]) -> str | None:
+def told_no_label(row: Mapping[str, Any]) -> bool:
+    """Whether a person rated the answer without telling the right one."""
+    return row["rating"] is not None and wanted_label(row) is None
+
+
+def wanted_label(row: Mapping[str, Any]) -> str | None:
+    """The right answer, as far as the person told it."""
     return label_of(row["rating"], row["correction"], row["completion"])
 
 
-def _labels_or_other(texts: Iterable[str], labels: Sequence[str]) -> list[str]:
+def labels_or_other(texts: Iterable[str], labels: Sequence[str]) -> list[str]:
+    """Each text as one of the labels, spelled in one way, or as "other"."""
     known = {normalise(label) for label in labels}
     return [normalise(text) if normalise(text) in known else "other" for text in texts]

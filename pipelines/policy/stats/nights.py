@@ -36,6 +36,12 @@ def means_of(vectors: np.ndarray, nights: np.ndarray) -> tuple[np.ndarray, float
     return means, float(np.sqrt(((vectors - means.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 
+def spread_around(means: np.ndarray, squares: np.ndarray, rows: np.ndarray) -> float:
+    """The same spread from each night's mean vector, mean squared length of its vectors, and rows."""
+    centre, weights = means.mean(axis=0), rows / rows.sum()
+    return float(np.sqrt(max(0.0, weights @ squares - 2 * (weights @ means) @ centre + centre @ centre)))
+
+
 def total_variation(shares: np.ndarray) -> np.ndarray:
     """(nights, categories) -> (nights,): the share of rows that would have to change category."""
     return np.abs(shares - mean_of_others(shares)).sum(axis=-1) / 2
