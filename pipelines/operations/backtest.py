@@ -1,12 +1,10 @@
-"""`nightshift backtest`: stored nights under another policy, and which decisions flip."""
+"""`nightshift backtest`: stored nights under another policy or former rules, and which decisions flip."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import takewhile
 from pathlib import Path
@@ -18,9 +16,11 @@ from pipelines.core.config import Config, load_config, refused
 from pipelines.core.config.data import with_kind
 from pipelines.core.contract import Manifest
 from pipelines.core.errors import InputError, IntegrityError
-from pipelines.policy.night.backtest import OF_A_RUN, UNKNOWN, Flip, Replay, not_replayed, replay
+from pipelines.operations.backtest_shown import Night, in_json, in_text
+from pipelines.policy.night.backtest import OF_A_RUN, not_replayed, replay
 from pipelines.policy.night.level import Asks
 from pipelines.policy.night.measured import measured
+from pipelines.policy.night.rules import FORMER
 from pipelines.steps.gate import asks_before
 from pipelines.stores import open_ledger, open_run
 from pipelines.stores.ledger import Decision
@@ -28,19 +28,9 @@ from pipelines.stores.ledger import Decision
 Sections = Mapping[str, Mapping[str, Any]]  # section -> key -> value
 
 
-@dataclass(frozen=True)
-class Night:
-    """One recorded night; `answer` is None where it cannot be replayed, and `note` says why."""
-
-    run_id: str
-    answer: Replay | None
-    note: str = ""
-    unreplayed: tuple[str, ...] = ()
-
-
 def run_backtest(args: argparse.Namespace, config: Config) -> int:
     """Replay and print. Raises InputError when no night was decided in the given days."""
-    changes = load_policy(args, config)
+    changes = load_policy(args, config) if args.policy else {}
     ledger = open_ledger(config)
     decisions = [
         decision
@@ -53,9 +43,9 @@ def run_backtest(args: argparse.Namespace, config: Config) -> int:
             "`nightshift status` lists the decided ones.",
         )
     recorded = ledger.decided_before("")  # no run has this name, so all of them, in order
-    nights = [again(decision, config, changes, recorded) for decision in decisions]
-    unreplayed = sorted({change for night in nights for change in night.unreplayed})
-    print(_json(args.policy, nights, unreplayed) if args.json else _text(nights, unreplayed))
+    nights = [again(decision, config, changes, recorded, args.rules) for decision in decisions]
+    shown = in_json(args.policy, args.rules, nights) if args.json else in_text(args.rules, nights)
+    print(shown)
     return 0
 
 
@@ -86,8 +76,13 @@ def overlaid(config: Config, changes: Sections) -> Config:
     return Config.model_validate(data)
 
 
-def again(decision: Decision, config: Config, changes: Sections, decided: list[Decision]) -> Night:
-    """One night again under its own settings and these changes, if its manifests are those signed for."""
+def again(
+    decision: Decision, config: Config, changes: Sections, decided: list[Decision], former: str | None = None
+) -> Night:
+    """One night again under its own settings and these changes, if its manifests are those signed for.
+
+    `former`: a version whose rules are asked beside today's.
+    """
     manifests = open_run(config, decision.run_id).manifests()
     found = {step: manifest.digest for step, manifest in manifests.items() if step in decision.evidence}
     if found != decision.evidence:
@@ -100,10 +95,12 @@ def again(decision: Decision, config: Config, changes: Sections, decided: list[D
     except ValidationError as error:
         return Night(decision.run_id, None, f"its settings: {refused('the record', error)}")
     try:
-        answer = replay(signed, policy, _asks(decision, signed, decided))
+        asks = _asks(decision, signed, decided)
+        answer = replay(signed, policy, asks)
+        before = replay(signed, policy, asks, FORMER[former]) if former else None
     except IntegrityError as error:
         return Night(decision.run_id, None, str(error))
-    return Night(decision.run_id, answer, unreplayed=tuple(not_replayed(recorded, policy)))
+    return Night(decision.run_id, answer, unreplayed=tuple(not_replayed(recorded, policy)), former=before)
 
 
 def _asks(decision: Decision, signed: Mapping[str, Manifest], decided: list[Decision]) -> Asks:
@@ -118,52 +115,3 @@ def _recorded(manifests: Mapping[str, Manifest]) -> Sections:
     """What the steps ran under; nothing for nights of a version that did not write it down."""
     found = {name: keys for one in manifests.values() for name, keys in (one.settings or {}).items()}
     return {name: with_kind(keys) if name == "ingest" else keys for name, keys in found.items()}
-
-
-def _summary(nights: list[Night]) -> dict[str, int]:
-    answers = [night.answer for night in nights if night.answer]
-    return {
-        "nights": len(nights),
-        "replayed": len(answers),
-        "flipped": sum(bool(answer.flips) for answer in answers),
-        "end_otherwise": sum(answer.ends_otherwise for answer in answers),
-        "unknown": sum(answer.replayed == UNKNOWN for answer in answers),
-    }
-
-
-def _json(policy: str, nights: list[Night], unreplayed: list[str]) -> str:
-    rows = [asdict(night) for night in nights]
-    return json.dumps(
-        {"policy": policy, "nights": rows, "summary": _summary(nights), "not_replayed": unreplayed}, indent=1
-    )
-
-
-def _text(nights: list[Night], unreplayed: list[str]) -> str:
-    rows = [f"{'night':<20} {'recorded':<9} {'replayed':<9} {'flipped':<31} why"]
-    otherwise = [place for place, night in enumerate(nights) if night.answer and night.answer.ends_otherwise]
-    other_history = nights[otherwise[0] + 1 :] if otherwise else []
-    for night in nights:
-        name = night.run_id + "*" * (night in other_history)
-        if night.answer is None:
-            rows.append(f"{name:<20} {'':<9} {'':<9} {'not replayed':<31} {night.note}")
-            continue
-        answer, (first, *others) = night.answer, night.answer.flips or (None,)
-        rows.append(f"{name:<20} {answer.recorded:<9} {answer.replayed:<9} {_flip(first)}".rstrip())
-        rows += [f"{'':<40} {_flip(flip)}" for flip in others]
-    return "\n".join([*rows, *_footer(nights, unreplayed, bool(other_history))])
-
-
-def _flip(flip: Flip | None) -> str:
-    return f"{f'{flip.decision}: {flip.recorded} -> {flip.replayed}':<31} {flip.why}" if flip else ""
-
-
-def _footer(nights: list[Night], unreplayed: list[str], marked: bool) -> list[str]:
-    count = _summary(nights)
-    words = f"{count['end_otherwise']} of {count['replayed']} nights end otherwise"
-    if count["unknown"]:
-        words += f", {count['unknown']} of them unknown: only a training could tell"
-    lines = ["", f"{words}; {count['flipped']} with a decision that flips."]
-    if marked:
-        lines.append("* replayed on the history it had; after a night that ends otherwise that would differ.")
-    lines += [f"not replayed, as no record tells its effect: {change}" for change in unreplayed]
-    return lines

@@ -5,11 +5,13 @@ from datetime import date
 
 import pytest
 
+from pipelines.cli.backtest import FORMER_RULES
 from pipelines.cli.main import main
 from pipelines.core.config import load_config
 from pipelines.core.contract import Verdict
 from pipelines.data.lake import Lake
 from pipelines.policy.night import drift as drift_policy
+from pipelines.policy.night.rules import FORMER
 from pipelines.runner import run_step
 from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
@@ -224,6 +226,31 @@ def test_the_table_and_the_days_asked_for(home, capsys):
     assert lines[4].startswith("2 of 2 nights end otherwise, 1 of them unknown: only a training could tell")
     assert main(["backtest", *where, "--from", "2027-01-01"]) == 2
     assert "No night was decided" in capsys.readouterr().err
+
+
+def test_former_rules_are_shown_beside_todays(home, capsys):
+    where = ["backtest", "--home", str(home), "--config", str(home.parent / "now.toml"), "--rules", "0.1"]
+    assert main([*where, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["summary"]["end_otherwise"] == 0
+    assert [night["former"]["replayed"] for night in found["nights"]] == [
+        "trained", "skipped", "unknown", "held", "skipped",
+    ]  # fmt: skip
+    drift, decided = found["nights"][2]["former"]["flips"]
+    assert (drift["decision"], drift["replayed"], decided["replayed"]) == ("drift", "unknown", "unknown")
+    assert found["former_summary"] | {"nights": 0, "replayed": 0} == {
+        "nights": 0, "replayed": 0, "flipped": 3, "end_otherwise": 1, "unknown": 1,
+    }  # fmt: skip
+    assert main(where) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("  rules of 0.1 ") == 1
+    assert "  rules of 0.1                 unknown   drift: drift -> unknown" in shown
+    assert "today's rules: 0 of 5 nights end otherwise; 0 with a decision that flips." in shown
+    assert "rules of 0.1: 1 of 5 nights end otherwise, 1 of them unknown" in shown
+
+
+def test_every_version_that_can_be_asked_has_rules():
+    assert set(FORMER_RULES) == set(FORMER)
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,11 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.gate import Check, GateFacts
 from pipelines.core.facts.reading import facts_of
-from pipelines.policy.night import gate as gate_policy
 from pipelines.policy.night.decide import TrainingDecision, TrainingSituation, decide
-from pipelines.policy.night.drift_replay import possible_drift
 from pipelines.policy.night.level import Asks
 from pipelines.policy.night.measured import measured
 from pipelines.policy.night.outcome import OUTCOMES, outcome_of
+from pipelines.policy.night.rules import TODAY, Rules
 
 UNKNOWN = "unknown"
 REPLAYED = {"drift.alpha", "drift.smallest_effect", "drift.min_rows"}
@@ -61,10 +60,12 @@ class Replay:
         return self.replayed != self.recorded
 
 
-def replay(manifests: Mapping[str, Manifest], config: Config, asks: Asks) -> Replay | None:
+def replay(
+    manifests: Mapping[str, Manifest], config: Config, asks: Asks, rules: Rules = TODAY
+) -> Replay | None:
     """One night again, from its manifests; None when it was never decided. Raises IntegrityError.
 
-    `asks`: the questions that gates asked before it.
+    `asks`: the questions that gates asked before it. `rules`: today's or former ones.
     """
     ended = outcome_of(manifests)
     if ended is None:
@@ -73,14 +74,15 @@ def replay(manifests: Mapping[str, Manifest], config: Config, asks: Asks) -> Rep
         return Replay(ended[0], ended[0], ())
     flips = []
     drift = facts_of(manifests, DriftFacts)
-    possible, why = possible_drift(drift, config.drift)
+    possible, why = rules.drift(drift, config.drift)
     if possible != {drift.drift}:
         now = UNKNOWN if len(possible) > 1 else _said(possible == {True})
         flips.append(Flip("drift", _said(drift.drift), now, why))
 
     verdict = manifests["decide"].verdict
     decided = facts_of(manifests, DecideFacts)
-    decisions = [decide(_situation(decided, drifted), config.decide) for drifted in sorted(possible)]
+    situations = [rules.situation(_situation(decided, drifted)) for drifted in sorted(possible)]
+    decisions = [decide(situation, config.decide) for situation in situations]
     verdicts = {decision.verdict for decision in decisions}
     if verdicts != {verdict}:
         flips.append(_decide_flip(verdict, decisions))
@@ -90,7 +92,7 @@ def replay(manifests: Mapping[str, Manifest], config: Config, asks: Asks) -> Rep
         return Replay(ended[0], OUTCOMES[decisions[0].verdict], tuple(flips))
     if verdict is not Verdict.PROCEED:
         return Replay(ended[0], UNKNOWN, tuple(flips))
-    return _after_training(manifests, ended[0], config.gate, asks, flips)
+    return _after_training(manifests, ended[0], config.gate, asks, flips, rules)
 
 
 def not_replayed(recorded: Config, policy: Config) -> list[str]:
@@ -132,21 +134,26 @@ def _decide_flip(recorded: Verdict, decisions: list[TrainingDecision]) -> Flip:
 
 
 def _after_training(
-    manifests: Mapping[str, Manifest], ended: str, settings: Gate, asks: Asks, flips: list[Flip]
+    manifests: Mapping[str, Manifest],
+    ended: str,
+    settings: Gate,
+    asks: Asks,
+    flips: list[Flip],
+    rules: Rules,
 ) -> Replay:
     """The night trained then and would train now, so only the gate can decide otherwise."""
     if "gate" not in manifests:  # curate, train or a measuring step ended it
         return Replay(ended, ended, tuple(flips))
     recorded, gate = manifests["gate"].verdict, facts_of(manifests, GateFacts)
     decided = facts_of(manifests, DecideFacts)
-    table, verdict = gate_policy.check_candidate(
-        decided.baseline.kind, measured(manifests), settings, asks, decided.anchors
-    )
+    table, verdict = rules.check(decided.baseline.kind, measured(manifests), settings, asks, decided.anchors)
     if verdict is recorded:
         return Replay(ended, ended, tuple(flips))
     before = {check.check: (check.answer, check.blocks) for check in gate.rows}
     changed = [check for check in table if before.get(check.check) != (check.answer, check.blocks)]
-    flips.append(Flip("gate", recorded, verdict, "; ".join(_told(check) for check in changed)))
+    gone = before.keys() - {check.check for check in table}
+    said = [*map(_told, changed), *(f"{name}: not asked" for name in sorted(gone))]
+    flips.append(Flip("gate", recorded, verdict, "; ".join(said)))
     return Replay(ended, OUTCOMES.get(verdict, "trained"), tuple(flips))
 
 
