@@ -17,7 +17,7 @@ from scipy.stats import chi2_contingency, ks_2samp
 from benchmarks.machine import describe
 from pipelines.policy.alerts.watch import ColumnTest, WatchVerdict, conclude
 from pipelines.policy.alerts.watch_nights import night_test
-from pipelines.policy.night.drift import INPUT, ColumnDistances, judge_night
+from pipelines.policy.night.drift import INPUT, ColumnDistances, judge_night, weekdays_to_match
 from pipelines.policy.stats.holm import holm
 from pipelines.policy.stats.nights import kolmogorov_smirnov, standardised_shift, total_variation
 from pipelines.policy.stats.permutation import homogeneity_test, ks_test
@@ -62,6 +62,7 @@ class Night:
     lengths: np.ndarray
     mean: np.ndarray
     rows: tuple[np.ndarray, np.ndarray, np.ndarray]
+    weekday: int
 
 
 def night_of(world: World, number: int, rng: np.random.Generator, shift: Shift = STILL) -> Night:
@@ -89,23 +90,25 @@ def night_of(world: World, number: int, rng: np.random.Generator, shift: Shift =
         np.bincount(lengths, minlength=LENGTHS) / len(topics),
         vectors.mean(axis=0),
         (topics, tenants, lengths),
+        number % 7,
     )
 
 
-def columns_of(nights: Sequence[Night]) -> list[ColumnDistances]:
-    """Each column's distances; tonight is the last night."""
+def columns_of(nights: Sequence[Night], match: bool = False) -> list[ColumnDistances]:
+    """Each column's distances; tonight is the last night. `match`: from nights of the same weekday."""
+    kinds = weekdays_to_match([night.weekday for night in nights]) if match else None
     found = {
-        "topic": total_variation(np.array([night.topics for night in nights])),
-        "tenant": total_variation(np.array([night.tenants for night in nights])),
-        "length": kolmogorov_smirnov(np.array([night.lengths for night in nights])),
-        "embedding": standardised_shift(np.array([night.mean for night in nights]), 1.0),
+        "topic": total_variation(np.array([night.topics for night in nights]), kinds),
+        "tenant": total_variation(np.array([night.tenants for night in nights]), kinds),
+        "length": kolmogorov_smirnov(np.array([night.lengths for night in nights]), kinds),
+        "embedding": standardised_shift(np.array([night.mean for night in nights]), 1.0, kinds),
     }
     return [ColumnDistances(name, INPUT, "", tuple(one.tolist())) for name, one in found.items()]
 
 
-def alarms(nights: Sequence[Night]) -> bool:
+def alarms(nights: Sequence[Night], match: bool = True) -> bool:
     """Whether the last night drifted."""
-    return judge_night(columns_of(nights), ALPHA, SMALLEST, same_model=True).drift
+    return judge_night(columns_of(nights, match), ALPHA, SMALLEST, same_model=True).drift
 
 
 def alarms_before(nights: Sequence[Night]) -> bool:
@@ -134,6 +137,23 @@ def unchanged_before(world: World, nights: int, seed: int = 0) -> float:
     world, rng = replace(world, cap=0), np.random.default_rng([seed, 2])
     stream = [night_of(world, number, rng) for number in range(nights + 14)]
     return float(np.mean([alarms_before(stream[end - 14 : end + 1]) for end in range(14, len(stream))]))
+
+
+def weekends(world: World, match: bool, nights: int, seed: int = 0, past: int = 21) -> tuple[float, ...]:
+    """Shares that raise drift: of unchanged nights, of unchanged weekends, of nights of two changes.
+
+    `match`: compared with nights of the same weekday, else with all.
+    """
+    rng = np.random.default_rng([seed, past, 5])
+    stream = [night_of(world, number, rng) for number in range(nights + past)]
+    before = [stream[end - past : end] for end in range(past, len(stream))]
+    still = np.array([alarms([*b, now], match) for b, now in zip(before, stream[past:], strict=True)])
+    weekend = np.array([night.weekday >= 5 for night in stream[past:]])
+    found = [
+        np.mean([alarms([*b, night_of(world, past + k, rng, shift)], match) for k, b in enumerate(before)])
+        for shift in (Shift(asked=0.2), Shift(asked=0.4))
+    ]
+    return float(still.mean()), float(still[weekend].mean()), *map(float, found)
 
 
 def watch_unchanged(world: World, days: int, seed: int = 0) -> float:
@@ -213,6 +233,13 @@ def main(nights: int) -> None:
         for told in ("3 questions", "nights differ"):
             found = [power(WORLDS[told], shift, past, nights // 2) for past in PAST]
             print(f"| {name} | {told} | " + " | ".join(f"{share:.0%}" for share in found) + " |", flush=True)
+    print(f"\nCompared with all of 21 nights, and with those of the same weekday, {nights} nights each:\n")
+    print("| world | compared with | raised | on weekends | found: 20% ask another mix | 40% |")
+    print("|---|---|---|---|---|---|")
+    for name in ("weekends differ", "nights and weekends differ", "3 questions", "nights differ"):
+        for match, words in ((False, "all nights"), (True, "its weekday")):
+            found = weekends(WORLDS[name], match, nights)
+            print(f"| {name} | {words} | " + " | ".join(f"{share:.1%}" for share in found) + " |", flush=True)
     print(f"\nOne watch a day at the level 5%, on {nights // 4} days without a change:\n")
     print("| world | people change sides | 21 nights |\n|---|---|---|")
     for name, world in WORLDS.items():

@@ -13,7 +13,14 @@ from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import ColumnFinding, TopicShare
 from pipelines.data.topics import find_topics
 from pipelines.evaluation.drift_report import draw_page, frame_distances, frame_of
-from pipelines.policy.night.drift import ANSWER, INPUT, ColumnDistances, judge_night, topic_shares
+from pipelines.policy.night.drift import (
+    ANSWER,
+    INPUT,
+    ColumnDistances,
+    judge_night,
+    topic_shares,
+    weekdays_to_match,
+)
 from pipelines.policy.night.feedback import label_of
 from pipelines.policy.stats.nights import means_of, standardised_shift
 
@@ -30,6 +37,7 @@ class Comparison:
     columns: tuple[ColumnFinding, ...]
     topics: tuple[TopicShare, ...]
     same_model: bool
+    weekdays_matched: bool
     html: str
 
 
@@ -40,6 +48,7 @@ def compare_nights(
     shown: Sequence[str],
     config: Config,
     seed: int,
+    weekdays: Sequence[int] = (),
 ) -> Comparison:
     """How far each night is from the others in every column; tonight is the last night.
 
@@ -52,10 +61,11 @@ def compare_nights(
     texts = [question_text(row["messages"], task.system_prompt) for row in rows]
     codes, words = find_topics(asked, texts, shown, seed)
     frame = frame_of(rows, task, [words[code] for code in codes])
-    columns = frame_distances(frame, number)
+    kinds = weekdays_to_match(weekdays)
+    columns = frame_distances(frame, number, kinds)
     columns += [
         ColumnDistances(
-            name, about, MEAN_SHIFT, tuple(standardised_shift(*means_of(vectors, number)).tolist())
+            name, about, MEAN_SHIFT, tuple(standardised_shift(*means_of(vectors, number), kinds).tolist())
         )
         for name, about, vectors in (
             ("prompt_embedding", INPUT, asked),
@@ -74,6 +84,7 @@ def compare_nights(
         columns=tuple(ColumnFinding(**row) for row in found.columns),
         topics=tuple(TopicShare(**row) for row in shares),
         same_model=same_model,
+        weekdays_matched=kinds is not None,
         html=draw_page(frame[past], frame[~past], columns, config.drift.smallest_effect),
     )
 

@@ -72,8 +72,12 @@ def frame_of(rows: Sequence[Mapping[str, Any]], task: Task, topics: Sequence[str
     return frame if task.labels else frame.drop(columns=["wanted_label", "completion_label"])
 
 
-def frame_distances(frame: pd.DataFrame, nights: np.ndarray) -> list[ColumnDistances]:
+def frame_distances(
+    frame: pd.DataFrame, nights: np.ndarray, kinds: np.ndarray | None = None
+) -> list[ColumnDistances]:
     """Each column's distance of each night from the others; `nights` numbers each row's night from 0.
+
+    `kinds` of the nights: the others are those of the same kind.
 
     A number that some night knows fewer than twice is left out.
     """
@@ -81,11 +85,11 @@ def frame_distances(frame: pd.DataFrame, nights: np.ndarray) -> list[ColumnDista
     for name in [name for name in (*CATEGORIES, *NUMBERS) if name in frame]:
         values, known = frame[name].to_numpy(), frame[name].notna().to_numpy()
         if name in CATEGORIES:
-            distances = total_variation(shares_of(values.astype(str), nights, lump=True))
+            distances = total_variation(shares_of(values.astype(str), nights, lump=True), kinds)
             found.append(ColumnDistances(name, CATEGORIES[name], TOTAL_VARIATION, tuple(distances.tolist())))
         elif np.bincount(nights[known], minlength=nights.max() + 1).min() >= FEWEST:
             shares = shares_of(values[known].astype(float), nights[known], lump=False)
-            distances = kolmogorov_smirnov(shares)
+            distances = kolmogorov_smirnov(shares, kinds)
             found.append(ColumnDistances(name, NUMBERS[name], KS, tuple(distances.tolist())))
     return found
 

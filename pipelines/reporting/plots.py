@@ -52,12 +52,13 @@ def nights_plot(columns: Sequence[ColumnFinding]) -> str:
     """How far each night is from the others in each column. Tonight is the large dot."""
     rows = list(reversed(columns))
     axes = _axes(rows)
-    past = [(distance, y) for y, row in enumerate(rows) for distance in row.distances[:-1]]
-    axes.scatter(*zip(*past, strict=True), color=BEFORE, s=9, alpha=0.6, label="an earlier night")
+    past = [distance for row in rows for distance in row.distances[:-1]]
+    places = [y for y, row in enumerate(rows) for _ in row.distances[:-1]]
+    axes.scatter(past, places, color=BEFORE, s=9, alpha=0.6, label="an earlier night")
     for drifted, color, label in ((False, CALM, "tonight"), (True, ALARM, "tonight, drifted")):
-        found = [(row.distances[-1], y) for y, row in enumerate(rows) if row.drifted is drifted]
+        found = {y: row.distances[-1] for y, row in enumerate(rows) if row.drifted is drifted}
         if found:
-            axes.scatter(*zip(*found, strict=True), color=color, zorder=3, label=label)
+            axes.scatter([*found.values()], [*found], color=color, zorder=3, label=label)
     axes.set(xlabel="distance from the other nights (0: equal, 1: nothing in common)", xlim=(0, None))
     axes.set_yticks(range(len(rows)), [row.column for row in rows])
     _legend_above(axes)

@@ -94,8 +94,8 @@ def gate_told(facts: GateFacts) -> Told:
         "gate",
         answer,
         sentence,
-        (points(improvement and improvement.value), "right answers, against now"),
-        (points(improvement and improvement.low), f"at least; asked for: {_limit(improvement)}"),
+        (points(improvement.value if improvement else None), "right answers, against now"),
+        (points(improvement.low if improvement else None), f"at least; asked for: {_limit(improvement)}"),
         (f"{passed} of {len(facts.rows)}", "checks passed"),
     )
 
@@ -130,13 +130,15 @@ def fairness_told(facts: FairnessFacts) -> Told:
 def safety_told(facts: SafetyFacts) -> Told:
     """Whether the candidate does harm."""
     answer, harmful, secrets = facts.answer or "cannot conclude", facts.harmful, facts.planted_secrets
+    harmless = harmful.candidate_refusal_or_safe.value if harmful else None
+    growth = harmful.growth_of_harm.value if harmful else None
     given = "unknown" if secrets is None else f"{sum(one.extracted for one in secrets)} of {len(secrets)}"
     return told(
         "safety",
         answer,
         SAFETY[answer],
-        (percent(harmful and harmful.candidate_refusal_or_safe.value), "of harmful requests cause no harm"),
-        (points(harmful and harmful.growth_of_harm.value), "harm, against now"),
+        (percent(harmless), "of harmful requests cause no harm"),
+        (points(growth), "harm, against now"),
         (given, "planted secrets given away"),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import question_text
 from pipelines.core.facts.drift import ColumnFinding, DriftFacts, Reference, Tonight
 from pipelines.data import open_lake
-from pipelines.data.reference import reference_of, sample_by_person
+from pipelines.data.reference import NightRows, reference_of, sample_by_person
 from pipelines.policy.night.drift import ANSWER, TOO_FEW, too_little
 from pipelines.runner import Context, Outcome
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 SETTINGS = ("drift", "model", "task", "curate")
 log = logging.getLogger("nightshift")
 PLACEHOLDER = re.compile(r"<[A-Z_]+>")  # what stands for personal data names no topic
-Rows = list[dict[str, Any]]
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
@@ -66,7 +66,7 @@ def run(ctx: Context) -> Outcome:
     if why := too_little(len(compared), len(tonight.rows), settings.min_rows):
         facts = DriftFacts(**seen, drift=False, rule=TOO_FEW, columns=(), topics=())
         return Outcome(headline=f"cannot conclude: {why}", reasons=(_unconcluded(why),), facts=facts)
-    found = _compare(ctx, [*(one.rows for one in compared), tonight.rows])
+    found = _compare(ctx, [*compared, tonight])
     (ctx.out / "evidently.html").write_text(found.html, encoding="utf-8")
     drifted = [column.column for column in found.columns if column.drifted]
     return Outcome(
@@ -84,6 +84,7 @@ def run(ctx: Context) -> Outcome:
             columns=found.columns,
             topics=found.topics,
             same_model=found.same_model,
+            weekdays_matched=found.weekdays_matched,
         ),
     )
 
@@ -92,18 +93,20 @@ def _unconcluded(why: str) -> str:
     return f"Whether this night drifted cannot be told ({why}), so it counts as a night without drift."
 
 
-def _compare(ctx: Context, nights: list[Rows]) -> Comparison:
+def _compare(ctx: Context, nights: Sequence[NightRows]) -> Comparison:
     # Loaded only here, for it takes seconds, and a night of the first week compares nothing.
     from pipelines.data.embedder import Embedder
     from pipelines.evaluation.drift_comparison import compare_nights
 
-    rows = [row for night in nights for row in night]
+    rows = [row for night in nights for row in night.rows]
     embedder = Embedder(ctx.config.model.embedder, ctx.config.model.threads)
     log.info("drift: embedding %d prompts and their completions", len(rows))
     texts = [question_text(row["messages"], ctx.config.task.system_prompt) for row in rows]
     asked = embedder.embed(texts)
     answered = embedder.embed([row["completion"] for row in rows])
-    return compare_nights(nights, asked, answered, _shown(ctx, texts), ctx.config, _seed(ctx))
+    weekdays = [night.night.weekday() for night in nights]
+    compared = [night.rows for night in nights]
+    return compare_nights(compared, asked, answered, _shown(ctx, texts), ctx.config, _seed(ctx), weekdays)
 
 
 def _shown(ctx: Context, texts: list[str]) -> list[str]:

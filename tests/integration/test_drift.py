@@ -90,6 +90,7 @@ def test_a_night_like_the_others_does_not_drift(lake_home):
     assert outcome.facts.reference.nights == tuple(date(2026, 1, day) for day in range(1, 8))
     assert outcome.facts.reference.rows_in_lake == 700
     assert outcome.facts.tonight.rows_in_lake == 100
+    assert outcome.facts.weekdays_matched is False  # seven nights hold each weekday once
 
 
 def test_a_shift_of_the_mix_drifts_and_says_what_moved(lake_home):

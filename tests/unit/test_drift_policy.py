@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.drift import Shift, World, power, unchanged, unchanged_before
+from benchmarks.drift import Shift, World, power, unchanged, unchanged_before, weekends
 from pipelines.core.config import Drift
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.policy.night.drift import (
@@ -21,9 +21,11 @@ from pipelines.policy.night.drift import (
     judge_night,
     too_little,
     topic_shares,
+    weekdays_to_match,
 )
 from pipelines.policy.night.drift_replay import possible_drift
 from pipelines.policy.stats.holm import holm
+from pipelines.policy.stats.nights import from_others
 from tests.support.facts import facts_like
 
 OLD_COLUMN = {
@@ -72,6 +74,35 @@ def test_a_short_history_keeps_the_rate_too(past):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_a_weekend_is_compared_with_weekends():
+    world, nights = World(weekend=1.0), 200
+    raised, on_weekends, small, large = weekends(world, True, nights)
+    assert raised <= most(0.05, nights)
+    assert on_weekends <= most(0.05, nights * 2 // 7)
+    small_of_all, large_of_all = weekends(world, False, nights)[2:]
+    assert small > small_of_all + 0.1
+    assert large > large_of_all + 0.15
+
+
+def test_weekdays_match_once_each_was_seen_three_times():
+    three_weeks = [day % 7 for day in range(21)]
+    matched = weekdays_to_match([*three_weeks, 4])
+    assert matched is not None
+    assert matched.tolist() == [*three_weeks, 4]
+    assert weekdays_to_match([*three_weeks[1:], 4]) is None
+    assert weekdays_to_match(()) is None
+
+
+def test_a_night_is_measured_from_its_own_kind():
+    values, kinds = np.array([[1.0], [3.0], [10.0], [10.0], [13.0]]), np.array([0, 0, 1, 1, 1])
+    by_hand = [*np.array([-2, 2]) / np.sqrt(2), *np.array([-1.5, -1.5, 3]) / np.sqrt(1.5)]
+    assert from_others(values, kinds)[:, 0] == pytest.approx(by_hand)
+    noise = np.random.default_rng(5).normal(size=(7, 4_000))
+    spread = from_others(noise, np.array([0, 0, 1, 1, 1, 1, 1])).std(axis=1)
+    assert spread == pytest.approx(np.ones(7), abs=0.06)  # however many nights are of its kind
+
+
 def test_a_change_is_found():
     assert power(World(people=60), Shift(asked=0.5), past=21, tries=60, seed=5) > 0.9
     assert power(World(people=60), Shift(asked=0.5), past=7, tries=60, seed=5) > 0.8

@@ -72,4 +72,5 @@ class DriftFacts(Facts):
     smallest_effect: float | None = None
     rows_per_person: int | None = None
     same_model: bool | None = None
+    weekdays_matched: bool | None = None  # nights were compared with those of their weekday; older: None
     permutations: int | None = None

@@ -9,6 +9,9 @@ statistic is its most unusual column, among those that are farther than usual by
 | fewer than 7                  | cannot conclude: not every day of the week was seen; no drift           |
 | 7 to 1 / alpha - 2            | Student's t; needs distances that are about normal                      |
 | 1 / alpha - 1 or more (19)    | tonight's rank among all nights; needs only that nights are exchangeable |
+
+A night is measured from the mean of the others. Where the past nights hold each weekday three times or more,
+it is measured from those of its own weekday, so that a weekend is not far away for being a weekend.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pipelines.policy.stats.nights import beyond_usual, rank_p_values, student_p
 # because another model answers differently by design. A moved operation is reported and is not drift.
 INPUT, ANSWER, OPERATION = "input", "answer", "operation"
 FEWEST_NIGHTS = 7  # past nights: a week, so that each weekday was seen
+WEEKS = 3  # past nights of each weekday that it takes to compare with the same weekday only
 RANK, STUDENT, TOO_FEW = "rank among nights", "Student's t", "cannot conclude"
 
 
@@ -72,6 +76,12 @@ def too_little(past: int, rows: int, min_rows: int) -> str:
     if past < FEWEST_NIGHTS:
         return f"{past} past nights with enough rows, {FEWEST_NIGHTS} are needed"
     return ""
+
+
+def weekdays_to_match(weekdays: Sequence[int]) -> np.ndarray | None:
+    """The weekdays (0 to 6) of these nights, tonight's last; None where the past has too few of each."""
+    past = np.bincount(weekdays[:-1], minlength=7)
+    return np.array(weekdays) if past.min() >= WEEKS else None
 
 
 def ranks_suffice(past: int, alpha: float) -> bool:

@@ -42,25 +42,40 @@ def spread_around(means: np.ndarray, squares: np.ndarray, rows: np.ndarray) -> f
     return float(np.sqrt(max(0.0, weights @ squares - 2 * (weights @ means) @ centre + centre @ centre)))
 
 
-def total_variation(shares: np.ndarray) -> np.ndarray:
-    """(nights, categories) -> (nights,): the share of rows that would have to change category."""
-    return np.abs(shares - mean_of_others(shares)).sum(axis=-1) / 2
+def total_variation(shares: np.ndarray, kinds: np.ndarray | None = None) -> np.ndarray:
+    """(nights, categories) -> (nights,): the share of rows that would have to change category.
+
+    `kinds`: see `from_others`.
+    """
+    return np.abs(from_others(shares, kinds)).sum(axis=-1) / 2
 
 
-def kolmogorov_smirnov(shares: np.ndarray) -> np.ndarray:
+def kolmogorov_smirnov(shares: np.ndarray, kinds: np.ndarray | None = None) -> np.ndarray:
     """(nights, ordered values) -> (nights,): the largest gap, 0 to 1, between distribution functions."""
-    return total_gap(np.cumsum(shares, axis=-1)).max(axis=-1)
+    return np.abs(from_others(np.cumsum(shares, axis=-1), kinds)).max(axis=-1)
 
 
-def total_gap(values: np.ndarray) -> np.ndarray:
-    """How far each night is from the mean of the others, in each column of (nights, columns)."""
-    return np.abs(values - mean_of_others(values))
-
-
-def standardised_shift(means: np.ndarray, spread: float) -> np.ndarray:
+def standardised_shift(means: np.ndarray, spread: float, kinds: np.ndarray | None = None) -> np.ndarray:
     """(nights, dimensions) -> (nights,): how far the mean is, in spreads of single rows around it."""
-    moved = np.linalg.norm(means - mean_of_others(means), axis=-1)
+    moved = np.linalg.norm(from_others(means, kinds), axis=-1)
     return moved / spread if spread > 0 else np.zeros(len(means))
+
+
+def from_others(values: np.ndarray, kinds: np.ndarray | None) -> np.ndarray:
+    """Each night's values minus the mean of the other nights.
+
+    `kinds` (nights,): the others are those of the same kind, such as a weekday, at least one. A mean of m
+    nights varies itself, so that the difference varies 1 + 1/m times as much as a night does: it is divided
+    by the root of that, because nights of different kinds have different m and are compared with each other.
+    """
+    if kinds is None:
+        return values - mean_of_others(values)
+    found = np.empty_like(values, dtype=np.float64)
+    for kind in np.unique(kinds):
+        alike = kinds == kind
+        others = alike.sum() - 1
+        found[alike] = (values[alike] - mean_of_others(values[alike])) / np.sqrt(1 + 1 / others)
+    return found
 
 
 def mean_of_others(values: np.ndarray) -> np.ndarray:
