@@ -1,7 +1,7 @@
-"""False alarms and power of `drift`, beside the rule before it: `python -m benchmarks.drift [NIGHTS]`.
+"""False alarms and power of `drift`: `python -m benchmarks.drift [NIGHTS [PART ...]]`.
 
 Each world is a stream of nights of people who ask questions. Every night is compared with the nights before
-it, as the step does. The rule before took rows as independent. Prints Markdown tables.
+it, as the step does. The rule before, beside it, took rows as independent. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -218,14 +218,16 @@ SHIFTS = {
 PAST = (7, 13, 21, 42)
 
 
-def main(nights: int) -> None:
-    print(describe())
+def print_unchanged(nights: int) -> None:
     print(f"\nRaised on nights without a change, of {nights}:\n")
     print("| world | the rule before | " + " | ".join(f"{past} past nights" for past in PAST) + " |")
-    print("|---|" + "---|" * (1 + len(PAST)))
+    print("|---|---|" + "---|" * len(PAST))
     for name, world in WORLDS.items():
         found = [unchanged_before(world, nights), *(unchanged(world, past, nights) for past in PAST)]
         print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in found) + " |", flush=True)
+
+
+def print_power(nights: int) -> None:
     print(f"\nFound on the first night of a change, of {nights // 2}:\n")
     print("| change | world | " + " | ".join(f"{past} past nights" for past in PAST) + " |")
     print("|---|---|" + "---|" * len(PAST))
@@ -233,6 +235,9 @@ def main(nights: int) -> None:
         for told in ("3 questions", "nights differ"):
             found = [power(WORLDS[told], shift, past, nights // 2) for past in PAST]
             print(f"| {name} | {told} | " + " | ".join(f"{share:.0%}" for share in found) + " |", flush=True)
+
+
+def print_weekends(nights: int) -> None:
     print(f"\nCompared with all of 21 nights, and with those of the same weekday, {nights} nights each:\n")
     print("| world | compared with | raised | on weekends | found: 20% ask another mix | 40% |")
     print("|---|---|---|---|---|---|")
@@ -240,11 +245,25 @@ def main(nights: int) -> None:
         for match, words in ((False, "all nights"), (True, "its weekday")):
             found = weekends(WORLDS[name], match, nights)
             print(f"| {name} | {words} | " + " | ".join(f"{share:.1%}" for share in found) + " |", flush=True)
+
+
+def print_watch(nights: int) -> None:
     print(f"\nOne watch a day at the level 5%, on {nights // 4} days without a change:\n")
     print("| world | people change sides | 21 nights |\n|---|---|---|")
     for name, world in WORLDS.items():
         found = [watch_unchanged(world, nights // 4), watch_by_night(world, nights // 4)]
         print(f"| {name} | " + " | ".join(f"{share:.1%}" for share in found) + " |", flush=True)
+
+
+PARTS = {
+    "unchanged": print_unchanged, "power": print_power, "weekends": print_weekends, "watch": print_watch,
+}  # fmt: skip
+
+
+def main(nights: int, *parts: str) -> None:
+    print(describe())
+    for part in parts or PARTS:
+        PARTS[part](nights)
     print(f"\nA decision from sufficient statistics: {1000 * seconds_of_a_decision():.1f} ms for 22 nights.")
 
 
@@ -258,4 +277,4 @@ def seconds_of_a_decision() -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2_000, *sys.argv[2:])
