@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import fisher_exact, ks_2samp
+from scipy.stats import fisher_exact, ks_2samp, kstest
 
 from pipelines.policy.stats.permutation import (
+    ENOUGH,
     Moved,
     energy_test,
     homogeneity_test,
@@ -150,6 +151,17 @@ def test_categories_agree_with_fishers_test_on_a_table_of_four():
     exact = fisher_exact([[30, 10], [12, 13]]).pvalue
     found = homogeneity_test(before, now, 20_000, np.random.default_rng(10))
     assert found.p_value == pytest.approx(exact, abs=0.01)
+
+
+def test_relabelling_that_ends_early_keeps_the_nominal_rate():
+    """Most p-values end early at 999 relabellings; small ones take all of them."""
+    rng = np.random.default_rng(14)
+    found = [ks_test(rng.random(20), rng.random(15), 999, rng).p_value for _ in range(DRAWS)]
+    assert np.mean(np.array(found) <= 0.05) <= AT_MOST
+    early = [p_value for p_value in found if p_value > (ENOUGH + 1) / 1_000]
+    assert len(early) > DRAWS / 2
+    assert all(ENOUGH / p_value == pytest.approx(round(ENOUGH / p_value)) for p_value in early)
+    assert kstest(found, "uniform").pvalue > 0.001
 
 
 def test_enough_permutations_for_the_first_step_of_holm():
