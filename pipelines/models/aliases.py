@@ -1,22 +1,27 @@
-"""MLflow's aliases follow the ledger. The ledger is written first; `reconcile` catches up after a crash."""
+"""MLflow's aliases follow the ledger. The ledger is written first; `reconcile` catches up after a crash.
+
+MLflow takes seconds to load, and is loaded only where a version is looked up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import open_registry
-from pipelines.models.registry import CANARY, CANDIDATE, PREVIOUS, PRODUCTION, RegisteredAdapter, Registry
 from pipelines.stores import open_ledger
 from pipelines.stores.ledger import Promotion
+
+if TYPE_CHECKING:
+    from pipelines.models.registry import RegisteredAdapter, Registry
 
 
 def in_production(config: Config) -> RegisteredAdapter | None:
     """The adapter that the ledger says answers users now; None while the bare base model does."""
     production = open_ledger(config).promotion().route.production
-    registry = open_registry(config)
-    return registry.version(production.version) if production else None
+    return open_registry(config).version(production.version) if production else None
 
 
 def reconcile(promotions: Sequence[Promotion], registry: Registry) -> list[str]:
@@ -25,6 +30,8 @@ def reconcile(promotions: Sequence[Promotion], registry: Registry) -> list[str]:
     `register` sets `candidate` to the newest version. It is removed here once that version's rollout is over.
     Without any move the aliases stay as they are.
     """
+    from pipelines.models.registry import CANARY, CANDIDATE, PREVIOUS, PRODUCTION
+
     if not promotions:
         return []
     route = promotions[-1].route
