@@ -205,20 +205,19 @@ def test_down_without_up_and_a_stale_file(tmp_path):
     assert (done.returncode, done.stdout) == (0, "nothing was running\n")
 
 
-def test_nothing_outlives_nightly_and_the_next_one_goes_on(tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
+def test_nothing_outlives_nightly_and_the_next_one_goes_on(tmp_path, ending):
     home = tmp_path / "home"
     home.mkdir()
     settings = make_settings(home)
     (home / "script.json").write_text('{"curate": "sleep deaf"}')
-    for ending in (signal.SIGKILL, signal.SIGINT):  # the second one goes on with the first one's night
-        (home / "curate.pid").unlink(missing_ok=True)
-        nightly = subprocess.Popen(_command("nightly"), env=_environment(settings), stdout=subprocess.DEVNULL)
-        assert _within(240, (home / "curate.pid").exists)
-        family = [nightly, *psutil.Process(nightly.pid).children(recursive=True)]
-        assert len(family) > 5
-        nightly.send_signal(ending)
-        nightly.wait(30)
-        assert _within(30, lambda found=family: not any(psutil.pid_exists(one.pid) for one in found[1:]))
+    nightly = subprocess.Popen(_command("nightly"), env=_environment(settings), stdout=subprocess.DEVNULL)
+    assert _within(240, (home / "curate.pid").exists)
+    family = [nightly, *psutil.Process(nightly.pid).children(recursive=True)]
+    assert len(family) > 5
+    nightly.send_signal(ending)
+    nightly.wait(30)
+    assert _within(30, lambda: not any(psutil.pid_exists(process.pid) for process in family[1:]))
     (home / "script.json").write_text("{}")
     done = _local(settings, "nightly")
     assert done.returncode == 0, done.stdout + done.stderr
