@@ -69,11 +69,16 @@ class Gate(Section):
     # With "yearly": the expected number, in any 365 nights, of passed candidates that are better by less than
     # `min_improvement`. A night's level is about 1/400 of it, and more where nights did not ask.
     false_passes_a_year: Annotated[float, Field(gt=0, le=365)] = 0.5
+    # On how many nights a candidate is measured at most before its improvement is clear. It waits only while
+    # the fresh rows of people who are kept back (`curate.people_kept_back`) can still decide; nothing is trained
+    # meanwhile. 0: the first night decides.
+    max_nights_waiting: Count = 30
     # The error rate of the forgetting check, each night. With "familywise": also the chance that one suite
     # ever lets such a candidate pass; the power then falls with every night that asks it.
     alpha: Share = 0.05
     # How many times likelier people rate an answer that the candidate would lose than one that it would win.
-    # "Has forgotten" holds up to this factor; 1: rating has nothing to do with it.
+    # "Has forgotten" holds up to this factor; 1: rating has nothing to do with it. The other way round, a row
+    # that the candidate wins counts by this factor less for an improvement.
     rating_odds: Odds = 2.0
     # Whether forgetting holds the candidate back if only corrections that nobody gave could tell.
     hold_on_missing_labels: bool = False
