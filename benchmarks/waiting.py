@@ -36,6 +36,8 @@ WORLDS = (
     World("half a point more each night, up to 10", slow(0.005, 0.1)),
     World("better by 8 points, a point less each night", decaying(0.08, 0.01)),
     World("weeks of +10 and of -6 points", drifting(0.02, 0.08)),
+    World("never better; what it wins is labelled twice as often", steady(0.02), odds=2),
+    World("assumption broken: never better; each row is there twice", steady(0.02), copies=2),
 )
 
 

@@ -25,10 +25,16 @@ Gain = Callable[[int, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class World:
-    """`gain`: how much better a candidate is on a night, in each history."""
+    """`gain`: how much better a candidate is on a night, in each history.
+
+    `copies`: how often each row is there. `odds`: how much likelier people label rows that it wins;
+    the first night's test is then on as many items of a suite, whose answers are all known.
+    """
 
     words: str
     gain: Gain
+    copies: int = 1
+    odds: float = 1.0
 
 
 @dataclass
@@ -72,7 +78,7 @@ def better_from(first: int, gain: float) -> Gain:
 def simulate(world: World, rows: int, gate: Gate, histories: int, nights: int, seed: int) -> Years:
     """`rows`: fresh ones a night. A pass is false where the mean difference so far is at most the margin."""
     rng, waits = np.random.default_rng(seed), gate.max_nights_waiting
-    values = values_of(gate.rating_odds)[1:]
+    values = values_of(gate.rating_odds)
     free = np.ones(histories, bool)  # nobody waits
     begun, since = np.zeros(histories, int), np.zeros(histories, int)
     kept, level, luck = np.full(histories, float(KEPT_SHARES)), np.zeros(histories), np.zeros(histories)
@@ -85,9 +91,10 @@ def simulate(world: World, rows: int, gate: Gate, histories: int, nights: int, s
         counts[free], means = 0, np.where(free, 0.0, means)
         gain, age = world.gain(night, begun, since, luck), night - begun + 1
         means += (gain - means) / age
-        tonight = _rows(gain, rows, rng)
+        tonight = world.copies * _rows(gain, rows // world.copies, world.odds, rng)
         counts += tonight
-        passed = free & _first(tonight, rows, first_level(1.0, waits > 0) * level)
+        suite = tonight if world.odds == 1 else _rows(gain, rows, 1.0, rng)
+        passed = free & _first(suite, rows, first_level(1.0, waits > 0) * level)
         if waits:
             passed |= passes(counts, values, MARGIN, level)
         dropped = is_futile(counts, values, MARGIN, level, age, waits) if waits else np.ones(histories, bool)
@@ -100,10 +107,11 @@ def simulate(world: World, rows: int, gate: Gate, histories: int, nights: int, s
     return found
 
 
-def _rows(gain: np.ndarray, rows: int, rng: np.random.Generator) -> np.ndarray:
+def _rows(gain: np.ndarray, rows: int, odds: float, rng: np.random.Generator) -> np.ndarray:
     """(histories, 3): rows that the candidate wins, loses, and neither."""
     differ = np.maximum(DIFFER, np.abs(gain))
-    return rng.multinomial(rows, np.stack([(differ + gain) / 2, (differ - gain) / 2, 1 - differ], -1))
+    shares = np.stack([odds * (differ + gain) / 2, (differ - gain) / 2, 1 - differ], -1)
+    return rng.multinomial(rows, shares / shares.sum(-1, keepdims=True))
 
 
 def _first(tonight: np.ndarray, rows: int, level: np.ndarray) -> np.ndarray:

@@ -10,10 +10,11 @@ by hand with the form. One night at a time.
 **Each task** runs one command, `nightshift STEP`, which you can run by hand too. A task that is cleared and
 run again does the same work once: its result is kept under a fingerprint of its inputs and settings.
 
-**Reading the grid.** A step may answer `skip` (nothing worth doing), `hold` (a person should look first) or
-`reject` (the candidate is not good enough). The run succeeds, the later steps are skipped, and one of the
-last rows shows the outcome: `trained`, `skipped`, `held` or `rejected`. The notes of the task and of the run
-give the reasons. A fault fails the run; its note says what is wrong and what to do.
+**Reading the grid.** A step may answer `skip` (nothing worth doing), `hold` (a person should look first),
+`reject` (the candidate is not good enough) or `wait` (its improvement is not clear yet, and the next night
+measures it again). The run succeeds, the later steps are skipped, and one of the last rows shows the outcome:
+`trained`, `skipped`, `held`, `rejected` or `waiting`. The notes of the task and of the run give the reasons.
+A fault fails the run; its note says what is wrong and what to do.
 
 **People are told**, as the section `[notify]` says, when a night fails, is held, or is late
 (`notify.night_late_s`), and when nights before it never ran. Each notice has the command that catches up.

@@ -44,6 +44,7 @@ class Verdict(StrEnum):
     SKIP = "skip"  # nothing worth doing tonight
     HOLD = "hold"  # a person should look before the loop goes on
     REJECT = "reject"  # the candidate is not good enough
+    WAIT = "wait"  # the candidate waits for more rows
 
 
 class Frozen(BaseModel):

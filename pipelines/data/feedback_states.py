@@ -9,7 +9,7 @@ from pipelines.core.facts.record import DecisionFacts, decision_facts
 from pipelines.policy.night.row_states import RowStates, Training, row_states, stayed_in_production
 from pipelines.stores.ledger import Decision, Ledger
 
-ALWAYS_TRAINED = ("trained", "rejected")
+ALWAYS_TRAINED = ("trained", "rejected", "waiting")
 HELD = "held"  # before a training, or after one: then the adapter's digest is in the record
 
 
@@ -42,6 +42,8 @@ def feedback_states(
 
 
 def _trained(decision: Decision, facts: DecisionFacts) -> bool:
+    if facts.measured_again:
+        return False
     return decision.outcome in ALWAYS_TRAINED or (
         decision.outcome == HELD and facts.adapter_digest is not None
     )

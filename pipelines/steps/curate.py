@@ -20,13 +20,15 @@ import numpy as np
 from pipelines.core.contract import Verdict, digest_of
 from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError
+from pipelines.core.facts.common import Waiting
 from pipelines.core.facts.curate import AnswerCounts, Counts, CurateFacts
 from pipelines.core.facts.decide import DecideFacts
+from pipelines.core.facts.reading import parsed
 from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
-from pipelines.data.feedback_log import labelled_rows
+from pipelines.data.feedback_log import labelled_rows, limit_of_a_person
 from pipelines.data.feedback_states import trained_sets
 from pipelines.data.held_back import held_back_items, held_back_keys
 from pipelines.data.pii import Redactor, other_scripts
@@ -40,6 +42,7 @@ from pipelines.data.training_rows import (
     without_unfit,
 )
 from pipelines.evaluation.suite import check_suite, suite_file_digest
+from pipelines.evaluation.waiting import step_again
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
 from pipelines.policy.night.caps import over_the_tenant_cap
@@ -53,6 +56,7 @@ from pipelines.policy.night.examples import (
     redacted_messages,
     split,
 )
+from pipelines.policy.night.feedback import is_kept_back
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 
@@ -79,6 +83,9 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
+    if waiting := ctx.facts(DecideFacts).waiting:
+        return _again(ctx, waiting)
+    system = ctx.config.task.system_prompt
     settings, rng = ctx.config.curate, np.random.default_rng([ctx.config.seed, ctx.night.toordinal()])
     fitting = Fitting(rendering_of(ctx.config), ctx.config.train.max_length_tokens)
     suite = check_suite(ctx.config, fitting.rendering.prompt)
@@ -127,9 +134,19 @@ def run(ctx: Context) -> Outcome:
         turns_dropped=fitting.turns_dropped(tonight + replayed),
         settings=settings.model_dump(mode="json"),
         seed=ctx.config.seed,
+        people_kept_back=_people_kept_back(ctx),
+        suite_copies=tuple(suite[place]["id"] for place in near.within(questions(suite, system))),
         training_set=identity,
     )
     return _write(ctx, facts, train, dev, planted)
+
+
+def _again(ctx: Context, waiting: Waiting) -> Outcome:
+    """The set of the candidate that waits, as it was."""
+    manifest, outputs = step_again(ctx.config, waiting, "curate", ctx.out)
+    metrics = {name: (metric.value, metric.unit) for name, metric in manifest.metrics.items()}
+    said = f"as on {waiting.run_id}, whose candidate waits: {manifest.headline}"
+    return Outcome(headline=said, outputs=outputs, metrics=metrics, facts=parsed(manifest.facts, CurateFacts))
 
 
 def _fit_for_training(
@@ -137,8 +154,9 @@ def _fit_for_training(
 ) -> tuple[Part, Part]:
     """New and replayed rows without what evaluation asks, what repeats another row, and what does not fit."""
     settings, system = ctx.config.curate, ctx.config.task.system_prompt
+    share = _people_kept_back(ctx)
     new, replay = (
-        trainable(_read(ctx, nights), settings.holdout_share, frozen, near, fitting, system)
+        trainable(_read(ctx, nights, share), settings.holdout_share, frozen, near, fitting, system)
         for nights in _new_and_learned(ctx)
     )
     again = near.matching(questions(replay.rows, system), questions(new.rows, system))
@@ -205,14 +223,28 @@ def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
         )
 
 
-def _read(ctx: Context, nights: set[date]) -> Part:
-    """Labelled rows that these nights delivered, without those that were ever taken for a suite."""
+def _read(ctx: Context, nights: set[date], share: float) -> Part:
+    """Labelled rows that these nights delivered, without those that were ever taken for a suite.
+
+    `share` of people are kept back.
+    """
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
     part = labelled_rows(
         lake, nights, ctx.night, most, ctx.config.curate.rows_per_person, ctx.config.seed, ctx.config.task
     )
     held = held_back_keys(ctx.config)
-    return part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
+    part = part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
+    theirs = [
+        place for place, row in enumerate(part.rows) if is_kept_back(row["tenant"], row["subject_id"], share)
+    ]
+    return part.without(theirs, "of_people_kept_back")
+
+
+def _people_kept_back(ctx: Context) -> float:
+    """The share of people who are kept back: nobody, until enough people gave rows."""
+    lake = open_lake(ctx.config)
+    limit = limit_of_a_person(lake, lake.deliveries(ctx.night), ctx.night, 1)
+    return 0.0 if limit is None else ctx.config.curate.people_kept_back
 
 
 def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:
@@ -264,11 +296,17 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
 
 
 def _lost(facts: CurateFacts) -> list[str]:
-    """What went, wholly or in part, because it does not fit."""
-    counts, dropped = facts.counts, facts.turns_dropped
+    """What went, wholly or in part, because it does not fit, and what does not count in the suite."""
+    counts, dropped, copies = facts.counts, facts.turns_dropped, facts.suite_copies
     went = {name: counts.new.get(name, 0) + counts.replay.get(name, 0) for name in UNFIT}
     every = ", ".join(f"{rows} {name.replace('_', ' ')}" for name, rows in went.items() if rows)
     said = [f"{sum(went.values())} rows cannot be trained on ({every})."] if every else []
+    if copies:
+        shown = ", ".join(copies[:5]) + ", ..." * (len(copies) > 5)
+        said.append(
+            f"{len(copies)} of the suite's items nearly repeat others ({shown}), and do not count for an"
+            " improvement. Remove them from the suite."
+        )
     return said + ([f"{dropped} examples lose their oldest turns."] if dropped else [])
 
 

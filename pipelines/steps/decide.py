@@ -6,22 +6,25 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
-from pipelines.core.config import Curate
-from pipelines.core.contract import digest_of
-from pipelines.core.facts.common import Baseline, Window
+from pipelines.core.config import Curate, Decide
+from pipelines.core.contract import Verdict, digest_of
+from pipelines.core.facts.common import Baseline, Waiting, Window
 from pipelines.core.facts.decide import DecideFacts, Weight
 from pipelines.core.facts.drift import DriftFacts
-from pipelines.core.facts.reading import as_json
+from pipelines.core.facts.reading import as_json, facts_of
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import feedback_of, total
 from pipelines.data.feedback_states import feedback_states, trainings
+from pipelines.evaluation.waiting import run_of, waiting_candidate
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
 from pipelines.policy.night.anchors import anchors_tonight
 from pipelines.policy.night.caps import Weighed, capped_by_person, limit_of_a_person, weighed
+from pipelines.policy.night.claim import fresh_so_far
 from pipelines.policy.night.decide import TrainingSituation, decide
 from pipelines.policy.night.lineage import spans
 from pipelines.policy.night.row_states import RowStates
+from pipelines.policy.night.waiting import measured_again
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_inbox, open_ledger
 
@@ -35,6 +38,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     first = min(states.unlearned, default=ctx.night)
     return {
         "baseline": digest_of(as_json(_baseline(ctx))),
+        "waiting": digest_of(as_json(_waiting(ctx))),
         "anchors": digest_of([as_json(one) for one in _anchors(ctx)]),
         "lake": open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night, since=first),
         "ledger": digest_of(
@@ -62,13 +66,19 @@ def run(ctx: Context) -> Outcome:
         cause=settings.cause,
         data_faults=tuple(_faults(ctx)),
     )
-    decision = decide(situation, settings)
+    decision, waiting = decide(situation, settings), _waiting(ctx)
+    if decision.verdict is Verdict.HOLD:
+        waiting = None
+    deliveries = {night: delivered[night] for night in states.unlearned}
+    reason = (
+        measured_again(waiting.run_id, fresh_so_far(waiting), ctx.config.gate) if waiting else decision.reason
+    )
     tried_words = f" ({situation.tried} tried before)" * bool(situation.tried)
     return Outcome(
         headline=f"{situation.labelled} labelled rows{tried_words}, "
         f"{'drift' if situation.drift else 'no drift'}",
-        verdict=decision.verdict,
-        reasons=(decision.reason, *_who_weighs(weight)),
+        verdict=Verdict.PROCEED if waiting else decision.verdict,
+        reasons=(reason, *_who_weighs(weight)),
         metrics={
             "labelled_rows": (float(situation.labelled), "rows"),
             "cpu_hours_30d": (situation.cpu_hours_30d, "h"),
@@ -90,12 +100,27 @@ def run(ctx: Context) -> Outcome:
             cpu_hours_30d=situation.cpu_hours_30d,
             gpu_hours_30d=situation.gpu_hours_30d,
             rules=decision.rules,
-            deliveries={night: delivered[night] for night in states.unlearned},
+            deliveries=_deliveries_of(ctx, waiting) if waiting else deliveries,
+            waiting=waiting,
             tried_nights=tuple(spans(states.tried)),
             tried=situation.tried,
             weight=Weight(**asdict(weight)),
         ),
     )
+
+
+def _waiting(ctx: Context) -> Waiting | None:
+    """The candidate that is measured again instead of a training, unless somebody asked for one."""
+    settings = ctx.config.decide
+    if settings.force or settings.cause != Decide().cause:
+        return None
+    return waiting_candidate(ctx.config, ctx.run.run_id, ctx.night, _baseline(ctx))
+
+
+def _deliveries_of(ctx: Context, waiting: Waiting) -> dict[date, str] | None:
+    """What the candidate that waits was trained on."""
+    manifest = run_of(ctx.config, waiting).manifest("decide")
+    return facts_of({"decide": manifest}, DecideFacts).deliveries if manifest else None
 
 
 def _weight(people: Mapping[str, Mapping[int, int]], settings: Curate) -> Weighed:

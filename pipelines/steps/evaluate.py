@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.core.contract import digest_of
 from pipelines.core.conversations import question_text
 from pipelines.core.facts import common
+from pipelines.core.facts.curate import CurateFacts
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import Accuracy, AnchorFacts, EvaluateFacts, EvaluateReadings, Forgetting
 from pipelines.core.facts.train import TrainFacts
@@ -25,6 +27,7 @@ from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
+from pipelines.evaluation.waiting import fresh_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering
@@ -38,12 +41,12 @@ EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     base = base_folder(ctx.config)
-    first, last = _earlier_days(ctx)
     return {
         "base_model": digest_base(base),
         "tokenizer": digest_tokenizer(base),
         "suite": suite_file_digest(ctx.config),
-        "lake": open_lake(ctx.config).digest(first, last, ctx.night) if first <= last else "",
+        "lake": open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night),
+        "max_nights_waiting": digest_of(ctx.config.gate.max_nights_waiting),
     }
 
 
@@ -55,11 +58,13 @@ def run(ctx: Context) -> Outcome:
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts))
     earlier = _earlier_items(ctx, models.engine.rendering)
     asked = Guards(general, passages, earlier, labels)
-    answers: Answers = {}
+    fresh = _fresh_items(ctx, models.engine.rendering)
+    answers, fresh_answers = Answers(), Answers()
     guards: dict[str, GuardScores] = {}
     for name, engine in models:
         kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
         answers[name] = kept.choices([item["messages"] for item in suite], labels)
+        fresh_answers[name] = kept.choices([item["messages"] for item in fresh], labels) if fresh else []
         guards[name] = guard_scores(partial(models.answering_as, name), asked, kept)
     right = {name: scores.right(given, suite) for name, given in answers.items()}
     anchors = tuple(
@@ -82,13 +87,14 @@ def run(ctx: Context) -> Outcome:
             suite_digest=suite_digest(ctx.config),
             suite_file_digest=suite_file_digest(ctx.config),
             accuracy=Accuracy(production=before, candidate=after),
-            paired=scores.paired_counts(right),
+            paired=scores.paired_counts(_without_copies(ctx, right, suite)),
             difference=_difference(ctx, right),
             by_subject=scores.by_subject(suite, right),
             forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, earlier),
             general=_compared(ctx, {name: one.belief for name, one in guards.items()}),
             perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
             anchors=anchors,
+            fresh=_fresh(fresh_answers, fresh),
         ),
         readings=EvaluateReadings(
             latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], labels))
@@ -96,10 +102,23 @@ def run(ctx: Context) -> Outcome:
     )
 
 
-def _earlier_days(ctx: Context) -> tuple[date, date]:
-    """First and last day before tonight; an empty range where there is none."""
-    days = [day for day in open_lake(ctx.config).days(ctx.night) if day < ctx.night]
-    return (days[0], days[-1]) if days else (ctx.night, ctx.night - timedelta(days=1))
+def _without_copies(ctx: Context, right: Scores, suite: Sequence[Item]) -> Scores:
+    """Items that ask nearly the same count once: the limits of the improvement need independent ones."""
+    copies = set(ctx.facts(CurateFacts).suite_copies)
+    counted = np.array([item["id"] not in copies for item in suite])
+    return {name: values[counted] for name, values in right.items()}
+
+
+def _fresh_items(ctx: Context, rendering: Rendering) -> list[Item]:
+    """Rows that the candidate cannot know."""
+    waiting, share = ctx.facts(DecideFacts).waiting, ctx.facts(CurateFacts).people_kept_back
+    return fresh_items(ctx.config, ctx.night, waiting, share, rendering.takes)
+
+
+def _fresh(given: Answers, items: Sequence[Item]) -> common.Fresh:
+    found = scores.paired_counts({name: scores.right(answers, items) for name, answers in given.items()})
+    won, lost = found.only_candidate, found.only_production
+    return common.Fresh(won=won, lost=lost, neither=found.n - won - lost)
 
 
 def _earlier_items(ctx: Context, rendering: Rendering) -> list[Item]:

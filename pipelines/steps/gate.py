@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import date
 from typing import Any
 
 from pipelines.core.contract import Verdict, digest_of
+from pipelines.core.facts.common import Waiting
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.gate import Check, GateFacts, GateReadings
 from pipelines.core.facts.record import decision_facts
+from pipelines.evaluation.waiting import pair_digest
+from pipelines.policy.night.claim import fresh_rows
 from pipelines.policy.night.gate import check_candidate
 from pipelines.policy.night.level import Asks, earlier_asks, level_tonight, promise
 from pipelines.policy.night.measured import Measured, measured
@@ -29,7 +33,8 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, decided, found = ctx.config.gate, ctx.facts(DecideFacts), measured(ctx.inputs)
     baseline, asks = decided.baseline, _asks(ctx, found)
-    table, verdict = check_candidate(baseline.kind, found, settings, asks, decided.anchors)
+    level, waiting = level_tonight(settings, asks), decided.waiting
+    table, verdict = check_candidate(baseline.kind, found, settings, asks, decided.anchors, waiting)
     rows = [_without_clock(check) for check in table]
     by_name = {check.check: check for check in table}
     improvement = by_name["improvement"]
@@ -42,20 +47,36 @@ def run(ctx: Context) -> Outcome:
         facts=GateFacts(
             rows=tuple(_rounded(row) for row in rows),
             asks_before=asks.of_suite,
-            alpha_tonight=level_tonight(settings, asks),
+            alpha_tonight=waiting.level if waiting else level,
             promise=promise(settings),
             suite_digest=found.evaluate.suite_digest,
             baseline=baseline,
+            waiting=_waiting(ctx, found, level) if verdict is Verdict.WAIT else None,
         ),
+    )
+
+
+def _waiting(ctx: Context, found: Measured, level: float) -> Waiting:
+    """The candidate with the fresh rows that it has, for the next night."""
+    decided = ctx.facts(DecideFacts)
+    fresh = fresh_rows(found, ctx.config.gate, level, decided.waiting)
+    assert fresh, "a candidate without fresh rows does not wait"
+    return Waiting(
+        **asdict(fresh),
+        run_id=decided.waiting.run_id if decided.waiting else ctx.run.run_id,
+        last_night=ctx.night,
+        pair=pair_digest(ctx.config, decided.baseline),
     )
 
 
 def asks_before(decided: Iterable[Decision], night: date, found: Measured) -> Asks:
     """The questions of the runs decided before the one of `night`, which asked the suite of `found`.
 
-    Older versions wrote down the digest of the suite's file, today's that of its items.
+    Older versions wrote down the digest of the suite's file, today's that of its items. A candidate that
+    waits asks once, on the night of its training.
     """
-    earlier = ((one.night, decision_facts(one.facts).suite_digest) for one in decided)
+    facts = ((one.night, decision_facts(one.facts)) for one in decided)
+    earlier = ((night, one.suite_digest) for night, one in facts if not one.measured_again)
     return earlier_asks(night, earlier, {found.evaluate.suite_digest, found.evaluate.suite_file_digest})
 
 
@@ -64,6 +85,8 @@ def _asks(ctx: Context, found: Measured) -> Asks:
 
 
 def _headline(verdict: Verdict, improvement: Check) -> str:
+    if verdict is Verdict.WAIT:
+        return f"wait: {improvement.detail.rpartition('; ')[2]}"
     if improvement.value is None or improvement.low is None:
         return f"{verdict}: no improvement was measured"
     return (

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.core.contract import Manifest, canonical_json
+from pipelines.core.contract import Manifest, Verdict, canonical_json
 from pipelines.core.errors import InputError
 from pipelines.core.facts.curate import CurateFacts
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import EvaluateFacts
+from pipelines.core.facts.gate import GateFacts
 from pipelines.core.facts.reading import as_json, facts_of
 from pipelines.core.facts.record import DecisionFacts, RecordFacts, RecordReadings
 from pipelines.core.facts.register import RegisterFacts
@@ -71,9 +72,12 @@ def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
     if "decide" in manifests:
         decided = facts_of(manifests, DecideFacts)
         known |= {name: getattr(decided, name) for name in ("cause", "ruling", "baseline", "drift")}
+        known |= {"measured_again": decided.waiting.run_id} if decided.waiting else {}
     if "evaluate" in manifests:
         evaluated = facts_of(manifests, EvaluateFacts)
         known |= {"accuracy": evaluated.accuracy, "suite_digest": evaluated.suite_digest}
+    if "gate" in manifests and manifests["gate"].verdict is Verdict.WAIT:
+        known["waiting"] = facts_of(manifests, GateFacts).waiting
     if "train" in manifests:
         trained = facts_of(manifests, TrainFacts)
         known |= {"adapter_digest": trained.adapter_digest, "base_digest": trained.base_digest}

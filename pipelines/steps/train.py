@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from pipelines.core.errors import InputError, Interrupted
-from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.common import Baseline, Waiting
 from pipelines.core.facts.decide import DecideFacts
-from pipelines.core.facts.reading import as_json
+from pipelines.core.facts.reading import as_json, parsed
 from pipelines.core.facts.train import Interruptions, TrainFacts, TrainReadings
 from pipelines.core.files import read_jsonl
 from pipelines.core.locks import holding
+from pipelines.evaluation.waiting import step_again
 from pipelines.models import base as base_model
 from pipelines.models import engine, open_registry, open_tracker, trainer
 from pipelines.models.checkpoint_copies import CheckpointCopies
@@ -34,6 +35,8 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
+    if waiting := ctx.facts(DecideFacts).waiting:
+        return _again(ctx, waiting)
     config, settings = ctx.config, ctx.config.train
     rows, dev = read_jsonl(ctx.read("curate", "train")), read_jsonl(ctx.read("curate", "dev"))
     if not rows:
@@ -80,6 +83,21 @@ def run(ctx: Context) -> Outcome:
     tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})
     copies.forget(attempt.name)
     return _outcome(trained, facts, len(rows), attempt.finish())
+
+
+def _again(ctx: Context, waiting: Waiting) -> Outcome:
+    """The adapter that waits, as it was trained."""
+    manifest, outputs = step_again(ctx.config, waiting, "train", ctx.out)
+    facts = parsed(manifest.facts, TrainFacts)
+    tracker = open_tracker(ctx.config)
+    mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
+    tracker.params(mlflow_id, {"measured_again": waiting.run_id})
+    tracker.finish(mlflow_id, {"adapter_digest": facts.adapter_digest})
+    return Outcome(
+        headline=f"nothing: the candidate of {waiting.run_id} waits for more rows",
+        outputs=outputs,
+        facts=facts,
+    )
 
 
 def _facts(

@@ -14,7 +14,7 @@ from nightshift.operators.command import CommandOperator
 from pipelines.core.contract import CLOSING, NIGHTLY
 
 PROJECT = Path(__file__).resolve().parents[2]
-OUTCOMES = {"trained", "skipped", "held", "rejected"}
+OUTCOMES = {"trained", "skipped", "held", "rejected", "waiting"}
 HEAVY = ("torch", "transformers", "mlflow", "pandas", "numpy", "pyarrow", "sklearn", "pipelines.runner")
 
 

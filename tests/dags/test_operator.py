@@ -95,7 +95,13 @@ def test_another_verdict_skips_later_steps_but_not_the_record(dag, settings, ver
 
 @pytest.mark.parametrize(
     ("verdict", "outcome"),
-    [("proceed", "trained"), ("skip", "skipped"), ("hold", "held"), ("reject", "rejected")],
+    [
+        ("proceed", "trained"),
+        ("skip", "skipped"),
+        ("hold", "held"),
+        ("reject", "rejected"),
+        ("wait", "waiting"),
+    ],
 )
 def test_record_lets_one_outcome_go_on(dag, verdict, outcome):
     others = [{"verdict": "proceed"}, {"verdict": verdict}, None]

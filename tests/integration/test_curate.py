@@ -20,7 +20,7 @@ from pipelines.data.embedder import Embedder
 from pipelines.data.held_back import hold_back
 from pipelines.data.lake import Lake
 from pipelines.data.pii import Redactor
-from pipelines.policy.night.feedback import is_holdout
+from pipelines.policy.night.feedback import is_holdout, is_kept_back
 from pipelines.steps import curate
 from pipelines.stores import open_ledger
 from tests.support.contexts import context
@@ -211,7 +211,8 @@ def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
     outcome, lines, _ = curated(tmp_path, config)
     assert outcome.facts.counts.new == {
         "read": 9, "without_label": 1, "beyond_the_pool": 0, "tool_calls": 0, "not_an_allowed_answer": 1,
-        "held_back": 0, "exact_duplicate": 1, "conflicting_answer": 1, "holdout": 1, "in_suite": 1,
+        "held_back": 0, "of_people_kept_back": 0, "exact_duplicate": 1, "conflicting_answer": 1,
+        "holdout": 1, "in_suite": 1,
         "cannot_render": 0, "too_long": 0, "beyond_max_length": 0, "near_suite": 1, "near_duplicate": 0,
         "over_the_cap": 0, "over_the_persons_cap": 0, "over_a_tenants_cap": 0,
         "kept": 2,
@@ -288,7 +289,8 @@ def talk(subject, last="yes please", **changes):
 
 
 def test_talks_that_end_alike_are_questions_of_their_own(tmp_path):
-    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, holdout_share=0.0)
+    all_rows = {"dev_share": 0.0, "holdout_share": 0.0, "people_kept_back": 0.0}
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, **all_rows)
     subjects = [question for _, question in ask(27, seed=4)]
     documents = [question for _, question in ask(50, seed=5)]
     rows = [talk(subject) for subject in subjects]
@@ -528,7 +530,8 @@ def test_long_talks_are_near_only_if_all_of_them_is(near):
 
 
 def test_one_person_and_one_tenant_fill_no_training(tmp_path):
-    config = config_at(tmp_path, min_examples=1, canary_strings=0, rows_per_person=5, max_tenant_share=0.6)
+    caps = {"rows_per_person": 5, "max_tenant_share": 0.6, "people_kept_back": 0.0}
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, **caps)
     questions = trainable(90, seed=8)
     script = [say(q, tenant="campus", subject_id="bot") for q in questions[:40]]
     flood = [say(q, tenant="campus", subject_id=f"c-{i}") for i, q in enumerate(questions[40:70])]
@@ -540,6 +543,36 @@ def test_one_person_and_one_tenant_fill_no_training(tmp_path):
     assert counts["over_a_tenants_cap"] > 0
     most = 0.6 * counts["kept"]
     assert counts["kept"] - len(others) <= most
+
+
+def test_people_kept_back_are_never_trained_on(tmp_path):
+    """Neither with tonight's rows nor with replayed ones, nor in the texts of others."""
+    config = config_at(tmp_path, min_examples=1, canary_strings=0, dev_share=0.0, people_kept_back=0.3)
+    questions = trainable(60, seed=8)
+    asked = {q: ("ward", f"w-{i % 20}") for i, q in enumerate(questions)}
+    rows = [say(q, tenant=asked[q][0], subject_id=asked[q][1]) for q in questions]
+    lake = Lake(config.path(config.lake_root), 512)
+    lake.publish(NIGHT - DAY, pa.concat_tables(rows[:30]))
+    lake.publish(NIGHT, pa.concat_tables(rows[30:]))
+    write_suite(tmp_path, ["Which ward is this?"])
+    outcome, lines, _ = curated(tmp_path, config, deliveries=lake.deliveries(NIGHT))
+    trained = [last_question(example["prompt"]) for example in lines["train"]]
+    people = {asked[q] for q in questions if is_kept_back(*asked[q], 0.3)}
+    assert 0 < len(people) < 20
+    assert len(trained) > 20
+    assert not [q for q in trained if asked[q] in people]
+    assert outcome.facts.people_kept_back == 0.3
+    assert outcome.facts.counts.new["of_people_kept_back"] > 0
+
+
+def test_near_copies_in_a_suite_are_named(tmp_path):
+    config = config_at(tmp_path, min_examples=1, canary_strings=0)
+    first, second, row = trainable(3, seed=8)
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, say(row))
+    write_suite(tmp_path, [first, second, f"{first} Please tell me."])
+    outcome, _, _ = curated(tmp_path, config)
+    assert len(outcome.facts.suite_copies) == 1
+    assert any(said.startswith("1 of the suite's items") for said in outcome.reasons)
 
 
 def test_a_service_without_named_users_is_trained_on(tmp_path):

@@ -17,7 +17,7 @@ from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import digest_base
 from pipelines.models.engine import Engine
 from pipelines.models.pair import ModelPair
-from pipelines.policy.night.feedback import is_holdout
+from pipelines.policy.night.feedback import is_holdout, is_kept_back
 from pipelines.runner import run_step
 from pipelines.stores.runs import Run
 from tests.support import tiny
@@ -72,11 +72,11 @@ def config_for(home, base, **evaluate):
     )
 
 
-def evaluate(config, base, adapter, **how):
+def evaluate(config, base, adapter, curated=None, **how):
     run = Run(f"{config.home}/runs/{NIGHT}")
     if not run.manifest("train"):
         finish(run, "decide", {"baseline": {"kind": "base"}})
-        finish(run, "curate", {})
+        finish(run, "curate", curated or {})
         finish(run, "train", {"base_digest": digest_base(base)}, {"adapter": adapter})
     run_step("evaluate", run.folder.uri, config, **how)
     return run
@@ -121,6 +121,23 @@ def test_equal_work_gives_an_equal_manifest(home, base, idle):
     first = evaluate(config, base, idle).manifest("evaluate")
     again = evaluate(config, base, idle, rerun=True).manifest("evaluate")
     assert again.digest == first.digest
+
+
+def test_fresh_rows_and_copies_in_the_suite(home, base, taught):
+    """Both models answer tonight's rows of people kept back; an item that repeats another does not count."""
+    config = config_for(home, base)
+    rows = make_rows(NIGHT, 300, rating=1, completion="Dental", correction=None)
+    Lake(config.path(config.lake_root), 512).publish(NIGHT, rows)
+    curated = {"people_kept_back": 0.5, "suite_copies": ["s3", "s4"]}
+    facts = evaluate(config, base, taught, curated).manifest("evaluate").facts
+    people = {(row["tenant"], row["subject_id"]) for row in rows.to_pylist()}
+    theirs = sum(is_kept_back(*person, 0.5) for person in people)
+    assert 0 < theirs < len(people)
+    fresh = facts["fresh"]
+    assert fresh["won"] + fresh["lost"] + fresh["neither"] == theirs
+    assert fresh["lost"] == 0  # the taught one says Dental to all
+    assert facts["paired"]["n"] == 10
+    assert sum(part["n"] for part in facts["by_subject"].values()) == 12
 
 
 def test_forgetting_asks_kept_back_rows_of_earlier_nights(home, base, taught):

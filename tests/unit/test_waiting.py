@@ -94,7 +94,7 @@ def test_a_candidate_waits_while_it_can_still_pass(found, answer):
 
 
 def test_rows_won_by_rating_count_less():
-    by_rating = FreshRows(0.01, rated_won=50, lost=4, neither=66, nights=1)
+    by_rating = FreshRows(0.01, won=50, lost=4, neither=66, nights=1)
     assert answer_of(by_rating, GATE) == "pass"
     assert answer_of(by_rating, Gate(rating_odds=20)) == "drop"
 
@@ -111,5 +111,5 @@ def test_the_forecast_is_about_right():
 
 
 def test_words_say_how_far_it_is():
-    assert in_words(FreshRows(0.01, 10, 0, 4, 66, nights=1), GATE).endswith("fresh rows in 1 night")
-    assert in_words(FreshRows(0.01, 4, 0, 10, 66, nights=2), GATE) == "80 fresh rows in 2 nights"
+    assert in_words(FreshRows(0.01, 10, 4, 66, nights=1), GATE).endswith("fresh rows in 1 night")
+    assert in_words(FreshRows(0.01, 4, 10, 66, nights=2), GATE) == "80 fresh rows in 2 nights"

@@ -26,6 +26,28 @@ class Baseline(Part):
         return f"version {self.version}" if self.kind == "adapter" else "the base"
 
 
+class Fresh(Part):
+    """Fresh rows with a right answer: those that only the candidate, only production, or neither wins."""
+
+    won: NonNegativeInt
+    lost: NonNegativeInt
+    neither: NonNegativeInt
+
+
+class Waiting(Fresh):
+    """A candidate whose improvement is not clear yet, and its fresh rows of `nights` nights so far.
+
+    `run_id`: of its training. `level`: of its claim, as it was on its first night. `last_night`: the newest
+    whose rows are counted. `pair`: names production, the base and the settings that it is measured under.
+    """
+
+    run_id: str
+    level: float
+    nights: NonNegativeInt
+    last_night: date
+    pair: str
+
+
 class Window(Part):
     """First and last of the nights whose deliveries may be learned from, and how many rows they brought."""
 

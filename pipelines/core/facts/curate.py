@@ -48,4 +48,6 @@ class CurateFacts(Facts):
     turns_dropped: NonNegativeInt = 0  # examples whose oldest turns do not fit into a prompt
     settings: dict[str, Any]
     seed: int
+    people_kept_back: float = 0.0  # share of people that gave no row; their rows are fresh
+    suite_copies: tuple[str, ...] = ()  # ids of suite items that ask nearly what an earlier one asks
     training_set: str | None = None  # identity of rows, parent and settings; older ones have none

@@ -6,7 +6,7 @@ from datetime import date
 
 from pydantic import NonNegativeInt
 
-from pipelines.core.facts.common import Baseline, Window
+from pipelines.core.facts.common import Baseline, Waiting, Window
 from pipelines.core.facts.reading import Facts, Part
 
 
@@ -50,3 +50,4 @@ class DecideFacts(Facts):
     tried_nights: tuple[str, ...] = ()  # spans of those that a training drew from before
     tried: NonNegativeInt = 0  # corrections and liked answers of these nights
     weight: Weight | None = None
+    waiting: Waiting | None = None  # a candidate that is measured again; then nothing is trained

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import NonNegativeInt
 
-from pipelines.core.facts.common import Comparison, Interval, Kind, PairedCounts, Ratio
+from pipelines.core.facts.common import Comparison, Fresh, Interval, Kind, PairedCounts, Ratio
 from pipelines.core.facts.reading import Facts, Part
 
 
@@ -69,6 +69,7 @@ class EvaluateFacts(Facts):
     general: Comparison | None = None
     perplexity: Ratio | None = None
     anchors: tuple[AnchorFacts, ...] | None = None
+    fresh: Fresh | None = None  # rows that the candidate cannot know; older ones have none
 
 
 class EvaluateReadings(Facts):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt
 
-from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.common import Baseline, Waiting
 from pipelines.core.facts.reading import Facts, Part
 
 CheckAnswer = Literal["pass", "fail", "cannot conclude"]
@@ -38,6 +38,7 @@ class GateFacts(Facts):
     promise: str = ""  # what the levels of all nights guarantee, in one sentence
     suite_digest: str | None
     baseline: Baseline
+    waiting: Waiting | None = None  # the candidate, where it waits
 
 
 class GateReadings(Facts):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from pipelines.core.facts.common import Baseline
+from pipelines.core.facts.common import Baseline, Waiting
 from pipelines.core.facts.evaluate import Accuracy
 from pipelines.core.facts.reading import Facts, readable_parts
 from pipelines.core.facts.told import Told
@@ -49,6 +49,8 @@ class DecisionFacts(Facts):
     nights_seen: tuple[str, ...] | None = None  # spans; with the parent's they are in the version's tags
     datasets: dict[str, str] | None = None  # sha256 of what was trained on, and of what was kept back
     deliveries: dict[date, str] | None = None  # what was trained on: night -> digest of its delivery
+    waiting: Waiting | None = None  # the candidate, where it waits for more rows
+    measured_again: str | None = None  # the run that trained the candidate, where it was not this one
     training_set: str | None = None  # identity of rows, parent and settings: no set is trained on twice
     told: tuple[Told, ...] = ()  # each decision in a sentence and three figures; older records have none
     interruptions: PricedInterruptions | None = None  # None for a training that ran through

@@ -81,6 +81,8 @@ def replay(
 
     verdict = manifests["decide"].verdict
     decided = facts_of(manifests, DecideFacts)
+    if decided.waiting:  # whether to train was not the question
+        return _after_training(manifests, ended[0], config.gate, asks, flips, rules)
     situations = [rules.situation(_situation(decided, drifted)) for drifted in sorted(possible)]
     decisions = [decide(situation, config.decide) for situation in situations]
     verdicts = {decision.verdict for decision in decisions}
@@ -146,7 +148,8 @@ def _after_training(
         return Replay(ended, ended, tuple(flips))
     recorded, gate = manifests["gate"].verdict, facts_of(manifests, GateFacts)
     decided = facts_of(manifests, DecideFacts)
-    table, verdict = rules.check(decided.baseline.kind, measured(manifests), settings, asks, decided.anchors)
+    baseline, found = decided.baseline.kind, measured(manifests)
+    table, verdict = rules.check(baseline, found, settings, asks, decided.anchors, decided.waiting)
     if verdict is recorded:
         return Replay(ended, ended, tuple(flips))
     before = {check.check: (check.answer, check.blocks) for check in gate.rows}

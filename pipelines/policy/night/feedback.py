@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,8 @@ from pipelines.core.conversations import (
 
 # The columns of an interaction that `labelled` and `holdout_items` read.
 COLUMNS = [
-    "request_id", "ts", "tenant", "messages", "completion", "rating", "correction", "locale", "channel",
-    "tools",
+    "request_id", "ts", "tenant", "subject_id", "messages", "completion", "rating", "correction", "locale",
+    "channel", "tools",
 ]  # fmt: skip
 
 
@@ -37,6 +38,12 @@ def is_holdout(messages: Sequence[Message], share: float, system_prompt: str = "
     """
     lone = lone_question(messages, system_prompt)
     key = conversation_key(messages) if lone is None else hashlib.sha256(normalise(lone).encode()).hexdigest()
+    return int(key[:16], 16) < share * 2**64
+
+
+def is_kept_back(tenant: str, person: str, share: float) -> bool:
+    """Whether a person's rows are kept back from training, for good: by a hash of tenant and person."""
+    key = hashlib.sha256(json.dumps([tenant, person]).encode()).hexdigest()
     return int(key[:16], 16) < share * 2**64
 
 

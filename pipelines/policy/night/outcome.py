@@ -6,14 +6,16 @@ from collections.abc import Mapping
 
 from pipelines.core.contract import NIGHTLY, Manifest, Verdict
 
-OUTCOMES = {Verdict.SKIP: "skipped", Verdict.HOLD: "held", Verdict.REJECT: "rejected"}
+OUTCOMES = {
+    Verdict.SKIP: "skipped", Verdict.HOLD: "held", Verdict.REJECT: "rejected", Verdict.WAIT: "waiting",
+}  # fmt: skip
 
 
 def outcome_of(manifests: Mapping[str, Manifest]) -> tuple[str, tuple[str, ...]] | None:
     """`(outcome, reasons)` of a night, or None while it is undecided.
 
-    The first step that did not proceed decides: skip -> skipped, hold -> held, reject -> rejected. When
-    all proceeded, up to and including `register`, the night trained a candidate.
+    The first step that did not proceed decides: skip -> skipped, hold -> held, reject -> rejected, wait ->
+    waiting. When all proceeded, up to and including `register`, the night trained a candidate.
     """
     for step in NIGHTLY:
         manifest = manifests.get(step)

@@ -5,6 +5,8 @@
 | drift | rows are independent; today's records have no such test: unknown | nights against nights |
 | decide | feedback is new until a training ran on it; no caps | tried rows count again; caps |
 | gate: improvement | a level that falls with each question to the suite | an allowance a year |
+| gate: waiting | none: what is not clear is held | fresh rows of the next nights |
+| gate: fairness | what is not clear is shown | few groups may be without power |
 | gate: forgetting | only rows whose right answer is known | bounds over what people did not tell |
 | gate: anchors | none | the base, and a version that people chose |
 """
@@ -16,13 +18,13 @@ from dataclasses import dataclass, replace
 
 from pipelines.core.config import Drift, Gate
 from pipelines.core.contract import Verdict
-from pipelines.core.facts.common import Baseline, Kind
+from pipelines.core.facts.common import Baseline, Kind, Waiting
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.evaluate import Disliked
 from pipelines.core.facts.gate import Check
 from pipelines.policy.night.decide import TrainingSituation
 from pipelines.policy.night.drift_replay import possible_drift
-from pipelines.policy.night.gate import check_candidate
+from pipelines.policy.night.gate import check_candidate, verdict_of
 from pipelines.policy.night.level import Asks
 from pipelines.policy.night.measured import Measured
 
@@ -35,7 +37,7 @@ class Rules:
 
     drift: Callable[[DriftFacts, Drift], tuple[set[bool], str]]
     situation: Callable[[TrainingSituation], TrainingSituation]
-    check: Callable[[Kind, Measured, Gate, Asks, Sequence[Baseline]], Table]
+    check: Callable[[Kind, Measured, Gate, Asks, Sequence[Baseline], Waiting | None], Table]
 
 
 def _drift_0_1(facts: DriftFacts, settings: Drift) -> tuple[set[bool], str]:
@@ -50,13 +52,22 @@ def _situation_0_1(now: TrainingSituation) -> TrainingSituation:
 
 
 def _check_0_1(
-    pinned: Kind, found: Measured, settings: Gate, asks: Asks, anchors: Sequence[Baseline]
+    pinned: Kind,
+    found: Measured,
+    settings: Gate,
+    asks: Asks,
+    _anchors: Sequence[Baseline],
+    _waiting: Waiting | None,
 ) -> Table:
     forgetting = found.evaluate.forgetting
     told = forgetting and forgetting.model_copy(update={"disliked": Disliked()})
     evaluate = found.evaluate.model_copy(update={"forgetting": told})
-    then = settings.model_copy(update={"error_rate": "familywise", "rating_odds": 1.0})
-    return check_candidate(pinned, replace(found, evaluate=evaluate), then, asks)
+    rules = {"error_rate": "familywise", "rating_odds": 1.0, "max_nights_waiting": 0}
+    then = settings.model_copy(update=rules)
+    table, _ = check_candidate(pinned, replace(found, evaluate=evaluate), then, asks)
+    shown = {"blocks": settings.hold_on_unclear_fairness}
+    table = [row.model_copy(update=shown) if row.check == "fairness" else row for row in table]
+    return table, verdict_of(table)
 
 
 TODAY = Rules(possible_drift, lambda now: now, check_candidate)

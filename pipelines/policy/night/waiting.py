@@ -7,8 +7,8 @@ no other candidate asks, so the allowance for the next one grows (see policy/nig
 It is dropped once its nights will not do: it needs more rows than they will bring, even if the difference is
 one standard error larger than measured. Dropping lets no bad candidate pass, so this may be a forecast.
 
-Which rows people label may depend on the answer. A row that was labelled by rating counts, where the
-candidate won it, as 1/odds of a row: so much likelier such rows may be labelled than those that it lost.
+Which rows people label may depend on the answer. A row that the candidate won counts as 1/odds of a row: so
+much likelier people may label such rows than those that it lost.
 """
 
 from __future__ import annotations
@@ -34,40 +34,37 @@ Values = Sequence[float]
 class FreshRows:
     """Fresh rows on which a candidate was compared with production on `nights` nights.
 
-    `level`: of the candidate, as it was on its first night. `rated_won`: rows that it won and whose right
-    answer is known from a rating or a correction; `won`: the others that it won.
+    `level`: of the candidate, as it was on its first night.
     """
 
     level: float
     won: int = 0
-    rated_won: int = 0
     lost: int = 0
     neither: int = 0
     nights: int = 0
 
     @property
-    def counts(self) -> tuple[int, int, int, int]:
-        return self.won, self.rated_won, self.lost, self.neither
+    def counts(self) -> tuple[int, int, int]:
+        return self.won, self.lost, self.neither
 
     @property
     def count(self) -> int:
         return sum(self.counts)
 
-    def and_tonight(self, won: int, rated_won: int, lost: int, neither: int) -> FreshRows:
+    def and_tonight(self, won: int, lost: int, neither: int) -> FreshRows:
         """With the rows of one more night."""
         return replace(
             self,
             won=self.won + won,
-            rated_won=self.rated_won + rated_won,
             lost=self.lost + lost,
             neither=self.neither + neither,
             nights=self.nights + 1,
         )
 
 
-def values_of(odds: float) -> tuple[float, float, float, float]:
+def values_of(odds: float) -> tuple[float, float, float]:
     """What each of `FreshRows.counts` counts."""
-    return 1.0, 1 / odds, -1.0, 0.0
+    return 1 / odds, -1.0, 0.0
 
 
 def first_level(level: float, waits: bool) -> float:
@@ -110,6 +107,14 @@ def in_words(found: FreshRows, settings: Gate) -> str:
     more = float(rows_until(found.counts, values, settings.min_improvement, log_goal(found.level)))
     about = f"of about {found.count + int(np.ceil(more))} " if np.isfinite(more) else ""
     return f"{found.count} {about}fresh rows in {found.nights} night{'s' * (found.nights != 1)}"
+
+
+def measured_again(run_id: str, found: FreshRows, settings: Gate) -> str:
+    """Why a night trains nothing."""
+    return (
+        f"The candidate of {run_id} waits, after {in_words(found, settings)}: it is measured again, and"
+        " nothing is trained. To train instead, force this night (decide.force)."
+    )
 
 
 def log_goal(level: float | Floats) -> Floats:

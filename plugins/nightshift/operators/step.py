@@ -48,6 +48,7 @@ class RecordOperator(StepOperator):
         Verdict.SKIP: "skipped",
         Verdict.HOLD: "held",
         Verdict.REJECT: "rejected",
+        Verdict.WAIT: "waiting",
     }
 
     def act(self, context: Context, result: StepResult) -> None:

@@ -17,6 +17,7 @@ SIGNS = {  # so that a state is not shown by colour alone
     "skipped": "–",
     "held": "‖",
     "rejected": "✕",
+    "waiting": "…",
     "rolled back": "↩",
 }
 RECENT_MONTHS = 3
