@@ -17,6 +17,7 @@ from benchmarks.waiting_worlds import (
     decaying,
     drifting,
     once_a_week,
+    same_people,
     simulate,
     slow,
     steady,
@@ -38,6 +39,11 @@ WORLDS = (
     World("weeks of +10 and of -6 points", drifting(0.02, 0.08)),
     World("never better; what it wins is labelled twice as often", steady(0.02), odds=2),
     World("assumption broken: never better; each row is there twice", steady(0.02), copies=2),
+    World(
+        "assumption broken: never better; the same 100 people return, 10 points apart",
+        same_people(0.02, 100, 0.1),
+        bad=True,
+    ),
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 
 from benchmarks.gate_worlds import p_value
 from pipelines.core.config import Gate
@@ -28,13 +29,15 @@ class World:
     """`gain`: how much better a candidate is on a night, in each history.
 
     `copies`: how often each row is there. `odds`: how much likelier people label rows that it wins;
-    the first night's test is then on as many items of a suite, whose answers are all known.
+    the first night's test is then on as many items of a suite, whose answers are all known. `bad`: no
+    candidate is better than the margin in truth, whatever it is for the people who are asked.
     """
 
     words: str
     gain: Gain
     copies: int = 1
     odds: float = 1.0
+    bad: bool = False
 
 
 @dataclass
@@ -70,6 +73,12 @@ def drifting(mean: float, swing: float) -> Gain:
     return lambda night, begun, since, luck: mean + np.where((night + 14 * luck) % 14 < 7, swing, -swing)
 
 
+def same_people(mean: float, people: int, differ: float) -> Gain:
+    """The same people return. Their gains by a candidate differ by this standard deviation."""
+    spread = differ / np.sqrt(people)
+    return lambda night, begun, since, luck: mean + spread * norm.ppf(np.clip(luck, 1e-6, 1 - 1e-6))
+
+
 def better_from(first: int, gain: float) -> Gain:
     """What is trained before this night is no better; from then on every candidate is."""
     return lambda night, begun, since, luck: np.where(begun >= first, gain, 0.0)
@@ -98,7 +107,7 @@ def simulate(world: World, rows: int, gate: Gate, histories: int, nights: int, s
         if waits:
             passed |= passes(counts, values, MARGIN, level)
         dropped = is_futile(counts, values, MARGIN, level, age, waits) if waits else np.ones(histories, bool)
-        right = passed & (means > MARGIN + 1e-9)
+        right = passed & (means > MARGIN + 1e-9) & (not world.bad)
         found.false += passed & ~right
         found.right += right
         found.first = np.where(right & np.isinf(found.first), night, found.first)
