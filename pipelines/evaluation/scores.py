@@ -17,6 +17,7 @@ from pipelines.evaluation.packaged_data import boolq
 from pipelines.evaluation.suite import Item
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
+from pipelines.policy.night.influence import Told
 
 MAX_PASSAGE_CHARS = 400  # short passages keep the general suite affordable on a laptop
 Answers = dict[str, list[str]]  # production and candidate -> (n,) on the same items
@@ -44,6 +45,24 @@ def disliked(given: Answers, items: Sequence[Item]) -> Disliked:
     """What the answers to items without a known answer say of the difference of the two models."""
     asked = zip(given[PRODUCTION], given[CANDIDATE], items, strict=True)
     return Disliked(**Counter(_may_be(before, after, item["wrong"]) for before, after, item in asked))
+
+
+def told(given: Answers, items: Sequence[Item]) -> list[Told]:
+    """What each rated item says of the difference of the two models, and who rated it."""
+    asked = zip(given[PRODUCTION], given[CANDIDATE], items, strict=True)
+    return [
+        Told(_outcome(before, after, item), item["tenant"], item["person"]) for before, after, item in asked
+    ]
+
+
+def _outcome(production: str, candidate: str, item: Item) -> str:
+    """A field of `PairedCounts`, or of `Disliked` where no right answer is known."""
+    if item["answer"] is None:
+        return _may_be(production, candidate, item["wrong"])
+    right = (production == item["answer"], candidate == item["answer"])
+    return {(True, True): "both", (True, False): "only_production", (False, True): "only_candidate"}.get(
+        right, "neither"
+    )
 
 
 def _may_be(production: str, candidate: str, wrong: str) -> str:

@@ -17,7 +17,14 @@ from pipelines.core.conversations import question_text
 from pipelines.core.facts import common
 from pipelines.core.facts.curate import CurateFacts
 from pipelines.core.facts.decide import DecideFacts
-from pipelines.core.facts.evaluate import Accuracy, AnchorFacts, EvaluateFacts, EvaluateReadings, Forgetting
+from pipelines.core.facts.evaluate import (
+    Accuracy,
+    AnchorFacts,
+    EvaluateFacts,
+    EvaluateReadings,
+    Forgetting,
+    LeftOut,
+)
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
@@ -32,6 +39,7 @@ from pipelines.models.base import base_folder, digest_base, digest_tokenizer
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering
 from pipelines.policy.night.feedback import holdout_items
+from pipelines.policy.night.influence import left_out
 from pipelines.policy.stats.intervals import Interval, bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
 
@@ -95,6 +103,7 @@ def run(ctx: Context) -> Outcome:
             perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
             anchors=anchors,
             fresh=_fresh(fresh_answers, fresh),
+            left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, earlier),
         ),
         readings=EvaluateReadings(
             latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], labels))
@@ -176,6 +185,10 @@ def _forgetting(ctx: Context, given: Answers, items: Sequence[Item]) -> Forgetti
         paired=scores.paired_counts(both),
         disliked=scores.disliked(open_, [items[place] for place in others]),
     )
+
+
+def _left_out(ctx: Context, given: Answers, items: Sequence[Item]) -> tuple[LeftOut, ...]:
+    return left_out(scores.told(given, items), np.random.default_rng(ctx.config.seed)) if items else ()
 
 
 def _at(places: Sequence[int], answers: Sequence[str], items: Sequence[Item]) -> tuple[list[str], list[Item]]:

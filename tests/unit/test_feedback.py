@@ -31,6 +31,7 @@ def row(prompt: str, completion: str = "Surgery", minute: int = 0, **changes) ->
         "request_id": f"r{minute}",
         "ts": NOON + timedelta(minutes=minute),
         "tenant": "campus",
+        "subject_id": "p-1",
         "messages": messages,
         "completion": completion,
         "rating": 1,
@@ -135,7 +136,8 @@ def test_disliked_answers_are_items_without_an_answer():
 
 def test_holdout_items_have_the_shape_of_a_suite():
     (item,) = holdout_items([row("What is it?"), row("Unrated", rating=None, minute=1)], share=1.0)
-    assert set(item) == {"id", "subject", "messages", "answer", "wrong", "tenant", "locale", "channel"}
+    told = {"id", "subject", "messages", "answer", "wrong", "tenant", "person", "locale", "channel"}
+    assert set(item) == told
     assert item["answer"] == item["subject"] == "Surgery"
     assert item["messages"][-1]["role"] == "user"
 

@@ -70,8 +70,8 @@ class Gate(Section):
     # `min_improvement`. A night's level is about 1/400 of it, and more where nights did not ask.
     false_passes_a_year: Annotated[float, Field(gt=0, le=365)] = 0.5
     # On how many nights a candidate is measured at most before its improvement is clear. It waits only while
-    # the fresh rows of people who are kept back (`curate.people_kept_back`) can still decide; nothing is trained
-    # meanwhile. 0: the first night decides.
+    # the fresh rows of people who are kept back (`curate.people_kept_back`) can still decide; nothing is
+    # trained meanwhile. 0: the first night decides.
     max_nights_waiting: Count = 30
     # The error rate of the forgetting check, each night. With "familywise": also the chance that one suite
     # ever lets such a candidate pass; the power then falls with every night that asks it.
@@ -86,6 +86,9 @@ class Gate(Section):
     # `fairness.large_harm` excluded. More of them hold the candidate.
     max_groups_without_power: Share = 0.1
     hold_on_unclear_fairness: bool = False  # whether each group must exclude even a growth by the margin
+    # The share of clean nights, at most, that are held because the check of forgetting would not let the
+    # candidate pass without one tenant, or without three people.
+    alpha_influence: Share = 0.02
 
 
 class Register(Section):

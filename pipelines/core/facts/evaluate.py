@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import NonNegativeInt
 
 from pipelines.core.facts.common import Comparison, Fresh, Interval, Kind, PairedCounts, Ratio
 from pipelines.core.facts.reading import Facts, Part
+
+Favour = Literal["candidate", "production"]
 
 
 class Accuracy(Part):
@@ -41,6 +45,24 @@ class Forgetting(Comparison):
     disliked: Disliked = Disliked()
 
 
+class LeftOut(Part):
+    """The kept-back rows without those of a tenant, or of three people, on whom the comparison rests most.
+
+    `p_value`: the share of clean worlds in which as much rests on as few. People are never named.
+    """
+
+    favour: Favour  # for whom the rows that are left out speak
+    tenant: str | None  # None: people
+    rows: NonNegativeInt  # left out
+    paired: PairedCounts  # of the others
+    disliked: Disliked
+    p_value: float
+
+    @property
+    def who(self) -> str:
+        return "three people" if self.tenant is None else f"the tenant {self.tenant}"
+
+
 class AnchorFacts(Part):
     """The candidate compared with an anchor, which stands as `production` in each part.
 
@@ -70,6 +92,7 @@ class EvaluateFacts(Facts):
     perplexity: Ratio | None = None
     anchors: tuple[AnchorFacts, ...] | None = None
     fresh: Fresh | None = None  # rows that the candidate cannot know; older ones have none
+    left_out: tuple[LeftOut, ...] | None = None  # from the rows of `forgetting`; older ones have none
 
 
 class EvaluateReadings(Facts):

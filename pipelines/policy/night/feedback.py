@@ -105,9 +105,11 @@ def holdout_items(
 ) -> list[dict[str, Any]]:
     """The kept-back rated rows of a log in the shape of a suite's items; none of them was ever trained on.
 
-    Each is {"id", "subject", "messages", "answer", "wrong", "tenant", "locale", "channel"}; `messages` end
-    with the question, and `subject` is the answer, which is all that a log knows of the subject. Where people
-    told no right answer, `answer` is None and `wrong` the one that they disliked; else `wrong` is None.
+    Each is {"id", "subject", "messages", "answer", "wrong", "tenant", "person", "locale", "channel"};
+    `messages` end with the question, and `subject` is the answer, which is all that a log knows of the
+    subject. Where people told no right answer, `answer` is None and `wrong` the one that they disliked; else
+    `wrong` is None.
+    `person`, the tenant and the person who asked, is to count people by, and never to be stored.
     """
     plain = [row for row in rows if not uses_tools(row)]
     known = latest(labelled(plain, labels, system_prompt))
@@ -122,6 +124,7 @@ def holdout_items(
             "answer": row["answer"],
             "wrong": row.get("wrong"),
             "tenant": row["tenant"],
+            "person": (row["tenant"], row["subject_id"]),
             "locale": row["locale"],
             "channel": row["channel"],
         }

@@ -11,6 +11,7 @@ from pipelines.core.facts.gate import Check
 from pipelines.policy.night import checks
 from pipelines.policy.night.anchors import anchor_checks
 from pipelines.policy.night.claim import fresh_rows, improvement
+from pipelines.policy.night.influence import influence_check
 from pipelines.policy.night.level import Asks, level_tonight
 from pipelines.policy.night.measured import Measured
 
@@ -33,6 +34,7 @@ def check_candidate(
         checks.baseline(pinned, found),
         improvement(found, settings, level, waiting),
         checks.forgetting(pinned, found, settings),
+        *influence_check(pinned, found, settings),
         checks.general(found, settings.max_general_loss),
         checks.perplexity(found, settings.max_perplexity_ratio),
         *anchor_checks(anchors, found, settings),
