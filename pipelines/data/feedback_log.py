@@ -16,6 +16,7 @@ from pipelines.data.schema import rows_of
 from pipelines.policy.night.caps import capped_by_person, limit_of_a_person
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
+from pipelines.policy.night.flags import NightCounts
 
 # The rule of pipelines.policy.night.feedback.label_of as SQL, so that counting loads no text.
 CORRECTED = "trim(coalesce(correction, '')) <> ''"
@@ -73,6 +74,20 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The sums over some nights."""
     found = list(counts)
     return {name: sum(one[name] for one in found) for name in NAMES}
+
+
+def counts_by_night(lake: Lake, first: date, night: date) -> dict[date, NightCounts]:
+    """The labelled rows that each night from `first` to `night` delivered, and who gave most of them."""
+    counted = f"""
+        WITH of_people AS (SELECT delivered, tenant, subject_id, count(*) AS n FROM interactions
+            WHERE delivered BETWEEN DATE '{first}' AND DATE '{night}' AND {LABELLED} GROUP BY ALL),
+        of_tenants AS (SELECT delivered, tenant, sum(n)::BIGINT AS n, count(*) AS people, max(n) AS most
+            FROM of_people GROUP BY ALL)
+        SELECT delivered, sum(n)::BIGINT AS rows, sum(people)::BIGINT AS people, max(most) AS of_person,
+            count(*) AS tenants, first(tenant ORDER BY n DESC, tenant) AS tenant, max(n) AS of_tenant
+        FROM of_tenants GROUP BY delivered ORDER BY delivered"""
+    rows = lake.query(counted, date.min, night, night, since=first).to_pylist()
+    return {row.pop("delivered"): NightCounts(**row) for row in rows}
 
 
 def labelled_rows(

@@ -11,16 +11,16 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 import numpy as np
 
 from pipelines.core.contract import Verdict, digest_of
-from pipelines.core.conversations import Message
+from pipelines.core.conversations import Message, normalise, question_text
 from pipelines.core.errors import InputError
-from pipelines.core.facts.common import Waiting
+from pipelines.core.facts.common import Flag, Waiting
 from pipelines.core.facts.curate import AnswerCounts, Counts, CurateFacts
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.reading import parsed
@@ -57,6 +57,7 @@ from pipelines.policy.night.examples import (
     split,
 )
 from pipelines.policy.night.feedback import is_kept_back
+from pipelines.policy.night.flags import Said, agreements, copies
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 
@@ -93,7 +94,7 @@ def run(ctx: Context) -> Outcome:
     near = NearDuplicates(
         Embedder(ctx.config.model.embedder, ctx.config.model.threads), settings.near_duplicate_similarity
     )
-    new, replay = _fit_for_training(ctx, frozen, near, fitting)
+    new, replay, flags = _fit_for_training(ctx, frozen, near, fitting)
     log.info("curate: %d new and %d earlier rows are fit for training", len(new.rows), len(replay.rows))
     identity = _identity(ctx, new.rows)
     if earlier := _trained_sets(ctx).get(identity):
@@ -137,6 +138,7 @@ def run(ctx: Context) -> Outcome:
         people_kept_back=_people_kept_back(ctx),
         suite_copies=tuple(suite[place]["id"] for place in near.within(questions(suite, system))),
         training_set=identity,
+        flags=flags,
     )
     return _write(ctx, facts, train, dev, planted)
 
@@ -151,16 +153,24 @@ def _again(ctx: Context, waiting: Waiting) -> Outcome:
 
 def _fit_for_training(
     ctx: Context, frozen: Conversations, near: NearDuplicates, fitting: Fitting
-) -> tuple[Part, Part]:
-    """New and replayed rows without what evaluation asks, what repeats another row, and what does not fit."""
+) -> tuple[Part, Part, tuple[Flag, ...]]:
+    """New and replayed rows without what evaluation asks, what repeats another row, and what does not fit.
+
+    And what stands out among the new rows before any of them left.
+    """
     settings, system = ctx.config.curate, ctx.config.task.system_prompt
     share = _people_kept_back(ctx)
-    new, replay = (
-        trainable(_read(ctx, nights, share), settings.holdout_share, frozen, near, fitting, system)
-        for nights in _new_and_learned(ctx)
-    )
+    read = [_read(ctx, nights, share) for nights in _new_and_learned(ctx)]
+    said, before = ([_said(row, system) for row in part.rows] for part in read)
+    flags = (*copies(said), *agreements(said, before))
+    new, replay = (trainable(part, settings.holdout_share, frozen, near, fitting, system) for part in read)
     again = near.matching(questions(replay.rows, system), questions(new.rows, system))
-    return new, replay.without(again, "asked_again")
+    return new, replay.without(again, "asked_again"), flags
+
+
+def _said(row: Mapping[str, Any], system_prompt: str) -> Said:
+    text = normalise(question_text(row["messages"], system_prompt))
+    return Said((row["tenant"], row["subject_id"]), text, row["answer"])
 
 
 def _new_and_learned(ctx: Context) -> tuple[set[date], set[date]]:
@@ -285,7 +295,11 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
     return Outcome(
         headline=said,
         verdict=Verdict.PROCEED if enough else Verdict.SKIP,
-        reasons=(said + "." if enough else _too_few(counts.new, least), *_lost(facts)),
+        reasons=(
+            said + "." if enough else _too_few(counts.new, least),
+            *_lost(facts),
+            *(f"Flag: {flag.words}." for flag in facts.flags),
+        ),
         outputs={"train": "train.jsonl", "dev": "dev.jsonl", "canaries": "canaries.json", "card": "card.md"},
         metrics={
             "train_examples": (float(counts.train), "examples"),

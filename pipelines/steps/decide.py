@@ -8,12 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 
 from pipelines.core.config import Curate, Decide
 from pipelines.core.contract import Verdict, digest_of
-from pipelines.core.facts.common import Baseline, Waiting, Window
+from pipelines.core.facts.common import Baseline, Flag, Waiting, Window
 from pipelines.core.facts.decide import DecideFacts, Weight
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.reading import as_json, facts_of
 from pipelines.data import open_lake
-from pipelines.data.feedback_log import feedback_of, total
+from pipelines.data.feedback_log import counts_by_night, feedback_of, total
 from pipelines.data.feedback_states import feedback_states, trainings
 from pipelines.evaluation.waiting import run_of, waiting_candidate
 from pipelines.models.aliases import in_production
@@ -22,6 +22,7 @@ from pipelines.policy.night.anchors import anchors_tonight
 from pipelines.policy.night.caps import Weighed, capped_by_person, limit_of_a_person, weighed
 from pipelines.policy.night.claim import fresh_so_far
 from pipelines.policy.night.decide import TrainingSituation, decide
+from pipelines.policy.night.flags import bursts
 from pipelines.policy.night.lineage import spans
 from pipelines.policy.night.row_states import RowStates
 from pipelines.policy.night.waiting import measured_again
@@ -30,12 +31,13 @@ from pipelines.stores import open_inbox, open_ledger
 
 SETTINGS = ("decide", "curate")
 BUDGET_DAYS = 30
+BURST_DAYS = 28  # before tonight, whose shares of people and tenants tonight's are compared with
 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     (_, states, since_training) = _known(ctx)
     nights = {"pending": [str(n) for n in states.pending], "tried": [str(n) for n in states.tried]}
-    first = min(states.unlearned, default=ctx.night)
+    first = min((*states.unlearned, ctx.night - timedelta(days=BURST_DAYS)))
     return {
         "baseline": digest_of(as_json(_baseline(ctx))),
         "waiting": digest_of(as_json(_waiting(ctx))),
@@ -51,7 +53,7 @@ def run(ctx: Context) -> Outcome:
     (delivered, states, since_training), settings = _known(ctx), ctx.config.decide
     given = feedback_of(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
     feedback, tried = total(given.nights.values()), total(given.nights[night] for night in states.tried)
-    weight = _weight(given.people, ctx.config.curate)
+    weight, flags = _weight(given.people, ctx.config.curate), _bursts(ctx)
     cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
         corrections=feedback["corrections"],
@@ -78,7 +80,7 @@ def run(ctx: Context) -> Outcome:
         headline=f"{situation.labelled} labelled rows{tried_words}, "
         f"{'drift' if situation.drift else 'no drift'}",
         verdict=Verdict.PROCEED if waiting else decision.verdict,
-        reasons=(reason, *_who_weighs(weight)),
+        reasons=(reason, *_who_weighs(weight), *(f"Flag: {flag.words}." for flag in flags)),
         metrics={
             "labelled_rows": (float(situation.labelled), "rows"),
             "cpu_hours_30d": (situation.cpu_hours_30d, "h"),
@@ -105,6 +107,7 @@ def run(ctx: Context) -> Outcome:
             tried_nights=tuple(spans(states.tried)),
             tried=situation.tried,
             weight=Weight(**asdict(weight)),
+            flags=flags,
         ),
     )
 
@@ -138,6 +141,14 @@ def _who_weighs(weight: Weighed) -> list[str]:
         f" {weight.largest_tenant_share:.0%}, and the three people with the most give"
         f" {weight.largest_people_share:.0%}."
     ]
+
+
+def _bursts(ctx: Context) -> tuple[Flag, ...]:
+    """Whether one person or one tenant gave far more tonight than anybody did on the nights before."""
+    first = ctx.night - timedelta(days=BURST_DAYS)
+    nights = counts_by_night(open_lake(ctx.config), first, ctx.night)
+    tonight = nights.pop(ctx.night, None)
+    return tuple(bursts(tonight, list(nights.values()))) if tonight else ()
 
 
 def _known(ctx: Context) -> tuple[dict[date, str], RowStates, int | None]:

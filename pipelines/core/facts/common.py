@@ -56,6 +56,14 @@ class Window(Part):
     rows: NonNegativeInt
 
 
+class Flag(Part):
+    """Feedback that looks as if one hand were behind it. `words` name no person and no text."""
+
+    kind: Literal["burst", "copies", "agreement"]
+    rows: NonNegativeInt
+    words: str
+
+
 class Interval(Part):
     """An estimate with its lower and upper limit."""
 

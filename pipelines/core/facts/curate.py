@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, NonNegativeInt
 
-from pipelines.core.facts.common import Window
+from pipelines.core.facts.common import Flag, Window
 from pipelines.core.facts.reading import Facts, Part
 
 
@@ -51,3 +51,4 @@ class CurateFacts(Facts):
     people_kept_back: float = 0.0  # share of people that gave no row; their rows are fresh
     suite_copies: tuple[str, ...] = ()  # ids of suite items that ask nearly what an earlier one asks
     training_set: str | None = None  # identity of rows, parent and settings; older ones have none
+    flags: tuple[Flag, ...] = ()

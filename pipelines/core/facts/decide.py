@@ -6,7 +6,7 @@ from datetime import date
 
 from pydantic import NonNegativeInt
 
-from pipelines.core.facts.common import Baseline, Waiting, Window
+from pipelines.core.facts.common import Baseline, Flag, Waiting, Window
 from pipelines.core.facts.reading import Facts, Part
 
 
@@ -51,3 +51,4 @@ class DecideFacts(Facts):
     tried: NonNegativeInt = 0  # corrections and liked answers of these nights
     weight: Weight | None = None
     waiting: Waiting | None = None  # a candidate that is measured again; then nothing is trained
+    flags: tuple[Flag, ...] = ()
