@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.planted_feedback import ATTACKS, CLEAN, People, shares
 from pipelines.core.config import Gate
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.evaluate import EvaluateFacts, EvaluateReadings, Forgetting, LeftOut
@@ -160,3 +161,19 @@ def test_three_loud_people_stand_out():
         counts[:3] = [[25, 0, 0]] * 3
         found += influence_of([Side(counts, WORTH)], 3, rng).p_value <= 0.01
     assert found >= 36
+
+
+@pytest.mark.slow
+def test_planted_rows_seldom_carry_a_bad_candidate():
+    """It loses 8 points with everybody else. The gate's own check of forgetting lets it pass."""
+    passed, held, goes_on = shares(People(0.02, 0.1), ATTACKS["three accounts, 30 rows each"], 25, [1])
+    assert passed == 1
+    assert held >= 0.8
+    assert goes_on <= 0.2
+
+
+@pytest.mark.slow
+def test_a_good_candidate_is_seldom_held():
+    _, held, goes_on = shares(CLEAN["equal, few differences, people differ (0.1)"], None, 40, [2])
+    assert held <= 0.1
+    assert goes_on >= 0.5
