@@ -28,7 +28,7 @@ from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
-from pipelines.data.feedback_log import labelled_rows, limit_of_a_person
+from pipelines.data.feedback_log import feedback_of, labelled_rows
 from pipelines.data.feedback_states import trained_sets
 from pipelines.data.held_back import held_back_items, held_back_keys
 from pipelines.data.pii import Redactor, other_scripts
@@ -45,7 +45,7 @@ from pipelines.evaluation.suite import check_suite, suite_file_digest
 from pipelines.evaluation.waiting import step_again
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
-from pipelines.policy.night.caps import over_the_tenant_cap
+from pipelines.policy.night.caps import limit_of_a_person, over_the_tenant_cap
 from pipelines.policy.night.dataset import Part, Rows, choose, holds_any
 from pipelines.policy.night.examples import (
     PLANTED,
@@ -253,8 +253,8 @@ def _read(ctx: Context, nights: set[date], share: float) -> Part:
 def _people_kept_back(ctx: Context) -> float:
     """The share of people who are kept back: nobody, until enough people gave rows."""
     lake = open_lake(ctx.config)
-    limit = limit_of_a_person(lake, lake.deliveries(ctx.night), ctx.night, 1)
-    return 0.0 if limit is None else ctx.config.curate.people_kept_back
+    given = feedback_of(lake, lake.deliveries(ctx.night), as_of=ctx.night)
+    return 0.0 if limit_of_a_person(given.people, 1) is None else ctx.config.curate.people_kept_back
 
 
 def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:
