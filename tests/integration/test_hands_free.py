@@ -29,10 +29,10 @@ from tests.support import tiny
 from tests.support.kept import share_heads
 from tests.support.servers import alertmanager, prometheus, pushgateway, query
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 PROJECT = Path(__file__).parents[2]
 CONTROL = PROJECT / ".venv-airflow" / "bin" / "python"
-PATIENCE_S = 600
+PATIENCE_S = 800
 BEFORE = (date(2026, 1, 1), date(2026, 1, 2))
 AFTER_THE_SHIFT = 9 * 70  # nights of the sample, rows of each
 NEVER = '[watch]\nschedule = ""\n'
