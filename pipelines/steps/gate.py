@@ -85,10 +85,10 @@ def _asks(ctx: Context, found: Measured) -> Asks:
 
 
 def _headline(verdict: Verdict, improvement: Check) -> str:
-    if verdict is Verdict.WAIT:
-        return f"wait: {improvement.detail.rpartition('; ')[2]}"
-    if improvement.value is None or improvement.low is None:
+    if improvement.value is None or improvement.low is None or improvement.limit is None:
         return f"{verdict}: no improvement was measured"
+    if verdict is Verdict.WAIT or (improvement.answer == "pass" and improvement.low < improvement.limit):
+        return f"{verdict}: {improvement.detail.rpartition('; ')[2]}"  # what the fresh rows say
     return (
         f"{verdict}: accuracy {improvement.value:+.3f} (at least {improvement.low:+.3f} at tonight's level)"
     )

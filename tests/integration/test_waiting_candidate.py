@@ -142,6 +142,7 @@ def test_a_candidate_waits_and_passes_on_later_rows(config, adapter, monkeypatch
 
     third = judge(config, again(config, decide(config, "2026-01-11")), CLEAR)
     assert third.manifest("gate").verdict is Verdict.PROCEED, third.manifest("gate").reasons
+    assert third.manifest("gate").headline.endswith(" fresh rows in 3 nights: enough for the claim")
     assert third.manifest("gate").facts["alpha_tonight"] == waiting["level"]
     assert closed(config, third).outcome == "trained"
     fourth = decide(config, "2026-01-12")
