@@ -3,6 +3,7 @@
 import json
 from datetime import date
 
+import pyarrow as pa
 import pytest
 
 from pipelines.core.config import Config
@@ -196,7 +197,9 @@ def test_fresh_rows_are_of_people_kept_back_and_of_later_nights(config, adapter)
     closed(config, run)
     waiting = parsed(run.manifest("gate").facts["waiting"], Waiting)
     lake = Lake(config.path(config.lake_root), 512)
-    lake.publish(date(2026, 1, 10), make_rows(date(2026, 1, 10), 300, seed=1))
+    late = make_rows(date(2026, 1, 9), 40, seed=2)  # asked before: the candidate may know them
+    tonight = make_rows(date(2026, 1, 10), 300, seed=1)
+    lake.publish(date(2026, 1, 10), pa.concat_tables([late, tonight]))
 
     def asked(night, waiting, share):
         return fresh_items(config, date.fromisoformat(night), waiting, share, lambda messages: True)
