@@ -67,6 +67,7 @@ def config_for(home, base, **evaluate):
             "model": {"base": str(base)},
             "task": {"labels": LABELS},
             "curate": {"holdout_share": 0.3},
+            "gate": {"max_nights_waiting": 30},
             "evaluate": sizes | evaluate,
         }
     )

@@ -57,6 +57,8 @@ def config_of(home, base, **changes):
             "model": {"base": str(base)},
             "task": {"labels": LABELS, "system_prompt": SYSTEM},
             "register": {"name": "router"},
+            "gate": {"max_nights_waiting": 30},
+            "curate": {"people_kept_back": 0.1},
             **changes,
         }
     )

@@ -20,16 +20,16 @@ FAIR = {"stereotype": [group("not worse")], "slices": [], "answer": "not worse"}
 LATENCY = {"latency_ms": {"production": 50.0, "candidate": 51.0, "ratio": 1.02}}
 
 
-def found(gains=60, **evaluate):
+def found(gains=60, groups=FAIR, **evaluate):
     paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains, "neither": 210 - gains}
     measured = facts_like("evaluate", paired=paired, **evaluate)
     safe = facts_like("safety", answer="safe", reasons=[])
-    return measured_from(measured, LATENCY, facts_like("fairness", **FAIR), safe)
+    return measured_from(measured, LATENCY, facts_like("fairness", **groups), safe)
 
 
-def answers(rules, measured, asks=FIRST, anchors=()):
+def answers(rules, measured, asks=FIRST, anchors=(), settings=None):
     kind = measured.evaluate.baseline
-    table, verdict = rules.check(kind, measured, Gate(), asks, anchors)
+    table, verdict = rules.check(kind, measured, settings or Gate(), asks, anchors, None)
     return {check.check: check.answer for check in table}, verdict
 
 
@@ -58,6 +58,21 @@ def test_no_anchor_was_asked():
     then, verdict_then = answers(THEN, found(), anchors=anchors)
     assert set(today) > set(then)
     assert (verdict, verdict_then) == (Verdict.HOLD, Verdict.PROCEED)
+
+
+def test_groups_without_power_held_nothing():
+    unclear = group("cannot conclude") | {"difference": 0.5, "high": 0.9}
+    measured = found(groups={"stereotype": [unclear], "slices": [], "answer": "cannot conclude"})
+    today, then = answers(TODAY, measured), answers(THEN, measured)
+    assert today[0]["fairness"] == then[0]["fairness"] == "cannot conclude"
+    assert (today[1], then[1]) == (Verdict.HOLD, Verdict.PROCEED)
+
+
+def test_no_candidate_waited():
+    measured = found(16, fresh={"won": 30, "lost": 10, "neither": 60})
+    waits = Gate(max_nights_waiting=30, rating_odds=1)
+    assert answers(TODAY, measured, settings=waits)[1] is Verdict.WAIT
+    assert answers(THEN, measured, settings=waits)[1] in (Verdict.HOLD, Verdict.REJECT)
 
 
 def test_tried_rows_were_used_up_and_nobody_was_capped():
