@@ -84,6 +84,7 @@ def test_a_new_phrase_with_one_answer_is_seen():
     assert agreements([*now, *planted], [*before, *planted]) == [], "it is not new"
     mixed = [row._replace(answer=LABELS[i % 3]) for i, row in enumerate(planted)]
     assert agreements([*now, *mixed], before) == [], "they do not agree"
+    assert agreements([*now, *planted], before[:10]) == [], "where few asked before, any phrase is new"
 
 
 def test_nights_like_the_others_seldom_agree():

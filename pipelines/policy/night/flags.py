@@ -27,6 +27,7 @@ LEAST_ROWS = 20  # of a night whose shares are compared
 LEAST_NIGHTS = 7
 WORDS = 3  # of a phrase, at most
 NEW = 0.1  # a phrase is new where at most so large a share of earlier people used it, as a part of tonight's
+LEAST_BEFORE = 0.5  # people who asked before, for each one of tonight, from which on a phrase can be new
 ALPHA = 0.01  # of a kind of flag, on a night like the others
 
 
@@ -88,10 +89,13 @@ def agreements(rows: Sequence[Said], before: Sequence[Said]) -> list[Flag]:
     """New phrases about which all people say the same.
 
     The chance of that is at most the answer's share among all people's answers, to the power of the number of
-    people; Bonferroni corrects for all phrases that several people use. Each person counts once.
+    people; Bonferroni corrects for all phrases that several people use. Each person counts once. Where few
+    people asked before, any phrase is new, so nothing is told.
     """
+    people, people_before = (len({row.person for row in part}) for part in (rows, before))
+    if not rows or people_before < LEAST_BEFORE * people:
+        return []
     now, past = _people_by_phrase(rows), _people_by_phrase(before)
-    people, people_before = (max(1, len({row.person for row in part})) for part in (rows, before))
     used = {phrase: said for phrase, said in now.items() if len(said) >= LEAST_PEOPLE}
     rate, found = _rates([*rows, *before]), dict[frozenset[Hashable], Flag]()
     for phrase, said in used.items():
