@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from pipelines.core.errors import NightshiftError
-from pipelines.core.probes import Step
+from pipelines.core.probes import Token
 from pipelines.core.traffic_split import Adapter
 
 FinishReason = Literal["stop", "length"]
@@ -29,7 +29,8 @@ class CompletionRequest:
     json_schema: str | None = None  # JSON text: the answer follows it. Not with `choices`
     stop: Sequence[str] = ()  # the answer ends before the first of these texts
     background: bool = False  # a shadow's request, worked on only while no user waits
-    top_logprobs: int = 0  # of each token, so many of the likeliest; at most 20. Not with `choices`
+    logprobs: bool = False  # whether the log-probability of each token is told. Not with `choices`
+    top_logprobs: int = 0  # then, of each token, so many of the likeliest; at most 20
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Piece:
     tokens_in: int = 0  # set on the last piece, like tokens_out
     tokens_out: int = 0
     dropped_turns: int = 0  # the oldest turns that did not fit into the prompt; set on every piece
-    steps: tuple[Step, ...] = ()  # each token with the likeliest ones, on the last piece, if asked for
+    tokens: tuple[Token, ...] = ()  # all of the answer's, on the last piece, if their logprobs were asked for
 
 
 class EngineError(NightshiftError):

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.engines.base import EngineError, FinishReason, Piece, RequestRefused
 from gateway.engines.openai_wire import refused, words_of
-from pipelines.core.probes import Step, make_step
+from pipelines.core.probes import Token
 
 MOST_WAITING = 4_000_000  # characters of one event
 MOST_LINES = 10_000  # of one event
@@ -43,7 +43,7 @@ class AnswerReader:
         self._ended = False  # the server said that the answer is whole
         self._usage: dict[str, Any] = {}
         self._texts = 0
-        self._steps: list[Step] = []
+        self._tokens: list[Token] = []
 
     def feed(self, part: bytes, final: bool = False) -> Iterator[Piece]:
         """The pieces that the next part completes. Raises EngineError or RequestRefused where it has one."""
@@ -73,7 +73,7 @@ class AnswerReader:
             found = f"its finish reason is {reason[:40]!r}" if reason else "no finish reason came"
             raise EngineError(f"The server's answer broke off: {found}.", "Send the request again.")
         counts = (self._count("prompt_tokens", 0), self._count("completion_tokens", self._texts))
-        return Piece("", _REASONS[reason], *counts, steps=tuple(self._steps))
+        return Piece("", _REASONS[reason], *counts, tokens=tuple(self._tokens))
 
     def _line(self, line: str) -> Iterator[Piece]:
         """A line adds to an event, or ends it. Servers also send events without a blank line between."""
@@ -121,7 +121,7 @@ class AnswerReader:
             self._reason = choice["finish_reason"] or self._reason
         if isinstance(choice.get("message"), dict):  # the whole answer, not streamed
             self._ended = True
-        self._steps += steps_of(choice.get("logprobs"))
+        self._tokens += tokens_of(choice.get("logprobs"))
         text = self._held + _text_of(choice.get("delta")) + _text_of(choice.get("message"))
         text = text if self._started else text.lstrip()
         sent = text.rstrip()
@@ -140,7 +140,7 @@ class AnswerReader:
         return otherwise
 
 
-def steps_of(logprobs: Any) -> Iterator[Step]:
+def tokens_of(logprobs: Any) -> Iterator[Token]:
     """The tokens of a choice's `logprobs`, each with the likeliest ones. What cannot be read is left out."""
     content = logprobs.get("content") if isinstance(logprobs, dict) else None
     for one in content if isinstance(content, list) else []:
@@ -148,7 +148,10 @@ def steps_of(logprobs: Any) -> Iterator[Step]:
             continue
         top = one.get("top_logprobs")
         likeliest = [_likely(each) for each in (top if isinstance(top, list) else [])[:MOST_LIKELY]]
-        yield make_step(one["token"], filter(None, likeliest))
+        own = _likely(one)
+        yield Token(
+            text=one["token"], logprob=own and own[1], likeliest=tuple(each for each in likeliest if each)
+        )
 
 
 def _likely(token: Any) -> tuple[str, float] | None:

@@ -55,7 +55,7 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
         body["seed"] = request.seed
     if stop := [text for text in request.stop if text]:
         body["stop"] = stop
-    if request.top_logprobs:
+    if request.logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.json_schema is not None:
         schema = {"name": "answer", "schema": json.loads(request.json_schema), "strict": True}

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece, RequestRefused
-from pipelines.core.probes import Step
-from pipelines.models.engine import Engine, narrow, step_of
+from pipelines.core.probes import Token
+from pipelines.models.engine import Engine, narrow, token_of
 from pipelines.models.grammar import Grammar, SchemaRefused
 from pipelines.models.rendering import CannotRender, TooLong
 
@@ -28,7 +28,7 @@ class BatchRow:
         self.request, self.adapter = request, adapter
         self.prompt: list[int] = []
         self.tokens: list[int] = []
-        self._steps: list[Step] = []
+        self._told: list[Token] = []
         self.pieces: list[Piece | EngineError | RequestRefused] = []
         self.done = self.gone = False
         self.broken_by: Exception | None = None  # the step that failed for this row even alone
@@ -96,8 +96,8 @@ class BatchRow:
         self.tokens.append(token)
         if self._grammar:
             self._grammar.take(token)
-        if self.request.top_logprobs:
-            self._steps.append(step_of(self._tokenizer, logits, token, self.request.top_logprobs))
+        if self.request.logprobs:
+            self._told.append(token_of(self._tokenizer, logits, token, self.request.top_logprobs))
         text = self._tokenizer.decode(self.tokens, skip_special_tokens=True).lstrip()
         stops = [text.index(stop) for stop in self._stops if stop in text]
         if stops or token in self._ends or (self._grammar and self._grammar.is_whole):
@@ -128,7 +128,7 @@ class BatchRow:
     def _finish(self, text: str, reason: FinishReason, tokens_out: int) -> None:
         self.done = True
         rest, counts = text[len(self._sent) :], (len(self.prompt), tokens_out)
-        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns, tuple(self._steps)))
+        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns, tuple(self._told)))
 
 
 def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]:

@@ -41,10 +41,26 @@ class AnswerMessage(_Answer):
     content: str
 
 
+class Likely(_Answer):
+    token: str
+    logprob: float
+    bytes: list[int] | None
+
+
+class TokenLogprobs(Likely):
+    top_logprobs: list[Likely]
+
+
+class Logprobs(_Answer):
+    content: list[TokenLogprobs]
+    refusal: None
+
+
 class Choice(_Answer):
     index: Literal[0]
     message: AnswerMessage
     finish_reason: Literal["stop", "length"]
+    logprobs: Logprobs | None = None
 
 
 class ChatAnswer(_Answer):
@@ -66,6 +82,7 @@ class ChunkChoice(_Answer):
     index: Literal[0]
     delta: Delta
     finish_reason: Literal["stop", "length"] | None
+    logprobs: Logprobs | None = None
 
 
 class ChatChunk(_Answer):

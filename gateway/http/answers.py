@@ -8,6 +8,9 @@ from typing import Any
 from gateway.engines.base import Piece
 from gateway.serving.calls import AnsweredBy
 
+UNKNOWN_CHARACTER = "\ufffd"
+UNKNOWN_LOGPROB = -9999.0
+
 
 def answered_by(by: AnsweredBy) -> dict[str, Any]:
     """Which adapter answered, for the body of an answer."""
@@ -39,6 +42,23 @@ def usage(last: Piece) -> dict[str, int]:
     }
 
 
+def logprobs(last: Piece) -> dict[str, Any]:
+    """The tokens of an answer with their log-probabilities; {} where none were asked for."""
+    if not last.tokens:
+        return {}
+    content = [
+        {**_token(one.text, one.logprob), "top_logprobs": [_token(*likely) for likely in one.likeliest]}
+        for one in last.tokens
+    ]
+    return {"logprobs": {"content": content, "refusal": None}}
+
+
+def _token(text: str, logprob: float | None) -> dict[str, Any]:
+    """`bytes` is null for a part of a character. OpenAI writes -9999 for a value that is not known."""
+    whole = None if UNKNOWN_CHARACTER in text else list(text.encode())
+    return {"token": text, "logprob": UNKNOWN_LOGPROB if logprob is None else logprob, "bytes": whole}
+
+
 def chat_answer(
     request_id: str, model: str, at: int, by: AnsweredBy, pieces: Sequence[Piece]
 ) -> dict[str, Any]:
@@ -49,7 +69,14 @@ def chat_answer(
         "object": "chat.completion",
         "created": at,
         "model": model,
-        "choices": [{"index": 0, "message": message, "finish_reason": pieces[-1].finish_reason}],
+        "choices": [
+            {
+                "index": 0,
+                "message": message,
+                "finish_reason": pieces[-1].finish_reason,
+                **logprobs(pieces[-1]),
+            }
+        ],
         "usage": usage(pieces[-1]),
         "nightshift": answered_by(by),
     }

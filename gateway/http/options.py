@@ -48,7 +48,6 @@ class WithoutEffect(Body):
     function_call: Literal["none", "auto"] | None = None
     functions: NoList | None = None
     logit_bias: NoObject | None = None
-    logprobs: No | None = None
     metadata: NoObject | None = None
     modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
     moderation: None = None
@@ -64,7 +63,6 @@ class WithoutEffect(Body):
     store: No | None = None
     tool_choice: Literal["none", "auto"] | None = None
     tools: NoList | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
     top_p: One | None = None
     verbosity: Literal["medium"] | None = None
     web_search_options: None = None

@@ -15,6 +15,7 @@ from pipelines.core.conversations import normalise_messages
 
 GREEDY_BELOW = 1e-3  # a smaller temperature takes the most likely token, and its logits would overflow
 MOST_CHOICE_BYTES = 16_384
+MOST_LIKELY = 20  # tokens beside each token of an answer, as in OpenAI's API
 
 Short = Annotated[str, Field(min_length=1, max_length=200)]
 Label = Annotated[str, Field(max_length=200)]
@@ -51,6 +52,8 @@ class ChatRequest(WithoutEffect, QuestionBody):
     stream_options: StreamOptions | None = None
     guided_choice: Annotated[list[Short], Field(min_length=1, max_length=1000)] | None = None
     response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_LIKELY)] | None = None
     safety_identifier: Label | None = None  # OpenAI's newer name of `user`
 
     @field_validator("guided_choice")
@@ -77,6 +80,8 @@ class ChatRequest(WithoutEffect, QuestionBody):
         if self.user and self.safety_identifier not in (None, "", self.user):
             found = "user and safety_identifier name two persons. Send one of them."
             refuse(found, "safety_identifier")
+        if self.top_logprobs and not self.logprobs:
+            refuse("top_logprobs needs logprobs: true. Leave it out, or ask for both.", "top_logprobs")
         if self.guided_choice:
             self._fits_choices()
         return self
@@ -90,6 +95,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
             "max_completion_tokens": self.max_completion_tokens,
             "stop": self.stop,
             "response_format": schema_text(self.response_format),
+            "logprobs": self.logprobs,
         }
         for name, is_set in others.items():
             if is_set:
@@ -116,6 +122,8 @@ class ChatRequest(WithoutEffect, QuestionBody):
             seed=self.seed,
             choices=self.guided_choice,
             json_schema=schema_text(self.response_format),
+            logprobs=bool(self.logprobs),
+            top_logprobs=self.top_logprobs or 0,
             stop=[self.stop] if isinstance(self.stop, str) else self.stop or [],
         )
 

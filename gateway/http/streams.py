@@ -12,7 +12,7 @@ from starlette.types import Send
 
 from gateway.engines.base import Piece, RequestRefused
 from gateway.errors import Refusal
-from gateway.http.answers import answered_by, usage
+from gateway.http.answers import answered_by, logprobs, usage
 from gateway.http.errors import of_engine
 from gateway.serving.calls import AnsweredBy
 
@@ -50,7 +50,7 @@ class Chunks:
             delta = {"role": "assistant", **delta}
             extra = {"nightshift": answered_by(self._by)}
             self._is_first = False
-        choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason}
+        choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason, **logprobs(piece)}
         return _event({**self._head, "choices": [choice], **extra})
 
     def usage(self, last: Piece) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import logging
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +93,7 @@ class RedisCache:
         return _piece(found) if found else None
 
     async def put(self, key: str, answer: Piece) -> None:
-        text = json.dumps(asdict(answer))
+        text = _Stored.dump_json(answer)
         try:
             await self._redis.ask(lambda: self._redis.client.set(_name(key), text, ex=self._ttl_s))
         except RedisAway:

@@ -126,7 +126,9 @@ class Probes:
         It goes past the adapter's places, circuits, quotas and the journal.
         """
         wanted = TOP if self._settings.probe_by == "logprobs" else 0
-        request = CompletionRequest(probe.messages, max_tokens=tokens, top_logprobs=wanted)
+        request = CompletionRequest(
+            probe.messages, max_tokens=tokens, logprobs=wanted > 0, top_logprobs=wanted
+        )
         engine: ServingEngine = self._backends.engine
         limit_s = self._backends.settings.attempt_timeout_s
         try:
@@ -137,7 +139,10 @@ class Probes:
             raise EngineError(problem, "Look at the engine's log and load.") from error
         if not pieces:
             raise EngineError("The engine's answer to a probe has no end.", "Look at the engine's log.")
-        return Answer(text="".join(piece.text for piece in pieces).strip(), steps=pieces[-1].steps)
+        return Answer(
+            text="".join(piece.text for piece in pieces).strip(),
+            steps=tuple(token.step for token in pieces[-1].tokens),
+        )
 
     def _note(self, adapter: Adapter, wrong: str) -> None:
         """Keep what a look found; "" is nothing wrong."""

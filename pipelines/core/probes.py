@@ -16,6 +16,19 @@ TOP = 20  # log-probabilities of a step, as many as OpenAI's API and vLLM give
 DECIMALS = 4  # of a log-probability
 
 
+class Token(Frozen):
+    """One token of an answer as an engine says it, with the likeliest ones at its place."""
+
+    text: str
+    logprob: float | None  # None where the engine does not say it
+    likeliest: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def step(self) -> Step:
+        """The same as probes keep it."""
+        return make_step(self.text, self.likeliest)
+
+
 class Step(Frozen):
     """One token of a greedy answer, and the log-probabilities of the likeliest tokens at its place."""
 

@@ -16,7 +16,7 @@ import transformers
 from peft import PeftModel
 
 from pipelines.core.config import Model
-from pipelines.core.probes import TOP, Answer, Step, make_step
+from pipelines.core.probes import TOP, Answer, Token
 from pipelines.models.adapters import attach, fill
 from pipelines.models.base import (
     Messages,
@@ -56,11 +56,13 @@ def narrow(
     return best, [option for option in options if paths[option][depth] == best]
 
 
-def step_of(tokenizer: Any, logits: torch.Tensor, token: int, count: int) -> Step:
+def token_of(tokenizer: Any, logits: torch.Tensor, token: int, count: int) -> Token:
     """A token of an answer with the `count` likeliest at its place. `logits`: (vocabulary,), on the CPU."""
-    values, ids = logits.float().log_softmax(-1).topk(min(count, len(logits)))
+    scores = logits.float().log_softmax(-1)
+    values, ids = scores.topk(min(count, len(logits)))
     texts = tokenizer.batch_decode([[token], *ids[:, None].tolist()], clean_up_tokenization_spaces=False)
-    return make_step(texts[0], zip(texts[1:], values.tolist(), strict=True))
+    likeliest = tuple(zip(texts[1:], values.tolist(), strict=True))
+    return Token(text=texts[0], logprob=float(scores[token]), likeliest=likeliest)
 
 
 class Engine:
@@ -201,7 +203,9 @@ class Engine:
         """`logits`: (tokens, vocabulary). What follows the end of the answer is left out."""
         ends = [place for place, token in enumerate(tokens) if token in self.end_tokens]
         tokens = tokens[: ends[0] + 1] if ends else tokens
-        steps = [step_of(self.tokenizer, logits[place], token, TOP) for place, token in enumerate(tokens)]
+        steps = [
+            token_of(self.tokenizer, logits[place], token, TOP).step for place, token in enumerate(tokens)
+        ]
         text = self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
         return Answer(text=text, steps=tuple(steps))
 

@@ -53,8 +53,9 @@ def test_log_probabilities_are_read_across_events():
     none = delta("", logprobs=None)
     text, last = read(sent(first, none, second, {"choices": [STOP]}))
     assert text == "Dental"
-    assert [step.token for step in last.steps] == ["Den", "tal"]
-    assert last.steps[0].top == {"Den": -0.1, "Den1": -3.0, "Den2": -30.0}
+    assert [(token.text, token.logprob) for token in last.tokens] == [(" Den", -0.1), ("tal", 0.0)]
+    assert last.tokens[0].likeliest == ((" Den", -0.1), (" Den1", -3.0), (" Den2", -9999.0))
+    assert last.tokens[0].step.top == {"Den": -0.1, "Den1": -3.0, "Den2": -30.0}
 
 
 def test_log_probabilities_that_cannot_be_read_are_left_out():
@@ -62,7 +63,9 @@ def test_log_probabilities_that_cannot_be_read_are_left_out():
     odder = [delta("a", logprobs=one) for one in (5, [], {"content": 7}, {"content": {}})]
     text, last = read(sent(odd, *odder, {"choices": [STOP]}))
     assert text == "aaaaa"
-    assert [(step.token, step.top) for step in last.steps] == [("x", {}), ("y", {})]
+    assert [(token.text, token.logprob, token.likeliest) for token in last.tokens] == [
+        ("x", None, ()), ("y", None, ()),
+    ]  # fmt: skip
 
 
 WHOLE = {"choices": [{"index": 0, "message": {"content": "Dental"}, "finish_reason": "stop"}], "usage": USAGE}
