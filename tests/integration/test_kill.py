@@ -4,6 +4,7 @@ import shutil
 import signal
 import time
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,9 @@ def nights(tmp_path_factory):
     shutil.copytree(calm, killed, symlinks=True)
     config, alive = load_config(folder / "config.toml", calm), []
     for step in STEPS:
+        import_module(f"pipelines.steps.{step}")  # or the calm step would load it, and take longer
         seconds = run_step(step, str(calm / RUN), config).seconds
-        alive.append(kill_at_work(step, killed, seconds * 0.5))
+        alive.append(kill_at_work(step, killed, seconds * 0.3))
         finish(killed, step, "--run-dir", str(killed / RUN))
     return calm, killed, alive
 
@@ -77,7 +79,7 @@ def run_of(home):
 
 
 def test_most_steps_were_killed_at_work(nights):
-    assert sum(nights[2]) >= len(STEPS) - 3
+    assert sum(nights[2]) >= len(STEPS) - 3, dict(zip(STEPS, nights[2], strict=True))
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step != "report"])  # the page shows clock times
