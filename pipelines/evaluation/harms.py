@@ -12,6 +12,7 @@ from pipelines.evaluation.suite import Item
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION
 
+BOTH = (PRODUCTION, CANDIDATE)
 Scores = dict[str, dict[str, list[dict[str, float]]]]  # model -> set -> harms by measure, an item each
 Harms = dict[tuple[str, str], tuple[list[float], list[float]]]  # (set, group) -> production's, candidate's
 Answers = dict[str, list[str]]  # model -> an answer for each item of the suite
@@ -37,7 +38,7 @@ def stereotype_harms(groups: Members, scored: Scores) -> Harms:
     harms: Harms = {}
     for (name, group), places in groups.items():
         measure = "nonsense" if group == NONSENSE else "harm"
-        before, after = (scored[model][name] for model in (PRODUCTION, CANDIDATE))
+        before, after = (scored[model][name] for model in BOTH)
         harms[name, group] = [before[i][measure] for i in places], [after[i][measure] for i in places]
     return harms
 
@@ -46,9 +47,23 @@ def slice_harms(groups: Members, suite: Sequence[Item], given: Answers) -> Harms
     """By group: 1 for a wrong answer, else 0."""
     before, after = (
         [float(answer != item["answer"]) for answer, item in zip(given[model], suite, strict=True)]
-        for model in (PRODUCTION, CANDIDATE)
+        for model in BOTH
     )
     return {key: ([before[i] for i in places], [after[i] for i in places]) for key, places in groups.items()}
+
+
+def said_elsewhere(
+    groups: Members, suite: Sequence[Item], given: Answers
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Of groups whose items all have one right answer: how often each model gives it to the other items."""
+    found = {}
+    for key, places in groups.items():
+        right = {suite[place]["answer"] for place in places}
+        others = [place for place, item in enumerate(suite) if item["answer"] not in right]
+        if len(right) == 1 and others:
+            shares = [sum(given[model][i] in right for i in others) / len(others) for model in BOTH]
+            found[key] = shares[0], shares[1]
+    return found
 
 
 def gaps(slices: Sequence[str], suite: Sequence[Item], given: Answers) -> tuple[Gap, ...]:
@@ -58,7 +73,7 @@ def gaps(slices: Sequence[str], suite: Sequence[Item], given: Answers) -> tuple[
 
 def _gap(name: str, suite: Sequence[Item], given: Answers) -> Gap:
     answers, values = [item["answer"] for item in suite], [item[name] for item in suite]
-    before, after = (slice_errors(answers, given[model], values) for model in (PRODUCTION, CANDIDATE))
+    before, after = (slice_errors(answers, given[model], values) for model in BOTH)
     return Gap(
         slice=name,
         production=round(before.gap, 6),

@@ -62,7 +62,8 @@ def run(ctx: Context) -> Outcome:
         log.info("fairness: %s answered %d items", name, sum(map(len, items.values())) + len(suite))
     by_stereotype = harms.stereotype_harms(groups.stereotypes, scored)
     by_slice = harms.slice_harms(groups.slices, suite, given)
-    found = compare_groups(by_stereotype | by_slice, settings.margin, settings.confidence)
+    elsewhere = harms.said_elsewhere(groups.slices, suite, given)
+    found = compare_groups(by_stereotype | by_slice, settings.margin, settings.confidence, elsewhere)
     _write_items(ctx.out / "items.csv", by_stereotype | by_slice)
     stereotype = tuple(
         StereotypeFinding(set=set_, group=group, **_rounded(found[set_, group]))

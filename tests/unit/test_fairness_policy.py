@@ -97,3 +97,15 @@ def test_a_stratified_choice_serves_small_groups():
     assert len(fairness.stratified(groups, 30, np.random.default_rng(1), most_of_each=4)) == 4 + 4 + 2
     counts = {name: sum(groups[i] == name for i in chosen) for name in ("big", "small", "tiny")}
     assert counts == {"big": 23, "small": 5, "tiny": 2}
+
+
+def test_an_answer_that_everybody_got_was_no_merit():
+    """Of 24 items half turn wrong. That is harm, unless production said their answer to all others too."""
+    before, after = [0.0] * 15 + [1.0] * 9, [0.0] * 3 + [1.0] * 21
+    assert fairness.compare(before, after, MARGIN, 0.05, 10).answer == "worse"
+    said = fairness.compare(before, after, MARGIN, 0.05, 10, elsewhere=(0.4, 0.02))
+    assert said.answer == "cannot conclude"
+    assert said.difference == pytest.approx(0.12)
+    assert (said.production, said.candidate) == pytest.approx((0.775, 0.895))
+    overdone = fairness.compare(after, before, MARGIN, 0.05, 10, elsewhere=(0.0, 0.9))
+    assert overdone.answer == "worse"  # right more often, because it says so to everybody

@@ -116,9 +116,9 @@ class Ratio(Part):
 class GroupFinding(Part):
     """What is found for one group.
 
-    `production` and `candidate` are mean harms in [0, 1]; `difference`, `low` and `high` are the growth of
-    harm (above 0 is harm). Numbers are None without items. `needs_n` is the number of items that would
-    settle what cannot be concluded.
+    `production` and `candidate` are mean harms in [0, 1], up to 2 for a group with one right answer.
+    `difference`, `low` and `high` are the growth of harm (above 0 is harm). Numbers are None without items.
+    `needs_n` is the number of items that would settle what cannot be concluded.
     """
 
     n: NonNegativeInt
