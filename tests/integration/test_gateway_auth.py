@@ -247,12 +247,13 @@ def test_keys_from_a_url_rotate_and_survive_a_dead_issuer(issuer, home):
         def status(key):
             return asked(running, signed(running, key, headers={"kid": thumbprint(key)})).status_code
 
+        began = time.monotonic()
         assert [status(old) for _ in range(20)] == [200] * 20
-        assert issuer.asked <= 3  # one, and renewals where the machine is slow
+        assert issuer.asked <= 2 + time.monotonic() - began  # one, and a renewal each second
         assert status(new) == 401
         issuer.keys = [public_jwk(old), public_jwk(new)]
-        time.sleep(0.25)
-        assert (status(new), status(old)) == (200, 200)
+        until(lambda: status(new) == 200)
+        assert status(old) == 200
         token, before, began = stranger(running), issuer.asked, time.monotonic()
         assert [asked(running, token).status_code for _ in range(20)] == [401] * 20
         assert issuer.asked - before <= 2 + (time.monotonic() - began) / 0.2  # nobody hammers the issuer
@@ -260,10 +261,8 @@ def test_keys_from_a_url_rotate_and_survive_a_dead_issuer(issuer, home):
         time.sleep(1.1)
         assert [status(new) for _ in range(5)] == [200] * 5
         issuer.broken, issuer.keys = False, [public_jwk(new)]
-        time.sleep(0.25)
-        status(new)  # the old set is stale: this starts its renewal
-        time.sleep(0.25)
-        assert (status(new), status(old)) == (200, 401)
+        until(lambda: status(old) == 401)  # the old set is stale: asking starts its renewal
+        assert status(new) == 200
 
 
 def new_key():
