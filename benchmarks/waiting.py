@@ -1,6 +1,7 @@
 """Candidates that wait for fresh rows, beside the rule without waiting, as Markdown tables.
 
 Run it with `python -m benchmarks.waiting`, or with a number of histories: `python -m benchmarks.waiting 50`.
+`python -m benchmarks.waiting 200 pool` prints the table about pools alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ from pipelines.core.config import Gate
 
 ROWS = (20, 100, 400)
 WITHIN = 30  # nights
+SUITE = 240  # items, as the sample's
+POOLS = (  # words, items of the pool and rows of users a night, odds by which people label what it wins
+    ("one night", 0, 0, 1.0),
+    ("pool of 40", 40, 0, 1.0),
+    ("pool of 100", 100, 0, 1.0),
+    ("pool of 100, 100 rows of users", 100, 100, 1.0),
+    ("the same, rows that it wins are labelled twice as often", 100, 100, 2.0),
+)
 RULES = {
     "one night": Gate(max_nights_waiting=0, rating_odds=1),
     "waits": Gate(rating_odds=1),
@@ -84,6 +93,34 @@ def power(histories: int) -> None:
     )
 
 
+def pools(histories: int) -> None:
+    """The suite on the first night, then items of a pool that were never asked, beside rows of users."""
+    table = []
+    for suite, alike in (("anew", False), ("alike", True)):
+        for words, pool, rows, odds in POOLS:
+            table.append([suite, words, *_of_pool(histories, pool, rows, odds, alike)])
+    print(
+        f"\nItems of a pool after a suite of {SUITE} items: false passes a year of candidates that are never"
+        f" better; promoted within {WITHIN} nights, and the median of the days\n"
+    )
+    better = (f"+{gain} points, night {first}" for gain in (5, 10) for first in (1, 365))
+    print(markdown(("suite", "rule", "false passes", *better), table))
+
+
+def _of_pool(histories: int, pool: int, rows: int, odds: float, alike: bool) -> list[str]:
+    gate = Gate(max_nights_waiting=WITHIN if pool else 0)
+    never = World("", steady(0.02), odds=odds, alike=alike)
+    false = simulate(never, rows, gate, histories, 365, 1, pool, SUITE).false
+    row = [f"{false.mean():.2f} ± {false.std() / np.sqrt(histories):.2f}"]
+    for gain in (0.05, 0.10):
+        for first in (1, 365):
+            world = World("", better_from(first - 1, gain), odds=odds, alike=alike)
+            found = simulate(world, rows, gate, histories, first + 2 * WITHIN, first, pool, SUITE)
+            days = found.first - first + 2
+            row.append(f"{(days <= WITHIN).mean():.0%}, {_median(days)}")
+    return row
+
+
 def _median(days: np.ndarray) -> str:
     middle = float(np.median(days))
     return f"{middle:.0f}" if middle <= 2 * WITHIN else f"over {2 * WITHIN}"
@@ -92,8 +129,10 @@ def _median(days: np.ndarray) -> str:
 def main(arguments: list[str]) -> None:
     histories = int(arguments[0]) if arguments else 200
     print(describe())
-    years(histories)
-    power(histories)
+    if "pool" not in arguments:
+        years(histories)
+        power(histories)
+    pools(histories)
 
 
 if __name__ == "__main__":

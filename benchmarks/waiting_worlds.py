@@ -30,7 +30,8 @@ class World:
 
     `copies`: how often each row is there. `odds`: how much likelier people label rows that it wins;
     the first night's test is then on as many items of a suite, whose answers are all known. `bad`: no
-    candidate is better than the margin in truth, whatever it is for the people who are asked.
+    candidate is better than the margin in truth, whatever it is for the people who are asked. `alike`: every
+    candidate answers the suite as the one before it, where it is as good.
     """
 
     words: str
@@ -38,6 +39,7 @@ class World:
     copies: int = 1
     odds: float = 1.0
     bad: bool = False
+    alike: bool = False
 
 
 @dataclass
@@ -84,14 +86,27 @@ def better_from(first: int, gain: float) -> Gain:
     return lambda night, begun, since, luck: np.where(begun >= first, gain, 0.0)
 
 
-def simulate(world: World, rows: int, gate: Gate, histories: int, nights: int, seed: int) -> Years:
-    """`rows`: fresh ones a night. A pass is false where the mean difference so far is at most the margin."""
+def simulate(
+    world: World,
+    rows: int,
+    gate: Gate,
+    histories: int,
+    nights: int,
+    seed: int,
+    pool: int = 0,
+    suite: int = 0,
+) -> Years:
+    """`rows`: fresh ones a night. A pass is false where the mean difference so far is at most the margin.
+
+    `pool`: items of a pool a night, whose answers are all known. `suite`: items of the first night's test; 0:
+    as many as fresh rows.
+    """
     rng, waits = np.random.default_rng(seed), gate.max_nights_waiting
-    values = values_of(gate.rating_odds)
+    values = values_of(gate.rating_odds, with_pool=pool > 0)
     free = np.ones(histories, bool)  # nobody waits
     begun, since = np.zeros(histories, int), np.zeros(histories, int)
     kept, level, luck = np.full(histories, float(KEPT_SHARES)), np.zeros(histories), np.zeros(histories)
-    counts, means = np.zeros((histories, 3)), np.zeros(histories)
+    counts, means = np.zeros((histories, len(values))), np.zeros(histories)
     found = Years(np.zeros(histories, int), np.zeros(histories, int), np.full(histories, np.inf))
     for night in range(nights):
         begun, luck = np.where(free, night, begun), np.where(free, rng.random(histories), luck)
@@ -101,9 +116,11 @@ def simulate(world: World, rows: int, gate: Gate, histories: int, nights: int, s
         gain, age = world.gain(night, begun, since, luck), night - begun + 1
         means += (gain - means) / age
         tonight = world.copies * _rows(gain, rows // world.copies, world.odds, rng)
-        counts += tonight
-        suite = tonight if world.odds == 1 else _rows(gain, rows, 1.0, rng)
-        passed = free & _first(suite, rows, first_level(1.0, waits > 0) * level)
+        counts += np.hstack([tonight, _rows(gain, pool, 1.0, rng)]) if pool else tonight
+        other = suite or world.odds != 1
+        luck_of_suite = np.random.default_rng([seed, 1]) if world.alike else rng
+        asked = _rows(gain, suite or rows, 1.0, luck_of_suite) if other else tonight
+        passed = free & _first(asked, suite or rows, first_level(1.0, waits > 0) * level)
         if waits:
             passed |= passes(counts, values, MARGIN, level)
         dropped = is_futile(counts, values, MARGIN, level, age, waits) if waits else np.ones(histories, bool)

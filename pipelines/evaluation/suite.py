@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipelines.core.config import Config
@@ -45,7 +46,11 @@ def suite_items(config: Config) -> list[Item]:
 
 def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
     """The items, each tried with `render`. Raises InputError also for those that cannot be asked."""
-    path = suite_file(config)
+    return items_in(config, suite_file(config), render)
+
+
+def items_in(config: Config, path: Path, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
+    """The items of a file, which is a suite or is written like one."""
     if not config.task.labels:
         raise InputError(
             "task.labels is empty, so no answer can be chosen.", "List the allowed answers there."

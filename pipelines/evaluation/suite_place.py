@@ -26,7 +26,12 @@ def suite_file(config: Config) -> Path:
 
     Raises InputError where there is none.
     """
-    place = config.path(config.evaluate.suite)
+    return file_of_items(config, config.evaluate.suite)
+
+
+def file_of_items(config: Config, setting: str) -> Path:
+    """The same for the value of another setting, such as `evaluate.pool`."""
+    place = config.path(setting)
     if is_shared(place):
         return _copied(config, place)
     if not Path(place).is_file():
@@ -82,6 +87,11 @@ def _split(place: str) -> tuple[Folder, str]:
 
 
 def _missing(config: Config, place: str) -> InputError:
+    if place == config.path(config.evaluate.pool):
+        return InputError(
+            f"There is no pool of evaluation items at {place}.",
+            "Draw one with `nightshift suite propose --pool`, or point evaluate.pool to your own file.",
+        )
     return InputError(
         f"There is no evaluation suite at {place}.",
         "Run `nightshift prepare` for the sample's, or point evaluate.suite to your own file of items."

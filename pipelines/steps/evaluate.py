@@ -32,6 +32,7 @@ from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
 from pipelines.evaluation.kept_answers import KeptAnswers
+from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
 from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
 from pipelines.evaluation.waiting import fresh_items
@@ -49,7 +50,9 @@ EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; 
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     base = base_folder(ctx.config)
+    pool = {"pool": drawn_digest(_drawn(ctx))} if ctx.config.evaluate.pool else {}
     return {
+        **pool,
         "base_model": digest_base(base),
         "tokenizer": digest_tokenizer(base),
         "suite": suite_file_digest(ctx.config),
@@ -67,12 +70,19 @@ def run(ctx: Context) -> Outcome:
     earlier = _earlier_items(ctx, models.engine.rendering)
     asked = Guards(general, passages, earlier, labels)
     fresh = _fresh_items(ctx, models.engine.rendering)
-    answers, fresh_answers = Answers(), Answers()
+    drawn = _drawn(ctx)
+    pool = [
+        one
+        for one in without_suite(ctx.config, drawn.items, suite)
+        if models.engine.rendering.takes(one["messages"])
+    ]
+    answers, fresh_answers, pool_answers = Answers(), Answers(), Answers()
     guards: dict[str, GuardScores] = {}
     for name, engine in models:
         kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
         answers[name] = kept.choices([item["messages"] for item in suite], labels)
         fresh_answers[name] = kept.choices([item["messages"] for item in fresh], labels) if fresh else []
+        pool_answers[name] = kept.choices([item["messages"] for item in pool], labels) if pool else []
         guards[name] = guard_scores(partial(models.answering_as, name), asked, kept)
     right = {name: scores.right(given, suite) for name, given in answers.items()}
     anchors = tuple(
@@ -85,6 +95,7 @@ def run(ctx: Context) -> Outcome:
     return Outcome(
         headline=f"accuracy {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
+        reasons=(said,) if (said := about_pool(ctx.config, drawn)) else (),
         outputs={"items": "items.parquet", "held_back": "held_back.jsonl"},
         metrics={
             "accuracy_production": (before.value, "share"),
@@ -103,6 +114,7 @@ def run(ctx: Context) -> Outcome:
             perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
             anchors=anchors,
             fresh=_fresh(fresh_answers, fresh),
+            pool=_asked(_fresh(pool_answers, pool), drawn) if drawn.items else None,
             left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, earlier),
         ),
         readings=EvaluateReadings(
@@ -128,6 +140,14 @@ def _fresh(given: Answers, items: Sequence[Item]) -> common.Fresh:
     found = scores.paired_counts({name: scores.right(answers, items) for name, answers in given.items()})
     won, lost = found.only_candidate, found.only_production
     return common.Fresh(won=won, lost=lost, neither=found.n - won - lost)
+
+
+def _drawn(ctx: Context) -> Drawn:
+    return pool_tonight(ctx.config, ctx.run.run_id, ctx.facts(DecideFacts).waiting)
+
+
+def _asked(found: common.Fresh, drawn: Drawn) -> common.Asked:
+    return common.Asked(**dict(found), position=drawn.position, left=drawn.left)
 
 
 def _earlier_items(ctx: Context, rendering: Rendering) -> list[Item]:

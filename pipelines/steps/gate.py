@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import date
 from typing import Any
 
@@ -13,7 +12,7 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.gate import Check, GateFacts, GateReadings
 from pipelines.core.facts.record import decision_facts
 from pipelines.evaluation.waiting import pair_digest
-from pipelines.policy.night.claim import fresh_rows
+from pipelines.policy.night.claim import fresh_rows, waiting_facts
 from pipelines.policy.night.gate import check_candidate
 from pipelines.policy.night.level import Asks, earlier_asks, level_tonight, promise
 from pipelines.policy.night.measured import Measured, measured
@@ -62,7 +61,7 @@ def _waiting(ctx: Context, found: Measured, level: float) -> Waiting:
     fresh = fresh_rows(found, ctx.config.gate, level, decided.waiting)
     assert fresh, "a candidate without fresh rows does not wait"
     return Waiting(
-        **asdict(fresh),
+        **waiting_facts(fresh),
         run_id=decided.waiting.run_id if decided.waiting else ctx.run.run_id,
         last_night=ctx.night,
         pair=pair_digest(ctx.config, decided.baseline),

@@ -70,10 +70,10 @@ def test_power_does_not_end_with_the_first_nights():
 
 def test_the_two_tests_spend_the_level_once():
     assert first_level(0.02, waits=False) == 0.02
-    almost = FreshRows(level=0.02, won=20, neither=20, nights=1)
+    almost = FreshRows(0.02, (20, 0, 20), nights=1)
     stake = math.exp(log_evidence(almost.counts, values_of(1), 0.02))
-    assert answer_of(FreshRows(1.01 / stake * 2, won=20, neither=20, nights=1), GATE) == "pass"
-    assert answer_of(FreshRows(0.99 / stake * 2, won=20, neither=20, nights=1), GATE) != "pass"
+    assert answer_of(FreshRows(1.01 / stake * 2, (20, 0, 20), nights=1), GATE) == "pass"
+    assert answer_of(FreshRows(0.99 / stake * 2, (20, 0, 20), nights=1), GATE) != "pass"
     assert first_level(0.02, waits=True) + 0.02 / 2 == pytest.approx(0.02)
 
 
@@ -81,12 +81,12 @@ def test_the_two_tests_spend_the_level_once():
     ("found", "answer"),
     [
         (FreshRows(0.01, nights=1), "drop"),  # no rows come
-        (FreshRows(0.01, won=1, nights=1), "wait"),  # one row tells nothing yet
-        (FreshRows(0.01, won=10, lost=4, neither=66, nights=1), "wait"),
-        (FreshRows(0.01, won=4, lost=10, neither=66, nights=1), "drop"),
-        (FreshRows(0.01, won=50, lost=4, neither=66, nights=1), "pass"),
-        (FreshRows(0.01, won=50, lost=4, neither=66, nights=30), "pass"),
-        (FreshRows(0.01, won=100, lost=40, neither=860, nights=29), "drop"),  # one night is left
+        (FreshRows(0.01, (1, 0, 0), nights=1), "wait"),  # one row tells nothing yet
+        (FreshRows(0.01, (10, 4, 66), nights=1), "wait"),
+        (FreshRows(0.01, (4, 10, 66), nights=1), "drop"),
+        (FreshRows(0.01, (50, 4, 66), nights=1), "pass"),
+        (FreshRows(0.01, (50, 4, 66), nights=30), "pass"),
+        (FreshRows(0.01, (100, 40, 860), nights=29), "drop"),  # one night is left
     ],
 )
 def test_a_candidate_waits_while_it_can_still_pass(found, answer):
@@ -94,7 +94,7 @@ def test_a_candidate_waits_while_it_can_still_pass(found, answer):
 
 
 def test_rows_won_by_rating_count_less():
-    by_rating = FreshRows(0.01, won=50, lost=4, neither=66, nights=1)
+    by_rating = FreshRows(0.01, (50, 4, 66), nights=1)
     assert answer_of(by_rating, GATE) == "pass"
     assert answer_of(by_rating, Gate(rating_odds=20)) == "drop"
 
@@ -111,5 +111,5 @@ def test_the_forecast_is_about_right():
 
 
 def test_words_say_how_far_it_is():
-    assert in_words(FreshRows(0.01, 10, 4, 66, nights=1), GATE).endswith("fresh rows in 1 night")
-    assert in_words(FreshRows(0.01, 4, 10, 66, nights=2), GATE) == "80 fresh rows in 2 nights"
+    assert in_words(FreshRows(0.01, (10, 4, 66), nights=1), GATE).endswith("fresh rows in 1 night")
+    assert in_words(FreshRows(0.01, (4, 10, 66), nights=2), GATE) == "80 fresh rows in 2 nights"

@@ -13,6 +13,10 @@ class Evaluate(Section):
     """`[evaluate]`: candidate and production on the same frozen items."""
 
     suite: str = "{home}/sample/suite.jsonl"  # frozen items: id, subject, messages, answer; a file or a URI
+    # More items with known answers, as a suite is written: a file or a URI, "" is none. Each is asked on one
+    # night only, so a candidate cannot have been chosen by it. Needs gate.max_nights_waiting.
+    pool: str = ""
+    pool_items: Positive = 100  # of the pool that a night asks, at most
     max_earlier_items: Count = 60  # forgetting: items of earlier nights' holdouts
     general_items: Positive = 60  # frozen slice of BoolQ
     perplexity_items: Positive = 40  # passages of the same slice

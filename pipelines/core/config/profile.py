@@ -28,7 +28,7 @@ SHARED = (
     "keys",
 )  # fmt: skip
 # What steps read besides; a pod with a home of its own does not find it there.
-READ = ("model.base", "evaluate.suite", "ingest.source", "features.registry_url")
+READ = ("model.base", "evaluate.suite", "evaluate.pool", "ingest.source", "features.registry_url")
 
 
 class Config(Section):
@@ -105,6 +105,16 @@ class Config(Section):
             raise ValueError(
                 'register.name is not set: name your model, such as register.name = "support-router" '
                 f"(older versions called it {SAMPLE_MODEL})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_pool_is_for_candidates_that_wait(self) -> Config:
+        if self.evaluate.pool and not self.gate.max_nights_waiting:
+            raise ValueError(
+                "evaluate.pool is set, and gate.max_nights_waiting is 0: the first night then decides alone, "
+                "and the items do more for it in the suite, which every night may ask. Set "
+                "gate.max_nights_waiting = 30, or move the items to the suite"
             )
         return self
 

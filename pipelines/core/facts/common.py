@@ -34,11 +34,19 @@ class Fresh(Part):
     neither: NonNegativeInt
 
 
+class Asked(Fresh):
+    """Items of the pool that were asked tonight. `position`: of the last one in the pool's order."""
+
+    position: str
+    left: NonNegativeInt  # that were never asked
+
+
 class Waiting(Fresh):
     """A candidate whose improvement is not clear yet, and its fresh rows of `nights` nights so far.
 
     `run_id`: of its training. `level`: of its claim, as it was on its first night. `last_night`: the newest
     whose rows are counted. `pair`: names production, the base and the settings that it is measured under.
+    `pool`: the same counts of items of the pool; None where it was asked none on its first night.
     """
 
     run_id: str
@@ -46,6 +54,7 @@ class Waiting(Fresh):
     nights: NonNegativeInt
     last_night: date
     pair: str
+    pool: Fresh | None = None
 
 
 class Window(Part):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt
 
-from pipelines.core.facts.common import Comparison, Fresh, Interval, Kind, PairedCounts, Ratio
+from pipelines.core.facts.common import Asked, Comparison, Fresh, Interval, Kind, PairedCounts, Ratio
 from pipelines.core.facts.reading import Facts, Part
 
 Favour = Literal["candidate", "production"]
@@ -92,6 +92,7 @@ class EvaluateFacts(Facts):
     perplexity: Ratio | None = None
     anchors: tuple[AnchorFacts, ...] | None = None
     fresh: Fresh | None = None  # rows that the candidate cannot know; older ones have none
+    pool: Asked | None = None  # items that no other claim asked; None without a pool, and once it is used up
     left_out: tuple[LeftOut, ...] | None = None  # from the rows of `forgetting`; older ones have none
 
 

@@ -52,6 +52,7 @@ class DecisionFacts(Facts):
     waiting: Waiting | None = None  # the candidate, where it waits for more rows
     measured_again: str | None = None  # the run that trained the candidate, where it was not this one
     training_set: str | None = None  # identity of rows, parent and settings: no set is trained on twice
+    pool_position: str | None = None  # of the last item of the pool that was asked tonight
     told: tuple[Told, ...] = ()  # each decision in a sentence and three figures; older records have none
     interruptions: PricedInterruptions | None = None  # None for a training that ran through
 

@@ -1,13 +1,15 @@
-"""Is the candidate better? The suite tells on its first night, fresh rows while it waits. Pure."""
+"""Is the candidate better? The suite tells on its first night, fresh rows and a pool while it waits. Pure."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipelines.core.config import Gate
-from pipelines.core.facts.common import Waiting
+from pipelines.core.facts.common import Fresh, Waiting
 from pipelines.core.facts.gate import Check, CheckAnswer
 from pipelines.policy.night import checks
 from pipelines.policy.night.measured import Measured
-from pipelines.policy.night.waiting import Answer, FreshRows, answer_of, first_level, in_words
+from pipelines.policy.night.waiting import Answer, Counts, FreshRows, answer_of, first_level, in_words
 
 ANSWERS: dict[Answer, CheckAnswer] = {"pass": "pass", "wait": "cannot conclude", "drop": "fail"}
 WORDS: dict[Answer, str] = {
@@ -24,15 +26,31 @@ def fresh_rows(
 
     `level`: tonight's, which counts on its first night. `waiting`: the candidate, if it waited before.
     """
-    tonight = found.evaluate.fresh
-    rows = (tonight.won, tonight.lost, tonight.neither) if tonight else (0, 0, 0)
+    evaluate = found.evaluate
+    rows, pool = _counts(evaluate.fresh), _counts(evaluate.pool)
     if waiting:
-        return fresh_so_far(waiting).and_tonight(*rows)
-    return FreshRows(level).and_tonight(*rows) if settings.max_nights_waiting and sum(rows) else None
+        return fresh_so_far(waiting).and_tonight(rows, pool)
+    begun = FreshRows(level, pool=(0, 0, 0) if evaluate.pool else None).and_tonight(rows, pool)
+    return begun if settings.max_nights_waiting and begun.count else None
 
 
 def fresh_so_far(waiting: Waiting) -> FreshRows:
-    return FreshRows(waiting.level, waiting.won, waiting.lost, waiting.neither, waiting.nights)
+    pool = _counts(waiting.pool) if waiting.pool else None
+    return FreshRows(waiting.level, _counts(waiting), waiting.nights, pool)
+
+
+def waiting_facts(found: FreshRows) -> dict[str, Any]:
+    """As the facts about a candidate that waits have it."""
+    pool = Fresh(**_named(found.pool)) if found.pool else None
+    return {"level": found.level, "nights": found.nights, "pool": pool, **_named(found.rows)}
+
+
+def _named(counts: Counts) -> dict[str, int]:
+    return dict(zip(("won", "lost", "neither"), counts, strict=True))
+
+
+def _counts(found: Fresh | None) -> Counts:
+    return (found.won, found.lost, found.neither) if found else (0, 0, 0)
 
 
 def improvement(found: Measured, settings: Gate, level: float, waiting: Waiting | None = None) -> Check:

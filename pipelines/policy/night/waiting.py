@@ -8,7 +8,9 @@ It is dropped once its nights will not do: it needs more rows than they will bri
 one standard error larger than measured. Dropping lets no bad candidate pass, so this may be a forecast.
 
 Which rows people label may depend on the answer. A row that the candidate won counts as 1/odds of a row: so
-much likelier people may label such rows than those that it lost.
+much likelier people may label such rows than those that it lost. Items of a pool have known answers, so a won
+one counts as one. With a pool the process is the mean of two: one bets on items and rows, one on items alone.
+Else many rows that count little could outweigh the items.
 """
 
 from __future__ import annotations
@@ -22,49 +24,53 @@ from numpy.typing import ArrayLike
 
 from pipelines.core.config import Gate
 from pipelines.policy.stats.betting import Floats, log_evidence, rows_until
+from pipelines.policy.stats.paired import CHANGES
 
 WAITING_SHARE = 0.5  # of the level
 OPTIMISM = 1.0  # standard errors by which a difference may be larger than measured
 
 Answer = Literal["pass", "wait", "drop"]
 Values = Sequence[float]
+Counts = tuple[int, int, int]  # rows or items that the candidate won, lost, and neither
 
 
 @dataclass(frozen=True)
 class FreshRows:
     """Fresh rows on which a candidate was compared with production on `nights` nights.
 
-    `level`: of the candidate, as it was on its first night.
+    `level`: of the candidate, as it was on its first night. `pool`: items of the pool, None without one.
     """
 
     level: float
-    won: int = 0
-    lost: int = 0
-    neither: int = 0
+    rows: Counts = (0, 0, 0)
     nights: int = 0
+    pool: Counts | None = None
 
     @property
-    def counts(self) -> tuple[int, int, int]:
-        return self.won, self.lost, self.neither
+    def counts(self) -> tuple[int, ...]:
+        return self.rows + (self.pool or ())
 
     @property
     def count(self) -> int:
         return sum(self.counts)
 
-    def and_tonight(self, won: int, lost: int, neither: int) -> FreshRows:
-        """With the rows of one more night."""
-        return replace(
-            self,
-            won=self.won + won,
-            lost=self.lost + lost,
-            neither=self.neither + neither,
-            nights=self.nights + 1,
-        )
+    def and_tonight(self, rows: Counts, pool: Counts = (0, 0, 0)) -> FreshRows:
+        """With one more night. Items count only for a candidate that was asked some on its first night."""
+        both = self.pool and _sum(self.pool, pool)
+        return replace(self, rows=_sum(self.rows, rows), nights=self.nights + 1, pool=both)
+
+    def values(self, odds: float) -> tuple[float, ...]:
+        """What each of `counts` counts."""
+        return values_of(odds, self.pool is not None)
 
 
-def values_of(odds: float) -> tuple[float, float, float]:
-    """What each of `FreshRows.counts` counts."""
-    return 1 / odds, -1.0, 0.0
+def _sum(one: Counts, other: Counts) -> Counts:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def values_of(odds: float, with_pool: bool = False) -> tuple[float, ...]:
+    """What each row counts that was won, lost or neither, and each item of the pool."""
+    return (1 / odds, -1.0, 0.0, *(CHANGES if with_pool else ()))
 
 
 def first_level(level: float, waits: bool) -> float:
@@ -73,7 +79,7 @@ def first_level(level: float, waits: bool) -> float:
 
 
 def answer_of(found: FreshRows, settings: Gate) -> Answer:
-    values, margin = values_of(settings.rating_odds), settings.min_improvement
+    values, margin = found.values(settings.rating_odds), settings.min_improvement
     if passes(found.counts, values, margin, found.level):
         return "pass"
     nights = settings.max_nights_waiting
@@ -83,8 +89,9 @@ def answer_of(found: FreshRows, settings: Gate) -> Answer:
 
 
 def passes(counts: ArrayLike, values: Values, margin: float, level: float | Floats) -> np.ndarray:
-    """Arrays of counts are (..., kinds)."""
-    return np.asarray(log_evidence(counts, values, margin) >= log_goal(level))
+    """Arrays of counts are (..., kinds): 3 kinds without a pool, 6 with one."""
+    stakes = [log_evidence(found, kinds, margin) for found, kinds in _processes(counts, values)]
+    return np.asarray(np.logaddexp.reduce(stakes) - np.log(len(stakes)) >= log_goal(level))
 
 
 def is_futile(
@@ -95,18 +102,30 @@ def is_futile(
     nights: ArrayLike,
     most_nights: int,
 ) -> np.ndarray:
-    """`most_nights`: on how many nights a candidate is measured at most."""
-    rows, measured = np.asarray(counts, dtype=float).sum(-1), np.asarray(nights)
-    to_come = (rows + 1) / np.maximum(measured, 1) * (most_nights - measured)
-    return np.asarray(rows_until(counts, values, margin, log_goal(level), OPTIMISM) > to_come)
+    """Whether no process gets there. `most_nights`: on how many a candidate is measured at most."""
+    measured = np.asarray(nights)
+    left = (most_nights - measured) / np.maximum(measured, 1)
+    late = [
+        more > (found.sum(-1) + 1) * left
+        for found, more in _forecasts(counts, values, margin, level, OPTIMISM)
+    ]
+    return np.asarray(np.logical_and.reduce(late))
 
 
 def in_words(found: FreshRows, settings: Gate) -> str:
-    """How far it is, such as "34 of about 80 fresh rows"."""
-    values = values_of(settings.rating_odds)
-    more = float(rows_until(found.counts, values, settings.min_improvement, log_goal(found.level)))
-    about = f"of about {found.count + int(np.ceil(more))} " if np.isfinite(more) else ""
-    return f"{found.count} {about}fresh rows in {found.nights} night{'s' * (found.nights != 1)}"
+    """How far it is, such as "34 of about 80 fresh rows". It forecasts the process that is nearer."""
+    values, margin = found.values(settings.rating_odds), settings.min_improvement
+    nearest = min(
+        (
+            float(more) / max(counts.sum(), 1)
+            for counts, more in _forecasts(found.counts, values, margin, found.level)
+        ),
+        default=np.inf,
+    )
+    about = f"of about {found.count + int(np.ceil(nearest * found.count))} " if np.isfinite(nearest) else ""
+    ours = f", {sum(found.pool)} of them items of the pool," if found.pool else ""
+    nights = f"{found.nights} night{'s' * (found.nights != 1)}"
+    return f"{found.count} {about}fresh rows{ours} in {nights}"
 
 
 def measured_again(run_id: str, found: FreshRows, settings: Gate) -> str:
@@ -120,3 +139,18 @@ def measured_again(run_id: str, found: FreshRows, settings: Gate) -> str:
 def log_goal(level: float | Floats) -> Floats:
     """What the e-process must reach, for a candidate of this level."""
     return np.asarray(-np.log(np.asarray(level) * WAITING_SHARE))
+
+
+def _processes(counts: ArrayLike, values: Values) -> list[tuple[Floats, Floats]]:
+    """Counts and values that each process bets on: everything, and the items of a pool alone."""
+    found, kinds = np.asarray(counts, dtype=float), np.asarray(values)
+    return [(found[..., first:], kinds[first:]) for first in range(0, len(kinds), 3)]
+
+
+def _forecasts(
+    counts: ArrayLike, values: Values, margin: float, level: float | Floats, errors: float = 0.0
+) -> list[tuple[Floats, Floats]]:
+    """For each process its counts, and about how many more of its rows it takes by itself."""
+    processes = _processes(counts, values)
+    goal = log_goal(level) + np.log(len(processes))
+    return [(found, rows_until(found, kinds, margin, goal, errors)) for found, kinds in processes]
