@@ -13,6 +13,7 @@ and drop what is wrong.
 
 Example:
   nightshift suite propose logs/2026-11-27/chat.jsonl --items 200
+  nightshift suite propose --items 3000 --pool
 """
 
 
@@ -28,10 +29,13 @@ def add(commands: Any) -> None:
         "--items", type=int, default=200, help="how many items to draw at most (default: %(default)s)"
     )
     propose.add_argument("--to", metavar="PATH", help="where to write them (default: evaluate.suite)")
+    propose.add_argument(
+        "--pool", action="store_true", help="write to evaluate.pool instead of evaluate.suite"
+    )
     add_json(propose)
 
 
 def _propose(args: argparse.Namespace, config: Config) -> int:
     from pipelines.operations.suite.command import propose_suite
 
-    return propose_suite(config, args.file, args.items, args.to, args.json)
+    return propose_suite(config, args.file, args.items, args.to, args.json, args.pool)

@@ -23,7 +23,7 @@ from pipelines.data.held_back import hold_back
 from pipelines.data.training_rows import questions
 from pipelines.evaluation.suite import Item, items_in, suite_items
 from pipelines.evaluation.suite_place import file_of_items
-from pipelines.stores import open_ledger, open_shared
+from pipelines.stores import has_ledger, open_ledger, open_shared
 
 FOLDER = "pool"  # below `shared_root`: which items joined when
 NEVER = ""  # the position of an item that nearly repeats another one
@@ -48,8 +48,6 @@ def join(config: Config) -> None:
 
     What nearly repeats the suite, or an earlier item of the pool, is never asked.
     """
-    if not config.evaluate.pool:
-        return
     items, known = items_of_pool(config), _positions(config)
     keys = [conversation_key(item["messages"]) for item in items]
     new = [place for place, key in enumerate(keys) if key not in known]
@@ -80,6 +78,13 @@ def pool_tonight(config: Config, run_id: str, waiting: Waiting | None) -> Drawn:
     return Drawn(
         [items[position] for position in drawn], drawn[-1] if drawn else asked, len(left) - len(drawn)
     )
+
+
+def left_of_pool(config: Config) -> int:
+    """How many items no claim asked, also those that did not join yet. Near copies among them count too."""
+    positions, asked = _positions(config), asked_until(config, "") if has_ledger(config) else NEVER
+    keys = (conversation_key(item["messages"]) for item in items_of_pool(config))
+    return sum(key not in positions or positions[key] > asked for key in keys)
 
 
 def without_suite(config: Config, drawn: list[Item], suite: list[Item]) -> list[Item]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from pipelines.core.config import Config
 from pipelines.evaluation.suite_place import suite_exists, write_suite
 from pipelines.sample.packaged import convert_smollm2
-from pipelines.sample.questions import plan, questions, suite_rows
+from pipelines.sample.questions import Plan, plan, pool_rows, questions, suite_rows
 from pipelines.stores.object_store import file_system
 
 log = logging.getLogger("nightshift")
@@ -43,9 +44,15 @@ def _store_model(uri: str) -> None:
 
 
 def prepare_suite(config: Config) -> None:
-    """Write the sample's frozen suite, if it is not there yet."""
-    suite = config.path(config.evaluate.suite)
-    if not suite_exists(suite):
-        rows = suite_rows(plan(questions(config.task.labels), config.sample), config)
-        write_suite(suite, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-        log.info("sample: %d frozen questions in %s", len(rows), suite)
+    """Write the sample's suite, and its pool if the profile names one, where they are not there yet."""
+    _write(config, config.evaluate.suite, suite_rows)
+    if config.evaluate.pool:
+        _write(config, config.evaluate.pool, pool_rows)
+
+
+def _write(config: Config, setting: str, rows_of: Callable[[Plan, Config], list[dict[str, object]]]) -> None:
+    place = config.path(setting)
+    if not suite_exists(place):
+        rows = rows_of(plan(questions(config.task.labels), config.sample), config)
+        write_suite(place, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        log.info("sample: %d frozen questions in %s", len(rows), place)

@@ -7,7 +7,7 @@ come in proportion, which makes Dental several times as frequent.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from pipelines.sample.people import CHANNELS, LOCALES
 
 SUBJECTS = {"Gynaecology_Obstetrics": "Gynaecology", "Social_Preventive_Medicine": "Preventive Medicine"}
 MAX_QUESTION_CHARS = 160
+POOL = 2_000  # questions; each night of training compares its rows with all of them
 REPEATED_SHARE = 0.02  # of a night's rows: a question of an earlier night, asked again
 
 
@@ -32,10 +33,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which questions are kept for the frozen suite, and which are asked on each night."""
+    """Which questions are kept for the frozen suite, which are asked on each night, and which never."""
 
     suite: tuple[Item, ...]
     nights: tuple[tuple[Item, ...], ...]
+    unasked: tuple[Item, ...] = ()
 
 
 def questions(labels: Iterable[str]) -> dict[str, list[str]]:
@@ -76,15 +78,24 @@ def plan(pool: dict[str, list[str]], sample: Sample) -> Plan:
             )
         nights.append(tuple(new + again))
         asked += new
-    return Plan(_items(kept), tuple(nights))
+    return Plan(_items(kept), tuple(nights), tuple(early + later))
 
 
 def suite_rows(laid: Plan, config: Config) -> list[dict[str, object]]:
     """The frozen questions as rows of the suite that `evaluate` and `fairness` read."""
-    rng = np.random.default_rng([config.sample.seed, 1])
+    return _rows(laid.suite, config, "suite", 1)
+
+
+def pool_rows(laid: Plan, config: Config) -> list[dict[str, object]]:
+    """At most POOL questions that no night asks, as rows of a pool."""
+    return _rows(laid.unasked[:POOL], config, "pool", 2)
+
+
+def _rows(items: Sequence[Item], config: Config, name: str, stream: int) -> list[dict[str, object]]:
+    rng = np.random.default_rng([config.sample.seed, stream])
     return [
         {
-            "id": f"suite-{hashlib.sha256(item.question.encode()).hexdigest()[:12]}",
+            "id": f"{name}-{hashlib.sha256(item.question.encode()).hexdigest()[:12]}",
             "subject": item.label,
             "messages": messages_of(config, item.question),
             "answer": item.label,
@@ -92,7 +103,7 @@ def suite_rows(laid: Plan, config: Config) -> list[dict[str, object]]:
             "locale": str(rng.choice(LOCALES)),
             "channel": str(rng.choice(CHANNELS)),
         }
-        for item in laid.suite
+        for item in items
     ]
 
 

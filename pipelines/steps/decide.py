@@ -15,7 +15,6 @@ from pipelines.core.facts.reading import as_json, facts_of
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import counts_by_night, feedback_of, total
 from pipelines.data.feedback_states import feedback_states, trainings
-from pipelines.evaluation.pool import join
 from pipelines.evaluation.waiting import run_of, waiting_candidate
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
@@ -72,7 +71,9 @@ def run(ctx: Context) -> Outcome:
     decision, waiting = decide(situation, settings), _waiting(ctx)
     if decision.verdict is Verdict.HOLD:
         waiting = None
-    if waiting or decision.verdict is Verdict.PROCEED:
+    if ctx.config.evaluate.pool and (waiting or decision.verdict is Verdict.PROCEED):
+        from pipelines.evaluation.pool import join  # loads PyTorch, which most profiles need only later
+
         join(ctx.config)
     deliveries = {night: delivered[night] for night in states.unlearned}
     reason = (

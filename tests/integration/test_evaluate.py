@@ -13,6 +13,7 @@ from pipelines.core.facts.reading import parsed
 from pipelines.core.facts.train import TrainFacts
 from pipelines.data.lake import Lake
 from pipelines.evaluation.kept_answers import KeptAnswers
+from pipelines.evaluation.pool import join
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.base import digest_base
 from pipelines.models.engine import Engine
@@ -25,6 +26,7 @@ from tests.support.facts import facts_like
 from tests.support.interactions import make_rows
 from tests.support.nightfall import finish
 
+POOL = ("braces", "the wrist", "insulin", "a cough", "migraine", "stitches", "vaccines")
 LABELS = ("Anatomy", "Dental", "Surgery")
 NIGHT = date(2026, 1, 3)
 SUITE = [
@@ -139,6 +141,21 @@ def test_fresh_rows_and_copies_in_the_suite(home, base, taught):
     assert fresh["lost"] == 0  # the taught one says Dental to all
     assert facts["paired"]["n"] == 10
     assert sum(part["n"] for part in facts["by_subject"].values()) == 12
+
+
+def test_a_night_asks_items_of_the_pool(home, base, taught):
+    """Those after the last that another run asked; a rerun asks the same."""
+    config = config_for(home, base, pool="{home}/pool.jsonl", pool_items=5)
+    items = [{"messages": [{"role": "user", "content": f"{name}?"}], "answer": "Dental"} for name in POOL]
+    (home / "pool.jsonl").write_text("\n".join(map(json.dumps, items)))
+    join(config)
+    manifest = evaluate(config, base, taught).manifest("evaluate")
+    found = manifest.facts["pool"]
+    assert found["won"] + found["lost"] + found["neither"] == 5
+    assert found["lost"] == 0  # the taught one says Dental to all
+    assert (found["left"], found["position"] > "20") == (2, True)
+    assert "has 2 items left" in manifest.reasons[0]
+    assert evaluate(config, base, taught, rerun=True).manifest("evaluate").facts["pool"] == found
 
 
 def test_forgetting_asks_kept_back_rows_of_earlier_nights(home, base, taught):

@@ -107,6 +107,19 @@ def test_a_second_suite_has_other_items(proposed, tmp_path, capsys) -> None:
     assert "in a suite already" in capsys.readouterr().err
 
 
+def test_a_pool_is_proposed_where_the_profile_names_one(tmp_path, capsys) -> None:
+    words = small_log(tmp_path, [asks("the nerve of the diaphragm"), asks("a broken wisdom tooth")])
+    assert main([*words, "--pool"]) == 2
+    assert "evaluate.pool names no file" in capsys.readouterr().err
+    profile = tmp_path / "small.toml"
+    pool = 'pool = "{home}/pool.jsonl"\n[gate]\nmax_nights_waiting = 30\n'
+    profile.write_text(profile.read_text() + pool)
+    assert main([*words, "--pool"]) == 0
+    assert len((tmp_path / "home/pool.jsonl").read_text().splitlines()) == 2
+    assert not (tmp_path / "home/suite.jsonl").exists()
+    assert main(words) == 2  # what the pool took is no item of a suite
+
+
 def small_log(folder, rows):
     """A profile and a log of these questions, all liked."""
     log = folder / "log.jsonl"

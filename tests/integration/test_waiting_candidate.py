@@ -12,6 +12,7 @@ from pipelines.core.facts.common import Baseline, Waiting
 from pipelines.core.facts.reading import parsed
 from pipelines.data.feedback_states import trainings
 from pipelines.data.lake import Lake
+from pipelines.evaluation.pool import asked_until
 from pipelines.evaluation.waiting import fresh_items, waiting_candidate
 from pipelines.models.registry import adapter_digest
 from pipelines.policy.night.feedback import is_kept_back
@@ -88,9 +89,9 @@ def first_night(config, adapter, fresh=ALIKE, night="2026-01-09"):
     return judge(config, run, fresh)
 
 
-def judge(config, run, fresh, **paired):
+def judge(config, run, fresh, pool=None, **paired):
     latency = {"production": 50.0, "candidate": 51.0, "ratio": 1.02}
-    facts = {"suite_digest": SUITE, "paired": CLOSE | paired, "fresh": fresh}
+    facts = {"suite_digest": SUITE, "paired": CLOSE | paired, "fresh": fresh, "pool": pool}
     finish(run, "evaluate", facts, readings={"latency_ms": latency})
     finish(run, "fairness", {"stereotype": [group("not worse")], "slices": [], "answer": "not worse"})
     finish(run, "safety", {"answer": "safe", "reasons": []})
@@ -153,6 +154,26 @@ def test_a_candidate_waits_and_passes_on_later_rows(config, adapter, monkeypatch
     # The candidate asked once, though it was measured on three nights.
     judged = first_night(config, adapter, NONE, "2026-01-12")
     assert judged.manifest("gate").facts["asks_before"] == 1
+
+
+def test_items_of_a_pool_count_beside_fresh_rows(config, adapter):
+    """Rows count with odds 2. The items that each night asks are on record, and belong to that night's claim."""
+    items = {"won": 10, "lost": 1, "neither": 89, "position": "a 1", "left": 200}
+    first = judge(config, first_night(config, adapter), ALIKE, items)
+    gate = first.manifest("gate")
+    assert gate.verdict is Verdict.WAIT, gate.reasons
+    assert gate.headline.startswith("wait: 140 of about ")
+    assert " fresh rows, 100 of them items of the pool, in 1 night" in gate.headline
+    assert gate.facts["waiting"]["pool"] == {"won": 10, "lost": 1, "neither": 89}
+    assert closed(config, first).facts["pool_position"] == "a 1"
+
+    second = again(config, decide(config, "2026-01-10"))
+    judge(config, second, ALIKE, items | {"won": 30, "position": "b 2"})
+    assert second.manifest("gate").verdict is Verdict.PROCEED
+    assert asked_until(config, "2026-01-11") == "a 1"
+    closed(config, second)
+    assert asked_until(config, "2026-01-11") == "b 2"
+    assert asked_until(config, "2026-01-10") == "a 1"
 
 
 def test_it_waits_only_for_what_it_was_compared_with(home, base, config, adapter):

@@ -56,6 +56,7 @@ def write(tmp_path, text):
         ("profile = 'x'\n[train]\nepochs = 0\n", "greater than 0"),
         ("profile = 'x'\n[gate]\nalpha = 1.5\n", "less than or equal to 1"),
         ("profile = \n", "is not TOML"),
+        ("profile = 'x'\n[evaluate]\npool = 'p.jsonl'\n", "the first night then decides alone"),
         ("[train]\n", "profile"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.core.config import Sample, load_config
 from pipelines.core.errors import InputError
-from pipelines.sample.questions import plan, questions, suite_rows
+from pipelines.sample.questions import plan, pool_rows, questions, suite_rows
 
 CONFIG = load_config("config/demo.toml", "unused")
 
@@ -79,6 +79,14 @@ def test_suite_rows_hold_what_is_served(laid):
     assert row["answer"] == row["subject"]
     assert set(row) == {"id", "subject", "messages", "answer", "tenant", "locale", "channel"}
     assert len({row["id"] for row in suite_rows(laid, CONFIG)}) == len(laid.suite)
+
+
+def test_a_pool_holds_what_no_night_asks(laid):
+    rows = pool_rows(laid, CONFIG)
+    texts = {row["messages"][-1]["content"] for row in rows}
+    asked = {item.question for part in (laid.suite, *laid.nights) for item in part}
+    assert len(texts) == len(rows) == 2_000
+    assert not texts & asked
 
 
 def test_the_next_night_follows_the_last_decided_one():

@@ -8,7 +8,7 @@ from scipy.stats import multinomial
 
 from benchmarks.waiting_worlds import World, better_from, drifting, once_a_week, simulate, steady
 from pipelines.core.config import Gate
-from pipelines.policy.night.waiting import FreshRows, answer_of, first_level, in_words, values_of
+from pipelines.policy.night.waiting import FreshRows, answer_of, first_level, in_words, passes, values_of
 from pipelines.policy.stats.betting import log_evidence, rows_until
 
 CHANGES = (1.0, -1.0, 0.0)
@@ -55,6 +55,51 @@ def test_a_year_of_bad_candidates_keeps_the_promise(rows):
     for world in (World("never", steady(0.02)), World("weeks", drifting(0.02, 0.08))):
         false = simulate(world, rows, GATE, 40, 365, 1).false
         assert false.mean() <= GATE.false_passes_a_year + 3 * false.std() / np.sqrt(len(false))
+
+
+POOL = World("pool", steady(0.02), odds=2)  # people label what the candidate wins twice as often
+
+
+def test_a_pool_beside_rows_of_users_keeps_the_promise():
+    for world, pool in ((POOL, 100), (World("weeks", drifting(0.02, 0.08)), 40)):
+        gate = Gate(max_nights_waiting=30)
+        false = simulate(world, 100, gate, 40, 365, 1, pool, suite=240).false
+        assert false.mean() <= GATE.false_passes_a_year + 3 * false.std() / np.sqrt(len(false))
+
+
+def test_a_pool_finds_what_a_suite_cannot_tell():
+    """Each candidate answers the suite as the last one did."""
+    world = World("alike", better_from(0, 0.05), alike=True)
+    days = {
+        pool: simulate(world, 0, Gate(max_nights_waiting=30 if pool else 0), 40, 60, 1, pool, 240).first
+        for pool in (0, 100)
+    }
+    assert (days[0] < 30).mean() < 0.3
+    assert (days[100] < 30).mean() > 0.5
+
+
+def test_many_rows_of_users_do_not_outweigh_a_pool():
+    """With odds 2, rows alone speak against it: 1,500 won count as 750, 1,000 are lost."""
+    rows, items, gate = (1_500, 1_000, 10_000), (60, 10, 130), Gate(max_nights_waiting=30)
+    assert answer_of(FreshRows(0.01, rows, 2), gate) == "drop"
+    assert answer_of(FreshRows(0.01, rows, 2, items), gate) == "pass"
+    assert answer_of(FreshRows(0.01, rows, 2, (12, 8, 180)), gate) == "wait"
+    assert answer_of(FreshRows(0.01, rows, 2, (8, 30, 162)), gate) == "drop"
+    assert answer_of(FreshRows(0.01, (0, 0, 0), 2, (0, 0, 0)), gate) == "drop"
+
+
+@pytest.mark.parametrize("odds", [1.0, 2.0])
+def test_the_mean_of_both_stakes_is_fair(odds):
+    """Exactly, over all outcomes of rows and items that are better by the margin."""
+    won, lost, values = 0.16, 0.14, values_of(odds, with_pool=True)
+    found = [(g, k, 5 - g - k) for g in range(6) for k in range(6 - g)]
+    chance = [multinomial.pmf(one, 5, (won, lost, 1 - won - lost)) for one in found]
+    counts = np.array([[*rows, *items] for rows in found for items in found])
+    mass = np.outer(chance, chance).ravel()
+    levels = np.geomspace(0.4, 1.9, 60)
+    passed = np.array([passes(counts, values, 0.02, level) for level in levels])
+    assert (passed @ mass <= levels / 2 + 1e-12).all()  # half of the level, by Markov's inequality
+    assert passed[-1].any()
 
 
 def test_waiting_finds_small_gains_that_one_night_cannot():
@@ -113,3 +158,5 @@ def test_the_forecast_is_about_right():
 def test_words_say_how_far_it_is():
     assert in_words(FreshRows(0.01, (10, 4, 66), nights=1), GATE).endswith("fresh rows in 1 night")
     assert in_words(FreshRows(0.01, (4, 10, 66), nights=2), GATE) == "80 fresh rows in 2 nights"
+    pool = FreshRows(0.01, (4, 10, 66), 2, (4, 10, 6))
+    assert in_words(pool, GATE) == "100 fresh rows, 20 of them items of the pool, in 2 nights"

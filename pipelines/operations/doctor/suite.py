@@ -5,13 +5,15 @@ from __future__ import annotations
 from pipelines.core.config import Config
 from pipelines.core.errors import NightshiftError
 from pipelines.core.facts.record import decision_facts
-from pipelines.evaluation.suite import Item, check_suite, suite_digest
-from pipelines.evaluation.suite_place import is_shared
+from pipelines.evaluation.pool import left_of_pool
+from pipelines.evaluation.suite import Item, check_suite, items_in, suite_digest
+from pipelines.evaluation.suite_place import file_of_items, is_shared
 from pipelines.models.rendering import Rendering
 from pipelines.operations.doctor.finding import Finding, failure
 from pipelines.stores import open_ledger
 from pipelines.stores.sql.database import SQLITE, dialect
 
+SOON = 10  # nights for which a pool should last at least
 EACH_FOR_ITSELF = (
     "Put it where all read it, such as s3://BUCKET/suite.jsonl, and name that as evaluate.suite."
 )
@@ -24,8 +26,23 @@ def look_at_suite(config: Config, rendering: Rendering) -> tuple[list[Item], lis
     except NightshiftError as error:
         return [], [failure("evaluation suite", error)]
     said = f"All {len(items)} items can be asked, and their answers are labels of the task."
-    found = [Finding("ok", "evaluation suite", said), *_of_all_machines(config)]
+    found = [Finding("ok", "evaluation suite", said), *_of_all_machines(config), *_pool(config, rendering)]
     return items, [*found, _parity(config, rendering, items[0])]
+
+
+def _pool(config: Config, rendering: Rendering) -> list[Finding]:
+    """Whether the items of the pool can be asked, and how many nights it lasts."""
+    if not config.evaluate.pool:
+        return []
+    try:
+        items_in(config, file_of_items(config, config.evaluate.pool), rendering.prompt)
+        left = left_of_pool(config)
+    except NightshiftError as error:
+        return [failure("evaluation pool", error)]
+    a_night = config.evaluate.pool_items
+    said = f"{left} items were never asked. At {a_night} a night they last {left // a_night} nights."
+    soon = left < SOON * a_night
+    return [Finding("warn" if soon else "ok", "evaluation pool", said, "Add new items." if soon else "")]
 
 
 def _of_all_machines(config: Config) -> list[Finding]:

@@ -6,11 +6,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from pipelines.core.config import Config
 from pipelines.core.errors import ConfigError, InputError
 from pipelines.data.held_back import OLD_FILE as OLD_HELD_BACK
-from pipelines.evaluation.suite_place import suite_exists, suite_file, write_suite
+from pipelines.evaluation.suite_place import file_of_items, suite_exists, write_suite
 from pipelines.operations.databases import STORES, upgrade
 from pipelines.operations.migrate.files import Progress, copy_folder
 from pipelines.operations.migrate.registry import copy_registry
@@ -20,7 +21,7 @@ from pipelines.stores.ledger.copying import copy_ledger
 from pipelines.stores.locks import holding
 from pipelines.stores.sql.database import SQLITE, dialect
 
-SHARED = ("gateway/interactions", "feast/data", "held_back", "watch")  # folders below shared_root
+SHARED = ("gateway/interactions", "feast/data", "held_back", "pool", "watch")  # folders below shared_root
 
 
 def migrate(source: Config, target: Config, progress: Progress, owner: str = "") -> None:
@@ -82,18 +83,20 @@ def _copy_files(source: Config, target: Config, progress: Progress) -> None:
     for name, data in open_shared(source).read_many([OLD_HELD_BACK]).items():
         open_shared(target).write_bytes(name, data)
     progress(f"evaluation suite: {copy_suite(source, target)}")
+    if source.evaluate.pool and target.evaluate.pool:
+        progress(f"evaluation pool: {copy_suite(source, target, 'pool')}")
     rows = copy_registry(source.path(source.tracking_uri), old, target.path(target.tracking_uri), new)
     progress(f"registry: {rows} rows")
 
 
-def copy_suite(source: Config, target: Config) -> str:
-    """Copy the evaluation suite to where the target's profile names none yet; returns what was done."""
-    here, there = (one.path(one.evaluate.suite) for one in (source, target))
+def copy_suite(source: Config, target: Config, setting: Literal["suite", "pool"] = "suite") -> str:
+    """Copy the items of the suite or pool to where the target has none yet; returns what was done."""
+    here, there = (one.path(getattr(one.evaluate, setting)) for one in (source, target))
     if not suite_exists(here):
         return f"there is none at {here}"
     if suite_exists(there):
         return f"there is one at {there}"
-    write_suite(there, suite_file(source).read_bytes())
+    write_suite(there, file_of_items(source, here).read_bytes())
     return f"copied to {there}"
 
 

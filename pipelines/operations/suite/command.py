@@ -20,11 +20,21 @@ from pipelines.stores import has_ledger, open_ledger
 SHOWN = 8  # names of a group
 
 
-def propose_suite(config: Config, source: str | None, count: int, to: str | None, as_json: bool) -> int:
-    """Raises InputError where there is a suite already, no log, or no row with a known answer."""
+def propose_suite(
+    config: Config, source: str | None, count: int, to: str | None, as_json: bool, pool: bool = False
+) -> int:
+    """Raises InputError where there is a suite already, no log, or no row with a known answer.
+
+    `pool`: the items go to `evaluate.pool`.
+    """
     if count < 1:
         raise InputError(f"--items is {count}.", "Ask for 1 or more.")
-    target = to or config.path(config.evaluate.suite)
+    if pool and not config.evaluate.pool:
+        raise InputError(
+            "evaluate.pool names no file.",
+            'Name one in the profile, such as evaluate.pool = "{home}/pool.jsonl".',
+        )
+    target = to or config.path(config.evaluate.pool if pool else config.evaluate.suite)
     if suite_exists(target):
         raise InputError(
             f"There is a suite at {target} already.",
