@@ -19,7 +19,6 @@ from pipelines.sample.people import CHANNELS, LOCALES
 
 SUBJECTS = {"Gynaecology_Obstetrics": "Gynaecology", "Social_Preventive_Medicine": "Preventive Medicine"}
 MAX_QUESTION_CHARS = 160
-POOL = 2_000  # questions; each night of training compares its rows with all of them
 REPEATED_SHARE = 0.02  # of a night's rows: a question of an earlier night, asked again
 
 
@@ -87,8 +86,8 @@ def suite_rows(laid: Plan, config: Config) -> list[dict[str, object]]:
 
 
 def pool_rows(laid: Plan, config: Config) -> list[dict[str, object]]:
-    """At most POOL questions that no night asks, as rows of a pool."""
-    return _rows(laid.unasked[:POOL], config, "pool", 2)
+    """The questions that no night asks, as rows of a pool."""
+    return _rows(laid.unasked, config, "pool", 2)
 
 
 def _rows(items: Sequence[Item], config: Config, name: str, stream: int) -> list[dict[str, object]]:

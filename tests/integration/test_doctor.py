@@ -36,7 +36,7 @@ ASKED = [("Which one is it?", "first"), ("And which is that?", "Second")]
 def examined(tmp_path, capsys):
     """Run the command on a home with these settings; returns the exit status and the findings by subject."""
 
-    def run(template=templates.CHATML, asked=ASKED, most=300, longest=400, weights=True):
+    def run(template=templates.CHATML, asked=ASKED, most=300, longest=400, weights=True, pool=None):
         home, base = tmp_path / "home", tmp_path / "base"
         home.mkdir(exist_ok=True)
         tokenizer_with(template).save_pretrained(base)
@@ -52,6 +52,10 @@ def examined(tmp_path, capsys):
         (tmp_path / "profile.toml").write_text(PROFILE.format(base=base, most=most, longest=longest))
         lines = [{"messages": [{"role": "user", "content": text}], "answer": label} for text, label in asked]
         (home / "suite.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        if pool:
+            (home / "pool.jsonl").write_text(pool)
+            with (tmp_path / "profile.toml").open("a") as profile:
+                profile.write('pool = "{home}/pool.jsonl"\npool_items = 2\n[gate]\nmax_nights_waiting = 30\n')
         where = ["--home", str(home), "--config", str(tmp_path / "profile.toml")]
         status = main(["doctor", "--json", *where])
         said = json.loads(capsys.readouterr().out)
@@ -97,6 +101,17 @@ def test_what_would_fail_later_fails_now(examined, changes, about, words):
     assert (status, failures(levels)) == (1, [about])
     assert words in levels[about]["said"]
     assert levels[about]["remedy"]
+
+
+def test_how_long_a_pool_lasts_is_told(examined):
+    item = '{"messages": [{"role": "user", "content": "Item %d?"}], "answer": "first"}\n'
+    status, levels, _ = examined(pool="".join(item % number for number in range(21)))
+    assert (status, levels["evaluation pool"]["level"]) == (0, "ok")
+    assert levels["evaluation pool"]["said"].endswith("At 2 a night they last 10 nights.")
+    status, levels, _ = examined(pool=item % 1)
+    assert (status, levels["evaluation pool"]["level"]) == (0, "warn")
+    status, levels, _ = examined(pool=item % 1 + item % 1)
+    assert (status, failures(levels)) == (1, ["evaluation pool"])
 
 
 def test_what_will_be_left_out_is_told(examined):

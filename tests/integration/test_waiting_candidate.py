@@ -157,7 +157,7 @@ def test_a_candidate_waits_and_passes_on_later_rows(config, adapter, monkeypatch
 
 
 def test_items_of_a_pool_count_beside_fresh_rows(config, adapter):
-    """Rows count with odds 2. The items that each night asks are on record, and belong to that night's claim."""
+    """Rows count with odds 2. Which items each night asked is on record."""
     items = {"won": 10, "lost": 1, "neither": 89, "position": "a 1", "left": 200}
     first = judge(config, first_night(config, adapter), ALIKE, items)
     gate = first.manifest("gate")

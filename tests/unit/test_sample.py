@@ -85,7 +85,7 @@ def test_a_pool_holds_what_no_night_asks(laid):
     rows = pool_rows(laid, CONFIG)
     texts = {row["messages"][-1]["content"] for row in rows}
     asked = {item.question for part in (laid.suite, *laid.nights) for item in part}
-    assert len(texts) == len(rows) == 2_000
+    assert len(texts) == len(rows) > 700
     assert not texts & asked
 
 
