@@ -8,9 +8,11 @@ import pytest
 
 from pipelines.core.config import Config
 from pipelines.core.contract import Verdict
+from pipelines.core.conversations import conversation_key
 from pipelines.core.facts.common import Baseline, Waiting
 from pipelines.core.facts.reading import parsed
 from pipelines.data.feedback_states import trainings
+from pipelines.data.held_back import held_back_keys
 from pipelines.data.lake import Lake
 from pipelines.evaluation.pool import asked_until
 from pipelines.evaluation.waiting import fresh_items, waiting_candidate
@@ -174,6 +176,18 @@ def test_items_of_a_pool_count_beside_fresh_rows(config, adapter):
     closed(config, second)
     assert asked_until(config, "2026-01-11") == "b 2"
     assert asked_until(config, "2026-01-10") == "a 1"
+
+
+def test_a_night_that_trains_holds_the_pool_back(home, base):
+    item = {"messages": [{"role": "user", "content": "Who sets a bone?"}], "answer": LABELS[0]}
+    (home / "pool.jsonl").write_text(json.dumps(item))
+    pool = {"evaluate": {"pool": "{home}/pool.jsonl"}}
+    quiet = decide(config_of(home, base, decide={"min_corrections": 100_000}, **pool), "2026-01-09")
+    assert quiet.manifest("decide").verdict is not Verdict.PROCEED
+    assert not held_back_keys(config_of(home, base))
+    forced = decide(config_of(home, base, decide={"force": True}, **pool), "2026-01-10")
+    assert forced.manifest("decide").verdict is Verdict.PROCEED
+    assert held_back_keys(config_of(home, base)) == {conversation_key(item["messages"])}
 
 
 def test_it_waits_only_for_what_it_was_compared_with(home, base, config, adapter):
