@@ -74,9 +74,9 @@ class Gate(Section):
     # `min_improvement`. A night's level is about 1/400 of it, and more where nights did not ask.
     false_passes_a_year: Annotated[float, Field(gt=0, le=365)] = 0.5
     # On how many nights a candidate is measured at most before its improvement is clear. It waits only while
-    # fresh rows (`curate.people_kept_back`) or items of a pool can still decide; nothing is trained meanwhile. 0: the first
-    # night decides. It pays with a pool of items (`evaluate.pool`), and where people label all answers alike
-    # (`rating_odds = 1`), as reviewers do.
+    # fresh rows (`curate.people_kept_back`), or items of a pool, can still decide; nothing is trained
+    # meanwhile. 0: the first night decides. It pays with a pool of items (`evaluate.pool`), and where people
+    # label all answers alike (`rating_odds = 1`), as reviewers do.
     max_nights_waiting: Count = 0
     # The error rate of the forgetting check, each night. With "familywise": also the chance that one suite
     # ever lets such a candidate pass; the power then falls with every night that asks it.
