@@ -68,7 +68,7 @@ def config_for(home, base, **evaluate):
             "home": str(home),
             "model": {"base": str(base)},
             "task": {"labels": LABELS},
-            "curate": {"holdout_share": 0.3},
+            "curate": {"holdout_share": 0.3, "people_kept_back": 0.1},
             "gate": {"max_nights_waiting": 30},
             "evaluate": sizes | evaluate,
         }

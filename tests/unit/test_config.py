@@ -57,6 +57,7 @@ def write(tmp_path, text):
         ("profile = 'x'\n[gate]\nalpha = 1.5\n", "less than or equal to 1"),
         ("profile = \n", "is not TOML"),
         ("profile = 'x'\n[evaluate]\npool = 'p.jsonl'\n", "the first night then decides alone"),
+        ("profile = 'x'\n[gate]\nmax_nights_waiting = 5\n", "there is nothing to measure a candidate on"),
         ("[train]\n", "profile"),
     ],
 )

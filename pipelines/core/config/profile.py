@@ -109,12 +109,17 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _a_pool_is_for_candidates_that_wait(self) -> Config:
+    def _a_candidate_waits_for_something(self) -> Config:
         if self.evaluate.pool and not self.gate.max_nights_waiting:
             raise ValueError(
                 "evaluate.pool is set, and gate.max_nights_waiting is 0: the first night then decides alone, "
                 "and the items do more for it in the suite, which every night may ask. Set "
                 "gate.max_nights_waiting = 30, or move the items to the suite"
+            )
+        if self.gate.max_nights_waiting and not (self.evaluate.pool or self.curate.people_kept_back):
+            raise ValueError(
+                f"gate.max_nights_waiting is {self.gate.max_nights_waiting}, and there is nothing to measure "
+                "a candidate on that waits. Set evaluate.pool, or curate.people_kept_back = 0.1"
             )
         return self
 

@@ -31,8 +31,8 @@ class Curate(Section):
     replay_share: Share = 0.3  # of the training set, from earlier nights
     holdout_share: Share = 0.1  # of labelled rows kept back as the night's suite
     # Share of people whose rows are never trained on, once 10 people gave some: a candidate does not know
-    # them, so their rows can tell whether it is better (gate.max_nights_waiting). 0: nobody; a candidate that
-    # waits is then measured on all rows that come after its training.
+    # them, so their rows can tell whether it is better (gate.max_nights_waiting). 0: nobody. With a pool
+    # (evaluate.pool) the rows of all people that come after the training count besides.
     people_kept_back: Share = 0.0
     # Labelled rows of one person that count for a training, at most, once 10 people gave some.
     rows_per_person: Positive = 30
