@@ -222,7 +222,7 @@ def test_a_stream_that_is_filtered_late_says_so(home):
         assert last["error"]["code"] == "content_filter"
 
 
-SECRET = "Mr Banda of Chipata, born 1961"
+SECRET = "Mr Banda of Chipata, file 8230915847"
 
 
 @pytest.mark.parametrize("said", [echo(400), echo(422), echo(500), echo(403), lambda body: filtered(SECRET)])
@@ -233,7 +233,7 @@ def test_a_servers_words_bring_no_prompt_into_the_log(home, caplog, said):
     found = "".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
     assert "wrong: " in found or "filter" in found
     assert "Banda" not in found
-    assert "1961" not in found
+    assert "8230915847" not in found
 
 
 @pytest.mark.parametrize(
