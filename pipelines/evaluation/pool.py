@@ -110,7 +110,7 @@ def drawn_digest(drawn: Drawn) -> str:
 def about_pool(config: Config, drawn: Drawn) -> str:
     """What people should know of a pool that is used up, or soon is."""
     night, place = config.evaluate.pool_items, config.path(config.evaluate.pool)
-    if drawn.left >= night:
+    if not config.evaluate.pool or drawn.left >= night:
         return ""
     if not drawn.items:
         return (

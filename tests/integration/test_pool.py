@@ -11,6 +11,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Waiting
 from pipelines.data.held_back import held_back_items, held_back_keys
 from pipelines.evaluation.pool import (
+    Drawn,
     about_pool,
     drawn_digest,
     join,
@@ -151,3 +152,9 @@ def test_a_pool_that_cannot_be_read_is_named(home):
     with pytest.raises(InputError, match="no pool of evaluation items at") as error:
         join(config)
     assert "suite propose --pool" in error.value.remedy
+
+
+def test_nothing_is_said_of_a_pool_that_nobody_named(home):
+    config = Config(profile="test", home=str(home))
+    assert pool_tonight(config, "2026-01-09", None) == Drawn([])
+    assert about_pool(config, Drawn([])) == ""
