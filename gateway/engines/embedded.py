@@ -37,6 +37,7 @@ from pipelines.models.grammar import Grammar, Grammars, SchemaRefused
 
 T = TypeVar("T")
 log = logging.getLogger("nightshift.gateway")
+CHECKS_AT_ONCE = 4  # of new schemas; each is a process of its own
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=2)
 
 
@@ -59,7 +60,7 @@ class EmbeddedEngine:
         self._changes = asyncio.Lock()
         self._worker = ThreadPoolExecutor(1, "engine")
         self._tokenizer = ThreadPoolExecutor(1, "tokenizer")
-        self._schemas = ThreadPoolExecutor(1, "schemas")
+        self._schemas = ThreadPoolExecutor(CHECKS_AT_ONCE, "schemas")
         self._seconds = 1.0  # how long a request takes, a moving average
         self._loop: asyncio.Task[None] | None = None
         self.restarts = 0
@@ -170,11 +171,13 @@ class EmbeddedEngine:
         self._work.set()
 
     async def _grammar(self, schema: str | None) -> Grammar | None:
-        """Made beside the tokenizer, which must not wait for it. Raises RequestRefused."""
+        """A new schema is checked apart, so that nobody else waits for it. Raises RequestRefused."""
         if schema is None:
             return None
         try:
-            return await self._in(self._schemas, lambda: self._grammars.of(schema))
+            if not self._grammars.knows(schema):
+                await self._in(self._schemas, lambda: self._grammars.check(schema))
+            return await self._in(self._tokenizer, lambda: self._grammars.of(schema))
         except SchemaRefused as error:
             raise RequestRefused("invalid_request", str(error)) from error
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import cached_property, lru_cache
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from llguidance import LLMatcher, LLTokenizer
 from llguidance.hf import from_tokenizer
 
@@ -35,6 +37,8 @@ class Grammars:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._problems: LRUCache[str, str] = LRUCache(KEPT)  # of each schema that was checked, "" none
+        self._lock = Lock()
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
@@ -43,17 +47,28 @@ class Grammars:
         slices = LLTokenizer.json_slices()
         return from_tokenizer(known, n_vocab=len(known), eos_token=ends, slices=slices)
 
+    def knows(self, schema: str) -> bool:
+        """Whether the schema (JSON text) was checked, so that `of` takes milliseconds."""
+        with self._lock:
+            return schema in self._problems
+
+    def check(self, schema: str) -> None:
+        """Find out whether a schema can be used. Takes seconds for one that is meant to."""
+        problem = _problem(_grammar(schema))
+        with self._lock:
+            self._problems[schema] = problem
+        _ = self._tokenizer  # made here, where nobody else waits
+
     def of(self, schema: str) -> Grammar:
-        """The grammar of one answer. `schema` is JSON text. Raises SchemaRefused. Blocks for some seconds."""
-        try:
-            grammar = LLMatcher.grammar_from_json_schema(
-                schema, overrides={"whitespace_pattern": WHITE_SPACE}
-            )
-        except ValueError as error:
-            raise _refused(str(error)) from error
-        if problem := _problem(grammar):
+        """The grammar of one answer. Raises SchemaRefused."""
+        if not self.knows(schema):
+            self.check(schema)
+        with self._lock:
+            problem = self._problems.get(schema, "")
+        if problem:
             raise _refused(problem)
-        return Grammar(LLMatcher(self._tokenizer, grammar, log_level=0, limits=schema_check.limits()))
+        limits = schema_check.limits()
+        return Grammar(LLMatcher(self._tokenizer, _grammar(schema), log_level=0, limits=limits))
 
 
 class Grammar:
@@ -86,7 +101,15 @@ class Grammar:
             raise _refused(found)
 
 
-@lru_cache(KEPT)
+def _grammar(schema: str) -> str:
+    """Raises SchemaRefused."""
+    spaced = {"whitespace_pattern": WHITE_SPACE}
+    try:
+        return str(LLMatcher.grammar_from_json_schema(schema, overrides=spaced))
+    except ValueError as error:
+        raise _refused(str(error)) from error
+
+
 def _problem(grammar: str) -> str:
     """What is wrong with a grammar, "" nothing, from a process that can be stopped."""
     command = [sys.executable, schema_check.__file__]

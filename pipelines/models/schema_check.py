@@ -6,6 +6,7 @@ stopped: this process can.
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 
@@ -23,6 +24,7 @@ def limits() -> LLParserLimits:
 
 
 if __name__ == "__main__":
+    os.nice(10)  # those who are being answered come first
     resource.setrlimit(resource.RLIMIT_CPU, (CHECK_S, CHECK_S))
     resource.setrlimit(resource.RLIMIT_AS, (CHECK_BYTES, CHECK_BYTES))
     print(LLMatcher.validate_grammar(sys.stdin.read(), limits=limits()), end="")

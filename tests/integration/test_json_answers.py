@@ -129,6 +129,28 @@ def test_a_wrong_schema_is_refused_and_disturbs_nobody(base):
         assert len(found.message) < 400
 
 
+def test_schemas_that_never_end_delay_nobody_else(base):
+    """A known schema and a plain request are answered while hostile ones are still being checked."""
+    slow = [
+        {"allOf": [{"type": "string", "pattern": f"^.{{0,{n}}}[a-m]+{mark}.*$"} for n in range(40)]}
+        for mark in "pqrstu"
+    ]
+
+    async def story(engine):
+        await last_and_text(engine, wanting(VISIT))
+        hostile = [asyncio.create_task(last_and_text(engine, wanting(one))) for one in slow]
+        await asyncio.sleep(0)
+        neighbours = [wanting(VISIT), CompletionRequest(ASKED, max_tokens=4)]
+        answers = await asyncio.gather(*(last_and_text(engine, one) for one in neighbours))
+        unfinished = sum(not task.done() for task in hostile)
+        return answers, unfinished, await asyncio.gather(*hostile, return_exceptions=True)
+
+    answers, unfinished, refused = serve(base, story)
+    assert unfinished
+    jsonschema.validate(json.loads(answers[0][1]), VISIT)
+    assert {type(one) for one in refused} == {RequestRefused}
+
+
 def test_a_schema_comes_through_the_gateway(home, base):
     engine = EmbeddedEngine(Serving(), Model(batch_size=5), str(base))
     config = gateway_config(home, **{"model.base": str(base)})
