@@ -103,9 +103,8 @@ class Grammar:
 
 def _grammar(schema: str) -> str:
     """Raises SchemaRefused."""
-    spaced = {"whitespace_pattern": WHITE_SPACE}
     try:
-        return str(LLMatcher.grammar_from_json_schema(schema, overrides=spaced))
+        return LLMatcher.grammar_from_json_schema(schema, overrides={"whitespace_pattern": WHITE_SPACE})
     except ValueError as error:
         raise _refused(str(error)) from error
 

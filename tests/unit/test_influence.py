@@ -110,7 +110,7 @@ def test_facts_name_no_person():
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.integers(0, 6)), min_size=5, max_size=9))
 def test_the_three_found_are_the_most_influential(people):
     counts = np.array(people)
-    found = influence_of([Side(counts, WORTH)], 3, np.random.default_rng(0))
+    found = influence_of(Side(counts, WORTH), 3, np.random.default_rng(0))
 
     def mean(left):
         return (counts[left] @ WORTH).sum() / counts[left].sum()
@@ -136,7 +136,7 @@ def test_rows_of_a_person_that_are_all_alike_correlate():
 
 def test_one_row_a_person_gives_nobody_influence():
     counts = np.eye(3, dtype=int)[np.random.default_rng(7).integers(0, 3, 200)]
-    assert influence_of([Side(counts, WORTH)], 3, np.random.default_rng(0)).p_value > 0.2
+    assert influence_of(Side(counts, WORTH), 3, np.random.default_rng(0)).p_value > 0.2
 
 
 @pytest.mark.slow
@@ -147,8 +147,8 @@ def test_clean_worlds_seldom_stand_out():
         sizes = rng.integers(1, 14, 40)
         alike = rng.multinomial(sizes, SHARES)
         differ = rng.multinomial(sizes, rng.dirichlet(np.array(SHARES) * 4, 40))
-        alarms["alike"] += influence_of([Side(alike, WORTH)], 3, rng).p_value <= 0.01
-        alarms["differ"] += influence_of([Side(differ, WORTH)], 3, rng).p_value <= 0.01
+        alarms["alike"] += influence_of(Side(alike, WORTH), 3, rng).p_value <= 0.01
+        alarms["differ"] += influence_of(Side(differ, WORTH), 3, rng).p_value <= 0.01
         alarms["tenants"] += group_influence(Side(differ, WORTH), np.arange(40) % 4, rng).p_value <= 0.01
     assert max(alarms.values()) <= 6, alarms
 
@@ -159,7 +159,7 @@ def test_three_loud_people_stand_out():
     for _ in range(40):
         counts = rng.multinomial(rng.integers(1, 14, 40), SHARES)
         counts[:3] = [[25, 0, 0]] * 3
-        found += influence_of([Side(counts, WORTH)], 3, rng).p_value <= 0.01
+        found += influence_of(Side(counts, WORTH), 3, rng).p_value <= 0.01
     assert found >= 36
 
 

@@ -59,7 +59,7 @@ def left_out(rows: Sequence[Told], rng: np.random.Generator) -> tuple[LeftOut, .
             tenant = rows[int(np.argmax(gone))].tenant
             found.append(_without(rows, gone, favour, tenant, influence.p_value))
         if people >= LEAST_PEOPLE:
-            influence = influence_of([side], MOST_PEOPLE, rng)
+            influence = influence_of(side, MOST_PEOPLE, rng)
             found.append(_without(rows, np.isin(persons, influence.places), favour, None, influence.p_value))
     return tuple(found)
 

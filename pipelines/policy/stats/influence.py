@@ -1,11 +1,10 @@
 """How much a mean difference rests on a few people, beside clean worlds of the same sizes. Pure.
 
-The difference is a sum of means, one a side: one side for pairs of answers (1, 0 or -1), two for a
-candidate's and production's ratings. Each person counts how often each outcome occurred, so people are left
-out by subtraction. Those whose removal changes a ratio of sums most are found by Dinkelbach's method (On
-nonlinear fractional programming, Management Science 13 (1967) 492-498). For the question itself see
-Broderick, Giordano and Meager, An automatic finite-sample robustness metric: when can dropping a little data
-make a big difference? (2020).
+The difference is the mean of pairs of answers (1, 0 or -1). Each person counts how often each outcome
+occurred, so people are left out by subtraction. Those whose removal changes a ratio of sums most are found by
+Dinkelbach's method (On nonlinear fractional programming, Management Science 13 (1967) 492-498). For the
+question itself see Broderick, Giordano and Meager, An automatic finite-sample robustness metric: when can
+dropping a little data make a big difference? (2020).
 
 Clean worlds: every person draws their own chances around those of all (Dirichlet-multinomial), as far apart
 as the people who are left differ from each other: the analysis-of-variance estimate of the intraclass
@@ -15,7 +14,7 @@ correlation (Ridout, Demetrio and Firth, Estimating intraclass correlation for b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +32,7 @@ AGREES = 0.25  # of the worlds have people who differ no more than those of toni
 
 @dataclass(frozen=True)
 class Side:
-    """One mean: how often each person had each outcome, (people, outcomes), and each outcome's worth."""
+    """The mean: how often each person had each outcome, (people, outcomes), and each outcome's worth."""
 
     counts: Ints
     worth: Floats
@@ -52,16 +51,14 @@ class Influence:
     p_value: float
 
 
-def influence_of(sides: Sequence[Side], most: int, rng: np.random.Generator) -> Influence:
+def influence_of(side: Side, most: int, rng: np.random.Generator) -> Influence:
     """The `most` people who lift the difference most. There must be more people than these."""
-    worth = [side.worth for side in sides]
-    places, moved = _lifted([side.counts[None] for side in sides], worth, most)
+    places, moved = _lifted(side.counts[None], side.worth, most)
     if not moved[0] > 0:
         return Influence(tuple(places[0].tolist()), float(moved[0]), 1.0)
-    alike = [_how_alike(sides, number, places, most, rng) for number in range(len(sides))]
-    clean = np.concatenate(
-        [_lifted(counts, worth, most)[1] for counts in _clean_worlds(sides, alike, WORLDS, rng)]
-    )
+    alike = _how_alike(side, places, most, rng)
+    worlds = _clean_worlds(side, alike, WORLDS, rng)
+    clean = np.concatenate([_lifted(counts, side.worth, most)[1] for counts in worlds])
     return Influence(tuple(places[0].tolist()), float(moved[0]), _p_value(clean, moved[0]))
 
 
@@ -71,13 +68,13 @@ def group_influence(side: Side, groups: Ints, rng: np.random.Generator) -> Influ
     In the clean worlds it is random which group a person belongs to. Each group has as many people as before.
     """
     number = int(groups.max()) + 1
-    (place,), moved = _lifted([_by_group(side.counts, groups[None], number)], [side.worth], 1)
+    (place,), moved = _lifted(_by_group(side.counts, groups[None], number), side.worth, 1)
     if not moved[0] > 0:
         return Influence(tuple(place.tolist()), float(moved[0]), 1.0)
     at_once, clean = max(1, CELLS // len(groups)), []
     for start in range(0, WORLDS, at_once):
         mixed = rng.permuted(np.tile(groups, (min(at_once, WORLDS - start), 1)), axis=1)
-        clean.append(_lifted([_by_group(side.counts, mixed, number)], [side.worth], 1)[1])
+        clean.append(_lifted(_by_group(side.counts, mixed, number), side.worth, 1)[1])
     p_value = _p_value(np.concatenate(clean), moved[0])
     return Influence(tuple(place.tolist()), float(moved[0]), p_value)
 
@@ -96,41 +93,34 @@ def _p_value(clean: Floats, moved: float) -> float:
     return (1 + int((clean >= moved - 1e-12).sum())) / (1 + len(clean))
 
 
-def _how_alike(
-    sides: Sequence[Side], number: int, places: Ints, most: int, rng: np.random.Generator
-) -> float:
-    """The largest intraclass correlation of a side that agrees with how the people who are left differ.
+def _how_alike(side: Side, places: Ints, most: int, rng: np.random.Generator) -> float:
+    """The largest intraclass correlation that agrees with how the people who are left differ.
 
     Those who stand out are left out, in the clean worlds too, or they would explain themselves.
     """
-    worth = [side.worth for side in sides]
-    seen = _of_others([side.counts[None] for side in sides], worth, places, number)[0]
+    seen = _of_others(side.counts[None], side.worth, places)[0]
     for alike in GRID:
-        given = [alike if place == number else 0.0 for place in range(len(sides))]
         found = [
-            _of_others(counts, worth, _lifted(counts, worth, most)[0], number)
-            for counts in _clean_worlds(sides, given, TRIALS, rng)
+            _of_others(counts, side.worth, _lifted(counts, side.worth, most)[0])
+            for counts in _clean_worlds(side, alike, TRIALS, rng)
         ]
         if (np.concatenate(found) <= seen + 1e-12).mean() >= AGREES:
             return alike
     return 0.0
 
 
-def _clean_worlds(
-    sides: Sequence[Side], alike: Sequence[float], worlds: int, rng: np.random.Generator
-) -> Iterator[list[Ints]]:
-    """Each side's counts (worlds, people, outcomes), some worlds at a time."""
-    at_once = max(1, CELLS // max(1, len(sides[0].counts)))
+def _clean_worlds(side: Side, alike: float, worlds: int, rng: np.random.Generator) -> Iterator[Ints]:
+    """Counts (worlds, people, outcomes), some worlds at a time."""
+    at_once = max(1, CELLS // max(1, len(side.counts)))
     for start in range(0, worlds, at_once):
-        several = min(at_once, worlds - start)
-        yield [drawn(side.counts, one, several, rng) for side, one in zip(sides, alike, strict=True)]
+        yield drawn(side.counts, alike, min(at_once, worlds - start), rng)
 
 
-def _of_others(counts: Sequence[Ints], worth: Sequence[Floats], places: Ints, number: int) -> Floats:
-    """The intraclass correlation of one side (worlds,) without these people (worlds, most)."""
-    left = counts[number].copy()
+def _of_others(counts: Ints, worth: Floats, places: Ints) -> Floats:
+    """The intraclass correlation (worlds,) without these people (worlds, most)."""
+    left = counts.copy()
     np.put_along_axis(left, places[..., None], 0, axis=1)
-    return intraclass_correlation(left, worth[number])
+    return intraclass_correlation(left, worth)
 
 
 def drawn(counts: Ints, alike: float, worlds: int, rng: np.random.Generator) -> Ints:
@@ -158,19 +148,16 @@ def intraclass_correlation(counts: Ints, worth: Floats) -> Floats:
     return np.where(tells, np.clip((among - within) / np.where(tells, spread, 1), 0, 1), 0.0)
 
 
-def _lifted(counts: Sequence[Ints], worth: Sequence[Floats], most: int) -> tuple[Ints, Floats]:
+def _lifted(counts: Ints, worth: Floats, most: int) -> tuple[Ints, Floats]:
     """The people who lift the difference most, (worlds, most), and by how much, (worlds,)."""
-    sums = np.stack([count @ value for count, value in zip(counts, worth, strict=True)], axis=-1)
-    sizes = np.stack([count.sum(axis=-1) for count in counts], axis=-1)
+    sums, sizes = counts @ worth, counts.sum(axis=-1)
     all_sums, all_sizes = sums.sum(axis=1), sizes.sum(axis=1)
     left_sums, left_sizes = all_sums, all_sizes
     for _ in range(ROUNDS):
         scale = np.maximum(left_sizes, 1)
-        mean = left_sums / scale
-        lift = ((sums - mean[:, None] * sizes) / scale[:, None]).sum(axis=-1)
+        lift = (sums - (left_sums / scale)[:, None] * sizes) / scale[:, None]
         places = np.argpartition(lift, -most, axis=1)[:, -most:]
-        taken = np.take_along_axis(lift, places, axis=1)[..., None] > 0
-        left_sums = all_sums - np.where(taken, np.take_along_axis(sums, places[..., None], 1), 0).sum(1)
-        left_sizes = all_sizes - np.where(taken, np.take_along_axis(sizes, places[..., None], 1), 0).sum(1)
-    before = (all_sums / np.maximum(all_sizes, 1)).sum(axis=-1)
-    return places, before - (left_sums / np.maximum(left_sizes, 1)).sum(axis=-1)
+        taken = np.take_along_axis(lift, places, axis=1) > 0
+        left_sums = all_sums - np.where(taken, np.take_along_axis(sums, places, 1), 0).sum(1)
+        left_sizes = all_sizes - np.where(taken, np.take_along_axis(sizes, places, 1), 0).sum(1)
+    return places, all_sums / np.maximum(all_sizes, 1) - left_sums / np.maximum(left_sizes, 1)
