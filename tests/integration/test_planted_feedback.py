@@ -63,8 +63,10 @@ def decided(attacked):
 
 @pytest.fixture(scope="module")
 def curated(attacked, decided):
+    """The nights before were learned from, so an agreement of tonight's can be told from theirs."""
     home, config = attacked
-    ctx = context(home, config, "curate", NIGHT, validate={}, decide=as_json(decided.facts))
+    facts = as_json(decided.facts) | {"deliveries": {str(NIGHT): "tonight"}}
+    ctx = context(home, config, "curate", NIGHT, validate={}, decide=facts)
     return curate.run(ctx), ctx.out
 
 
