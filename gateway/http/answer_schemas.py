@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -98,8 +98,12 @@ class ChatChunk(_Answer):
 
 
 class Prediction(AnsweredByBody):
+    """`label`: the answer as text. `value`: what it says, for a task with a schema; null if it is cut."""
+
     request_id: str
     label: str
+    value: Any = None
+    finish_reason: Literal["stop", "length"] = "stop"
 
 
 class FeedbackAnswer(_Answer):

@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from gateway.http.answer_schemas import ChatAnswer, ChatChunk, ErrorBody
 from gateway.http.schemas import ChatRequest, FeedbackRequest, PredictRequest
 
-VERSION = "1.0.0"  # of the interface; the first number rises when a client of an older one can break
+VERSION = "1.1.0"  # of the interface; the first number rises when a client of an older one can break
 DESCRIPTION = (
     "Answers users with the adapter in production. OpenAI's clients work with it: docs/gateway.md lists "
     "which of their options are taken."

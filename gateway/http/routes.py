@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import re
 from collections.abc import Sequence
@@ -77,15 +78,18 @@ async def chat(request: Request) -> Response:
     **asks(400, 404, 429, 502, 504, body=PredictRequest, text="Which tooth erupts first?"),
 )
 async def predict(request: Request) -> Response:
-    """One of the task's labels for a text."""
+    """The task's answer to a text: one of its labels, JSON by its schema, or free text."""
     service, caller = _service(request), await _caller(request)
     body = validated(PredictRequest, await request.body())
     model = service.config.register_.name
     _check_model(caller, model, model)
     call = await _admit(request, caller, body, _prediction(service.config, body.text))
     by = AnsweredBy()
-    label = "".join([piece.text async for piece in service.answer(call, by)])
-    answer = {"request_id": call.request_id, "label": label, **answered_by(by)}
+    pieces = [piece async for piece in service.answer(call, by)]
+    text = "".join(piece.text for piece in pieces).strip()
+    value = _value(text) if call.question.request.json_schema else None
+    said = {"label": text, "value": value, "finish_reason": pieces[-1].finish_reason}
+    answer = {"request_id": call.request_id, **said, **answered_by(by)}
     return JSONResponse(answer, headers=answer_headers(call.request_id, by))
 
 
@@ -130,6 +134,14 @@ async def models(request: Request) -> dict[str, Any]:
     caller, model = await _caller(request), _service(request).config.register_.name
     found = [{"id": model, "object": "model", "created": 0, "owned_by": "nightshift"}]
     return {"object": "list", "data": found if caller.may_use(model) else []}
+
+
+def _value(text: str) -> Any:
+    """What a JSON text says; None where the answer was cut."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _service(request: Request) -> Service:
@@ -184,8 +196,12 @@ def _check_length(body: ChatRequest, completion: CompletionRequest, most: int) -
 
 
 def _prediction(config: Config, text: str) -> CompletionRequest:
-    """The task as it is trained and evaluated: system prompt, text, one of the labels."""
-    if not config.task.labels:
+    """The task as it is trained and evaluated: system prompt, text, and what an answer may be."""
+    task = config.task
+    if task.kind == "choose" and not task.labels:
         raise Refusal(404, "no_labels", "the task has no labels: use /v1/chat/completions")
-    messages = with_system([{"role": "user", "content": text}], config.task.system_prompt)
-    return CompletionRequest(messages, choices=config.task.labels)
+    messages = with_system([{"role": "user", "content": text}], task.system_prompt)
+    if task.labels:
+        return CompletionRequest(messages, choices=task.labels)
+    schema = json.dumps(task.json_schema, ensure_ascii=False) if task.json_schema else None
+    return CompletionRequest(messages, config.model.max_new_tokens, json_schema=schema)

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pipelines.core.config import Task
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
 from pipelines.policy.night.caps import capped_by_person, limit_of_a_person
 from pipelines.policy.night.dataset import Part
-from pipelines.policy.night.feedback import COLUMNS, labelled, uses_tools
+from pipelines.policy.night.feedback import COLUMNS, Read, labelled, uses_tools
 from pipelines.policy.night.flags import NightCounts
 
 # The rule of pipelines.policy.night.feedback.label_of as SQL, so that counting loads no text.
@@ -91,7 +90,14 @@ def counts_by_night(lake: Lake, first: date, night: date) -> dict[date, NightCou
 
 
 def labelled_rows(
-    lake: Lake, nights: Collection[date], as_of: date, most: int, per_person: int, seed: int, task: Task
+    lake: Lake,
+    nights: Collection[date],
+    as_of: date,
+    most: int,
+    per_person: int,
+    seed: int,
+    read: Read,
+    system_prompt: str,
 ) -> Part:
     """At most `most` labelled rows that these nights delivered, sorted by ts and request_id.
 
@@ -105,7 +111,7 @@ def labelled_rows(
     drawn = _drawn(most, seed, _of(nights), per_person=limit)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]
-    fit = labelled(plain, task.labels, task.system_prompt)
+    fit = labelled(plain, read, system_prompt)
     with_label, capped = counts["corrections"] + counts["likes"], sum(one.capped for one in by_tenant)
     went = {
         "without_label": counts["rows"] - with_label,

@@ -11,6 +11,7 @@ from pipelines.evaluation import scores
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.scores import Question
 from pipelines.evaluation.suite import Item
+from pipelines.evaluation.tasks import Task
 from pipelines.models.engine import Engine
 
 
@@ -21,7 +22,7 @@ class Guards:
     general: Sequence[Question]
     passages: Sequence[str]
     earlier: Sequence[Item]
-    labels: Sequence[str]
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,13 @@ class GuardScores:
 def guard_scores(use: Callable[[], Engine], asked: Guards, kept: KeptAnswers) -> GuardScores:
     """What a model scores. `use` returns the engine as it answers for the model, and may be slow."""
     general, passages = list(asked.general), list(asked.passages)
-    earlier = [[item["messages"] for item in asked.earlier], list(asked.labels)]
     return GuardScores(
         belief=np.array(kept.of("belief", general, lambda: scores.belief(use(), general).tolist()), float),
         perplexity=float(kept.of("perplexity", passages, lambda: [scores.perplexity(use(), passages)])[0]),
-        answers=kept.of("answers", earlier, lambda: scores.answers(use(), asked.earlier, asked.labels)),
+        answers=_answers(use, asked, kept) if asked.earlier else [],
     )
+
+
+def _answers(use: Callable[[], Engine], asked: Guards, kept: KeptAnswers) -> list[str]:
+    use()
+    return asked.task.answers(kept, [item["messages"] for item in asked.earlier])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipelines.core.facts.fairness import Gap
 from pipelines.evaluation import stereotypes
 from pipelines.evaluation.judged_groups import NONSENSE, Members
@@ -16,6 +18,7 @@ BOTH = (PRODUCTION, CANDIDATE)
 Scores = dict[str, dict[str, list[dict[str, float]]]]  # model -> set -> harms by measure, an item each
 Harms = dict[tuple[str, str], tuple[list[float], list[float]]]  # (set, group) -> production's, candidate's
 Answers = dict[str, list[str]]  # model -> an answer for each item of the suite
+Wrong = dict[str, np.ndarray]  # model -> (n,) 1 for a wrong answer, 0 for a right one, for each item
 
 
 def score(engine: Engine, name: str, items: Sequence[stereotypes.Item]) -> list[dict[str, float]]:
@@ -43,12 +46,9 @@ def stereotype_harms(groups: Members, scored: Scores) -> Harms:
     return harms
 
 
-def slice_harms(groups: Members, suite: Sequence[Item], given: Answers) -> Harms:
-    """By group: 1 for a wrong answer, else 0."""
-    before, after = (
-        [float(answer != item["answer"]) for answer, item in zip(given[model], suite, strict=True)]
-        for model in BOTH
-    )
+def slice_harms(groups: Members, wrong: Wrong) -> Harms:
+    """By group: how wrong each answer is."""
+    before, after = (wrong[model].tolist() for model in BOTH)
     return {key: ([before[i] for i in places], [after[i] for i in places]) for key, places in groups.items()}
 
 
@@ -66,14 +66,13 @@ def said_elsewhere(
     return found
 
 
-def gaps(slices: Sequence[str], suite: Sequence[Item], given: Answers) -> tuple[Gap, ...]:
+def gaps(slices: Sequence[str], suite: Sequence[Item], wrong: Wrong) -> tuple[Gap, ...]:
     """fairlearn's difference of the error rate between the worst and the best value of each slice."""
-    return tuple(_gap(name, suite, given) for name in slices) if suite else ()
+    return tuple(_gap(name, suite, wrong) for name in slices) if suite else ()
 
 
-def _gap(name: str, suite: Sequence[Item], given: Answers) -> Gap:
-    answers, values = [item["answer"] for item in suite], [item[name] for item in suite]
-    before, after = (slice_errors(answers, given[model], values) for model in BOTH)
+def _gap(name: str, suite: Sequence[Item], wrong: Wrong) -> Gap:
+    before, after = (slice_errors(wrong[model], [item[name] for item in suite]) for model in BOTH)
     return Gap(
         slice=name,
         production=round(before.gap, 6),

@@ -19,6 +19,7 @@ from pipelines.core.contract import digest_of
 from pipelines.core.home import cache_folder
 from pipelines.models.base import Messages
 from pipelines.models.engine import Engine
+from pipelines.models.json_answers import generate_json
 
 FOLDER, ANSWERS = "answers", "answers.json"
 
@@ -55,6 +56,12 @@ class KeptAnswers:
         generate = partial(self._engine.generate, conversations, max_new_tokens)
         found = self._kept("texts", asked, module_digest(__name__), generate)
         return found, self._engine.count_tokens(found)
+
+    def documents(self, conversations: Sequence[Messages], schema: str, max_new_tokens: int) -> list[str]:
+        """A JSON text by the schema (JSON text) for each conversation."""
+        asked = [list(conversations), schema, max_new_tokens]
+        generate = partial(generate_json, self._engine, conversations, schema, max_new_tokens)
+        return self._kept("documents", asked, module_digest(__name__), generate)
 
     def _kept(self, name: str, asked: Any, code: str, compute: Callable[[], list[Any]]) -> list[Any]:
         def measure(entry: Path) -> None:

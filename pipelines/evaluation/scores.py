@@ -12,9 +12,10 @@ from statistics import median
 import numpy as np
 
 from pipelines.core.facts.common import PairedCounts, Ratio
-from pipelines.core.facts.evaluate import Disliked, SubjectAccuracy
+from pipelines.core.facts.evaluate import SubjectAccuracy
 from pipelines.evaluation.packaged_data import boolq
 from pipelines.evaluation.suite import Item
+from pipelines.evaluation.tasks import Task
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.policy.night.influence import Told
@@ -31,9 +32,9 @@ def general_questions(count: int) -> list[Question]:
     return sorted(short, key=lambda row: hashlib.sha256((row[0] + row[1]).encode()).digest())[:count]
 
 
-def answers(engine: Engine, items: Sequence[Item], labels: Sequence[str]) -> list[str]:
-    """For each item the label that the model finds likeliest."""
-    return engine.choose([item["messages"] for item in items], labels)
+def score(task: Task, given: Sequence[str], items: Sequence[Item]) -> np.ndarray:
+    """(n,) how good each answer to an item is, in [0, 1], to three digits."""
+    return np.round(task.score(given, [item["answer"] for item in items]), 3) if items else np.zeros(0)
 
 
 def right(given: Sequence[str], items: Sequence[Item]) -> np.ndarray:
@@ -41,24 +42,24 @@ def right(given: Sequence[str], items: Sequence[Item]) -> np.ndarray:
     return np.array([float(a == item["answer"]) for a, item in zip(given, items, strict=True)])
 
 
-def disliked(given: Answers, items: Sequence[Item]) -> Disliked:
-    """What the answers to items without a known answer say of the difference of the two models."""
-    asked = zip(given[PRODUCTION], given[CANDIDATE], items, strict=True)
-    return Disliked(**Counter(_may_be(before, after, item["wrong"]) for before, after, item in asked))
+def told(given: Answers, items: Sequence[Item], is_closed: bool = True) -> list[Told]:
+    """What each rated item says of the difference of the two models, and who rated it.
 
-
-def told(given: Answers, items: Sequence[Item]) -> list[Told]:
-    """What each rated item says of the difference of the two models, and who rated it."""
+    `is_closed`: an answer that differs from the right one is wrong.
+    """
     asked = zip(given[PRODUCTION], given[CANDIDATE], items, strict=True)
     return [
-        Told(_outcome(before, after, item), item["tenant"], item["person"]) for before, after, item in asked
+        Told(_outcome(before, after, item, is_closed), item["tenant"], item["person"])
+        for before, after, item in asked
     ]
 
 
-def _outcome(production: str, candidate: str, item: Item) -> str:
-    """A field of `PairedCounts`, or of `Disliked` where no right answer is known."""
+def _outcome(production: str, candidate: str, item: Item, is_closed: bool) -> str:
+    """A field of `PairedCounts`, or of `Disliked` where people do not tell of both answers."""
     if item["answer"] is None:
         return _may_be(production, candidate, item["wrong"])
+    if not is_closed:  # another text than the right one may be right too
+        return _may_be(candidate, production, item["answer"])
     right = (production == item["answer"], candidate == item["answer"])
     return {(True, True): "both", (True, False): "only_production", (False, True): "only_candidate"}.get(
         right, "neither"
@@ -89,13 +90,13 @@ def perplexity(engine: Engine, passages: Sequence[str]) -> float:
     return math.exp(-float(scores.sum()) / float(tokens.sum()))
 
 
-def latency(models: ModelPair, items: Sequence[Item], labels: Sequence[str]) -> dict[str, float]:
+def latency(models: ModelPair, items: Sequence[Item], task: Task) -> dict[str, float]:
     """Median milliseconds of an answer asked alone. The models take turns, so that load hits both."""
     spent: dict[str, list[float]] = {PRODUCTION: [], CANDIDATE: []}
     for item in (items[0], *items):  # the first warms up
         for name, engine in models:
             started = time.perf_counter()
-            answers(engine, [item], labels)
+            task.answer(engine, item["messages"])
             spent[name].append(1000 * (time.perf_counter() - started))
     return {name: median(values[1:]) for name, values in spent.items()}
 
@@ -109,6 +110,19 @@ def paired_counts(scores: Scores) -> PairedCounts:
         only_production=int((before & ~after).sum()),
         only_candidate=int((~before & after).sum()),
         neither=int((~before & ~after).sum()),
+    )
+
+
+def paired_scores(scores: Scores) -> PairedCounts:
+    """The same for scores between 0 and 1."""
+    changes = np.round(1000 * (scores[CANDIDATE] - scores[PRODUCTION])).astype(int)
+    counts = Counter(changes.tolist())
+    return PairedCounts(
+        n=len(changes),
+        only_production=int((changes < 0).sum()),
+        only_candidate=int((changes > 0).sum()),
+        neither=counts[0],
+        changes=tuple(sorted(counts.items())),
     )
 
 

@@ -13,11 +13,12 @@ from pipelines.core.conversations import conversation_key, last_question, normal
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
 from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
-from pipelines.data.reader.strict_json import as_tools
+from pipelines.data.reader.strict_json import as_json, as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
 from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of
 from pipelines.evaluation.suite_place import suite_file
+from pipelines.evaluation.tasks import Task, task_of
 from pipelines.policy.night.feedback import uses_tools
 
 Item = dict[str, Any]
@@ -51,15 +52,12 @@ def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any
 
 def items_in(config: Config, path: Path, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
     """The items of a file, which is a suite or is written like one."""
-    if not config.task.labels:
-        raise InputError(
-            "task.labels is empty, so no answer can be chosen.", "List the allowed answers there."
-        )
-    spelling = {normalise(label): label for label in config.task.labels}
+    task = task_of(config)
+    task.check_settings()
     items, faults, seen = [], [], Seen({}, {})
     for line in lines_of(path):
         try:
-            item = _item(line, spelling)
+            item = _item(line, task)
             fault = seen.fault(line.place, item) or _unasked(line.place, item, render)
         except ValueError as error:
             what = "read" if line.problem else "used"
@@ -84,13 +82,13 @@ def _unasked(place: str, item: Item, render: Callable[[Sequence[dict[str, Any]]]
     return None
 
 
-def _item(line: Line, spelling: dict[str, str]) -> Item:
+def _item(line: Line, task: Task) -> Item:
     """Raises ValueError for an item that cannot be used."""
     if line.problem:
         raise ValueError(line.problem)
     values = {name: value for name, value in line.values.items() if name != "tools"}
-    messages, answer = _messages(line.values), _answer(line.values, spelling)
-    messages = _without_answer(messages, answer)
+    messages, answer = _messages(line.values), _answer(line.values, task)
+    messages = _without_answer(messages, answer, task)
     slices = {name: _name_in(values, name) or EVERY for name in SLICES}
     name = _name_in(values, "id") or f"item-{conversation_key(messages)[:12]}"
     return {**values, **slices, "id": name, "messages": messages, "answer": answer}
@@ -109,11 +107,12 @@ def _name_in(values: Mapping[str, Any], column: str) -> str | None:
         raise ValueError(f"its {column} is {unfit.what}") from None
 
 
-def _without_answer(messages: list[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
+def _without_answer(messages: list[dict[str, Any]], answer: str, task: Task) -> list[dict[str, Any]]:
     """The conversation up to where the answer begins. Raises ValueError where it ends in another one."""
     if messages[-1]["role"] != "assistant":
         return messages
-    if normalise(messages[-1]["content"]) != normalise(answer):
+    said = messages[-1]["content"]
+    if normalise(said) != normalise(answer) and task.read(said) != answer:
         raise ValueError("its messages end in an assistant turn that is not its answer")
     return messages[:-1]
 
@@ -141,17 +140,20 @@ def _tools(values: Mapping[str, Any]) -> str | None:
         raise ValueError(f"its tools are {unfit.what} and not a list") from None
 
 
-def _answer(values: Mapping[str, Any], spelling: dict[str, str]) -> str:
+def _answer(values: Mapping[str, Any], task: Task) -> str:
     found = values.get("answer")
     try:
-        text = None if isinstance(found, bool) else as_name(found)
+        text = (
+            as_json(found) if isinstance(found, dict) else None if isinstance(found, bool) else as_name(found)
+        )
     except Unfit:
         text = None
     if text is None:
         raise ValueError(f"it has no answer in words ({_there(values)})")
-    if normalise(text) not in spelling:
-        raise ValueError(f"its answer {text[:60]!r} is none of task.labels ({', '.join(spelling.values())})")
-    return spelling[normalise(text)]
+    answer = task.read(text)
+    if answer is None:
+        raise ValueError(f"its answer {text[:60]!r} {task.refusal(text)}")
+    return answer
 
 
 def _there(values: Mapping[str, Any]) -> str:

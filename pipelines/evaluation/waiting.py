@@ -16,6 +16,7 @@ from pipelines.core.facts.record import decision_facts
 from pipelines.core.home import cache_folder
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import labelled_rows
+from pipelines.evaluation.tasks import task_of
 from pipelines.models.base import base_digest
 from pipelines.policy.night.feedback import is_kept_back, latest
 from pipelines.stores import open_ledger, run_uri
@@ -70,7 +71,8 @@ def fresh_items(
     lake = open_lake(config)
     since = waiting.last_night if waiting else None
     nights = {one for one in lake.deliveries(night) if one == night or (since and one > since)}
-    rows = labelled_rows(lake, nights, night, MOST_ROWS, 1, config.seed, config.task).rows
+    read, system = task_of(config).read, config.task.system_prompt
+    rows = labelled_rows(lake, nights, night, MOST_ROWS, 1, config.seed, read, system).rows
     return [
         row
         for row in latest(rows)

@@ -6,7 +6,7 @@ It uses transformers and PEFT. Decoding is greedy and batched by length; equal i
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import transformers
 from peft import PeftModel
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from pipelines.core.config import Model
 from pipelines.core.probes import TOP, Answer, Token
@@ -173,12 +174,18 @@ class Engine:
             mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
 
     @torch.inference_mode()
-    def generate(self, conversations: Sequence[Messages], max_new_tokens: int) -> list[str]:
-        """Free answers, greedy, special tokens removed."""
+    def generate(
+        self,
+        conversations: Sequence[Messages],
+        max_new_tokens: int,
+        rules: Callable[[int], LogitsProcessor] | None = None,
+    ) -> list[str]:
+        """Free answers, greedy, special tokens removed. `rules`: of so many rows, which tokens may follow."""
         prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
         for batch in batches(prompts, self._settings.batch_size):
-            made = self._greedy([prompts[i] for i in batch], max_new_tokens)
+            following = {"logits_processor": LogitsProcessorList([rules(len(batch))])} if rules else {}
+            made = self._greedy([prompts[i] for i in batch], max_new_tokens, **following)
             texts = self.tokenizer.batch_decode(made, skip_special_tokens=True)
             for i, text in zip(batch, texts, strict=True):
                 answers[i] = text.strip()
@@ -222,7 +229,7 @@ class Engine:
             pad_token_id=self.tokenizer.pad_token_id,
             **more,
         )
-        return made if more else made[:, ids.shape[1] :]
+        return made[:, ids.shape[1] :] if isinstance(made, torch.Tensor) else made
 
     def logprobs(self, prompts: Sequence[str], continuations: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(n,) summed log-probability of each continuation after its prompt, and (n,) its token count.

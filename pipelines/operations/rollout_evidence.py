@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from pipelines.core.traffic_split import Adapter
+from pipelines.evaluation.tasks import Task
 from pipelines.policy.night.feedback import label_of, normalise
 from pipelines.policy.rollout.observations import Attempt, Observations
 from pipelines.policy.rollout.pairs import Pair, pair_of
@@ -55,6 +56,7 @@ def collect(
     seconds: float,
     candidate: Adapter,
     production: Adapter | None,
+    task: Task,
     per_person: int,
     max_tenant_share: float = 1.0,
 ) -> Observations:
@@ -69,8 +71,8 @@ def collect(
     ratings = [(a.tenant, (a.is_candidate, a.rating == 1)) for a in _capped(rated, per_person)]
     shadows = {a.parent: a for a in answers if a.route == "shadow" and not a.fault}
     both = [a for a in answers if a.request_id in shadows and not a.fault]
-    pairs = _pairs(sorted(filter(_told, both), key=_feedback_order), shadows, per_person)
-    unrated = [(a.tenant, _same(a, shadows)) for a in both if not _told(a)]
+    pairs = _pairs(sorted(filter(_told, both), key=_feedback_order), shadows, task, per_person)
+    unrated = [(a.tenant, _same(a, shadows, task)) for a in both if not _told(a)]
     if max_tenant_share >= 1:
         return Evidence(attempts, ratings, pairs, unrated).observations(seconds)
     before = journal.tenants(since - BEFORE, since)
@@ -105,16 +107,28 @@ def _capped(answers: Iterable[ComparedAnswer], most: int) -> Iterator[ComparedAn
 
 
 def _pairs(
-    rated: Iterable[ComparedAnswer], shadows: Mapping[str | None, ComparedAnswer], per_person: int
+    rated: Iterable[ComparedAnswer],
+    shadows: Mapping[str | None, ComparedAnswer],
+    task: Task,
+    per_person: int,
 ) -> list[tuple[str, Pair]]:
     """Tenant and pair of each answer of production that a user rated."""
     pairs = []
     for answer in _capped(rated, per_person):
-        said = normalise(answer.completion)
         label = label_of(answer.rating, answer.correction, answer.completion)
-        shadow = normalise(shadows[answer.request_id].completion)
-        pairs.append((answer.tenant, pair_of(shadow, said, None if label is None else normalise(label))))
+        pair = pair_of(
+            _form(task, shadows[answer.request_id].completion),
+            _form(task, answer.completion),
+            None if label is None else _form(task, label),
+            task.is_closed,
+        )
+        pairs.append((answer.tenant, pair))
     return pairs
+
+
+def _form(task: Task, text: str) -> str:
+    """Equal for texts that are the same answer."""
+    return normalise(task.read(text) or text)
 
 
 def _told(answer: ComparedAnswer) -> bool:
@@ -123,5 +137,5 @@ def _told(answer: ComparedAnswer) -> bool:
     return known or answer.rating == -1
 
 
-def _same(answer: ComparedAnswer, shadows: Mapping[str | None, ComparedAnswer]) -> bool:
-    return normalise(answer.completion) == normalise(shadows[answer.request_id].completion)
+def _same(answer: ComparedAnswer, shadows: Mapping[str | None, ComparedAnswer], task: Task) -> bool:
+    return _form(task, answer.completion) == _form(task, shadows[answer.request_id].completion)

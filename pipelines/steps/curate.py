@@ -42,6 +42,7 @@ from pipelines.data.training_rows import (
     without_unfit,
 )
 from pipelines.evaluation.suite import check_suite, suite_file_digest
+from pipelines.evaluation.tasks import task_of
 from pipelines.evaluation.waiting import step_again
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
@@ -127,7 +128,7 @@ def run(ctx: Context) -> Outcome:
         window=ctx.facts(DecideFacts).window,
         nights=_nights(new.rows),
         replay_nights=_nights(replay.rows),
-        answers=_answers(train, dev),
+        answers={} if task_of(ctx.config).is_graded else _answers(train, dev),
         redacted=redacted,
         texts=texts,
         texts_redacted=texts_redacted,
@@ -240,7 +241,14 @@ def _read(ctx: Context, nights: set[date], share: float) -> Part:
     """
     most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
     part = labelled_rows(
-        lake, nights, ctx.night, most, ctx.config.curate.rows_per_person, ctx.config.seed, ctx.config.task
+        lake,
+        nights,
+        ctx.night,
+        most,
+        ctx.config.curate.rows_per_person,
+        ctx.config.seed,
+        task_of(ctx.config).read,
+        ctx.config.task.system_prompt,
     )
     held = held_back_keys(ctx.config)
     part = part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")

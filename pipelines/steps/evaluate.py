@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
@@ -20,6 +21,7 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import (
     Accuracy,
     AnchorFacts,
+    Disliked,
     EvaluateFacts,
     EvaluateReadings,
     Forgetting,
@@ -33,8 +35,11 @@ from pipelines.evaluation import scores
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
+from pipelines.evaluation.scorers import scorers_of
+from pipelines.evaluation.scorers.own import own_digests
 from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
+from pipelines.evaluation.tasks import Task, task_of
 from pipelines.evaluation.waiting import fresh_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
@@ -45,6 +50,9 @@ from pipelines.policy.stats.intervals import Interval, bootstrap_mean, paired_di
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "task", "curate", "evaluate")
+NOTHING_KNOWN = common.Comparison(
+    n=0, production=0.0, candidate=0.0, difference=common.Interval(value=0.0, low=-1.0, high=1.0)
+)
 EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; this bounds time and memory
 
 
@@ -53,6 +61,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     pool = {"pool": drawn_digest(_drawn(ctx))} if ctx.config.evaluate.pool else {}
     return {
         **pool,
+        **own_digests(ctx.config.scorers),
         "base_model": digest_base(base),
         "tokenizer": digest_tokenizer(base),
         "suite": suite_file_digest(ctx.config),
@@ -62,13 +71,13 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 
 
 def run(ctx: Context) -> Outcome:
-    settings, labels, baseline = ctx.config.evaluate, ctx.config.task.labels, ctx.facts(DecideFacts).baseline
-    suite = suite_items(ctx.config)
+    settings, baseline = ctx.config.evaluate, ctx.facts(DecideFacts).baseline
+    suite, task = suite_items(ctx.config), task_of(ctx.config)
     general = scores.general_questions(settings.general_items)
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts))
-    earlier = _earlier_items(ctx, models.engine.rendering)
-    asked = Guards(general, passages, earlier, labels)
+    earlier = _earlier_items(ctx, task, models.engine.rendering)
+    asked = Guards(general, passages, earlier, task)
     fresh = _fresh_items(ctx, models.engine.rendering)
     drawn = _drawn(ctx)
     pool = [
@@ -80,20 +89,21 @@ def run(ctx: Context) -> Outcome:
     guards: dict[str, GuardScores] = {}
     for name, engine in models:
         kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
-        answers[name] = kept.choices([item["messages"] for item in suite], labels)
-        fresh_answers[name] = kept.choices([item["messages"] for item in fresh], labels) if fresh else []
-        pool_answers[name] = kept.choices([item["messages"] for item in pool], labels) if pool else []
+        answers[name], fresh_answers[name], pool_answers[name] = (
+            task.answers(kept, [item["messages"] for item in items]) if items else []
+            for items in (suite, fresh, pool)
+        )
         guards[name] = guard_scores(partial(models.answering_as, name), asked, kept)
-    right = {name: scores.right(given, suite) for name, given in answers.items()}
+    scored = {name: scores.score(task, given, suite) for name, given in answers.items()}
     anchors = tuple(
-        _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), guards[CANDIDATE], earlier)
+        _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), guards[CANDIDATE], asked)
         for anchor in ctx.facts(DecideFacts).anchors
     )
-    _write_items(ctx.out / "items.parquet", suite, answers)
+    _write_items(ctx.out / "items.parquet", suite, answers, scored)
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
-    before, after = _accuracy(ctx, right[PRODUCTION]), _accuracy(ctx, right[CANDIDATE])
+    before, after = _accuracy(ctx, scored[PRODUCTION]), _accuracy(ctx, scored[CANDIDATE])
     return Outcome(
-        headline=f"accuracy {before.value:.1%} to {after.value:.1%} "
+        headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
         reasons=(said,) if (said := about_pool(ctx.config, drawn)) else (),
         outputs={"items": "items.parquet", "held_back": "held_back.jsonl"},
@@ -103,24 +113,41 @@ def run(ctx: Context) -> Outcome:
         },
         facts=EvaluateFacts(
             baseline=baseline.kind,
+            measure=task.measure,
             suite_digest=suite_digest(ctx.config),
             suite_file_digest=suite_file_digest(ctx.config),
             accuracy=Accuracy(production=before, candidate=after),
-            paired=scores.paired_counts(_without_copies(ctx, right, suite)),
-            difference=_difference(ctx, right),
-            by_subject=scores.by_subject(suite, right),
-            forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, earlier),
+            paired=_paired(task, _without_copies(ctx, scored, suite)),
+            scores=_others(ctx, answers, suite),
+            difference=_difference(ctx, scored),
+            by_subject=scores.by_subject(suite, scored),
+            forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, asked),
             general=_compared(ctx, {name: one.belief for name, one in guards.items()}),
             perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
             anchors=anchors,
             fresh=_fresh(fresh_answers, fresh),
             pool=_asked(_fresh(pool_answers, pool), drawn) if drawn.items else None,
-            left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, earlier),
+            left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, asked),
         ),
         readings=EvaluateReadings(
-            latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], labels))
+            latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], task))
         ),
     )
+
+
+def _others(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, common.Comparison] | None:
+    """The comparison by each scorer but the primary one."""
+    right = [item["answer"] for item in items]
+    found = {
+        scorer: _compared(ctx, {name: score(answers, right) for name, answers in given.items()})
+        for scorer, score in scorers_of(ctx.config).items()
+        if scorer != ctx.config.scorers[0]
+    }
+    return found or None
+
+
+def _paired(task: Task, scored: Scores) -> common.PairedCounts:
+    return scores.paired_scores(scored) if task.is_graded else scores.paired_counts(scored)
 
 
 def _without_copies(ctx: Context, right: Scores, suite: Sequence[Item]) -> Scores:
@@ -150,11 +177,11 @@ def _asked(found: common.Fresh, drawn: Drawn) -> common.Asked:
     return common.Asked(**dict(found), position=drawn.position, left=drawn.left)
 
 
-def _earlier_items(ctx: Context, rendering: Rendering) -> list[Item]:
+def _earlier_items(ctx: Context, task: Task, rendering: Rendering) -> list[Item]:
     """Rated rows of earlier nights that are kept back from training, drawn by the seed."""
-    settings, task = ctx.config.evaluate, ctx.config.task
+    settings, system = ctx.config.evaluate, ctx.config.task.system_prompt
     rows = earlier_rated(open_lake(ctx.config), ctx.night, EARLIER_ROWS, ctx.config.seed)
-    items = holdout_items(rows, ctx.config.curate.holdout_share, task.labels, task.system_prompt)
+    items = holdout_items(rows, ctx.config.curate.holdout_share, task.read, system)
     drawn = np.random.default_rng(ctx.config.seed).permutation(len(items))
     fit = (place for place in drawn if rendering.takes(items[place]["messages"]))
     return [items[place] for place in sorted(islice(fit, settings.max_earlier_items))]
@@ -192,27 +219,26 @@ def _compared(ctx: Context, both: Scores) -> common.Comparison:
     )
 
 
-def _forgetting(ctx: Context, given: Answers, items: Sequence[Item]) -> Forgetting | None:
-    """None where no right answer is known."""
-    known = [place for place, item in enumerate(items) if item["answer"] is not None]
-    others = [place for place, item in enumerate(items) if item["answer"] is None]
-    if not known:
+def _forgetting(ctx: Context, given: Answers, asked: Guards) -> Forgetting | None:
+    """None without items."""
+    if not asked.earlier:
         return None
-    both = {name: scores.right(*_at(known, answers, items)) for name, answers in given.items()}
-    open_ = {name: _at(others, answers, items)[0] for name, answers in given.items()}
+    told = scores.told(given, asked.earlier, asked.task.is_closed)
+    known = [place for place, one in enumerate(told) if one.is_known]
+    right = {
+        name: scores.right([answers[place] for place in known], [asked.earlier[place] for place in known])
+        for name, answers in given.items()
+    }
     return Forgetting(
-        **dict(_compared(ctx, both)),
-        paired=scores.paired_counts(both),
-        disliked=scores.disliked(open_, [items[place] for place in others]),
+        **dict(_compared(ctx, right) if known else NOTHING_KNOWN),
+        paired=scores.paired_counts(right),
+        disliked=Disliked(**Counter(one.outcome for one in told if not one.is_known)),
     )
 
 
-def _left_out(ctx: Context, given: Answers, items: Sequence[Item]) -> tuple[LeftOut, ...]:
-    return left_out(scores.told(given, items), np.random.default_rng(ctx.config.seed)) if items else ()
-
-
-def _at(places: Sequence[int], answers: Sequence[str], items: Sequence[Item]) -> tuple[list[str], list[Item]]:
-    return [answers[place] for place in places], [items[place] for place in places]
+def _left_out(ctx: Context, given: Answers, asked: Guards) -> tuple[LeftOut, ...]:
+    told = scores.told(given, asked.earlier, asked.task.is_closed)
+    return left_out(told, np.random.default_rng(ctx.config.seed)) if told else ()
 
 
 def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, asked: Guards) -> GuardScores:
@@ -221,7 +247,7 @@ def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, ask
 
 
 def _against(
-    ctx: Context, anchor: common.Baseline, its: GuardScores, candidate: GuardScores, items: Sequence[Item]
+    ctx: Context, anchor: common.Baseline, its: GuardScores, candidate: GuardScores, asked: Guards
 ) -> AnchorFacts:
     """The candidate compared with an anchor, which takes production's place."""
     return AnchorFacts(
@@ -229,7 +255,7 @@ def _against(
         digest=anchor.digest,
         general=_compared(ctx, {PRODUCTION: its.belief, CANDIDATE: candidate.belief}),
         perplexity=scores.ratio({PRODUCTION: its.perplexity, CANDIDATE: candidate.perplexity}),
-        forgetting=_forgetting(ctx, {PRODUCTION: its.answers, CANDIDATE: candidate.answers}, items),
+        forgetting=_forgetting(ctx, {PRODUCTION: its.answers, CANDIDATE: candidate.answers}, asked),
     )
 
 
@@ -237,7 +263,8 @@ def _mean(values: np.ndarray) -> float:
     return round(float(values.mean()), 6)
 
 
-def _write_items(path: Path, items: Sequence[Item], answers: dict[str, list[str]]) -> None:
+def _write_items(path: Path, items: Sequence[Item], answers: Answers, scored: Scores) -> None:
     columns = {key: [item[key] for item in items] for key in ("id", "subject", "answer")}
     asked = {"question": [question_text(item["messages"]) for item in items]}
-    pq.write_table(pa.table({**columns, **asked, **answers}), path)
+    points = {f"{name}_score": values for name, values in scored.items()}
+    pq.write_table(pa.table({**columns, **asked, **answers, **points}), path)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.contract import digest_of
 from pipelines.core.facts.common import GroupFinding
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.fairness import FairnessFacts, SliceFinding, StereotypeFinding
@@ -25,7 +26,10 @@ from pipelines.evaluation import harms, stereotypes
 from pipelines.evaluation.harms import Harms
 from pipelines.evaluation.judged_groups import drawn_suite, judged_groups, plan_of, stereotype_items
 from pipelines.evaluation.kept_answers import KeptAnswers
+from pipelines.evaluation.scorers.own import own_digests
+from pipelines.evaluation.scores import score
 from pipelines.evaluation.suite import suite_file_digest, suite_items
+from pipelines.evaluation.tasks import task_of
 from pipelines.models.base import base_digest
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
@@ -40,11 +44,12 @@ Group = StereotypeFinding | SliceFinding
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     digests = {f"data:{name}": sha256_of(Path(path)) for name, path in stereotypes.files().items()}
+    digests |= own_digests(ctx.config.scorers) | {"scorers": digest_of(list(ctx.config.scorers))}
     return digests | {"base": base_digest(ctx.config), "suite": suite_file_digest(ctx.config)}
 
 
 def run(ctx: Context) -> Outcome:
-    settings, items = ctx.config.fairness, stereotype_items(ctx.config)
+    settings, items, task = ctx.config.fairness, stereotype_items(ctx.config), task_of(ctx.config)
     suite = drawn_suite(ctx.config, suite_items(ctx.config))
     groups = judged_groups(settings, items, suite)
     models = ModelPair(
@@ -58,11 +63,12 @@ def run(ctx: Context) -> Outcome:
     for name, engine in models:
         kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
         scored[name] = {set_: _stereotypes(engine, set_, chosen, kept) for set_, chosen in items.items()}
-        given[name] = kept.choices([item["messages"] for item in suite], ctx.config.task.labels)
+        given[name] = task.answers(kept, [item["messages"] for item in suite])
         log.info("fairness: %s answered %d items", name, sum(map(len, items.values())) + len(suite))
     by_stereotype = harms.stereotype_harms(groups.stereotypes, scored)
-    by_slice = harms.slice_harms(groups.slices, suite, given)
-    elsewhere = harms.said_elsewhere(groups.slices, suite, given)
+    wrong = {name: 1 - score(task, answers, suite) for name, answers in given.items()}
+    by_slice = harms.slice_harms(groups.slices, wrong)
+    elsewhere = {} if task.is_graded else harms.said_elsewhere(groups.slices, suite, given)
     found = compare_groups(by_stereotype | by_slice, settings.margin, settings.confidence, elsewhere)
     _write_items(ctx.out / "items.csv", by_stereotype | by_slice)
     stereotype = tuple(
@@ -76,7 +82,7 @@ def run(ctx: Context) -> Outcome:
         plan=plan_of(settings, groups),
         stereotype=stereotype,
         slices=slices,
-        gaps=harms.gaps(settings.slices, suite, given),
+        gaps=harms.gaps(settings.slices, suite, wrong),
         answer=overall([group.answer for group in found.values()]),
     )
     return _outcome(facts, [*stereotype, *slices])

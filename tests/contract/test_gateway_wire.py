@@ -53,11 +53,12 @@ def edited(request, edits):
 def answer(running, request):
     host, port = running.url.removeprefix("http://").split(":")
     found = b""
-    with socket.create_connection((host, int(port)), timeout=1) as connection:
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
         try:
             connection.sendall(request)
             while chunk := connection.recv(65_536):
                 found += chunk
+                connection.settimeout(1)
         except ConnectionResetError:
             return found
         except TimeoutError:  # `Connection: close` is among the bytes that were changed

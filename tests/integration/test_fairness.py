@@ -123,6 +123,6 @@ def test_the_packaged_sets_are_read_pair_by_pair():
 
 
 def test_slice_errors_are_the_shares_of_wrong_answers():
-    found = slice_errors(["a", "a", "b", "b"], ["a", "b", "b", "b"], ["x", "x", "y", "y"])
+    found = slice_errors(np.array([0.0, 1.0, 0.0, 0.0]), ["x", "x", "y", "y"])
     assert found.by_value == {"x": 0.5, "y": 0.0}
     assert found.gap == 0.5

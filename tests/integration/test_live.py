@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipelines.core.config import Config
 from pipelines.core.traffic_split import Adapter
+from pipelines.evaluation.tasks import task_of
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.observations import Observations
 from pipelines.stores.journal.tables import journal_path
@@ -24,7 +26,8 @@ def journal(home):
 
 
 def look(home, per_person=0, production=None):
-    return collect(reader_of(home), SINCE, 5.0, ONE, production, per_person)
+    task = task_of(Config(profile="test", home=str(home), register={"name": "m"}))
+    return collect(reader_of(home), SINCE, 5.0, ONE, production, task, per_person)
 
 
 def rate(journal, *ratings):

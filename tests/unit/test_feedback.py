@@ -107,7 +107,7 @@ def test_equal_last_turns_are_kept_back_one_by_one():
 
 def test_answers_are_spelled_as_the_task_spells_them():
     rows = [row("a", rating=-1, correction="surgery."), row("b", rating=-1, correction="Astrology")]
-    assert [found["answer"] for found in labelled(rows, labels=("Surgery", "Medicine"))] == ["Surgery"]
+    assert [found["answer"] for found in labelled(rows, {"surgery.": "Surgery"}.get)] == ["Surgery"]
     assert [found["answer"] for found in labelled(rows)] == ["surgery.", "Astrology"]
 
 
@@ -125,7 +125,7 @@ def test_disliked_answers_are_items_without_an_answer():
         row("Known?", rating=1, completion="Surgery", minute=-1),
         row("Unsure?", rating=0),
     ]
-    items = holdout_items(rows, 1.0, ["Dental", "Surgery"])
+    items = holdout_items(rows, 1.0, {"surgery.": "Surgery", "Surgery": "Surgery", "Dental": "Dental"}.get)
     told = {item["messages"][-1]["content"]: (item["answer"], item["wrong"]) for item in items}
     assert told == {
         "What is it?": (None, "Surgery"),

@@ -13,6 +13,11 @@ class Evaluate(Section):
     """`[evaluate]`: candidate and production on the same frozen items."""
 
     suite: str = "{home}/sample/suite.jsonl"  # frozen items: id, subject, messages, answer; a file or a URI
+    # What grades an answer against the right one, each in [0, 1]: exact, normalised, numeric, token_f1,
+    # rouge_l, chrf, embedding, valid_json, schema, field_f1, tool_calls, or a function of your own as
+    # python:package.module:function. The first one decides, the others are shown. (): those of task.kind,
+    # which are exact for choose; field_f1, exact for extract; chrf, rouge_l, token_f1 for generate.
+    scorers: tuple[str, ...] = ()
     # More items with known answers, as a suite is written: a file or a URI, "" is none. Each is asked on one
     # night only, so a candidate cannot have been chosen by it. Needs gate.max_nights_waiting.
     pool: str = ""

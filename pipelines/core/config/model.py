@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config.base import Count, Positive, Section
 from pipelines.core.conversations import normalise
@@ -34,8 +34,26 @@ class Task(Section):
     """`[task]`: what the deployed model is asked to do. The system prompt is part of what is served."""
 
     name: str = "department-routing"  # recorded with each training
+    # What an answer is. choose: one of `labels`. extract: JSON by `json_schema`. generate: free text.
+    kind: Literal["choose", "extract", "generate"] = "choose"
     system_prompt: str = ""  # the first message of every conversation that has none; empty: none
-    labels: tuple[str, ...] = ()  # the allowed answers of a classification task
+    labels: tuple[str, ...] = ()  # the allowed answers of a task of the kind choose
+    json_schema: dict[str, Any] = Field(default={})  # that each answer of a task of the kind extract follows
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Task:
+        """The kind says what is meant, and its settings must agree with it."""
+        if self.labels and self.kind != "choose":
+            raise ValueError(
+                f'kind is "{self.kind}", and labels are set: leave them out, or set kind = "choose"'
+            )
+        if self.json_schema and self.kind != "extract":
+            raise ValueError(
+                f'kind is "{self.kind}", and json_schema is set: leave it out, or set kind = "extract"'
+            )
+        if self.kind == "extract" and not self.json_schema:
+            raise ValueError('kind is "extract": give the schema of its answers as json_schema')
+        return self
 
     @field_validator("labels")
     @classmethod

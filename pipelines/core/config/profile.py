@@ -20,8 +20,10 @@ from pipelines.core.config.pods import Pods
 from pipelines.core.config.rollout import Promote
 from pipelines.core.config.serving import Gateway, Serving
 from pipelines.core.config.training import Curate, Decide, Train
+from pipelines.core.scorers import default_scorers, known_scorers, unknown_scorers
 
 SAMPLE_MODEL = "department-router"
+LEAST_NEW_TOKENS = 16  # of an answer that is written and not chosen
 # Where state lies that each step has to find as the one before it left it.
 SHARED = (
     "runs_root", "lake_root", "shared_root", "ledger_url", "journal_url", "tracking_uri", "artifact_root",
@@ -109,6 +111,21 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _written_answers_fit(self) -> Config:
+        kind, most = self.task.kind, self.model.max_new_tokens
+        if kind != "choose" and most < LEAST_NEW_TOKENS:
+            raise ValueError(
+                f'task.kind is "{kind}", and model.max_new_tokens is {most}, so answers would be cut. Set it '
+                "to the tokens of the longest answer, such as 128"
+            )
+        if kind != "choose" and self.gate.max_nights_waiting:
+            raise ValueError(
+                f'task.kind is "{kind}", and gate.max_nights_waiting is {self.gate.max_nights_waiting}: only '
+                "candidates that choose from task.labels can wait. Set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _a_candidate_waits_for_something(self) -> Config:
         if self.evaluate.pool and not self.gate.max_nights_waiting:
             raise ValueError(
@@ -140,6 +157,24 @@ class Config(Section):
                     "name a Redis, as config/cluster.toml does"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _scorers_fit(self) -> Config:
+        if found := unknown_scorers(self.evaluate.scorers):
+            raise ValueError(f"evaluate.scorers names {found[0]!r}, which is none of {known_scorers()}")
+        if "schema" in self.evaluate.scorers and not self.task.json_schema:
+            raise ValueError('evaluate.scorers names "schema", and task.json_schema is not set')
+        if self.task.kind == "choose" and self.scorers[0] != "exact":
+            raise ValueError(
+                f'task.kind is "choose", and evaluate.scorers begins with "{self.scorers[0]}": a label is '
+                'right or wrong, so begin with "exact"'
+            )
+        return self
+
+    @property
+    def scorers(self) -> tuple[str, ...]:
+        """The names of the scorers that grade answers, the primary one first."""
+        return self.evaluate.scorers or default_scorers(self.task.kind)
 
     @property
     def keys_folder(self) -> Path:

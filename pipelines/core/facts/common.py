@@ -90,19 +90,35 @@ class Change(Part):
 
 
 class PairedCounts(Part):
-    """How many items both models, one of them or neither answered rightly."""
+    """How many items both models, one of them or neither answered rightly.
+
+    Where an answer may be partly right, `only_candidate` counts the items on which the candidate scores
+    higher, `only_production` those on which production does, and `neither` all others; `changes` are then the
+    differences, candidate minus production in thousandths, each with the items that have it.
+    """
 
     n: NonNegativeInt
     both: NonNegativeInt = 0
     only_production: NonNegativeInt
     only_candidate: NonNegativeInt
     neither: NonNegativeInt = 0
+    changes: tuple[tuple[int, NonNegativeInt], ...] | None = None
 
     @model_validator(mode="after")
     def _fit(self) -> PairedCounts:
         if self.only_production + self.only_candidate > self.n:
             raise ValueError(f"more differing answers than the {self.n} items")
+        if self.changes is not None and sum(count for _, count in self.changes) != self.n:
+            raise ValueError(f"the differences are not those of {self.n} items")
         return self
+
+    @property
+    def differences(self) -> tuple[tuple[float, ...], tuple[int, ...]]:
+        """The differences that occur, in [-1, 1], and how many items have each."""
+        if self.changes is None:
+            won, lost = self.only_candidate, self.only_production
+            return (1.0, -1.0, 0.0), (won, lost, self.n - won - lost)
+        return tuple(one / 1000 for one, _ in self.changes), tuple(count for _, count in self.changes)
 
 
 class Comparison(Part):

@@ -13,7 +13,7 @@ Favour = Literal["candidate", "production"]
 
 
 class Accuracy(Part):
-    """Share of frozen items answered rightly."""
+    """Mean score on the frozen items: where an answer is right or wrong, the share of right ones."""
 
     production: Interval
     candidate: Interval
@@ -26,11 +26,17 @@ class SubjectAccuracy(Part):
 
 
 class Disliked(Part):
-    """Kept-back answers that were disliked without correction, by what candidate minus production may be."""
+    """Kept-back rows of which people tell too little, by what candidate minus production may be.
+
+    They were disliked without correction. Or the task writes free text: then another text than the one that
+    people call right may be right too.
+    """
 
     same: NonNegativeInt = 0  # both models answer alike: 0
-    not_lost: NonNegativeInt = 0  # production repeats the wrong answer: 0 or 1
-    not_won: NonNegativeInt = 0  # the candidate repeats it: -1 or 0
+    not_lost: NonNegativeInt = (
+        0  # production repeats the wrong answer, or only the candidate a right one: 0 or 1
+    )
+    not_won: NonNegativeInt = 0  # the candidate repeats it, or only production a right one: -1 or 0
     open: NonNegativeInt = 0  # both answer otherwise: -1, 0 or 1
 
     @property
@@ -81,9 +87,11 @@ class EvaluateFacts(Facts):
 
     step = "evaluate"
     baseline: Kind | None = None
+    measure: str = "accuracy"  # what the score is
     suite_digest: str | None = None  # of what is asked, and of the answers
     suite_file_digest: str | None = None  # of the file; older versions counted asks by it
     accuracy: Accuracy | None = None
+    scores: dict[str, Comparison] | None = None  # by the scorers that are shown only
     paired: PairedCounts | None = None
     difference: Interval | None = None
     by_subject: dict[str, SubjectAccuracy] | None = None

@@ -30,16 +30,18 @@ def measure(
     prompts = [rendering.prompt(item["messages"]) for item in items]
     examples = [rendering.example(item["messages"], item["answer"]) for item in items]
     whole = [len(one.prompt_ids) + len(one.answer_ids) for one in examples]
-    answers = [len(one.answer_ids) for one in examples]
-    labels = [len(path) for path in rendering.paths(config.task.labels)]
+    paths = rendering.paths(config.task.labels)
     most, longest = config.model.max_prompt_tokens, config.train.max_length_tokens
     table = [
         row_of("prompts of the suite", [len(one.ids) for one in prompts], most, "model.max_prompt_tokens"),
         row_of("with their answers", whole, longest, "train.max_length_tokens"),
-        row_of("labels", labels, longest, "train.max_length_tokens"),
+        *([row_of("labels", [*map(len, paths)], longest, "train.max_length_tokens")] if paths else []),
     ]
     dropped = sum(one.dropped_turns > 0 for one in prompts)
-    return table, [_training(most, longest, max(*answers, *labels), max(whole)), *_shortened(dropped)]
+    return table, [
+        _training(most, longest, max(map(len, [*paths, *(one.answer_ids for one in examples)])), max(whole)),
+        *_shortened(dropped),
+    ]
 
 
 def row_of(what: str, tokens: Sequence[int], limit: int, by: str) -> Lengths:

@@ -1,4 +1,4 @@
-"""The evaluation suite: each item rendered, and labels that can be told apart by their tokens."""
+"""The evaluation suite: each item rendered, and right answers that the model can give."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pipelines.core.facts.record import decision_facts
 from pipelines.evaluation.pool import left_of_pool
 from pipelines.evaluation.suite import Item, check_suite, items_in, suite_digest
 from pipelines.evaluation.suite_place import file_of_items, is_shared
+from pipelines.evaluation.tasks import task_of
 from pipelines.models.rendering import Rendering
 from pipelines.operations.doctor.finding import Finding, failure
 from pipelines.stores import open_ledger
@@ -20,14 +21,18 @@ EACH_FOR_ITSELF = (
 
 
 def look_at_suite(config: Config, rendering: Rendering) -> tuple[list[Item], list[Finding]]:
-    """The items, and whether each can be asked and answered by one of the labels."""
+    """The items, and whether each can be asked and answered."""
     try:
         items = check_suite(config, rendering.prompt)
     except NightshiftError as error:
         return [], [failure("evaluation suite", error)]
-    said = f"All {len(items)} items can be asked, and their answers are labels of the task."
+    said = f"All {len(items)} items can be asked, and their answers are answers of the task."
     found = [Finding("ok", "evaluation suite", said), *_of_all_machines(config), *_pool(config, rendering)]
-    return items, [*found, _parity(config, rendering, items[0])]
+    try:
+        task_of(config).check(rendering, [item["answer"] for item in items])
+    except NightshiftError as error:
+        return items, [*found, failure("training example", error)]
+    return items, [*found, _parity(rendering, items[0])]
 
 
 def _pool(config: Config, rendering: Rendering) -> list[Finding]:
@@ -67,22 +72,11 @@ def _of_all_machines(config: Config) -> list[Finding]:
     return found
 
 
-def _parity(config: Config, rendering: Rendering, item: Item) -> Finding:
-    """Whether a training example is the prompt that is asked, then a path that a choice can take."""
+def _parity(rendering: Rendering, item: Item) -> Finding:
+    """Whether a training example is the prompt that is asked, then an answer that the model can give."""
     example = rendering.example(item["messages"], item["answer"])
     asked = rendering.prompt(item["messages"]).ids
-    paths = dict(zip(config.task.labels, rendering.paths(config.task.labels), strict=True))
-    path = paths[item["answer"]]
-    begun = [
-        (one, other)
-        for one, a in paths.items()
-        for other, b in paths.items()
-        if one != other and b[: len(a)] == a
-    ]
-    if begun:
-        one, other = begun[0]
-        said = f"The tokens of the label {one!r} begin those of {other!r}, so it is never chosen."
-        return Finding("fail", "training example", said, "Rename one of them.")
+    (path,) = rendering.paths([item["answer"]])
     if example.prompt_ids != asked or tuple(example.answer_ids[: len(path)]) != path:
         said = "What is trained on differs from what is asked."
         return Finding("fail", "training example", said, "Report this as a bug, with the base model's name.")

@@ -34,16 +34,16 @@ def _head(found: Inspection, name: str) -> list[str]:
 
 
 def _task(found: Inspection) -> list[str]:
-    labels = f"labels = {as_toml([*found.labels])}"
+    answers = ['kind = "choose"  # an answer is one of the labels', f"labels = {as_toml([*found.labels])}"]
     if not found.labels:
-        labels = (
-            '# labels = ["first", "second"]  # CHANGE: the allowed answers; nights cannot judge free text yet'
-        )
+        answers = [
+            'kind = "generate"  # an answer is free text; CHANGE it for labels, or for JSON by a schema'
+        ]
     return [
         "[task]",
         f"name = {as_toml(_task_name(found))}  # CHANGE: recorded with each training",
         f"system_prompt = {as_toml(found.system_prompt)}",
-        labels,
+        *answers,
         "",
     ]
 

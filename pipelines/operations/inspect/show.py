@@ -152,9 +152,7 @@ def _rows(console: Console, found: Inspection) -> None:
 def _answers(console: Console, found: Inspection) -> None:
     console.print(f"\n[bold]Feedback[/] {_ratings(found.ratings)}")
     if not found.labels:
-        console.print(
-            "[bold]Answers[/] are free text. [yellow]Nights judge answers from a list only[/] (task.labels)."
-        )
+        console.print('[bold]Answers[/] are free text: task.kind = "generate".')
         return
     most = list(found.labels.items())[:MOST_LABELS]
     shown = ", ".join(f"{_safe(label)} ({count})" for label, count in most)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
+from pipelines.evaluation.tasks import task_of
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, RolloutDecision, analyse
 from pipelines.policy.rollout.observations import Copies
@@ -59,6 +60,7 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> A
         seconds_in_stage,
         candidate,
         production,
+        task_of(config),
         config.promote.answers_per_person,
         config.promote.max_tenant_share,
     )

@@ -22,6 +22,7 @@ from pipelines.data.held_back import held_back_keys
 from pipelines.data.pii import Redactor
 from pipelines.data.topics import topic_codes, topic_names
 from pipelines.data.training_rows import questions
+from pipelines.evaluation.tasks import task_of
 from pipelines.policy.night.dataset import Part, holds_any, one_answer_each
 from pipelines.policy.night.feedback import is_holdout, labelled, uses_tools
 from pipelines.policy.night.proposal import (
@@ -64,7 +65,7 @@ def propose(config: Config, rows: Rows, count: int, trained_until: date | None) 
     if not part.rows:
         raise InputError(
             f"No row of the log can become an evaluation item ({in_words(part.counts)}).",
-            "Give a log with corrections or liked answers that task.labels allows.",
+            "Give a log with corrections or liked answers that the task allows.",
         )
     logger.info("suite: looking for topics in %d questions", len(log))
     texts = [question_text(row["messages"], config.task.system_prompt) for row in log]
@@ -117,7 +118,7 @@ def _usable(config: Config, log: Rows, trained_until: date | None) -> Part:
     task, share = config.task, config.curate.holdout_share
     plain = [row for row in log if not uses_tools(row)]
     asking = [row for row in plain if last_question(row["messages"]).strip()]
-    fit = labelled(asking, task.labels, task.system_prompt)
+    fit = labelled(asking, task_of(config).read, task.system_prompt)
     part = Part(
         fit,
         {

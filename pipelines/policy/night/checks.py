@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.core.config import Gate
-from pipelines.core.facts.common import Kind, PairedCounts, Ratio
+from pipelines.core.facts.common import Kind, Ratio
 from pipelines.core.facts.gate import Check, CheckAnswer
 from pipelines.policy.night.forgetting import loss_of
 from pipelines.policy.night.measured import Measured
 from pipelines.policy.night.open_groups import answer_for
-from pipelines.policy.stats.paired import CHANGES, mean_limits, mean_p_value
+from pipelines.policy.stats.paired import mean_limits, mean_p_value
 
 RATIO = "candidate over production"
 BASELINES = {
@@ -34,22 +34,25 @@ def baseline(pinned: Kind, found: Measured) -> Check:
 
 def improvement(found: Measured, margin: float, alpha: float) -> Check:
     """On the frozen suite: the lower limit of the difference at this level must reach the margin."""
-    measure, words = "task accuracy, candidate minus production", "evaluate reports no paired answers"
+    words = "evaluate reports no paired answers"
+    measure = f"task {found.evaluate.measure}, candidate minus production"
     check = _unknown("improvement", measure, found.lacks("evaluate.paired", words), margin)
     paired = found.evaluate.paired
     if paired is None or not paired.n:
         return check
-    low, high = mean_limits(CHANGES, alpha, alpha, counts=_changes(paired))
+    values, counts = paired.differences
+    low, high = mean_limits(values, alpha, alpha, counts=counts)
     gains, losses = paired.only_candidate, paired.only_production
+    better = "the candidate scores higher on {}, production on {}"
+    words = better if paired.changes is not None else "only the candidate right on {}, only production on {}"
     return _with(
         check,
         answer="pass" if low >= margin else "fail",
-        detail=f"{paired.n} items: only the candidate right on {gains}, only production on {losses}; "
-        f"limits at level {alpha:.4g}",
-        value=(gains - losses) / paired.n,
+        detail=f"{paired.n} items: {words.format(gains, losses)}; limits at level {alpha:.4g}",
+        value=sum(value * count for value, count in zip(values, counts, strict=True)) / paired.n,
         low=low,
         high=high,
-        p_value=mean_p_value(CHANGES, margin, counts=_changes(paired)),
+        p_value=mean_p_value(values, margin, counts=counts),
     )
 
 
@@ -64,7 +67,7 @@ def forgetting(pinned: Kind, found: Measured, settings: Gate) -> Check:
     check = _unknown("forgetting", measure, found.lacks(name, words), limit)
     if part is None and pinned == "base" and name not in found.unreadable:
         return _with(check, answer="pass", detail="nothing to forget: no adapter is in production")
-    if part is None or not part.paired.n:
+    if part is None or not part.paired.n + part.disliked.count:
         return check
     loss = loss_of(part, limit, settings.alpha, settings.rating_odds)
     # The bare base learned nothing on earlier nights, so doubt is no reason to wait; a proven loss still is.
@@ -150,12 +153,6 @@ def _ratio(check: Check, part: Ratio | None, limit: float) -> Check:
         return check
     detail = f"{part.production:.4g} to {part.candidate:.4g}"
     return _with(check, answer="pass" if part.ratio <= limit else "fail", detail=detail, value=part.ratio)
-
-
-def _changes(paired: PairedCounts) -> tuple[int, int, int]:
-    """How often each of `CHANGES` occurs."""
-    gains, losses = paired.only_candidate, paired.only_production
-    return gains, losses, paired.n - gains - losses
 
 
 def _with(check: Check, **changes: Any) -> Check:

@@ -86,10 +86,7 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
         "",
         f"{facts.turns_dropped} of them lose their oldest turns, which do not fit into a prompt.",
         "",
-        "| answer | training | development |",
-        "|---|---:|---:|",
-        *(f"| {name} | {n.train} | {n.dev} |" for name, n in facts.answers.items()),
-        "",
+        *_answers(facts),
         "## Personal data replaced",
         "",
         *(f"- {kind}: {number}" for kind, number in facts.redacted.items()),
@@ -103,6 +100,14 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _answers(facts: CurateFacts) -> list[str]:
+    """How often each answer occurs, for a task with a list of answers."""
+    if not facts.answers:
+        return []
+    rows = [f"| {name} | {n.train} | {n.dev} |" for name, n in facts.answers.items()]
+    return ["| answer | training | development |", "|---|---:|---:|", *rows, ""]
 
 
 def _languages(facts: CurateFacts) -> list[str]:

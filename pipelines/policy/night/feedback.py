@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pipelines.core.conversations import (
@@ -15,6 +15,8 @@ from pipelines.core.conversations import (
     normalise,
     with_system,
 )
+
+Read = Callable[[str], str | None]  # a text as an answer of the task; None: it is no answer of the task
 
 # The columns of an interaction that `labelled` and `holdout_items` read.
 COLUMNS = [
@@ -53,20 +55,23 @@ def uses_tools(row: Mapping[str, Any]) -> bool:
     return bool(row.get("tools")) or any(called)
 
 
+def as_written(text: str) -> str | None:
+    """Any text is an answer."""
+    return text
+
+
 def labelled(
-    rows: Iterable[Mapping[str, Any]], labels: Sequence[str] = (), system_prompt: str = ""
+    rows: Iterable[Mapping[str, Any]], read: Read = as_written, system_prompt: str = ""
 ) -> list[dict[str, Any]]:
     """Interactions (with `COLUMNS`) that carry a label, each with `key` (its identity) and `answer` added.
 
-    Their messages are in one form, with the task's system prompt. With `labels`, the allowed answers of a
-    classification task, an answer is spelled as there, and a row with another answer is not labelled.
+    Their messages are in one form, with the task's system prompt, and their answer is as `read` returns it. A
+    row whose label is no answer of the task is not labelled.
     """
-    spelling = {normalise(label): label for label in labels}
     found = []
     for row in rows:
-        answer = label_of(row["rating"], row["correction"], row["completion"])
-        if answer is not None and labels:
-            answer = spelling.get(normalise(answer))
+        label = label_of(row["rating"], row["correction"], row["completion"])
+        answer = None if label is None else read(label)
         if answer is not None and last_question(row["messages"]):
             messages = with_system(row["messages"], system_prompt)
             key = conversation_key(messages, row.get("tools"))
@@ -75,19 +80,18 @@ def labelled(
 
 
 def disliked(
-    rows: Iterable[Mapping[str, Any]], labels: Sequence[str] = (), system_prompt: str = ""
+    rows: Iterable[Mapping[str, Any]], read: Read = as_written, system_prompt: str = ""
 ) -> list[dict[str, Any]]:
     """Interactions (with `COLUMNS`) that were disliked without correction, in the form of `labelled`.
 
     Their `answer` is None: nobody told the right one. `wrong` is the answer that was disliked.
     """
-    spelling = {normalise(label): label for label in labels}
     found = []
     for row in rows:
         label = label_of(row["rating"], row["correction"], row["completion"])
         if label is None and row["rating"] == -1 and last_question(row["messages"]):
             messages, said = with_system(row["messages"], system_prompt), row["completion"].strip()
-            told = {"answer": None, "wrong": spelling.get(normalise(said), said)}
+            told = {"answer": None, "wrong": read(said) or said}
             key = conversation_key(messages, row.get("tools"))
             found.append({**row, "messages": messages, "key": key, **told})
     return found
@@ -101,7 +105,7 @@ def latest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def holdout_items(
-    rows: Iterable[Mapping[str, Any]], share: float, labels: Sequence[str] = (), system_prompt: str = ""
+    rows: Iterable[Mapping[str, Any]], share: float, read: Read = as_written, system_prompt: str = ""
 ) -> list[dict[str, Any]]:
     """The kept-back rated rows of a log in the shape of a suite's items; none of them was ever trained on.
 
@@ -112,9 +116,9 @@ def holdout_items(
     `person`, the tenant and the person who asked, is to count people by, and never to be stored.
     """
     plain = [row for row in rows if not uses_tools(row)]
-    known = latest(labelled(plain, labels, system_prompt))
+    known = latest(labelled(plain, read, system_prompt))
     told = {row["key"] for row in known}
-    open_ = [row for row in latest(disliked(plain, labels, system_prompt)) if row["key"] not in told]
+    open_ = [row for row in latest(disliked(plain, read, system_prompt)) if row["key"] not in told]
     kept = [row for row in [*known, *open_] if is_holdout(row["messages"], share, system_prompt)]
     return [
         {

@@ -39,6 +39,11 @@ class Told(NamedTuple):
     tenant: str
     person: tuple[str, str]
 
+    @property
+    def is_known(self) -> bool:
+        """Whether people tell of both answers whether they are right."""
+        return self.outcome in KNOWN
+
 
 def left_out(rows: Sequence[Told], rng: np.random.Generator) -> tuple[LeftOut, ...]:
     """The rows without the most influential tenant, and without the three most influential people.
@@ -133,7 +138,7 @@ def _without(
         favour=favour,
         tenant=tenant,
         rows=int(gone.sum()),
-        paired=PairedCounts(n=sum(known.values()), **known),
+        paired=PairedCounts.model_validate({"n": sum(known.values()), **known}),
         disliked=Disliked(**counts),
         p_value=round(p_value, 6),
     )

@@ -11,6 +11,14 @@ production is, else 0. A pair has a range of what its difference may be:
 | differ          | disliked it, and corrected nothing  | 0 or 1            |
 | differ          | did not rate it                     | -1, 0 or 1        |
 
+Where the task writes free text, an answer that differs from the right one may be right too:
+
+| the two answers | the user                                    | difference  |
+|-----------------|---------------------------------------------|-------------|
+| differ          | liked production's                          | -1 or 0     |
+| differ          | corrected it, to the candidate's            | 1           |
+| differ          | corrected it, to another text               | 0 or 1      |
+
 Nothing is assumed of who corrects: those are bounds in the manner of Manski (Partial Identification of
 Probability Distributions, 2003). For pairs that nobody rated there is a sensitivity model (Tan, "A
 distributional approach for causal inference using propensity scores", JASA 101 (2006) 1619-1637): the odds
@@ -68,14 +76,19 @@ class PairsFound:
         return f"{words}; whether it is worse cannot be concluded from that, so users' ratings decide later"
 
 
-def pair_of(candidate: str, production: str, label: str | None) -> Pair:
-    """The pair of two answers to a question; `label`: the right one, or None if production's was disliked."""
+def pair_of(candidate: str, production: str, label: str | None, is_closed: bool = True) -> Pair:
+    """The pair of two answers to a question; `label`: the right one, or None if production's was disliked.
+
+    `is_closed`: an answer that differs from the right one is wrong.
+    """
     if candidate == production:
         return Pair(True, 0, 0)
     if label is None:
         return Pair(False, 0, 1)
     difference = (candidate == label) - (production == label)
-    return Pair(False, difference, difference)
+    if is_closed or candidate == label:
+        return Pair(False, difference, difference)
+    return Pair(False, -1, 0) if production == label else Pair(False, 0, 1)
 
 
 def pairs_found(rated: Sequence[Pair], unrated: Sequence[bool], odds: float) -> PairsFound:

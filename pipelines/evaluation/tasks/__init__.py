@@ -1,0 +1,16 @@
+"""What a task's answers are, how a model gives them, and what they score: a module for each `task.kind`."""
+
+from pipelines.core.config import Config
+from pipelines.evaluation.tasks.base import Task
+from pipelines.evaluation.tasks.choose import Choose
+from pipelines.evaluation.tasks.extract import Extract
+from pipelines.evaluation.tasks.generate import Generate
+
+KINDS: dict[str, type[Task]] = {"choose": Choose, "extract": Extract, "generate": Generate}
+
+__all__ = ["Task", "task_of"]
+
+
+def task_of(config: Config) -> Task:
+    """The task of a profile."""
+    return KINDS[config.task.kind](config)

@@ -1,0 +1,55 @@
+"""What steps ask of a task, so that none of them asks which kind it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.core.config import Config
+
+if TYPE_CHECKING:  # they load torch, which reading an answer does not need
+    from pipelines.evaluation.kept_answers import KeptAnswers
+    from pipelines.models.base import Messages
+    from pipelines.models.engine import Engine
+    from pipelines.models.rendering import Rendering
+
+Floats = NDArray[np.float64]
+Read = Callable[[str], str | None]
+
+
+class Task(Protocol):
+    """A task of a profile.
+
+    `measure`: what an item's score is, in words. `is_closed`: an answer that differs from the right one is
+    wrong, so users' labels tell of any answer whether it is right. `is_graded`: scores lie between 0 and 1.
+    """
+
+    measure: str
+    is_closed: bool
+    is_graded: bool
+
+    def __init__(self, config: Config) -> None: ...
+
+    def check_settings(self) -> None:
+        """Raises InputError where the settings name no answer."""
+
+    def read(self, text: str) -> str | None:
+        """A text of a log or of a suite as an answer, in the task's own form. None: it is no answer."""
+
+    def refusal(self, text: str) -> str:
+        """Why `read` takes a text for no answer, as the end of a sentence that begins with "its answer"."""
+
+    def answers(self, kept: KeptAnswers, conversations: Sequence[Messages]) -> list[str]:
+        """A model's answer to each conversation, kept from an earlier run where it can be."""
+
+    def answer(self, engine: Engine, conversation: Messages) -> str:
+        """One answer that is never kept, to time it."""
+
+    def score(self, answers: Sequence[str], right: Sequence[str]) -> Floats:
+        """(n,) how good each answer is, in [0, 1]."""
+
+    def check(self, rendering: Rendering, answers: Sequence[str]) -> None:
+        """Raises InputError for the first of these right answers that the model can never give."""

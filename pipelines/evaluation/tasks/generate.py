@@ -1,0 +1,29 @@
+"""`generate`: an answer is free text. Of several texts more than one may be right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipelines.evaluation.tasks.written import Written
+
+if TYPE_CHECKING:  # they load torch, which reading an answer does not need
+    from pipelines.evaluation.kept_answers import KeptAnswers
+    from pipelines.models.base import Messages
+    from pipelines.models.engine import Engine
+
+
+class Generate(Written):
+    is_closed = False
+
+    def read(self, text: str) -> str | None:
+        return text.strip() or None
+
+    def refusal(self, text: str) -> str:
+        return "is blank"
+
+    def answers(self, kept: KeptAnswers, conversations: Sequence[Messages]) -> list[str]:
+        return kept.texts(conversations, self._most)[0]
+
+    def answer(self, engine: Engine, conversation: Messages) -> str:
+        return engine.generate([conversation], self._most)[0]
