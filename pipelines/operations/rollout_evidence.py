@@ -8,46 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from pipelines.core.traffic_split import Adapter
 from pipelines.evaluation.tasks import Task
 from pipelines.policy.night.feedback import label_of, normalise
-from pipelines.policy.rollout.observations import Attempt, Observations
+from pipelines.policy.rollout.observations import Attempt
 from pipelines.policy.rollout.pairs import Pair, pair_of
 from pipelines.policy.rollout.tenants import LEAST_ROWS, balanced, large_tenants
+from pipelines.policy.rollout.traffic import Person, Traffic
 from pipelines.stores.journal.comparison import ComparedAnswer
 from pipelines.stores.journal.reader import JournalReader
 
 BEFORE = timedelta(days=7)  # tenants with traffic in this time before a stage are known to have some
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What one stage's traffic holds, each with its tenant, in the order in which it counts."""
-
-    attempts: Sequence[tuple[str, Attempt]]
-    ratings: Sequence[tuple[str, tuple[bool, bool]]]
-    pairs: Sequence[tuple[str, Pair]] = ()
-    unrated: Sequence[tuple[str, bool]] = ()
-
-    def large_tenants(self) -> list[str]:
-        """Tenants that hold a large share of any part."""
-        parts = (self.attempts, self.ratings, self.pairs)
-        return sorted({name for part in parts for name in large_tenants([tenant for tenant, _ in part])})
-
-    def observations(self, seconds: float, left_out: str | None = None) -> Observations:
-        """What the analysis sees, without one tenant if that is wanted."""
-        return Observations(
-            seconds,
-            [one for tenant, one in self.attempts if tenant != left_out],
-            [one for tenant, one in self.ratings if tenant != left_out],
-            [one for tenant, one in self.pairs if tenant != left_out],
-            [one for tenant, one in self.unrated if tenant != left_out],
-        )
 
 
 def collect(
@@ -59,38 +35,44 @@ def collect(
     task: Task,
     per_person: int,
     max_tenant_share: float = 1.0,
-) -> Observations:
+) -> Traffic:
     """Traffic since the candidate entered this kind of stage (`since`); `seconds` is the age of the stage.
 
     At most `per_person` rated answers of a person count on each side; 0 counts all. No tenant has more than
     `max_tenant_share` of what counts, once two have traffic.
     """
     answers = journal.compared_answers(since, candidate, production)
-    attempts = [(a.tenant, Attempt(a.is_candidate, a.is_error, a.refused, a.latency_ms)) for a in answers]
+    attempts = [(a.person, Attempt(a.is_candidate, a.is_error, a.refused, a.latency_ms)) for a in answers]
     rated = sorted((a for a in answers if a.feedback_seq and not a.fault), key=_feedback_order)
-    ratings = [(a.tenant, (a.is_candidate, a.rating == 1)) for a in _capped(rated, per_person)]
+    ratings = [(a.person, (a.is_candidate, a.rating == 1)) for a in _capped(rated, per_person)]
     shadows = {a.parent: a for a in answers if a.route == "shadow" and not a.fault}
     both = [a for a in answers if a.request_id in shadows and not a.fault]
     pairs = _pairs(sorted(filter(_told, both), key=_feedback_order), shadows, task, per_person)
-    unrated = [(a.tenant, _same(a, shadows, task)) for a in both if not _told(a)]
+    unrated = [(a.person, _same(a, shadows, task)) for a in both if not _told(a)]
     if max_tenant_share >= 1:
-        return Evidence(attempts, ratings, pairs, unrated).observations(seconds)
+        return Traffic(seconds, attempts, ratings, pairs, unrated)
     before = journal.tenants(since - BEFORE, since)
     answering = [tenant for tenant, answered, _ in before if answered >= LEAST_ROWS]
     rating = [tenant for tenant, _, rated in before if rated >= LEAST_ROWS]
-    counted = Evidence(
+    counted = Traffic(
+        seconds,
         _balanced(attempts, max_tenant_share, answering),
         _balanced(ratings, max_tenant_share, rating),
         _balanced(pairs, max_tenant_share, rating),
         _balanced(unrated, max_tenant_share, answering),
     )
     waiting = len(attempts) + len(ratings) - len(counted.attempts) - len(counted.ratings)
-    without = [counted.observations(seconds, tenant) for tenant in counted.large_tenants()]
-    return replace(counted.observations(seconds), waiting=waiting, without=without)
+    return replace(counted, waiting=waiting, large_tenants=_large_tenants(counted))
 
 
-def _balanced(rows: Sequence[tuple[str, T]], share: float, known: Sequence[str]) -> list[tuple[str, T]]:
-    return [rows[place] for place in balanced([tenant for tenant, _ in rows], share, known)]
+def _large_tenants(traffic: Traffic) -> list[str]:
+    """Tenants that hold a large share of any part."""
+    parts = (traffic.attempts, traffic.ratings, traffic.pairs)
+    return sorted({name for part in parts for name in large_tenants([tenant for (tenant, _), _ in part])})
+
+
+def _balanced(rows: Sequence[tuple[Person, T]], share: float, known: Sequence[str]) -> list[tuple[Person, T]]:
+    return [rows[place] for place in balanced([tenant for (tenant, _), _ in rows], share, known)]
 
 
 def _feedback_order(answer: ComparedAnswer) -> int:
@@ -99,7 +81,7 @@ def _feedback_order(answer: ComparedAnswer) -> int:
 
 def _capped(answers: Iterable[ComparedAnswer], most: int) -> Iterator[ComparedAnswer]:
     """The first `most` answers of each person on each side; 0: all of them."""
-    taken: Counter[tuple[tuple[str, str], bool]] = Counter()
+    taken: Counter[tuple[Person, bool]] = Counter()
     for answer in answers:
         taken[answer.person, answer.is_candidate] += 1
         if not most or taken[answer.person, answer.is_candidate] <= most:
@@ -111,8 +93,8 @@ def _pairs(
     shadows: Mapping[str | None, ComparedAnswer],
     task: Task,
     per_person: int,
-) -> list[tuple[str, Pair]]:
-    """Tenant and pair of each answer of production that a user rated."""
+) -> list[tuple[Person, Pair]]:
+    """Person and pair of each answer of production that a user rated."""
     pairs = []
     for answer in _capped(rated, per_person):
         label = label_of(answer.rating, answer.correction, answer.completion)
@@ -122,7 +104,7 @@ def _pairs(
             None if label is None else _form(task, label),
             task.is_closed,
         )
-        pairs.append((answer.tenant, pair))
+        pairs.append((answer.person, pair))
     return pairs
 
 

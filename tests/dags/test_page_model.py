@@ -10,7 +10,7 @@ from nightshift.page.alerts import alerts_of
 from nightshift.page.links import ago, first_sentence
 from nightshift.page.model import page_model
 from nightshift.page.nights import fates_of
-from nightshift.page.rollout import comparison_of, rollout_told
+from nightshift.page.rollout import comparison_of, left_out_of, rollout_told
 from nightshift.page.snapshot import Snapshot
 from sqlalchemy.orm import Session
 
@@ -139,6 +139,15 @@ def test_a_rollout_comes_with_three_figures():
     assert shown.sentence.startswith("The candidate does worse than production")
     assert [figure.value for figure in shown.figures] == ["3", "50.0% / 100.0%", "0.0%"]
     assert rollout_told({"result": {"answer": "continue"}}, ()).figures[1].value == "unknown / unknown"
+
+
+def test_who_was_left_out_of_an_analysis_comes_in_words():
+    part = {"measure": "liked", "tenant": None, "rows": 1200, "answer": "continue", "p_value": 0.002}
+    same = part | {"tenant": "clinic", "answer": "promote", "p_value": None}
+    people, tenant = left_out_of({"left_out": [part, same]})
+    assert list(people.values()) == ["three people", "liked", "1,200", "continue", "0.2%"]
+    assert (tenant["who"], tenant["clean"]) == ("the tenant clinic", "")
+    assert left_out_of({"reasons": ["an older version moved it"]}) == []
 
 
 def test_a_night_that_ran_twice_shows_its_last_decision():

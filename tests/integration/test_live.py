@@ -27,7 +27,7 @@ def journal(home):
 
 def look(home, per_person=0, production=None):
     task = task_of(Config(profile="test", home=str(home), register={"name": "m"}))
-    return collect(reader_of(home), SINCE, 5.0, ONE, production, task, per_person)
+    return collect(reader_of(home), SINCE, 5.0, ONE, production, task, per_person).observations()
 
 
 def rate(journal, *ratings):

@@ -17,7 +17,14 @@ from pipelines.core.facts.safety import SafetyFacts
 from pipelines.policy.night.gate import verdict_of
 from pipelines.policy.night.influence import Told, influence_check, left_out
 from pipelines.policy.night.measured import Measured, measured_from
-from pipelines.policy.stats.influence import Side, group_influence, influence_of, intraclass_correlation
+from pipelines.policy.stats.influence import (
+    Side,
+    chance_of_group,
+    chance_of_people,
+    few_people,
+    intraclass_correlation,
+    one_group,
+)
 from tests.support.fuzz import examples
 
 GATE = Gate()
@@ -51,6 +58,15 @@ def measured_of(rows, seed=0):
 def checked(rows, seed=0):
     (row,) = influence_check("adapter", measured_of(rows, seed), GATE)
     return row
+
+
+def people_chance(side, rng):
+    return chance_of_people([side], few_people([side], 3), rng)
+
+
+def tenants_chance(side, rng):
+    tenants = np.arange(40) % 4
+    return chance_of_group([side], tenants, one_group([side], tenants), rng)
 
 
 def test_three_people_who_carry_a_bad_candidate_hold_it():
@@ -110,7 +126,7 @@ def test_facts_name_no_person():
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 6), st.integers(0, 6)), min_size=5, max_size=9))
 def test_the_three_found_are_the_most_influential(people):
     counts = np.array(people)
-    found = influence_of(Side(counts, WORTH), 3, np.random.default_rng(0))
+    found = few_people([Side(counts, WORTH)], 3)
 
     def mean(left):
         return (counts[left] @ WORTH).sum() / counts[left].sum()
@@ -122,7 +138,6 @@ def test_the_three_found_are_the_most_influential(people):
         for gone in combinations(everybody, size)
     )
     assert found.moved == pytest.approx(best, abs=1e-9)
-    assert 0 < found.p_value <= 1
 
 
 def test_rows_of_a_person_that_are_all_alike_correlate():
@@ -136,7 +151,7 @@ def test_rows_of_a_person_that_are_all_alike_correlate():
 
 def test_one_row_a_person_gives_nobody_influence():
     counts = np.eye(3, dtype=int)[np.random.default_rng(7).integers(0, 3, 200)]
-    assert influence_of(Side(counts, WORTH), 3, np.random.default_rng(0)).p_value > 0.2
+    assert people_chance(Side(counts, WORTH), np.random.default_rng(0)) > 0.2
 
 
 @pytest.mark.slow
@@ -147,9 +162,9 @@ def test_clean_worlds_seldom_stand_out():
         sizes = rng.integers(1, 14, 40)
         alike = rng.multinomial(sizes, SHARES)
         differ = rng.multinomial(sizes, rng.dirichlet(np.array(SHARES) * 4, 40))
-        alarms["alike"] += influence_of(Side(alike, WORTH), 3, rng).p_value <= 0.01
-        alarms["differ"] += influence_of(Side(differ, WORTH), 3, rng).p_value <= 0.01
-        alarms["tenants"] += group_influence(Side(differ, WORTH), np.arange(40) % 4, rng).p_value <= 0.01
+        alarms["alike"] += people_chance(Side(alike, WORTH), rng) <= 0.01
+        alarms["differ"] += people_chance(Side(differ, WORTH), rng) <= 0.01
+        alarms["tenants"] += tenants_chance(Side(differ, WORTH), rng) <= 0.01
     assert max(alarms.values()) <= 6, alarms
 
 
@@ -159,7 +174,7 @@ def test_three_loud_people_stand_out():
     for _ in range(40):
         counts = rng.multinomial(rng.integers(1, 14, 40), SHARES)
         counts[:3] = [[25, 0, 0]] * 3
-        found += influence_of(Side(counts, WORTH), 3, rng).p_value <= 0.01
+        found += people_chance(Side(counts, WORTH), rng) <= 0.01
     assert found >= 36
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.rollouts import default_rules
-from pipelines.operations.rollout_evidence import Evidence
 from pipelines.policy.rollout.analysis import RolloutDecision, analyse
-from pipelines.policy.rollout.observations import Attempt, Observations
+from pipelines.policy.rollout.observations import Attempt
 from pipelines.policy.rollout.tenants import LEAST_ROWS, balanced, large_tenants
+from pipelines.policy.rollout.traffic import Traffic
 from tests.support.fuzz import examples
 
 RULES = default_rules()
@@ -68,12 +68,11 @@ def seen(rng, evil, others, flood_first):
     if not flood_first:
         rows = [rows[place] for place in rng.permutation(len(rows))]
     rows = [(str(tenant), (bool(side), bool(like))) for tenant, (side, like) in rows]
-    counted = [rows[place] for place in balanced([tenant for tenant, _ in rows], 0.5, KNOWN)]
-    attempts = [(tenant, Attempt(side, False, False, 1.0)) for tenant, (side, _) in counted]
-    evidence = Evidence(attempts, counted)
-    whole = evidence.observations(9e3)
-    without = [evidence.observations(9e3, tenant) for tenant in evidence.large_tenants()]
-    return Observations(whole.seconds, whole.attempts, whole.ratings, without=without)
+    places = balanced([tenant for tenant, _ in rows], 0.5, KNOWN)
+    counted = [((rows[place][0], str(place)), rows[place][1]) for place in places]
+    attempts = [(person, Attempt(side, False, False, 1.0)) for person, (side, _) in counted]
+    large = large_tenants([tenant for (tenant, _), _ in counted])
+    return Traffic(9e3, attempts, counted, large_tenants=large).observations()
 
 
 @pytest.mark.parametrize("flood_first", [True, False])

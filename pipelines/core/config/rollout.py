@@ -50,6 +50,9 @@ class Promote(Section):
     rating_odds: Odds = 2.0
     answers_per_person: Count = 1  # rated answers of a person that count; 0 counts all as independent
     max_tenant_share: OpenShareOrOne = 0.5  # of the evidence, once two tenants have traffic; 1 is no limit
+    # The share of clean rollouts, at most, that wait because without one tenant, or without three people, the
+    # analysis would say something else; 0: it only tells so.
+    alpha_influence: Share = 0.02
     max_dropped_share: Share = 0.5  # of a shadow's copies; the stage waits while more are dropped
     approval: bool = True  # a person agrees before users meet the candidate
     second_person: bool = False  # and another one

@@ -10,7 +10,8 @@ from pipelines.core.config import Config, Stage
 from pipelines.core.results import RolloutAnswer, RolloutResult
 from pipelines.evaluation.tasks import task_of
 from pipelines.operations.rollout_evidence import collect
-from pipelines.policy.rollout.analysis import Analysis, RolloutDecision, analyse
+from pipelines.policy.rollout.analysis import Analysis, RolloutDecision
+from pipelines.policy.rollout.influence import analyse_people
 from pipelines.policy.rollout.observations import Copies
 from pipelines.stores import open_journal, open_ledger
 from pipelines.stores.held_move import gateway_problems, held_move
@@ -65,7 +66,7 @@ def analyse_stage(config: Config, moves: Sequence[Promotion], stage: Stage) -> A
         config.promote.max_tenant_share,
     )
     copies = Copies(**journal.shadow_copies([move.number for move in met]))
-    found = analyse(stage, config.promote, replace(traffic, copies=copies))
+    found = analyse_people(stage, config.promote, replace(traffic, copies=copies))
     if found.decision is RolloutDecision.PROMOTE and (problem := gateway_problems(config)):
         return replace(found, decision=RolloutDecision.CONTINUE, reasons=(problem, *found.reasons))
     return found

@@ -9,7 +9,7 @@ toward production with the most.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,15 @@ from pipelines.core.facts.gate import Check
 from pipelines.policy.night import checks
 from pipelines.policy.night.caps import LEAST_PEOPLE
 from pipelines.policy.night.measured import Measured
-from pipelines.policy.stats.influence import Ints, Side, group_influence, influence_of
+from pipelines.policy.stats.influence import (
+    Ints,
+    Side,
+    chance_of_group,
+    chance_of_people,
+    few_people,
+    numbered,
+    one_group,
+)
 
 MOST_PEOPLE = 3
 TESTS = 2  # of tenants and of people, which share gate.alpha_influence
@@ -51,21 +59,22 @@ def left_out(rows: Sequence[Told], rng: np.random.Generator) -> tuple[LeftOut, .
     Nobody is left out of what a single tenant gives, nor of fewer than ten people: there, one name may stand
     for all users of a service.
     """
-    people, persons = _numbered([row.person for row in rows])
-    tenants, of_row = _numbered([row.tenant for row in rows])
+    people, persons = numbered([row.person for row in rows])
+    tenants, of_row = numbered([row.tenant for row in rows])
     whose = np.zeros(people, dtype=np.int64)
     whose[persons] = of_row
     found = []
     for favour, worth in TOWARD.items():
-        side = _side(rows, persons, people, worth)
+        sides = [_side(rows, persons, people, worth)]
         if tenants > 1:
-            influence = group_influence(side, whose, rng)
-            gone = of_row == influence.places[0]
+            group = one_group(sides, whose)
+            gone = of_row == group.places[0]
             tenant = rows[int(np.argmax(gone))].tenant
-            found.append(_without(rows, gone, favour, tenant, influence.p_value))
+            found.append(_without(rows, gone, favour, tenant, chance_of_group(sides, whose, group, rng)))
         if people >= LEAST_PEOPLE:
-            influence = influence_of(side, MOST_PEOPLE, rng)
-            found.append(_without(rows, np.isin(persons, influence.places), favour, None, influence.p_value))
+            few = few_people(sides, MOST_PEOPLE)
+            chance = chance_of_people(sides, few, rng)
+            found.append(_without(rows, np.isin(persons, few.places), favour, None, chance))
     return tuple(found)
 
 
@@ -113,12 +122,6 @@ def _of(found: Measured, part: LeftOut) -> Measured:
     left = whole.model_copy(update={"paired": part.paired, "disliked": part.disliked, "n": part.paired.n})
     evaluate = found.evaluate.model_copy(update={"forgetting": left})
     return Measured(evaluate, found.readings, found.fairness, found.safety, found.unreadable)
-
-
-def _numbered(names: Sequence[Hashable]) -> tuple[int, Ints]:
-    """How many distinct names there are, and the number of each, in the order in which they come."""
-    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return len(place), np.array([place[name] for name in names], dtype=np.int64)
 
 
 def _side(rows: Sequence[Told], persons: Ints, people: int, worth: Mapping[str, int]) -> Side:

@@ -46,21 +46,31 @@ class Analysis:
 
 def analyse(stage: Stage, rules: Promote, observed: Observations) -> Analysis:
     """The decision at this look."""
+    return in_time(stage, observed.seconds, shown(stage, rules, observed))
+
+
+def shown(stage: Stage, rules: Promote, observed: Observations) -> Analysis:
+    """What the answers show, were there time without end."""
     tests = abort_tests(stage, rules, observed)
     missing, numbers = _missing(stage, rules, observed)
     evidence = numbers | {f"log_evidence_{name}": round(test.log_evidence, 3) for name, test in tests.items()}
     evidence["bar_abort"] = round(abort_bar(rules), 3)
     if worse := tuple(test.words for test in tests.values() if test.reached):
         return Analysis(RolloutDecision.ABORT, worse, evidence)
-    if not missing:
-        counted = f"{evidence['answers']} answers, {evidence['rated']} rated"
-        words = f"{stage.name}: {counted}; every guard is quiet"
-        shown = () if stage.weight else (_pairs_found(rules, observed).in_words(stage.margin),)
-        return Analysis(RolloutDecision.PROMOTE, (words, *shown), evidence)
-    if observed.seconds >= stage.max_s:
-        too_few = f"Not enough evidence after {stage.max_s} s."
-        return Analysis(RolloutDecision.ABORT, (too_few, *missing), evidence)
-    return Analysis(RolloutDecision.CONTINUE, missing, evidence)
+    if missing:
+        return Analysis(RolloutDecision.CONTINUE, missing, evidence)
+    counted = f"{evidence['answers']} answers, {evidence['rated']} rated"
+    words = f"{stage.name}: {counted}; every guard is quiet"
+    found = () if stage.weight else (_pairs_found(rules, observed).in_words(stage.margin),)
+    return Analysis(RolloutDecision.PROMOTE, (words, *found), evidence)
+
+
+def in_time(stage: Stage, seconds: float, found: Analysis) -> Analysis:
+    """The rollout ends where the stage's time is up without a decision."""
+    if found.decision is not RolloutDecision.CONTINUE or seconds < stage.max_s:
+        return found
+    too_few = f"Not enough evidence after {stage.max_s} s."
+    return Analysis(RolloutDecision.ABORT, (too_few, *found.reasons), found.evidence)
 
 
 def _missing(stage: Stage, rules: Promote, observed: Observations) -> tuple[tuple[str, ...], Numbers]:

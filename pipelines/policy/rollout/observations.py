@@ -56,11 +56,20 @@ class Observations:
 
 
 def guard_flags(stage: Stage, rules: Promote, observed: Observations) -> dict[str, list[tuple[bool, bool]]]:
-    """For each guard of the stage: (is the candidate's, is bad) of each answer."""
-    flags = {
-        "errors": [(one.candidate, one.error) for one in observed.attempts],
-        "refusals": [(one.candidate, one.refused) for one in observed.attempts if not one.error],
-        "latency": _slow(rules, observed),
+    """For each guard of the stage: (is the candidate's, is bad) of each answer that tells."""
+    sides = [one.candidate for one in observed.attempts]
+    return {
+        guard: [(side, bad) for side, bad in zip(sides, flags, strict=True) if bad is not None]
+        for guard, flags in bad_answers(stage, rules, observed.attempts).items()
+    }
+
+
+def bad_answers(stage: Stage, rules: Promote, attempts: Sequence[Attempt]) -> dict[str, list[bool | None]]:
+    """For each guard of the stage: whether each answer is bad; None where it does not tell."""
+    flags: dict[str, list[bool | None]] = {
+        "errors": [one.error for one in attempts],
+        "refusals": [None if one.error else one.refused for one in attempts],
+        "latency": _slow(rules, attempts),
     }
     return {guard: flags[guard] for guard in stage.guards}
 
@@ -75,11 +84,17 @@ def allowed_rise(guard: str, rules: Promote) -> float:
     return rises[guard]
 
 
-def _slow(rules: Promote, observed: Observations) -> list[tuple[bool, bool]]:
+def _slow(rules: Promote, attempts: Sequence[Attempt]) -> list[bool | None]:
     """Which answers are slow, from the point on where production's first answers have fixed the limit."""
-    timed = [(one.candidate, one.latency_ms) for one in observed.attempts if one.latency_ms is not None]
-    places = [place for place, (candidate, _) in enumerate(timed) if not candidate][:REFERENCE_ANSWERS]
-    if len(places) < REFERENCE_ANSWERS:
-        return []
-    limit = rules.max_latency_ratio * np.percentile([timed[place][1] for place in places], P95)
-    return [(candidate, bool(latency > limit)) for candidate, latency in timed[places[-1] + 1 :]]
+    first = [
+        (place, one.latency_ms)
+        for place, one in enumerate(attempts)
+        if one.latency_ms is not None and not one.candidate
+    ][:REFERENCE_ANSWERS]
+    if len(first) < REFERENCE_ANSWERS:
+        return [None] * len(attempts)
+    last, limit = first[-1][0], rules.max_latency_ratio * np.percentile([ms for _, ms in first], P95)
+    return [
+        None if place <= last or one.latency_ms is None else bool(one.latency_ms > limit)
+        for place, one in enumerate(attempts)
+    ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nightshift.page.links import ago, run_url, shown_time, version_url
 from nightshift.page.snapshot import Row, Snapshot
+from pipelines.core.facts.reading import parsed
+from pipelines.core.facts.rollout import RolloutLeftOut
 from pipelines.core.facts.told import Told, percent, told
 from pipelines.stores.journal.comparison import Outcome
 
@@ -45,6 +47,7 @@ def _move(shown: Snapshot, move: Row) -> dict[str, Any]:
         "actor": move["actor"],
         "reason": move["reason"],
         "evidence": list(move["evidence"].get("reasons", ())),
+        "left_out": left_out_of(move["evidence"]),
         "run": _promote_run(shown, move),
     }
 
@@ -96,6 +99,21 @@ def rollout_told(analysis: Row, outcomes: Sequence[Outcome]) -> Told:
     )
 
 
+def left_out_of(evidence: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Who was left out of an analysis, and what it says without them; none in moves of older versions."""
+    parts = [parsed(part, RolloutLeftOut) for part in evidence.get("left_out", ())]
+    return [
+        {
+            "who": part.who,
+            "measure": part.measure,
+            "rows": f"{part.rows:,}",
+            "answer": part.answer,
+            "clean": "" if part.p_value is None else f"{part.p_value:.1%}",
+        }
+        for part in parts
+    ]
+
+
 def _ratio(flags: Sequence[bool]) -> float | None:
     return sum(flags) / len(flags) if flags else None
 
@@ -133,6 +151,7 @@ def _analysis(shown: Snapshot) -> dict[str, Any] | None:
         "stage": shown.analysis["stage"],
         "answer": result["answer"],
         "reasons": list(result["reasons"]),
+        "left_out": left_out_of(result.get("evidence", {})),
         "at": shown_time(shown.analysis["at"]),
         "ago": ago(shown.analysis["at"], shown.now),
     }
