@@ -40,7 +40,7 @@ class Drawn:
 
 def items_of_pool(config: Config) -> list[Item]:
     """Raises InputError like `suite_items`."""
-    return items_in(config, file_of_items(config, config.evaluate.pool), lambda messages: None)
+    return items_in(config, file_of_items(config, config.evaluate.pool), lambda messages: None, "pool")
 
 
 def join(config: Config) -> None:

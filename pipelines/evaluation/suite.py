@@ -50,12 +50,17 @@ def check_suite(config: Config, render: Callable[[Sequence[dict[str, Any]]], Any
     return items_in(config, suite_file(config), render)
 
 
-def items_in(config: Config, path: Path, render: Callable[[Sequence[dict[str, Any]]], Any]) -> list[Item]:
-    """The items of a file, which is a suite or is written like one."""
+def items_in(
+    config: Config,
+    path: Path,
+    render: Callable[[Sequence[dict[str, Any]]], Any],
+    what: str = "evaluation suite",
+) -> list[Item]:
+    """The items of a file, which is a suite or is written like one (`what`, for errors)."""
     task = task_of(config)
     task.check_settings()
     items, faults, seen = [], [], Seen({}, {})
-    for line in lines_of(path):
+    for line in lines_of(path, what):
         try:
             item = _item(line, task)
             fault = seen.fault(line.place, item) or _unasked(line.place, item, render)
@@ -67,9 +72,9 @@ def items_in(config: Config, path: Path, render: Callable[[Sequence[dict[str, An
         else:
             items.append(item)
     if faults:
-        raise refusal(path, faults)
+        raise refusal(f"{what} {path}", faults)
     if not items:
-        raise InputError(f"The evaluation suite {path} has no items.", "Write one item a line.")
+        raise InputError(f"The {what} {path} has no items.", "Write one item a line.")
     return items
 
 

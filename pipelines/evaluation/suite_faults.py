@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.core.conversations import conversation_key
@@ -42,14 +41,14 @@ class Seen:
         return None
 
 
-def refusal(path: Path, faults: Sequence[Fault]) -> InputError:
-    """One error for all."""
+def refusal(where: str, faults: Sequence[Fault]) -> InputError:
+    """One error for all. `where`: the file and what it is."""
     if len(faults) == 1:
         ((place, why, remedy),) = faults
-        return InputError(f"{place[:1].upper()}{place[1:]} of the evaluation suite {path} {why}.", remedy)
+        return InputError(f"{place[:1].upper()}{place[1:]} of the {where} {why}.", remedy)
     listed = "; ".join(f"{place} {why}" for place, why, _ in faults[:SHOWN])
     more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
     return InputError(
-        f"{len(faults)} items of the evaluation suite {path} cannot be used: {listed}{more}.",
+        f"{len(faults)} items of the {where} cannot be used: {listed}{more}.",
         "Correct these items, or remove them.",
     )

@@ -21,13 +21,13 @@ class Line(NamedTuple):
     problem: str = ""
 
 
-def lines_of(path: Path) -> Iterator[Line]:
+def lines_of(path: Path, what: str) -> Iterator[Line]:
     """Every item of the file, read as a log is read. Raises InputError for a file that cannot be read."""
     try:
         rows, numbers = list(rows_of_file(path, path.name, csv_nulls=())), _numbers(path)
     except InputError as error:
         raise InputError(
-            f"The evaluation suite {path} cannot be read: {error.problem}",
+            f"The {what} {path} cannot be read: {error.problem}",
             "Write it as JSON lines, a JSON array, CSV or Parquet.",
         ) from error
     by_line = len(numbers) == len(rows)

@@ -14,6 +14,7 @@ from pipelines.evaluation.pool import (
     Drawn,
     about_pool,
     drawn_digest,
+    items_of_pool,
     join,
     left_of_pool,
     pool_tonight,
@@ -58,6 +59,13 @@ def config_of(home, texts=TOPICS, **evaluate):
 
 def asked(config, run_id, waiting=None):
     return [item["id"] for item in pool_tonight(config, run_id, waiting).items]
+
+
+def test_a_fault_in_the_pool_names_the_pool(home):
+    with pytest.raises(InputError, match=r"^The pool .*pool\.jsonl has no items"):
+        items_of_pool(config_of(home, texts=()))
+    with pytest.raises(InputError, match=r"^Line 1 and line 2 of the pool .*pool\.jsonl ask the same"):
+        items_of_pool(config_of(home, texts=(SUITE, SUITE)))
 
 
 def decided(config, run_id):

@@ -40,7 +40,7 @@ def _pool(config: Config, rendering: Rendering) -> list[Finding]:
     if not config.evaluate.pool:
         return []
     try:
-        items_in(config, file_of_items(config, config.evaluate.pool), rendering.prompt)
+        items_in(config, file_of_items(config, config.evaluate.pool), rendering.prompt, "pool")
         left = left_of_pool(config)
     except NightshiftError as error:
         return [failure("evaluation pool", error)]
