@@ -74,7 +74,7 @@ def test_one_account_whose_requests_are_refused_aborts_nothing():
 def test_where_people_agree_the_answer_stands_and_is_told():
     found = analyse_people(LARGE, RULES, traffic(rated(np.random.default_rng(4), 900, (0.6, 0.75))))
     assert found.decision is RolloutDecision.PROMOTE
-    assert found.reasons[1:] == ("without the three people that speak most for it still promote",)
+    assert found.reasons[1:] == ("without the three people who speak most for it still promote",)
     parts = [parsed(part, RolloutLeftOut) for part in found.evidence["left_out"]]
     assert [part.measure for part in parts] == ["liked", "errors", "refusals", "latency"]
     assert {(part.answer, part.p_value) for part in parts} == {("promote", None)}

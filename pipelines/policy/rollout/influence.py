@@ -120,7 +120,7 @@ def _in_words(decision: RolloutDecision, parts: Sequence[RolloutLeftOut]) -> Ite
             what = f"{most.measure}: {most.rows} answers"
             yield f"without {most.who} it would be {most.answer} ({what}; {clean})"
         elif kind:
-            yield f"without {name} that speak{'s' * (not of_people)} most for it still {decision}"
+            yield f"without {name} who speak{'s' * (not of_people)} most for it still {decision}"
 
 
 def _measures(stage: Stage, rules: Promote, traffic: Traffic, decision: RolloutDecision) -> Iterator[Measure]:
