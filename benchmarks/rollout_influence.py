@@ -183,7 +183,6 @@ CLEAN = {
 }
 WORSE, GOOD, HIDES = (0.6, 0.35), (0.6, 0.65), (0.02, 0.08)
 LIKES, DISLIKES, REFUSED = Planted(3, 60, True), Planted(3, 60, False), Planted(1, 100, False, True)
-FINE = Planted(3, 400, True)
 PLANTED = {
     "worse by 25 points, three accounts, 60 likes each": (World(WORSE), LIKES),
     "... where all ratings count": (World(WORSE, **ALL), LIKES),
