@@ -159,7 +159,8 @@ def _of_pairs(traffic: Traffic, sign: int) -> Iterator[Measure]:
     people, places = numbered([person for person, _ in traffic.pairs])
     counts = np.zeros((people, 3), dtype=np.int64)
     if traffic.pairs:
-        np.add.at(counts, (places, [1 - pair.most for _, pair in traffic.pairs]), 1)
+        outcomes = np.array([1 - pair.most for _, pair in traffic.pairs], dtype=np.int64)
+        np.add.at(counts, (places, outcomes), 1)
     yield from _of_enough("pairs", [Side(counts, sign * np.array([1.0, 0.0, -1.0]))], traffic.pairs)
 
 

@@ -37,5 +37,13 @@ class Traffic:
         def left(rows: Sequence[tuple[Person, T]]) -> list[T]:
             return [row for person, row in rows if person not in gone and person[0] != tenant]
 
-        parts = [left(self.attempts), left(self.ratings), left(self.pairs), left(self.unrated)]
-        return Observations(self.seconds, *parts, self.waiting, without, self.copies)
+        return Observations(
+            self.seconds,
+            left(self.attempts),
+            left(self.ratings),
+            left(self.pairs),
+            left(self.unrated),
+            self.waiting,
+            without,
+            self.copies,
+        )
