@@ -65,8 +65,8 @@ def items_in(
             item = _item(line, task)
             fault = seen.fault(line.place, item) or _unasked(line.place, item, render)
         except ValueError as error:
-            what = "read" if line.problem else "used"
-            fault = Fault(line.place, f"cannot be {what}: {error}", "Correct that item, or remove it.")
+            verb = "read" if line.problem else "used"
+            fault = Fault(line.place, f"cannot be {verb}: {error}", "Correct that item, or remove it.")
         if fault:
             faults.append(fault)
         else:

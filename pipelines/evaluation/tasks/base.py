@@ -11,13 +11,24 @@ from numpy.typing import NDArray
 from pipelines.core.config import Config
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
-    from pipelines.evaluation.kept_answers import KeptAnswers
     from pipelines.models.base import Messages
     from pipelines.models.engine import Engine
     from pipelines.models.rendering import Rendering
 
 Floats = NDArray[np.float64]
 Read = Callable[[str], str | None]
+
+
+class Kept(Protocol):
+    """Answers of one model that are kept: `pipelines.evaluation.kept_answers`."""
+
+    def choices(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]: ...
+
+    def documents(self, conversations: Sequence[Messages], schema: str, max_new_tokens: int) -> list[str]: ...
+
+    def texts(
+        self, conversations: Sequence[Messages], max_new_tokens: int
+    ) -> tuple[list[str], list[int]]: ...
 
 
 class Task(Protocol):
@@ -42,7 +53,7 @@ class Task(Protocol):
     def refusal(self, text: str) -> str:
         """Why `read` takes a text for no answer, as the end of a sentence that begins with "its answer"."""
 
-    def answers(self, kept: KeptAnswers, conversations: Sequence[Messages]) -> list[str]:
+    def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         """A model's answer to each conversation, kept from an earlier run where it can be."""
 
     def answer(self, engine: Engine, conversation: Messages) -> str:

@@ -10,10 +10,9 @@ import numpy as np
 from pipelines.core.config import Config
 from pipelines.core.conversations import normalise
 from pipelines.core.errors import InputError
-from pipelines.evaluation.tasks.base import Floats
+from pipelines.evaluation.tasks.base import Floats, Kept
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
-    from pipelines.evaluation.kept_answers import KeptAnswers
     from pipelines.models.base import Messages
     from pipelines.models.engine import Engine
     from pipelines.models.rendering import Rendering
@@ -40,7 +39,7 @@ class Choose:
     def refusal(self, text: str) -> str:
         return f"is none of task.labels ({', '.join(self._labels)})"
 
-    def answers(self, kept: KeptAnswers, conversations: Sequence[Messages]) -> list[str]:
+    def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         return kept.choices(conversations, self._labels)
 
     def answer(self, engine: Engine, conversation: Messages) -> str:

@@ -14,10 +14,10 @@ from referencing.exceptions import Unresolvable
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.data.reader.strict_json import from_json
+from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
-    from pipelines.evaluation.kept_answers import KeptAnswers
     from pipelines.models.base import Messages
     from pipelines.models.engine import Engine
 
@@ -59,7 +59,7 @@ class Extract(Written):
             return None, f"the schema refers to {unknown}, which it does not hold"
         return value, error.message[:200] if error else ""
 
-    def answers(self, kept: KeptAnswers, conversations: Sequence[Messages]) -> list[str]:
+    def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         found = kept.documents(conversations, self._text, self._most)
         return [self.read(text) or text for text in found]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
-    from pipelines.evaluation.kept_answers import KeptAnswers
     from pipelines.models.base import Messages
     from pipelines.models.engine import Engine
 
@@ -22,7 +22,7 @@ class Generate(Written):
     def refusal(self, text: str) -> str:
         return "is blank"
 
-    def answers(self, kept: KeptAnswers, conversations: Sequence[Messages]) -> list[str]:
+    def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         return kept.texts(conversations, self._most)[0]
 
     def answer(self, engine: Engine, conversation: Messages) -> str:
