@@ -16,8 +16,9 @@ import numpy as np
 
 from benchmarks.machine import describe
 from benchmarks.tables import markdown
-from pipelines.core.config import Promote
+from pipelines.core.config import Config, Promote
 from pipelines.core.traffic_split import Adapter
+from pipelines.evaluation.tasks import task_of
 from pipelines.operations.rollout_evidence import collect
 from pipelines.policy.rollout.analysis import Analysis, RolloutDecision, analyse
 from pipelines.policy.rollout.influence import WAITS, analyse_people
@@ -26,6 +27,7 @@ from pipelines.stores.journal.comparison import ComparedAnswer
 START = datetime.combine(date(2026, 1, 1), datetime.min.time(), UTC)
 CANDIDATE, PEOPLE, ANSWERS, LOOKS, RATED = Adapter("2", "b" * 64), 800, 2_400, 8, 0.6
 RULES = Promote()
+TASK = task_of(Config(profile="simulated", register={"name": "simulated"}))
 LAST = RULES.stages[-1].model_copy(update={"margin": 0.2})  # at 10 points few rollouts end in so few answers
 
 
@@ -137,7 +139,7 @@ def ended(rows: Sequence[ComparedAnswer], per_person: int) -> tuple[str, str, bo
     for look in range(1, LOOKS + 1):
         seen = Answers(rows[: len(rows) * look // LOOKS])
         seconds = LAST.max_s if look == LOOKS else LAST.bake_s
-        traffic = collect(seen, START, seconds, CANDIDATE, None, per_person, RULES.max_tenant_share)
+        traffic = collect(seen, START, seconds, CANDIDATE, None, TASK, per_person, RULES.max_tenant_share)
         plain = _end(analyse(LAST, RULES, traffic.observations()))
         before = before or plain
         if plain in ("promote", "worse"):

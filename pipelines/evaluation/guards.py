@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,6 @@ from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.scores import Question
 from pipelines.evaluation.suite import Item
 from pipelines.evaluation.tasks import Task
-from pipelines.models.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,14 @@ class GuardScores:
     answers: list[str]
 
 
-def guard_scores(use: Callable[[], Engine], asked: Guards, kept: KeptAnswers) -> GuardScores:
-    """What a model scores. `use` returns the engine as it answers for the model, and may be slow."""
+def guard_scores(asked: Guards, kept: KeptAnswers) -> GuardScores:
+    """What a model scores."""
+    use = kept.use
     general, passages = list(asked.general), list(asked.passages)
     return GuardScores(
         belief=np.array(kept.of("belief", general, lambda: scores.belief(use(), general).tolist()), float),
         perplexity=float(kept.of("perplexity", passages, lambda: [scores.perplexity(use(), passages)])[0]),
-        answers=_answers(use, asked, kept) if asked.earlier else [],
+        answers=asked.task.answers(kept, [item["messages"] for item in asked.earlier])
+        if asked.earlier
+        else [],
     )
-
-
-def _answers(use: Callable[[], Engine], asked: Guards, kept: KeptAnswers) -> list[str]:
-    use()
-    return asked.task.answers(kept, [item["messages"] for item in asked.earlier])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,20 @@ class KeptAnswers:
     depends on that step's code.
     """
 
-    def __init__(self, config: Config, engine: Engine, adapter_digest: str, step: str) -> None:
-        """`adapter_digest`: of what the engine answers with; empty for the bare base model."""
-        self._engine = engine
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        adapter_digest: str,
+        step: str,
+        use: Callable[[], Engine] | None = None,
+    ) -> None:
+        """`adapter_digest`: of what the engine answers with; empty for the bare base model.
+
+        `use` returns the engine as it answers for the model, and may be slow: it is asked where nothing was
+        kept. Without it the engine answers so already.
+        """
+        self._engine, self.use = engine, use or (lambda: engine)
         settings, module = config.model.model_dump(mode="json"), engine.module
         base = [engine.base_digest, engine.tokenizer_digest, engine.rendering.digest]
         ran_on = [module.device.type, str(module.dtype), lock_digest()]
@@ -47,21 +57,30 @@ class KeptAnswers:
     def choices(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
         """A label for each conversation."""
         asked = [list(conversations), list(labels)]
-        choose = partial(self._engine.choose, conversations, labels)
-        return self._kept("choices", asked, module_digest(__name__), choose)
+        return self._kept(
+            "choices", asked, module_digest(__name__), lambda: self.use().choose(conversations, labels)
+        )
 
     def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> tuple[list[str], list[int]]:
         """A free answer for each conversation, and the tokens that each has."""
         asked = [list(conversations), max_new_tokens]
-        generate = partial(self._engine.generate, conversations, max_new_tokens)
-        found = self._kept("texts", asked, module_digest(__name__), generate)
+        found = self._kept(
+            "texts",
+            asked,
+            module_digest(__name__),
+            lambda: self.use().generate(conversations, max_new_tokens),
+        )
         return found, self._engine.count_tokens(found)
 
     def documents(self, conversations: Sequence[Messages], schema: str, max_new_tokens: int) -> list[str]:
         """A JSON text by the schema (JSON text) for each conversation."""
         asked = [list(conversations), schema, max_new_tokens]
-        generate = partial(generate_json, self._engine, conversations, schema, max_new_tokens)
-        return self._kept("documents", asked, module_digest(__name__), generate)
+        return self._kept(
+            "documents",
+            asked,
+            module_digest(__name__),
+            lambda: generate_json(self.use(), conversations, schema, max_new_tokens),
+        )
 
     def _kept(self, name: str, asked: Any, code: str, compute: Callable[[], list[Any]]) -> list[Any]:
         def measure(entry: Path) -> None:

@@ -93,7 +93,7 @@ def run(ctx: Context) -> Outcome:
             task.answers(kept, [item["messages"] for item in items]) if items else []
             for items in (suite, fresh, pool)
         )
-        guards[name] = guard_scores(partial(models.answering_as, name), asked, kept)
+        guards[name] = guard_scores(asked, kept)
     scored = {name: scores.score(task, given, suite) for name, given in answers.items()}
     anchors = tuple(
         _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), guards[CANDIDATE], asked)
@@ -242,8 +242,8 @@ def _left_out(ctx: Context, given: Answers, asked: Guards) -> tuple[LeftOut, ...
 
 
 def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, asked: Guards) -> GuardScores:
-    kept = KeptAnswers(ctx.config, models.engine, anchor.digest, ctx.step)
-    return guard_scores(lambda: models.as_anchor(anchor), asked, kept)
+    use = partial(models.as_anchor, anchor)
+    return guard_scores(asked, KeptAnswers(ctx.config, models.engine, anchor.digest, ctx.step, use))
 
 
 def _against(

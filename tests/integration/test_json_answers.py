@@ -11,7 +11,9 @@ from gateway.engines.base import CompletionRequest, RequestRefused
 from gateway.engines.embedded import EmbeddedEngine
 from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
+from pipelines.evaluation.tasks import task_of
 from pipelines.models import engine as evaluated
+from pipelines.models.json_answers import generate_json
 from tests.support import tiny
 from tests.support.gateways import gateway, gateway_config
 
@@ -172,3 +174,33 @@ def test_a_schema_comes_through_the_gateway(home, base):
         wrong = client.post("/v1/chat/completions", json=body | {"response_format": named})
         assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, "invalid_request")
         assert "not" in wrong.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("kind", ["extract", "generate"])
+def test_predict_answers_what_evaluation_measures(home, base, kind):
+    """`/predict` and the nightly evaluation give the same greedy answer, for tasks that write."""
+    task = {"task.kind": kind, "task.labels": [], "task.json_schema": VISIT if kind == "extract" else {}}
+    config = gateway_config(home, **{"model.base": str(base), "model.max_new_tokens": 60}, **task)
+    engine = evaluated.Engine(config.model, str(base), config.task.system_prompt)
+    wanted = task_of(config).answer(engine, ASKED)
+    serving = EmbeddedEngine(config.serving, config.model, str(base))
+    with gateway(config, serving) as running, running.client() as client:
+        found = client.post("/predict", json={"text": ASKED[0]["content"]}).json()
+    assert found["label"] == wanted
+    if kind == "extract":
+        assert found["value"] == json.loads(wanted)
+        assert found["finish_reason"] == "stop"
+    else:
+        assert found["value"] is None
+
+
+def test_evaluation_gives_json_in_batches(base):
+    """Rows of a batch end at different places, and none disturbs another."""
+    engine = evaluated.Engine(Model(batch_size=5), str(base))
+    asked = [
+        [{"role": "user", "content": f"Where is {thing}?"}] for thing in ("it", "the femur of a dog", "x")
+    ]
+    together = generate_json(engine, asked, json.dumps(VISIT), 100)
+    assert together == [generate_json(engine, [one], json.dumps(VISIT), 100)[0] for one in asked]
+    for text in together:
+        jsonschema.validate(json.loads(text), VISIT)

@@ -34,9 +34,10 @@ def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | 
         config = Config.model_validate({**data, "home": str(home)})
     except ValidationError as error:
         raise refused(path, error) from error
-    if "labels" in data.get("task", {}) and not config.task.labels:
+    if "labels" in data.get("task", {}) and config.task.kind == "choose" and not config.task.labels:
         raise ConfigError(
-            f"Settings in {path} cannot be used: task.labels is empty.", "List the allowed answers."
+            f"Settings in {path} cannot be used: task.labels is empty.",
+            'List the allowed answers, or set task.kind = "generate" for free text.',
         )
     return config
 
