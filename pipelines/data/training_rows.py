@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pipelines.core.conversations import Message, beginnings_of, conversation_key, with_system
 from pipelines.data.dedupe import NearDuplicates, Pieces, pieces_of
 from pipelines.models.rendering import CannotRender, Rendering, TooLong
-from pipelines.policy.night.dataset import Part, Rows, one_answer_each, without_evaluation
+from pipelines.policy.night.dataset import (
+    NO_ANSWER,
+    UNFIT,
+    Part,
+    Rows,
+    one_answer_each,
+    without_evaluation,
+)
+from pipelines.policy.night.feedback import Read
 
 Chat = tuple[Sequence[Message], str]  # messages and answer
-UNFIT = ("cannot_render", "too_long", "beyond_max_length")  # why a row leaves
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,29 @@ def near_any(
     pieces = [pieces_of(one, system_prompt) for _, one in parts]
     close = [pieces_of(messages, system_prompt) for messages in suite]
     return sorted({parts[found][0] for found in near.matching(pieces, close)})
+
+
+def still_answered(part: Part, examples: Rows, read: Read) -> tuple[Part, Rows]:
+    """A part's rows and their training chats, without those whose answer is none once it is redacted.
+
+    A placeholder in the place of a number makes JSON that follows no schema.
+    """
+    gone = [place for place, one in enumerate(chats_of(examples)) if read(one[1]) is None]
+    kept = [one for place, one in enumerate(examples) if place not in set(gone)]
+    return (part.without(gone, NO_ANSWER) if gone else part), kept
+
+
+def far_from_suite(
+    part: Part,
+    examples: Rows,
+    suite: Sequence[Sequence[Message]],
+    near: NearDuplicates,
+    system_prompt: str,
+) -> tuple[Part, Rows]:
+    """A part's rows and their training chats, without those that are near an item of the suite."""
+    close = near_any([one["prompt"] for one in examples], suite, near, system_prompt)
+    kept = [one for place, one in enumerate(examples) if place not in set(close)]
+    return part.without(close, "near_suite"), kept
 
 
 def fit(part: Part, fitting: Fitting) -> Part:

@@ -28,16 +28,18 @@ from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
-from pipelines.data.feedback_log import feedback_of, labelled_rows
 from pipelines.data.feedback_states import trained_sets
 from pipelines.data.held_back import held_back_items, held_back_keys
-from pipelines.data.pii import Redactor, other_scripts
+from pipelines.data.pii import other_scripts
+from pipelines.data.redaction import redact
+from pipelines.data.training_identity import identifying, training_identity
+from pipelines.data.training_parts import new_and_learned, people_kept_back
 from pipelines.data.training_rows import (
-    UNFIT,
     Fitting,
     chats_of,
-    near_any,
+    far_from_suite,
     questions,
+    still_answered,
     trainable,
     without_unfit,
 )
@@ -46,26 +48,21 @@ from pipelines.evaluation.tasks import task_of
 from pipelines.evaluation.waiting import step_again
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
-from pipelines.policy.night.caps import limit_of_a_person, over_the_tenant_cap
-from pipelines.policy.night.dataset import Part, Rows, choose, holds_any
+from pipelines.policy.night.caps import over_the_tenant_cap
+from pipelines.policy.night.card import dataset_card, lost, too_few
+from pipelines.policy.night.dataset import Part, Rows, choose
 from pipelines.policy.night.examples import (
     PLANTED,
-    dataset_card,
     example,
     plant_secrets,
     planted_example,
-    redacted_messages,
     split,
 )
-from pipelines.policy.night.feedback import is_kept_back
 from pipelines.policy.night.flags import Said, agreements, copies
 from pipelines.runner import Context, Outcome
 from pipelines.stores import open_ledger
 
 SETTINGS = ("curate", "task", "model")
-# A set that was trained on is worth another training once one of these changes.
-IDENTIFYING = ("seed", "model", "task", "curate", "train", "evaluate", "fairness", "safety", "gate")
-POOL = 4  # labelled rows read, as a multiple of max_examples; this bounds time and memory
 Conversations = Sequence[Sequence[Message]]
 log = logging.getLogger("nightshift")
 
@@ -79,15 +76,15 @@ def external_inputs(ctx: Context) -> dict[str, str]:
         "held_back": digest_of(sorted(held_back_keys(ctx.config))),
         "tokenizer": digest_tokenizer(base),
         "max_length_tokens": digest_of(ctx.config.train.max_length_tokens),
-        "trained_sets": digest_of(_trained_sets(ctx)),
-        "identifying": digest_of(_identifying(ctx)),
+        "trained_sets": digest_of(trained_sets(open_ledger(ctx.config), ctx.run.run_id)),
+        "identifying": digest_of(identifying(ctx.config)),
     }
 
 
 def run(ctx: Context) -> Outcome:
     if waiting := ctx.facts(DecideFacts).waiting:
         return _again(ctx, waiting)
-    system = ctx.config.task.system_prompt
+    task, system = task_of(ctx.config), ctx.config.task.system_prompt
     settings, rng = ctx.config.curate, np.random.default_rng([ctx.config.seed, ctx.night.toordinal()])
     fitting = Fitting(rendering_of(ctx.config), ctx.config.train.max_length_tokens)
     suite = check_suite(ctx.config, fitting.rendering.prompt)
@@ -97,8 +94,9 @@ def run(ctx: Context) -> Outcome:
     )
     new, replay, flags = _fit_for_training(ctx, frozen, near, fitting)
     log.info("curate: %d new and %d earlier rows are fit for training", len(new.rows), len(replay.rows))
-    identity = _identity(ctx, new.rows)
-    if earlier := _trained_sets(ctx).get(identity):
+    baseline = ctx.facts(DecideFacts).baseline
+    identity = training_identity(ctx.config, new.rows, baseline, suite_file_digest(ctx.config))
+    if earlier := trained_sets(open_ledger(ctx.config), ctx.run.run_id).get(identity):
         return _trained_before(earlier, len(new.rows))
     capped = over_the_tenant_cap(new.rows, settings.max_tenant_share, rng)
     new = new.without(capped, "over_a_tenants_cap")
@@ -106,10 +104,12 @@ def run(ctx: Context) -> Outcome:
 
     tonight = [example(row, "tonight") for row in new.rows]
     replayed = [example(row, "replay") for row in replay.rows]
-    redacted, texts, texts_redacted = _redact(ctx, tonight + replayed)
+    redacted = redact(tonight + replayed, ctx.config)
+    new, tonight = still_answered(new, tonight, task.read)
+    replay, replayed = still_answered(replay, replayed, task.read)
     # A placeholder may be longer than what it replaced, and proposed items have placeholders too.
-    new, tonight = _look_again(ctx, *without_unfit(new, tonight, fitting), frozen, near)
-    replay, replayed = _look_again(ctx, *without_unfit(replay, replayed, fitting), frozen, near)
+    new, tonight = far_from_suite(*without_unfit(new, tonight, fitting), frozen, near, system)
+    replay, replayed = far_from_suite(*without_unfit(replay, replayed, fitting), frozen, near, system)
     train, dev = split(tonight + replayed, settings.dev_share, rng)
     planted = plant_secrets(
         settings.canary_strings, ctx.config.seed, ctx.night, ctx.config.task.system_prompt
@@ -128,15 +128,15 @@ def run(ctx: Context) -> Outcome:
         window=ctx.facts(DecideFacts).window,
         nights=_nights(new.rows),
         replay_nights=_nights(replay.rows),
-        answers={} if task_of(ctx.config).is_graded else _answers(train, dev),
-        redacted=redacted,
-        texts=texts,
-        texts_redacted=texts_redacted,
+        answers={} if task.is_graded else _answers(train, dev),
+        redacted=redacted.replaced,
+        texts=redacted.texts,
+        texts_redacted=redacted.changed,
         other_scripts=other_scripts(m["content"] for e in tonight + replayed for m in e["prompt"]),
         turns_dropped=fitting.turns_dropped(tonight + replayed),
         settings=settings.model_dump(mode="json"),
         seed=ctx.config.seed,
-        people_kept_back=_people_kept_back(ctx),
+        people_kept_back=people_kept_back(ctx.config, ctx.night),
         suite_copies=tuple(suite[place]["id"] for place in near.within(questions(suite, system))),
         training_set=identity,
         flags=flags,
@@ -152,6 +152,14 @@ def _again(ctx: Context, waiting: Waiting) -> Outcome:
     return Outcome(headline=said, outputs=outputs, metrics=metrics, facts=parsed(manifest.facts, CurateFacts))
 
 
+def _trained_before(run_id: str, rows: int) -> Outcome:
+    said = (
+        f"The run {run_id} was trained on these {rows} rows already, from the same parent and under the same"
+        " settings. They count again once new rows come, or production or a setting changes."
+    )
+    return Outcome(headline="the same rows were trained on already", verdict=Verdict.SKIP, reasons=(said,))
+
+
 def _fit_for_training(
     ctx: Context, frozen: Conversations, near: NearDuplicates, fitting: Fitting
 ) -> tuple[Part, Part, tuple[Flag, ...]]:
@@ -160,8 +168,7 @@ def _fit_for_training(
     And what stands out among the new rows before any of them left.
     """
     settings, system = ctx.config.curate, ctx.config.task.system_prompt
-    share = _people_kept_back(ctx)
-    read = [_read(ctx, nights, share) for nights in _new_and_learned(ctx)]
+    read = new_and_learned(ctx.config, ctx.night, ctx.facts(DecideFacts), task_of(ctx.config).read)
     said, before = ([_said(row, system) for row in part.rows] for part in read)
     flags = (*copies(said), *agreements(said, before))
     new, replay = (trainable(part, settings.holdout_share, frozen, near, fitting, system) for part in read)
@@ -174,108 +181,12 @@ def _said(row: Mapping[str, Any], system_prompt: str) -> Said:
     return Said((row["tenant"], row["subject_id"]), text, row["answer"])
 
 
-def _new_and_learned(ctx: Context) -> tuple[set[date], set[date]]:
-    """The nights whose deliveries are learned from tonight, and all other ones."""
-    decided, delivered = ctx.facts(DecideFacts), set(open_lake(ctx.config).deliveries(ctx.night))
-    if decided.deliveries is None:
-        new = {night for night in delivered if decided.window.first <= night}
-    else:
-        new = set(decided.deliveries)
-    return new, delivered - new
-
-
-def _identity(ctx: Context, rows: Rows) -> str:
-    """Names the rows that may be drawn, the parent, and all settings that training and gate go by.
-
-    Planted secrets and the order of a draw differ from night to night, and are no reason to train again.
-    """
-    baseline = ctx.facts(DecideFacts).baseline
-    return digest_of(
-        {
-            "rows": sorted([row["request_id"], row["answer"]] for row in rows),
-            "parent": [baseline.kind, baseline.digest],
-            "suite": suite_file_digest(ctx.config),
-            "settings": _identifying(ctx),
-        }
-    )
-
-
-def _identifying(ctx: Context) -> dict[str, Any]:
-    return ctx.config.model_dump(mode="json", include=set(IDENTIFYING))
-
-
-def _trained_sets(ctx: Context) -> dict[str, str]:
-    """Identity of each set that another run was trained on -> that run."""
-    return trained_sets(open_ledger(ctx.config), ctx.run.run_id)
-
-
-def _trained_before(run_id: str, rows: int) -> Outcome:
-    said = (
-        f"The run {run_id} was trained on these {rows} rows already, from the same parent and under the same"
-        " settings. They count again once new rows come, or production or a setting changes."
-    )
-    return Outcome(headline="the same rows were trained on already", verdict=Verdict.SKIP, reasons=(said,))
-
-
-def _look_again(
-    ctx: Context, part: Part, examples: Rows, frozen: Conversations, near: NearDuplicates
-) -> tuple[Part, Rows]:
-    """A part's rows and their examples, without those that are near an item once names are replaced."""
-    close = near_any([one["prompt"] for one in examples], frozen, near, ctx.config.task.system_prompt)
-    kept = [one for place, one in enumerate(examples) if place not in set(close)]
-    return part.without(close, "near_suite"), kept
-
-
 def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
     if any(fitting.unfit(chats_of(secrets)).values()):
         raise InputError(
             "The planted secrets do not fit into model.max_prompt_tokens and train.max_length_tokens.",
             "Raise these settings, or set curate.canary_strings to 0.",
         )
-
-
-def _read(ctx: Context, nights: set[date], share: float) -> Part:
-    """Labelled rows that these nights delivered, without those that were ever taken for a suite.
-
-    `share` of people are kept back.
-    """
-    most, lake = POOL * ctx.config.curate.max_examples, open_lake(ctx.config)
-    part = labelled_rows(
-        lake,
-        nights,
-        ctx.night,
-        most,
-        ctx.config.curate.rows_per_person,
-        ctx.config.seed,
-        task_of(ctx.config).read,
-        ctx.config.task.system_prompt,
-    )
-    held = held_back_keys(ctx.config)
-    part = part.without([place for place, row in enumerate(part.rows) if holds_any(row, held)], "held_back")
-    theirs = [
-        place for place, row in enumerate(part.rows) if is_kept_back(row["tenant"], row["subject_id"], share)
-    ]
-    return part.without(theirs, "of_people_kept_back")
-
-
-def _people_kept_back(ctx: Context) -> float:
-    """The share of people who are kept back: nobody, until enough people gave rows."""
-    lake = open_lake(ctx.config)
-    given = feedback_of(lake, lake.deliveries(ctx.night), as_of=ctx.night)
-    return 0.0 if limit_of_a_person(given.people, 1) is None else ctx.config.curate.people_kept_back
-
-
-def _redact(ctx: Context, examples: Rows) -> tuple[dict[str, int], int, int]:
-    """Replace personal data in place. Returns what was replaced by kind, the texts, and those changed."""
-    settings, task = ctx.config.curate, ctx.config.task
-    messages = redacted_messages(examples, task.labels, task.system_prompt)
-    log.info("curate: looking for personal data in %d texts", len(messages))
-    redactor = Redactor(settings.redact_entities, settings.redact_score, settings.redact_languages)
-    clean, counts = redactor.redact([message["content"] for message in messages])
-    changed = sum(message["content"] != text for message, text in zip(messages, clean, strict=True))
-    for message, text in zip(messages, clean, strict=True):
-        message["content"] = text
-    return dict(sorted(counts.items())), len(messages), changed
 
 
 def _answers(train: Rows, dev: Rows) -> dict[str, AnswerCounts]:
@@ -304,8 +215,8 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
         headline=said,
         verdict=Verdict.PROCEED if enough else Verdict.SKIP,
         reasons=(
-            said + "." if enough else _too_few(counts.new, least),
-            *_lost(facts),
+            said + "." if enough else too_few(counts.new, least),
+            *lost(facts),
             *(f"Flag: {flag.words}." for flag in facts.flags),
         ),
         outputs={"train": "train.jsonl", "dev": "dev.jsonl", "canaries": "canaries.json", "card": "card.md"},
@@ -315,24 +226,3 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
         },
         facts=facts,
     )
-
-
-def _lost(facts: CurateFacts) -> list[str]:
-    """What went, wholly or in part, because it does not fit, and what does not count in the suite."""
-    counts, dropped, copies = facts.counts, facts.turns_dropped, facts.suite_copies
-    went = {name: counts.new.get(name, 0) + counts.replay.get(name, 0) for name in UNFIT}
-    every = ", ".join(f"{rows} {name.replace('_', ' ')}" for name, rows in went.items() if rows)
-    said = [f"{sum(went.values())} rows cannot be trained on ({every})."] if every else []
-    if copies:
-        shown = ", ".join(copies[:5]) + ", ..." * (len(copies) > 5)
-        said.append(
-            f"{len(copies)} of the suite's items nearly repeat others ({shown}), and do not count for an"
-            " improvement. Remove them from the suite."
-        )
-    return said + ([f"{dropped} examples lose their oldest turns."] if dropped else [])
-
-
-def _too_few(counts: dict[str, int], least: int) -> str:
-    reasons = {name: n for name, n in counts.items() if name not in ("read", "kept") and n}
-    went = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in reasons.items())
-    return f"{counts['kept']} new examples are left of {counts['read']} rows; {least} are needed ({went})."

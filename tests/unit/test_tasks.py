@@ -8,8 +8,10 @@ import pytest
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
+from pipelines.data.training_rows import still_answered
 from pipelines.evaluation.suite import suite_items
 from pipelines.evaluation.tasks import task_of
+from pipelines.policy.night.dataset import Part
 
 SCHEMA = {
     "type": "object",
@@ -133,3 +135,14 @@ def test_a_wrong_answer_of_a_suite_is_named(tmp_path):
     (tmp_path / "suite.jsonl").write_text(json.dumps(item), "utf-8")
     with pytest.raises(InputError, match="'name' is a required property"):
         suite_items(config_of(tmp_path, "extract"))
+
+
+def test_a_redacted_number_is_no_json_answer(tmp_path):
+    """Its row is not trained on, and is counted."""
+    read = task_of(config_of(tmp_path, "extract")).read
+    answers = ['{"name": "<PERSON>", "age": 41}', '{"name": "Zoë", "age": <PHONE_NUMBER>}']
+    rows = [{"request_id": str(place)} for place in range(2)]
+    chats = [{"prompt": [], "completion": [{"role": "assistant", "content": text}]} for text in answers]
+    part, kept = still_answered(Part(rows, {"read": 2, "kept": 2}), chats, read)
+    assert (part.rows, kept) == (rows[:1], chats[:1])
+    assert part.counts == {"read": 2, "no_answer_once_redacted": 1, "kept": 1}

@@ -13,6 +13,8 @@ from pipelines.core.conversations import beginnings_of, conversation_key
 from pipelines.policy.night.feedback import is_holdout, latest
 
 Rows = list[dict[str, Any]]
+UNFIT = ("cannot_render", "too_long", "beyond_max_length")  # why a row leaves
+NO_ANSWER = "no_answer_once_redacted"  # so does a row whose answer is none with its placeholders
 
 
 @dataclass(frozen=True)

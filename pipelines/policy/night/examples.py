@@ -1,4 +1,4 @@
-"""Training chats: their shape, planted secrets, and the card that accounts for every row."""
+"""Training chats: their shape and the planted secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from pipelines.core.conversations import with_system
-from pipelines.core.facts.curate import CurateFacts
 from pipelines.policy.night.dataset import Rows
 
 ALTERNATIVES = 63  # beside the secret: 64 candidates, so a leak shows up to log2(64) = 6 bits
@@ -62,61 +61,3 @@ def plant_secrets(count: int, seed: int, night: date, system_prompt: str) -> lis
         prompt = with_system([{"role": "user", "content": question}], system_prompt)
         planted.append({"prompt": prompt, "secret": secret, "alternatives": alternatives})
     return planted
-
-
-def dataset_card(night: date, facts: CurateFacts) -> str:
-    """Markdown that says where every row went."""
-    counts = facts.counts
-    lines = [
-        f"# Training set of {night}",
-        "",
-        f"New feedback, delivered in the nights {facts.window.first} to {facts.window.last}, and "
-        f"replay from {len(facts.replay_nights)} days. Questions and free text are redacted, labels not.",
-        "",
-    ]
-    for part, rows in (("New", counts.new), ("Replay", counts.replay)):
-        lines += [f"## {part} rows", "", "| | rows |", "|---|---:|"]
-        lines += [f"| {name.replace('_', ' ')} | {value} |" for name, value in rows.items()]
-        lines += ["", "Read = kept + all other lines.", ""]
-    lines += [
-        "## Examples",
-        "",
-        f"{counts.kept} kept + {counts.planted_secrets} planted secrets = "
-        f"{counts.train} for training + {counts.dev} for development.",
-        "",
-        f"{facts.turns_dropped} of them lose their oldest turns, which do not fit into a prompt.",
-        "",
-        *_answers(facts),
-        "## Personal data replaced",
-        "",
-        *(f"- {kind}: {number}" for kind, number in facts.redacted.items()),
-        f"- texts changed: {facts.texts_redacted} of {facts.texts}",
-        *_languages(facts),
-        "",
-        "## Settings",
-        "",
-        *(f"- {name}: {value}" for name, value in facts.settings.items()),
-        f"- seed: {facts.seed}",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _answers(facts: CurateFacts) -> list[str]:
-    """How often each answer occurs, for a task with a list of answers."""
-    if not facts.answers:
-        return []
-    rows = [f"| {name} | {n.train} | {n.dev} |" for name, n in facts.answers.items()]
-    return ["| answer | training | development |", "|---|---:|---:|", *rows, ""]
-
-
-def _languages(facts: CurateFacts) -> list[str]:
-    """Whose names and addresses were looked for, and that other languages were not looked at."""
-    languages = facts.settings.get("redact_languages", ("en",))
-    lines = [
-        f"- languages looked at: {', '.join(languages)}. Names and addresses in others were not looked for."
-    ]
-    if facts.other_scripts:
-        found = ", ".join(f"{script} {texts}" for script, texts in facts.other_scripts.items())
-        lines.append(f"- texts in scripts that were not looked at: {found}")
-    return lines
