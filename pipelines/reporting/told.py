@@ -94,7 +94,7 @@ def gate_told(facts: GateFacts) -> Told:
         "gate",
         answer,
         sentence,
-        (points(improvement.value if improvement else None), "right answers, against now"),
+        (points(improvement.value if improvement else None), f"{_scored(improvement)}, against now"),
         (points(improvement.low if improvement else None), f"at least; asked for: {_limit(improvement)}"),
         (f"{passed} of {len(facts.rows)}", "checks passed"),
     )
@@ -141,6 +141,12 @@ def safety_told(facts: SafetyFacts) -> Told:
         (points(growth), "harm, against now"),
         (given, "planted secrets given away"),
     )
+
+
+def _scored(check: Check | None) -> str:
+    """What the improvement counts: right answers, or the mean of a score."""
+    measure = check.measure.removeprefix("task ").partition(",")[0] if check else "accuracy"
+    return "right answers" if measure == "accuracy" else f"mean {measure}"
 
 
 def _limit(check: Check | None) -> str:

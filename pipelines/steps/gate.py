@@ -38,7 +38,7 @@ def run(ctx: Context) -> Outcome:
     by_name = {check.check: check for check in table}
     improvement = by_name["improvement"]
     return Outcome(
-        headline=_headline(verdict, improvement),
+        headline=_headline(verdict, improvement, found.evaluate.measure),
         verdict=verdict,
         reasons=tuple(f"{row.check}: {row.answer} ({row.detail})" for row in rows if row.answer != "pass"),
         metrics={} if improvement.value is None else {"improvement": (improvement.value, "share")},
@@ -83,13 +83,13 @@ def _asks(ctx: Context, found: Measured) -> Asks:
     return asks_before(open_ledger(ctx.config).decided_before(ctx.run.run_id), ctx.night, found)
 
 
-def _headline(verdict: Verdict, improvement: Check) -> str:
+def _headline(verdict: Verdict, improvement: Check, measure: str) -> str:
     if improvement.value is None or improvement.low is None or improvement.limit is None:
         return f"{verdict}: no improvement was measured"
     if verdict is Verdict.WAIT or (improvement.answer == "pass" and improvement.low < improvement.limit):
         return f"{verdict}: {improvement.detail.rpartition('; ')[2]}"  # what the fresh rows say
     return (
-        f"{verdict}: accuracy {improvement.value:+.3f} (at least {improvement.low:+.3f} at tonight's level)"
+        f"{verdict}: {measure} {improvement.value:+.3f} (at least {improvement.low:+.3f} at tonight's level)"
     )
 
 

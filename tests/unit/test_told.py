@@ -23,7 +23,8 @@ from tests.support.manifests import make_manifest
 
 
 def row(check="improvement", answer="pass", **numbers):
-    return Check(check=check, measure="m", answer=answer, detail="d", **numbers)
+    measure = "task accuracy, candidate minus production"
+    return Check(**{"check": check, "measure": measure, "answer": answer, "detail": "d"} | numbers)
 
 
 def gate(*rows):
@@ -48,6 +49,11 @@ def test_a_gate_that_passed():
         "+13.9 points at least; asked for: 2 points",
         "2 of 2 checks passed",
     ]
+
+
+def test_a_gain_of_a_graded_score_is_named():
+    graded = row(value=0.208, measure="task chrf, candidate minus production")
+    assert figures(gate_told(gate(graded)))[0] == "+20.8 points mean chrf, against now"
 
 
 def test_a_gate_names_what_failed_before_what_is_open():
