@@ -27,6 +27,7 @@ class Facts(Part):
 
 
 F = TypeVar("F", bound=Facts)
+P = TypeVar("P", bound=Part)
 
 
 def as_json(facts: Part | None) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def facts_of(manifests: Mapping[str, Manifest], model: type[F]) -> F:
         ) from error
 
 
-def parsed(stored: Mapping[str, Any], model: type[F]) -> F:
+def parsed(stored: Mapping[str, Any], model: type[P]) -> P:
     """Stored facts as a model. Raises ValidationError."""
     return model.model_validate_json(json.dumps(stored))
 
