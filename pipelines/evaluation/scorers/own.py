@@ -24,7 +24,7 @@ def own_rule(name: str) -> Callable[[str, str], float]:
     def rule(answer: str, reference: str) -> float:
         try:
             found = function(answer, reference)
-        except Exception as error:
+        except Exception as error:  # a person's function may raise anything
             raise ConfigError(f"The scorer {name} raised {bug_sentences(error)}", "Correct it.") from error
         return _checked(name, found)
 
@@ -51,7 +51,7 @@ def _function(name: str) -> Callable[[str, str], Any]:
 def _module(name: str) -> ModuleType:
     try:
         return importlib.import_module(_parts(name)[0])
-    except Exception as error:
+    except Exception as error:  # importing runs a person's code
         raise ConfigError(
             f"The scorer {name} cannot be imported: {type(error).__name__}: {error}.",
             "Install its package into the environment that runs the steps, or add its folder to PYTHONPATH.",
