@@ -21,6 +21,7 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import (
     Accuracy,
     AnchorFacts,
+    ClassScores,
     Disliked,
     EvaluateFacts,
     EvaluateReadings,
@@ -32,6 +33,7 @@ from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
+from pipelines.evaluation.detail import by_class, by_group
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
@@ -101,6 +103,7 @@ def run(ctx: Context) -> Outcome:
     )
     _write_items(ctx.out / "items.parquet", suite, answers, scored)
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
+    others = _others(ctx, answers, suite)
     before, after = _accuracy(ctx, scored[PRODUCTION]), _accuracy(ctx, scored[CANDIDATE])
     return Outcome(
         headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
@@ -118,9 +121,11 @@ def run(ctx: Context) -> Outcome:
             suite_file_digest=suite_file_digest(ctx.config),
             accuracy=Accuracy(production=before, candidate=after),
             paired=_paired(task, _without_copies(ctx, scored, suite)),
-            scores=_others(ctx, answers, suite),
+            scores={name: _compared(ctx, both) for name, both in others.items()} or None,
             difference=_difference(ctx, scored),
             by_subject=scores.by_subject(suite, scored),
+            by_group=by_group(suite, {task.measure: scored, **others}, settings.confidence),
+            by_class=_by_class(ctx, answers, suite) if task.has_classes else None,
             forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, asked),
             general=_compared(ctx, {name: one.belief for name, one in guards.items()}),
             perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
@@ -135,15 +140,19 @@ def run(ctx: Context) -> Outcome:
     )
 
 
-def _others(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, common.Comparison] | None:
-    """The comparison by each scorer but the primary one."""
+def _others(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, Scores]:
+    """The scores by each scorer but the primary one."""
     right = [item["answer"] for item in items]
-    found = {
-        scorer: _compared(ctx, {name: score(answers, right) for name, answers in given.items()})
+    return {
+        scorer: {name: score(answers, right) for name, answers in given.items()}
         for scorer, score in scorers_of(ctx.config).items()
         if scorer != ctx.config.scorers[0]
     }
-    return found or None
+
+
+def _by_class(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, ClassScores]:
+    settings, right = ctx.config.evaluate, [item["answer"] for item in items]
+    return by_class(given, right, settings.bootstrap_samples, settings.confidence, ctx.config.seed)
 
 
 def _paired(task: Task, scored: Scores) -> common.PairedCounts:

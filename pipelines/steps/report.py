@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pyarrow.parquet as pq
 
 from pipelines.core.contract import NIGHTLY, Manifest
-from pipelines.core.errors import IntegrityError
+from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.drift import DriftFacts
 from pipelines.core.facts.evaluate import EvaluateFacts
@@ -22,11 +23,12 @@ from pipelines.core.facts.train import TrainFacts
 from pipelines.core.interactions import INTERACTION
 from pipelines.policy.night.outcome import outcome_of
 from pipelines.reporting import plots
+from pipelines.reporting.changes import Change, most_changed
 from pipelines.reporting.told import night_told
 from pipelines.runner import Context, Outcome
 from pipelines.stores.ledger.costs import amount_of, priced_interruptions
 
-SETTINGS = ("fairness", "cost")
+SETTINGS = ("evaluate", "fairness", "cost")
 PLOTS = ("time", "drift", "topics", "loss", "accuracy", "stereotype", "slices")
 SHOWN: tuple[type[Facts], ...] = (
     IngestFacts, DriftFacts, DecideFacts, TrainFacts, EvaluateFacts, FairnessFacts, SafetyFacts, GateFacts,
@@ -46,6 +48,7 @@ def run(ctx: Context) -> Outcome:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
     )
     facts, unreadable = _facts(ctx.inputs)
+    changes, changed = _changes(ctx, unreadable)
     steps = [_step_row(ctx, manifest) for manifest in ctx.inputs.values()]
     page = environment.get_template("report.html.j2").render(
         run_id=ctx.run.run_id,
@@ -67,6 +70,9 @@ def run(ctx: Context) -> Outcome:
         finds=_finds(facts["fairness"]),
         defaults={column.name: column.default for column in INTERACTION} | ctx.config.ingest.defaults,
         data_docs=_data_docs(ctx.inputs),
+        changes=changes,
+        changed=changed,
+        confidence=f"{100 * ctx.config.evaluate.confidence:g}%",
     )
     (ctx.out / "report.html").write_text(page, encoding="utf-8")
     return Outcome(headline=ctx.uri_of("report.html"), outputs={"report": "report.html"})
@@ -98,6 +104,17 @@ def _facts(manifests: Mapping[str, Manifest]) -> tuple[dict[str, Any], list[str]
             except IntegrityError as error:
                 unreadable.append(str(error))
     return facts, unreadable
+
+
+def _changes(ctx: Context, unreadable: list[str]) -> tuple[list[Change], int]:
+    """The answers that changed most, and how many did; what cannot be read is added to `unreadable`."""
+    if "items" not in getattr(ctx.inputs.get("evaluate"), "outputs", {}):
+        return [], 0
+    try:
+        return most_changed(pq.read_table(ctx.read("evaluate", "items")).to_pylist())
+    except (InputError, IntegrityError) as error:
+        unreadable.append(str(error))
+        return [], 0
 
 
 def _gate_rows(manifests: Mapping[str, Manifest], facts: GateFacts | None) -> list[Check]:

@@ -19,6 +19,31 @@ class Accuracy(Part):
     candidate: Interval
 
 
+class GroupScores(Part):
+    """The comparison by each scorer on the items of one group, such as the subject `cardiology`."""
+
+    of: str
+    group: str
+    scores: dict[str, Comparison]
+
+
+class ClassMeasures(Part):
+    """`precision` is None where no answer is the class."""
+
+    precision: float | None
+    recall: float
+    f1: float
+
+
+class ClassScores(Part):
+    """Both models on one label. `n` items have it as their right answer; `f1` is the change."""
+
+    n: NonNegativeInt
+    production: ClassMeasures
+    candidate: ClassMeasures
+    f1: Interval
+
+
 class SubjectAccuracy(Part):
     n: NonNegativeInt
     production: float
@@ -95,6 +120,8 @@ class EvaluateFacts(Facts):
     paired: PairedCounts | None = None
     difference: Interval | None = None
     by_subject: dict[str, SubjectAccuracy] | None = None
+    by_group: tuple[GroupScores, ...] | None = None  # topics, tenants and languages; older ones have none
+    by_class: dict[str, ClassScores] | None = None  # of a task that chooses labels
     forgetting: Forgetting | None = None
     general: Comparison | None = None
     perplexity: Ratio | None = None

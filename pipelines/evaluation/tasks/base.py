@@ -36,11 +36,13 @@ class Task(Protocol):
 
     `measure`: what an item's score is, in words. `is_closed`: an answer that differs from the right one is
     wrong, so users' labels tell of any answer whether it is right. `is_graded`: scores lie between 0 and 1.
+    `has_classes`: answers are few enough to be counted one by one.
     """
 
     measure: str
     is_closed: bool
     is_graded: bool
+    has_classes: bool
 
     def __init__(self, config: Config) -> None: ...
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # they load torch, which reading an answer does not need
 
 
 class Choose:
-    measure, is_closed, is_graded = "accuracy", True, False
+    measure, is_closed, is_graded, has_classes = "accuracy", True, False, True
 
     def __init__(self, config: Config) -> None:
         self._labels = config.task.labels

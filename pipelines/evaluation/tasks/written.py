@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # they load torch, which reading an answer does not need
 
 
 class Written:
-    is_graded = True
+    is_graded, has_classes = True, False
 
     def __init__(self, config: Config) -> None:
         self._most = config.model.max_new_tokens
