@@ -12,7 +12,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -87,6 +87,7 @@ class Context:
     out: Path
     attempt: str = ""  # the outputs' folder inside the step's
     clock: Clock = field(default_factory=Clock.start)
+    ends: ExitStack = field(default_factory=ExitStack)  # closed when the step ends, however it does
 
     @property
     def night(self) -> date:
@@ -231,7 +232,8 @@ def _settings(module: ModuleType, config: Config) -> dict[str, Any]:
 def _execute(
     module: ModuleType, context: Context, settings: dict[str, Any], digests: dict[str, str]
 ) -> Manifest:
-    outcome: Outcome = module.run(context)
+    with context.ends:
+        outcome: Outcome = module.run(context)
     outputs = _digest_outputs(context.out, outcome.outputs)
     return Manifest(
         run_id=context.run.run_id,

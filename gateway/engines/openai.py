@@ -26,16 +26,15 @@ from gateway.engines.openai_wire import (
     refusal_of,
     request_body,
     served_name,
-    server_root,
     words_of,
 )
+from pipelines.core.chat_api import TEMPLATE_FIELD, is_refused, server_root
 from pipelines.core.config import Serving
 from pipelines.core.conversations import TEMPLATE_VARIABLES, with_system
 from pipelines.core.traffic_split import Adapter
 
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=1)
 _NO_SUCH_ROUTE = (404, 405)
-VARIABLES = "chat_template_kwargs"  # the field by which vLLM and others take a template's variables
 MOST_ERROR_BYTES = 65_536
 KEPT_S = 2.0  # idle connections; servers close theirs after 5 s, and a request must not meet that
 
@@ -52,7 +51,7 @@ class OpenAIEngine:
     def __init__(self, serving: Serving, system_prompt: str = "") -> None:
         """`system_prompt`: the task's, for conversations without one of their own."""
         self._system_prompt = system_prompt
-        self._variables: dict[str, Any] = {VARIABLES: TEMPLATE_VARIABLES}
+        self._variables: dict[str, Any] = {TEMPLATE_FIELD: TEMPLATE_VARIABLES}
         self._settings, self._root = serving, server_root(serving.url)
         key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -157,7 +156,9 @@ class OpenAIEngine:
                     yield piece
             return
         except _FieldRefused:
-            log.warning("the server at %s does not take %s: it renders in its own way", self._root, VARIABLES)
+            log.warning(
+                "the server at %s does not take %s: it renders in its own way", self._root, TEMPLATE_FIELD
+            )
             self._variables = {}
         async with aclosing(self._stream_once(body, name)) as pieces:
             async for piece in pieces:
@@ -168,9 +169,9 @@ class OpenAIEngine:
         async with self._request("POST", "/v1/chat/completions", body) as answer:
             if answer.status >= 300:
                 text = (await answer.content.read(MOST_ERROR_BYTES)).decode(errors="replace")
-                if _is_refused(VARIABLES, body, text):
+                if is_refused(TEMPLATE_FIELD, body, text):
                     raise _FieldRefused
-                if _is_refused(self._settings.guided, body, text):
+                if is_refused(self._settings.guided, body, text):
                     raise error_of(answer.status, text, name)
                 raise refusal_of(answer.status, text, name, answer.headers.get("retry-after", ""))
             async for part in answer.content.iter_any():
@@ -219,9 +220,3 @@ class OpenAIEngine:
     def _unreachable(self, error: Exception) -> EngineError:
         found = f"{type(error).__name__} {error}".strip()
         return EngineError(f"The server at {self._root} does not answer: {found}.", "See its log.")
-
-
-def _is_refused(field: str, body: dict[str, Any], text: str) -> bool:
-    """Whether a server refuses a field that this gateway adds, and not what the client sent."""
-    sent = {name: value for name, value in body.items() if name != field}
-    return field in body and field in text and field not in json.dumps([sent, body[field]])

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.engines.base import EngineError, FinishReason, Piece, RequestRefused
-from gateway.engines.openai_wire import refused, words_of
+from gateway.engines.openai_wire import refused
+from pipelines.core.chat_api import words_of
 from pipelines.core.probes import Token
 
 MOST_WAITING = 4_000_000  # characters of one event

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlsplit
 
 from gateway.engines.base import (
     AdapterMissing,
@@ -14,23 +13,11 @@ from gateway.engines.base import (
     Piece,
     RequestRefused,
 )
-from pipelines.core.errors import InputError
+from pipelines.core.chat_api import choice_fields, error_object, schema_fields, words_of
 from pipelines.core.traffic_split import Adapter
 
-MOST_WORDS = 300  # characters of a server's message that are passed on
 _WRONG_REQUEST = (400, 413, 422)
 _ABOUT_LENGTH = ("context_length_exceeded", "context length", "maximum model length", "too many tokens")
-
-
-def server_root(url: str) -> str:
-    """`serving.url` without a slash or /v1 at its end. A path before /v1 is kept. Raises InputError."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise InputError(
-            f"serving.url is {url!r}, which is no address of a server.",
-            "Set it to something like http://127.0.0.1:8001 or https://host/prefix/v1.",
-        )
-    return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
 
 
 def served_name(adapter: Adapter) -> str:
@@ -58,13 +45,9 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
     if request.logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.json_schema is not None:
-        schema = {"name": "answer", "schema": json.loads(request.json_schema), "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        body |= schema_fields(request.json_schema)
     if request.choices is not None:
-        choices = list(dict.fromkeys(request.choices))
-        body |= {guided: {"choice": choices} if guided == "structured_outputs" else choices}
-        # Greedy, and long enough for any choice: every token has at least one byte.
-        body |= {"temperature": 0.0, "max_tokens": max(len(choice.encode()) for choice in choices) + 1}
+        body |= choice_fields(request.choices, guided)
     return body
 
 
@@ -106,7 +89,7 @@ def refusal_of(status: int, text: str, name: str, retry_after: str = "") -> Requ
     """The error that the HTTP status of a completion means: the request's own fault, or the server's."""
     if status not in _WRONG_REQUEST:
         return error_of(status, text, name, retry_after)
-    error = _error_object(text)
+    error = error_object(text)
     if "model_not_found" in (error.get("code"), error.get("type")) or error.get("param") == "model":
         return error_of(404, text, name)
     return refused(text)
@@ -115,26 +98,7 @@ def refusal_of(status: int, text: str, name: str, retry_after: str = "") -> Requ
 def refused(text: str) -> RequestRefused:
     """A request that the server calls wrong, in the server's own words."""
     words = words_of(text)
-    code = "content_filter" if _error_object(text).get("code") == "content_filter" else "invalid_request"
-    if any(mark in f"{_error_object(text).get('code')} {words}".lower() for mark in _ABOUT_LENGTH):
+    code = "content_filter" if error_object(text).get("code") == "content_filter" else "invalid_request"
+    if any(mark in f"{error_object(text).get('code')} {words}".lower() for mark in _ABOUT_LENGTH):
         code = "context_length_exceeded"
     return RequestRefused(code, f"the engine refuses this request: {words}")
-
-
-def words_of(text: str) -> str:
-    """What a server says in an error: printable, on one line, at most MOST_WORDS characters."""
-    error = _error_object(text)
-    said = next((error[key] for key in ("message", "detail", "msg") if error.get(key)), text)
-    said = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=str)
-    plain = "".join(letter if letter.isprintable() else " " for letter in said)
-    return " ".join(plain.split())[:MOST_WORDS] or "no reason given"
-
-
-def _error_object(text: str) -> dict[str, Any]:
-    """The object that describes an error; {} where the text holds none."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    inner = found.get("error", found) if isinstance(found, dict) else found
-    return inner if isinstance(inner, dict) else {"message": inner}

@@ -16,9 +16,9 @@ from pipelines.core.code import code_digest, lock_digest, module_digest
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
 from pipelines.core.home import cache_folder
+from pipelines.models.answering import Answering, Embedded
 from pipelines.models.base import Messages
 from pipelines.models.engine import Engine
-from pipelines.models.json_answers import generate_json
 
 FOLDER, ANSWERS = "answers", "answers.json"
 
@@ -37,13 +37,15 @@ class KeptAnswers:
         adapter_digest: str,
         step: str,
         use: Callable[[], Engine] | None = None,
+        answering: Answering | None = None,
     ) -> None:
         """`adapter_digest`: of what the engine answers with; empty for the bare base model.
 
         `use` returns the engine as it answers for the model, and may be slow: it is asked where nothing was
-        kept. Without it the engine answers so already.
+        kept. Without it the engine answers so already. `answering`: who answers questions, if not the engine.
         """
         self._engine, self.use = engine, use or (lambda: engine)
+        self._answering = answering or Embedded(self.use)
         settings, module = config.model.model_dump(mode="json"), engine.module
         base = [engine.base_digest, engine.tokenizer_digest, engine.rendering.digest]
         ran_on = [module.device.type, str(module.dtype), lock_digest()]
@@ -57,30 +59,25 @@ class KeptAnswers:
     def choices(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
         """A label for each conversation."""
         asked = [list(conversations), list(labels)]
-        return self._kept(
-            "choices", asked, module_digest(__name__), lambda: self.use().choose(conversations, labels)
-        )
+        return self._answers("choices", asked, lambda: self._answering.choose(conversations, labels))
 
     def texts(self, conversations: Sequence[Messages], max_new_tokens: int) -> tuple[list[str], list[int]]:
         """A free answer for each conversation, and the tokens that each has."""
         asked = [list(conversations), max_new_tokens]
-        found = self._kept(
-            "texts",
-            asked,
-            module_digest(__name__),
-            lambda: self.use().generate(conversations, max_new_tokens),
-        )
+        found = self._answers("texts", asked, lambda: self._answering.generate(conversations, max_new_tokens))
         return found, self._engine.count_tokens(found)
 
     def documents(self, conversations: Sequence[Messages], schema: str, max_new_tokens: int) -> list[str]:
         """A JSON text by the schema (JSON text) for each conversation."""
         asked = [list(conversations), schema, max_new_tokens]
-        return self._kept(
+        return self._answers(
             "documents",
             asked,
-            module_digest(__name__),
-            lambda: generate_json(self.use(), conversations, schema, max_new_tokens),
+            lambda: self._answering.documents(conversations, schema, max_new_tokens),
         )
+
+    def _answers(self, name: str, asked: Any, compute: Callable[[], list[str]]) -> list[str]:
+        return self._kept(name, [*asked, *self._answering.identity], module_digest(__name__), compute)
 
     def _kept(self, name: str, asked: Any, code: str, compute: Callable[[], list[Any]]) -> list[Any]:
         def measure(entry: Path) -> None:

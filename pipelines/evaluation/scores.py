@@ -92,11 +92,13 @@ def perplexity(engine: Engine, passages: Sequence[str]) -> float:
 
 def latency(models: ModelPair, items: Sequence[Item], task: Task) -> dict[str, float]:
     """Median milliseconds of an answer asked alone. The models take turns, so that load hits both."""
-    spent: dict[str, list[float]] = {PRODUCTION: [], CANDIDATE: []}
+    asked = {name: models.answering(name) for name in (PRODUCTION, CANDIDATE)}
+    spent: dict[str, list[float]] = {name: [] for name in asked}
     for item in (items[0], *items):  # the first warms up
-        for name, engine in models:
+        for name, answering in asked.items():
+            models.answering_as(name)
             started = time.perf_counter()
-            task.answer(engine, item["messages"])
+            task.answer(answering, item["messages"])
             spent[name].append(1000 * (time.perf_counter() - started))
     return {name: median(values[1:]) for name, values in spent.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from pipelines.core.config import Config
@@ -10,9 +11,11 @@ from pipelines.core.errors import InputError
 from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.train import TrainFacts
 from pipelines.models import open_registry
+from pipelines.models.answering import Answering, Embedded
 from pipelines.models.base import base_folder
 from pipelines.models.engine import Engine
 from pipelines.models.registry import adapter_digest
+from pipelines.models.served import Served, Server
 
 PRODUCTION, CANDIDATE = "production", "candidate"
 
@@ -26,8 +29,11 @@ class ModelPair:
     that are rendered in another way.
     """
 
-    def __init__(self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts) -> None:
-        self._config = config
+    def __init__(
+        self, config: Config, baseline: Baseline, candidate: Path, trained: TrainFacts, step: str = ""
+    ) -> None:
+        """`step`: who asks; steps that run at once load adapters at a server under names of their own."""
+        self._config, self._baseline, self._candidate, self._step = config, baseline, candidate, step
         self.digests = {PRODUCTION: baseline.digest, CANDIDATE: adapter_digest(candidate)}
         self._anchors: list[Baseline] = []
         self.engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
@@ -70,6 +76,30 @@ class ModelPair:
             self._anchors.append(anchor)
         self.engine.use(f"anchor_{anchor.version}")
         return self.engine
+
+    def answering(self, name: str) -> Answering:
+        """Who answers for production or the candidate."""
+        if self._server is None:
+            return Embedded(lambda: self.answering_as(name))
+        if name == PRODUCTION:
+            return self.answering_as_anchor(self._baseline)
+        return Served(self._server, f"{self._step}-candidate-{self.digests[name][:16]}", self._candidate)
+
+    def answering_as_anchor(self, anchor: Baseline) -> Answering:
+        """Who answers for an anchor."""
+        if self._server is None:
+            return Embedded(lambda: self.as_anchor(anchor))
+        folder = None if anchor.kind == "base" else open_registry(self._config).fetch(anchor.version)
+        return Served(self._server, f"{self._step}-v{anchor.version}-{anchor.digest[:16]}", folder)
+
+    @cached_property
+    def _server(self) -> Server | None:
+        return Server(self._config) if self._config.evaluate.engine == "openai" else None
+
+    def close(self) -> None:
+        """Take what was loaded off the server."""
+        if self._server is not None:
+            self._server.close()
 
     def answering_as(self, name: str) -> Engine:
         """The engine, answering as production or as the candidate."""

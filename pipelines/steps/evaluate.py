@@ -46,6 +46,7 @@ from pipelines.evaluation.waiting import fresh_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering
+from pipelines.models.served import answered_by
 from pipelines.policy.night.feedback import holdout_items
 from pipelines.policy.night.influence import left_out
 from pipelines.policy.stats.intervals import Interval, bootstrap_mean, paired_difference
@@ -64,6 +65,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         **pool,
         **own_digests(ctx.config.scorers),
+        **answered_by(ctx.config),
         "base_model": digest_base(base),
         "tokenizer": digest_tokenizer(base),
         "suite": suite_file_digest(ctx.config),
@@ -77,7 +79,8 @@ def run(ctx: Context) -> Outcome:
     suite, task = suite_items(ctx.config), task_of(ctx.config)
     general = scores.general_questions(settings.general_items)
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
-    models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts))
+    models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts), ctx.step)
+    ctx.ends.callback(models.close)
     earlier = _earlier_items(ctx, task, models.engine.rendering)
     asked = Guards(general, passages, earlier, task)
     fresh = _fresh_items(ctx, models.engine.rendering)
@@ -90,7 +93,9 @@ def run(ctx: Context) -> Outcome:
     answers, fresh_answers, pool_answers = Answers(), Answers(), Answers()
     guards: dict[str, GuardScores] = {}
     for name, engine in models:
-        kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
+        kept = KeptAnswers(
+            ctx.config, engine, models.digests[name], ctx.step, answering=models.answering(name)
+        )
         answers[name], fresh_answers[name], pool_answers[name] = (
             task.answers(kept, [item["messages"] for item in items]) if items else []
             for items in (suite, fresh, pool)
@@ -252,7 +257,10 @@ def _left_out(ctx: Context, given: Answers, asked: Guards) -> tuple[LeftOut, ...
 
 def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, asked: Guards) -> GuardScores:
     use = partial(models.as_anchor, anchor)
-    return guard_scores(asked, KeptAnswers(ctx.config, models.engine, anchor.digest, ctx.step, use))
+    kept = KeptAnswers(
+        ctx.config, models.engine, anchor.digest, ctx.step, use, models.answering_as_anchor(anchor)
+    )
+    return guard_scores(asked, kept)
 
 
 def _against(

@@ -33,6 +33,7 @@ from pipelines.evaluation.tasks import task_of
 from pipelines.models.base import base_digest
 from pipelines.models.engine import Engine
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
+from pipelines.models.served import answered_by
 from pipelines.policy.night.fairness import compare_groups, overall
 from pipelines.policy.night.open_groups import without_power
 from pipelines.runner import Context, Outcome
@@ -45,7 +46,11 @@ Group = StereotypeFinding | SliceFinding
 def external_inputs(ctx: Context) -> dict[str, str]:
     digests = {f"data:{name}": sha256_of(Path(path)) for name, path in stereotypes.files().items()}
     digests |= own_digests(ctx.config.scorers) | {"scorers": digest_of(list(ctx.config.scorers))}
-    return digests | {"base": base_digest(ctx.config), "suite": suite_file_digest(ctx.config)}
+    return (
+        digests
+        | answered_by(ctx.config)
+        | {"base": base_digest(ctx.config), "suite": suite_file_digest(ctx.config)}
+    )
 
 
 def run(ctx: Context) -> Outcome:
@@ -57,11 +62,15 @@ def run(ctx: Context) -> Outcome:
         ctx.facts(DecideFacts).baseline,
         ctx.read("train", "adapter"),
         ctx.facts(TrainFacts),
+        ctx.step,
     )
+    ctx.ends.callback(models.close)
     scored: harms.Scores = {}
     given: harms.Answers = {}
     for name, engine in models:
-        kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
+        kept = KeptAnswers(
+            ctx.config, engine, models.digests[name], ctx.step, answering=models.answering(name)
+        )
         scored[name] = {set_: _stereotypes(engine, set_, chosen, kept) for set_, chosen in items.items()}
         given[name] = task.answers(kept, [item["messages"] for item in suite])
         log.info("fairness: %s answered %d items", name, sum(map(len, items.values())) + len(suite))

@@ -31,6 +31,7 @@ from pipelines.evaluation.safety_judge import KNOWN, SafetyJudge, unread
 from pipelines.models.base import Messages, base_digest
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering, rendering_of
+from pipelines.models.served import answered_by
 from pipelines.policy.night.examples import ALTERNATIVES
 from pipelines.policy.night.harm import LIKELY, Judged, floor_of_harm, growth_of_harm, harm_of, score_of
 from pipelines.policy.night.safety import assess_safety
@@ -45,7 +46,7 @@ Answers = dict[str, list[Judged]]  # model -> an answer for each prompt
 def external_inputs(ctx: Context) -> dict[str, str]:
     data = {f"data:{name}": sha256_of(Path(path)) for name, path in safety_data.files().items()}
     weights = {f"embedder:{name}": of for name, of in weight_digests(ctx.config.model.embedder).items()}
-    return data | weights | {"base": base_digest(ctx.config)}
+    return data | weights | answered_by(ctx.config) | {"base": base_digest(ctx.config)}
 
 
 def run(ctx: Context) -> Outcome:
@@ -136,11 +137,15 @@ def _answers(ctx: Context, prompts: list[str], judge: SafetyJudge) -> tuple[Answ
         ctx.facts(DecideFacts).baseline,
         ctx.read("train", "adapter"),
         ctx.facts(TrainFacts),
+        ctx.step,
     )
+    ctx.ends.callback(models.close)
     answers: Answers = {}
     exposures: list[Exposure] = []
     for name, engine in models:
-        kept = KeptAnswers(ctx.config, engine, models.digests[name], ctx.step)
+        kept = KeptAnswers(
+            ctx.config, engine, models.digests[name], ctx.step, answering=models.answering(name)
+        )
         answers[name] = _judged(kept, conversations, judge, ctx.config.safety)
         log.info("safety: %s answered %d prompts", name, len(prompts))
         if name == CANDIDATE:

@@ -35,7 +35,8 @@ def upstream(
 ) -> Iterator[str]:
     """Serve until the block ends; yields the address.
 
-    `said` gets the body of each chat request and, if the server `takes_adapters`, of those that load one.
+    `said` gets the body of each chat request and, if the server `takes_adapters`, of those that load one
+    or take one away.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,8 +47,8 @@ def upstream(
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            paths = ("/v1/chat/completions", "/v1/load_lora_adapter")
-            found = self.path in [f"{prefix}{path}" for path in paths[: 1 + takes_adapters]]
+            paths = ("/v1/chat/completions", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")
+            found = self.path in [f"{prefix}{path}" for path in paths[: 3 if takes_adapters else 1]]
             self._respond(said(body) if found else error_of(404, "no such path"))
 
         def _respond(self, what: Said) -> None:

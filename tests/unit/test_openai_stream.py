@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from gateway.engines.base import EngineError, RequestRefused
 from gateway.engines.openai_stream import AnswerReader
-from gateway.engines.openai_wire import error_of, refusal_of, server_root, words_of
+from gateway.engines.openai_wire import error_of, refusal_of
+from pipelines.core.chat_api import server_root, words_of
 from pipelines.core.errors import InputError
 from tests.support.fuzz import examples
 

@@ -18,6 +18,12 @@ class Evaluate(Section):
     # python:package.module:function. The first one decides, the others are shown. (): those of task.kind,
     # which are exact for choose; field_f1, exact for extract; chrf, rouge_l, token_f1 for generate.
     scorers: tuple[str, ...] = ()
+    # Who answers: the engine of this process, or a server with OpenAI's API, set up as in [serving], so that
+    # what is evaluated is what is served. General ability, perplexity and stereotypes stay with the engine.
+    engine: Literal["embedded", "openai"] = "embedded"
+    url: str = ""  # openai: the server, where it is not serving.url
+    parallel_requests: Positive = 16  # openai: questions under way at once
+    answer_timeout_s: PositiveFloat = 300.0  # openai: for one answer
     # More items with known answers, as a suite is written: a file or a URI, "" is none. Each is asked on one
     # night only, so a candidate cannot have been chosen by it. Needs gate.max_nights_waiting.
     pool: str = ""

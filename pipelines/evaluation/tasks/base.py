@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pipelines.core.config import Config
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
+    from pipelines.models.answering import Answering
     from pipelines.models.base import Messages
-    from pipelines.models.engine import Engine
     from pipelines.models.rendering import Rendering
 
 Floats = NDArray[np.float64]
@@ -58,7 +58,7 @@ class Task(Protocol):
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         """A model's answer to each conversation, kept from an earlier run where it can be."""
 
-    def answer(self, engine: Engine, conversation: Messages) -> str:
+    def answer(self, answering: Answering, conversation: Messages) -> str:
         """One answer that is never kept, to time it."""
 
     def score(self, answers: Sequence[str], right: Sequence[str]) -> Floats:

@@ -13,8 +13,8 @@ from pipelines.core.errors import InputError
 from pipelines.evaluation.tasks.base import Floats, Kept
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
+    from pipelines.models.answering import Answering
     from pipelines.models.base import Messages
-    from pipelines.models.engine import Engine
     from pipelines.models.rendering import Rendering
 
 
@@ -42,8 +42,8 @@ class Choose:
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         return kept.choices(conversations, self._labels)
 
-    def answer(self, engine: Engine, conversation: Messages) -> str:
-        return engine.choose([conversation], self._labels)[0]
+    def answer(self, answering: Answering, conversation: Messages) -> str:
+        return answering.choose([conversation], self._labels)[0]
 
     def score(self, answers: Sequence[str], right: Sequence[str]) -> Floats:
         return np.array([float(one == other) for one, other in zip(answers, right, strict=True)])

@@ -18,8 +18,8 @@ from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
+    from pipelines.models.answering import Answering
     from pipelines.models.base import Messages
-    from pipelines.models.engine import Engine
 
 
 class Extract(Written):
@@ -63,10 +63,8 @@ class Extract(Written):
         found = kept.documents(conversations, self._text, self._most)
         return [self.read(text) or text for text in found]
 
-    def answer(self, engine: Engine, conversation: Messages) -> str:
-        from pipelines.models.json_answers import generate_json  # it loads torch
-
-        return generate_json(engine, [conversation], self._text, self._most)[0]
+    def answer(self, answering: Answering, conversation: Messages) -> str:
+        return answering.documents([conversation], self._text, self._most)[0]
 
 
 def _ordered(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:

@@ -9,8 +9,8 @@ from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
+    from pipelines.models.answering import Answering
     from pipelines.models.base import Messages
-    from pipelines.models.engine import Engine
 
 
 class Generate(Written):
@@ -25,5 +25,5 @@ class Generate(Written):
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         return kept.texts(conversations, self._most)[0]
 
-    def answer(self, engine: Engine, conversation: Messages) -> str:
-        return engine.generate([conversation], self._most)[0]
+    def answer(self, answering: Answering, conversation: Messages) -> str:
+        return answering.generate([conversation], self._most)[0]
