@@ -20,6 +20,7 @@ LABELS = ("Dental", "Surgery", "Anatomy")
 QUESTIONS = [f"What does number {place} say of the tooth?" for place in range(12)]
 ASKED = [[{"role": "user", "content": question}] for question in QUESTIONS]
 SCHEMA = json.dumps({"type": "object", "properties": {"days": {"enum": [1, 2, 3]}}, "required": ["days"]})
+SYSTEM = "You work at a desk."
 ANSWERS = {"choose": "Dental", "generate": "Please see the dentist within three days."}
 
 
@@ -34,7 +35,7 @@ def no_waits(monkeypatch):
 
 
 def adapter_of(base, home, answer):
-    engine, said = Engine(Model(), str(base)), {"role": "assistant", "content": answer}
+    engine, said = Engine(Model(), str(base), SYSTEM), {"role": "assistant", "content": answer}
     texts = [engine.rendering.text([*messages, said], answered=True) for messages in ASKED[:4]]
     return tiny.make_adapter(base, home / "taught", texts, 60)
 
@@ -50,7 +51,7 @@ def config_for(home, base, kind, **evaluated):
             "profile": "test",
             "home": str(home),
             "model": {"base": str(base), "max_new_tokens": 32},
-            "task": task | {"system_prompt": "You work at a desk."},
+            "task": task | {"system_prompt": SYSTEM},
             "evaluate": sizes | {"suite": "{home}/suite.jsonl"} | evaluated,
         }
     )
