@@ -28,8 +28,12 @@ EVERY = "all"  # the value of a slice that an item does not name
 
 def suite_digest(config: Config) -> str:
     """sha256 of what the suite asks and of its answers: how the file is written does not count."""
-    asked = ([conversation_key(item["messages"]), item["answer"]] for item in suite_items(config))
-    return digest_of(sorted(asked))
+    return digest_of_items(suite_items(config))
+
+
+def digest_of_items(items: Sequence[Item]) -> str:
+    """The digest of the suite that these items make."""
+    return digest_of(sorted([conversation_key(item["messages"]), item["answer"]] for item in items))
 
 
 def suite_file_digest(config: Config) -> str:

@@ -10,7 +10,9 @@ from pipelines.core.contract import digest_of
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.files import sha256_of, write_atomically
 from pipelines.core.home import cache_folder
+from pipelines.core.locks import holding
 from pipelines.stores.blobs import Folder
+from pipelines.stores.object_store import is_s3
 
 SETTING = "evaluate.suite"
 DIGEST = ".sha256"  # in a copy: of the file when it came
@@ -57,6 +59,41 @@ def write_suite(place: str, data: bytes) -> None:
         raise InputError(f"There is a suite at {place} already.", "Read that one, or name another place.")
 
 
+def suite_version(place: str) -> str:
+    """Another text after each change of the suite; empty where there is none. For `replace_suite`."""
+    folder, name = _split(place)
+    if folder.is_local:
+        return sha256_of(folder.path(name)) if folder.exists(name) else ""
+    stored = folder.stored(name)
+    return (stored.version or str(stored.modified_at)) if stored else ""
+
+
+def replace_suite(config: Config, place: str, data: bytes, version: str) -> None:
+    """Write a suite over the version that was read, or where there was none.
+
+    Raises InputError, and changes nothing, where it is another one by now, and where the store cannot tell.
+    """
+    folder, name = _split(place)
+    if folder.is_local:
+        with holding(config.home, "suite"):
+            if done := suite_version(place) == version:
+                write_atomically(folder.path(name), data)
+    elif not version:
+        done = folder.create(name, data)
+    elif is_s3(place):
+        done = folder.replace(name, data, version)
+    else:
+        raise InputError(
+            f"The suite lies at {place}, where a file cannot be replaced safely.",
+            "Put it into a folder or into S3, and name that as evaluate.suite.",
+        )
+    if not done:
+        raise InputError(
+            f"The suite at {place} was changed meanwhile, so it was left as it is.",
+            "Run the same command again.",
+        )
+
+
 def _copied(config: Config, place: str) -> Path:
     folder, name = _split(place)
     stored = folder.stored(name)
@@ -83,7 +120,7 @@ def _copied(config: Config, place: str) -> Path:
 
 def _split(place: str) -> tuple[Folder, str]:
     above, _, name = place.rpartition("/")
-    return Folder(above, SETTING), name
+    return Folder(above or ".", SETTING), name
 
 
 def _missing(config: Config, place: str) -> InputError:

@@ -41,6 +41,7 @@ from pipelines.evaluation.scorers import scorers_of
 from pipelines.evaluation.scorers.own import own_digests
 from pipelines.evaluation.scores import Answers, Scores
 from pipelines.evaluation.suite import Item, suite_digest, suite_file_digest, suite_items
+from pipelines.evaluation.suite_history import history_digest, suite_facts
 from pipelines.evaluation.tasks import Task, task_of
 from pipelines.evaluation.waiting import fresh_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
@@ -69,6 +70,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
         "base_model": digest_base(base),
         "tokenizer": digest_tokenizer(base),
         "suite": suite_file_digest(ctx.config),
+        "earlier_suites": history_digest(ctx.config, ctx.run.run_id),
         "lake": open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night),
         "max_nights_waiting": digest_of(ctx.config.gate.max_nights_waiting),
     }
@@ -77,6 +79,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
 def run(ctx: Context) -> Outcome:
     settings, baseline = ctx.config.evaluate, ctx.facts(DecideFacts).baseline
     suite, task = suite_items(ctx.config), task_of(ctx.config)
+    about_suite = suite_facts(ctx.config, ctx.run.run_id, suite)
     general = scores.general_questions(settings.general_items)
     passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts), ctx.step)
@@ -113,7 +116,7 @@ def run(ctx: Context) -> Outcome:
     return Outcome(
         headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
-        reasons=(said,) if (said := about_pool(ctx.config, drawn)) else (),
+        reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)])),
         outputs={"items": "items.parquet", "held_back": "held_back.jsonl"},
         metrics={
             "accuracy_production": (before.value, "share"),
@@ -124,6 +127,7 @@ def run(ctx: Context) -> Outcome:
             measure=task.measure,
             suite_digest=suite_digest(ctx.config),
             suite_file_digest=suite_file_digest(ctx.config),
+            suite=about_suite,
             accuracy=Accuracy(production=before, candidate=after),
             paired=_paired(task, _without_copies(ctx, scored, suite)),
             scores={name: _compared(ctx, both) for name, both in others.items()} or None,

@@ -71,12 +71,15 @@ def _waiting(ctx: Context, found: Measured, level: float) -> Waiting:
 def asks_before(decided: Iterable[Decision], night: date, found: Measured) -> Asks:
     """The questions of the runs decided before the one of `night`, which asked the suite of `found`.
 
-    Older versions wrote down the digest of the suite's file, today's that of its items. A candidate that
-    waits asks once, on the night of its training.
+    A suite of which a part was renewed is the same one: what shares an item with tonight's counts. Older
+    versions wrote down the digest of the suite's file, today's that of its items. A candidate that waits asks
+    once, on the night of its training.
     """
     facts = ((one.night, decision_facts(one.facts)) for one in decided)
     earlier = ((night, one.suite_digest) for night, one in facts if not one.measured_again)
-    return earlier_asks(night, earlier, {found.evaluate.suite_digest, found.evaluate.suite_file_digest})
+    asked = found.evaluate
+    kin = asked.suite.kin if asked.suite else ()
+    return earlier_asks(night, earlier, {asked.suite_digest, asked.suite_file_digest, *kin})
 
 
 def _asks(ctx: Context, found: Measured) -> Asks:

@@ -76,6 +76,7 @@ def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
     if "evaluate" in manifests:
         evaluated = facts_of(manifests, EvaluateFacts)
         known |= {"accuracy": evaluated.accuracy, "suite_digest": evaluated.suite_digest}
+        known |= {"suite": evaluated.suite} if evaluated.suite else {}
         known |= {"pool_position": evaluated.pool.position} if evaluated.pool else {}
     if "gate" in manifests and manifests["gate"].verdict is Verdict.WAIT:
         known["waiting"] = facts_of(manifests, GateFacts).waiting

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import NonNegativeInt
@@ -107,6 +108,34 @@ class AnchorFacts(Part):
     forgetting: Forgetting | None = None
 
 
+class SuiteFacts(Part):
+    """What tonight's suite is made of, and what is new in it.
+
+    `before` is the digest of the suite that the run before this one asked, on the night `since`; both are
+    None on a first night. `new` and `changed` are None where that suite is not kept. `kin`: the digests of
+    earlier suites that ask one of tonight's questions too.
+    """
+
+    items: NonNegativeInt
+    unreviewed: NonNegativeInt = 0  # marked as proposed, and no person has reviewed them
+    since: date | None = None
+    before: str | None = None
+    new: NonNegativeInt | None = None  # their question is new
+    changed: NonNegativeInt | None = None  # they have another answer than then
+    kin: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What people should know before they read the scores; none where nothing is new and all is read."""
+        said = []
+        if self.new or self.changed:
+            other = f", and {self.changed} have another answer," if self.changed else ""
+            said.append(f"{self.new} of {self.items} items are new{other} since the suite of {self.since}.")
+        if self.unreviewed:
+            said.append(f"No person has reviewed {self.unreviewed} of the {self.items} items of the suite.")
+        return tuple(said)
+
+
 class EvaluateFacts(Facts):
     """`forgetting` is None on a first night: there are no earlier rows. Older ones have no `anchors`."""
 
@@ -115,6 +144,7 @@ class EvaluateFacts(Facts):
     measure: str = "accuracy"  # what the score is
     suite_digest: str | None = None  # of what is asked, and of the answers
     suite_file_digest: str | None = None  # of the file; older versions counted asks by it
+    suite: SuiteFacts | None = None  # older ones have none
     accuracy: Accuracy | None = None
     scores: dict[str, Comparison] | None = None  # by the scorers that are shown only
     paired: PairedCounts | None = None

@@ -29,7 +29,10 @@ class Check(Part):
 
 
 class GateFacts(Facts):
-    """`asks_before`: earlier runs that asked the same suite. `alpha_tonight`: tonight's level."""
+    """`asks_before`: earlier runs that asked a suite which shares items with tonight's.
+
+    `alpha_tonight`: tonight's level.
+    """
 
     step = "gate"
     rows: tuple[Check, ...]

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any
 
 from pipelines.core.facts.common import Baseline, Waiting
-from pipelines.core.facts.evaluate import Accuracy
+from pipelines.core.facts.evaluate import Accuracy, SuiteFacts
 from pipelines.core.facts.reading import Facts, readable_parts
 from pipelines.core.facts.told import Told
 from pipelines.core.facts.train import Interruptions
@@ -42,6 +42,7 @@ class DecisionFacts(Facts):
     drift: bool | None = None
     accuracy: Accuracy | None = None
     suite_digest: str | None = None
+    suite: SuiteFacts | None = None  # how many of its items are new; older records have none
     adapter_digest: str | None = None
     base_digest: str | None = None
     registered_version: str | None = None

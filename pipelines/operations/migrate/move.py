@@ -21,7 +21,14 @@ from pipelines.stores.ledger.copying import copy_ledger
 from pipelines.stores.locks import holding
 from pipelines.stores.sql.database import SQLITE, dialect
 
-SHARED = ("gateway/interactions", "feast/data", "held_back", "pool", "watch")  # folders below shared_root
+SHARED = (
+    "gateway/interactions",
+    "feast/data",
+    "held_back",
+    "pool",
+    "suites",
+    "watch",
+)  # folders below shared_root
 
 
 def migrate(source: Config, target: Config, progress: Progress, owner: str = "") -> None:

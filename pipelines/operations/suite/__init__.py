@@ -1,1 +1,1 @@
-"""The evaluation suite: propose items from a log."""
+"""The evaluation suite: propose items from a log, review them, and renew a part of the suite."""

@@ -1,4 +1,4 @@
-"""`nightshift suite propose`: write the items, keep them out of training, and show what the suite holds."""
+"""`nightshift suite propose`: write the items, keep them out of training, and show what was drawn."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pipelines.operations.suite.propose import Proposal, propose
 from pipelines.operations.suite.rows import rows_of_files, rows_of_lake
 from pipelines.policy.night.proposal import Share
 from pipelines.stores import has_ledger, open_ledger
+from pipelines.stores.suites.proposals import add_proposals
 
 SHOWN = 8  # names of a group
 
@@ -23,9 +24,10 @@ SHOWN = 8  # names of a group
 def propose_suite(
     config: Config, source: str | None, count: int, to: str | None, as_json: bool, pool: bool = False
 ) -> int:
-    """Raises InputError where there is a suite already, no log, or no row with a known answer.
+    """Raises InputError where there is no log, or no row with a known answer.
 
-    `pool`: the items go to `evaluate.pool`.
+    Where there is a suite already, the items wait for `nightshift suite renew` until a person has accepted
+    them. `to` and `pool`, with which the items go to `evaluate.pool`, need a place without a file.
     """
     if count < 1:
         raise InputError(f"--items is {count}.", "Ask for 1 or more.")
@@ -35,7 +37,8 @@ def propose_suite(
             'Name one in the profile, such as evaluate.pool = "{home}/pool.jsonl".',
         )
     target = to or config.path(config.evaluate.pool if pool else config.evaluate.suite)
-    if suite_exists(target):
+    is_there, is_reviewed = suite_exists(target), not (to or pool)
+    if is_there and not is_reviewed:
         raise InputError(
             f"There is a suite at {target} already.",
             "Move it away, or write the new one elsewhere with --to.",
@@ -45,12 +48,17 @@ def propose_suite(
     found = propose(config, rows, count, _trained_until(config))
     # In this order: an item that is on disk is never trained on, whatever happens in between.
     hold_back(config, found.keys, target, [item["messages"] for item in found.items])
-    lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in found.items)
-    write_suite(target, lines.encode())
+    if is_reviewed:
+        add_proposals(config, found.items, source or "the lake")
+    if not is_there:
+        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in found.items)
+        write_suite(target, lines.encode())
     if as_json:
-        print(json.dumps(_summary(found, target), indent=1, ensure_ascii=False))
+        summary = _summary(found, target) | {"written": not is_there}
+        print(json.dumps(summary, indent=1, ensure_ascii=False))
     else:
-        _show(found, target, count)
+        _show(found, count)
+        _say_where(Console(highlight=False), target, is_there, is_reviewed)
     return 0
 
 
@@ -73,7 +81,7 @@ def _summary(found: Proposal, target: str) -> dict[str, object]:
     }
 
 
-def _show(found: Proposal, target: str, asked: int) -> None:
+def _show(found: Proposal, asked: int) -> None:
     console = Console(highlight=False)
     items = len(found.items)
     console.print(f"[bold]{items} evaluation items[/bold] from {found.counts['read']} rows of the log\n")
@@ -85,10 +93,19 @@ def _show(found: Proposal, target: str, asked: int) -> None:
         console.print(f"Personal data replaced: {replaced}.")
     if items < asked:
         console.print(f"[yellow]{asked} were asked for; no more rows have a known answer.[/]")
-    console.print(f"Written to {target}. Training never sees these items, also if the file changes.")
+
+
+def _say_where(console: Console, target: str, is_there: bool, is_reviewed: bool) -> None:
+    if is_there:
+        console.print(f"The suite {target} stays as it is. The items wait: training never sees them.")
+    else:
+        console.print(f"Written to {target}. Training never sees these items, also if the file changes.")
+    if not is_reviewed:
+        console.print("Nobody has reviewed them: read each, correct its answer, and remove what is wrong.")
+        return
     console.print(
-        "Nobody has reviewed them: read each, correct its answer, remove what is wrong, and set "
-        '"reviewed": true.'
+        "Nobody has reviewed them: accept, correct or drop each on Airflow's page *Model loop*, or with "
+        "`nightshift suite review`. Then `nightshift suite renew` brings the suite up to date."
     )
 
 

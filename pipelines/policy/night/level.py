@@ -9,7 +9,9 @@ one night, as an alert brings, gets half of what the first one left.
 
 With `error_rate = "familywise"`: the k-th question to one suite is asked at alpha / (k (k + 1)). These sum to
 alpha, so the chance that any such candidate ever passes is at most alpha (Lan and DeMets 1983; union bound),
-and the power falls from night to night. A new suite starts the count again.
+and the power falls from night to night. Suites that share an item count as one: so the sum holds for the
+suites that ask any one item, however often a part of the others is renewed. Only a suite without an item of
+the earlier ones starts the count again.
 
 Both need candidates that were not chosen by the suite's items. Verdicts tell a later candidate little (Blum
 and Hardt 2015), published answers tell it all: renew a suite that people tuned against.
@@ -29,7 +31,9 @@ SHARES_A_YEAR = 365 + KEPT_SHARES  # the most that can be spent in 365 nights
 
 @dataclass(frozen=True)
 class Asks:
-    """The questions before tonight's: `nights` of all, as they were recorded; how many went to its suite."""
+    """The questions before tonight's: `nights` of all, as they were recorded; how many went to its suite,
+    or to one that shares an item with it.
+    """
 
     tonight: date
     nights: tuple[date, ...] = ()
@@ -39,7 +43,10 @@ class Asks:
 def earlier_asks(
     tonight: date, earlier: Iterable[tuple[date, str | None]], suite: Collection[str | None]
 ) -> Asks:
-    """From each earlier run's night and the suite that it asked, if any. `suite`: tonight's digests."""
+    """From each earlier run's night and the suite that it asked, if any.
+
+    `suite`: the digests of tonight's, and of earlier ones that share an item with it.
+    """
     asked = [(night, digest) for night, digest in earlier if digest]
     return Asks(tonight, tuple(night for night, _ in asked), sum(digest in suite for _, digest in asked))
 

@@ -74,6 +74,7 @@ def item_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "tenant": row["tenant"],
         "locale": row["locale"],
         "channel": row["channel"],
+        "origin": "a correction" if row["correction"] else "a liked answer",
         "reviewed": False,
     }
 

@@ -11,7 +11,7 @@ from pipelines.stores.sql.database import TEXT
 from pipelines.stores.sql.migrations import Migrations
 
 META = sa.MetaData()
-MIGRATIONS = Migrations("ledger", head="0003")
+MIGRATIONS = Migrations("ledger", head="0004")
 
 DECISIONS = sa.Table(
     "decisions",
@@ -122,6 +122,28 @@ ANCHORS = sa.Table(  # the version that candidates are compared with, one row a 
     sa.Column("actor", TEXT, nullable=False),
     sa.Column("reason", TEXT, nullable=False),
 )
+REVIEWS = sa.Table(  # what people said of proposed suite items, one row a word; no text of an item
+    "reviews",
+    META,
+    sa.Column("item", TEXT, primary_key=True),  # digest of what it asks and of its answer, as proposed
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),  # from 1, for each item
+    sa.Column("at", TEXT, nullable=False),
+    sa.Column("verdict", TEXT, nullable=False),  # accepted | edited | dropped | reopened
+    sa.Column("answer", TEXT, nullable=False),  # sha256 of the person's own answer; empty without one
+    sa.Column("actor", TEXT, nullable=False),
+)
+RENEWALS = sa.Table(  # when the suite's file was renewed, one row a time
+    "renewals",
+    META,
+    sa.Column("id", TEXT, primary_key=True),
+    sa.Column("at", TEXT, nullable=False),
+    sa.Column("suite", TEXT, nullable=False),  # its digest since then
+    sa.Column("previous", TEXT, nullable=False),
+    sa.Column("items", sa.Integer, nullable=False),
+    sa.Column("joined", sa.Integer, nullable=False),
+    sa.Column("retired", sa.Integer, nullable=False),
+    sa.Column("actor", TEXT, nullable=False),
+)
 AUDIT = sa.Table(
     "audit",
     META,
@@ -141,7 +163,10 @@ LEASES = sa.Table(  # who may do a piece of work now; PostgreSQL only, see store
     sa.Column("holder", TEXT, nullable=False),  # for people: machine and process
     sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),  # by the database's clock
 )
-CHAINED = (DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS, TRIGGERS, RULINGS, WATCHES, SILENCES, REMOVALS, ANCHORS)
+CHAINED = (
+    DECISIONS, COSTS, TASK_EVENTS, PROMOTIONS, TRIGGERS, RULINGS, WATCHES, SILENCES, REMOVALS, ANCHORS,
+    REVIEWS, RENEWALS,
+)  # fmt: skip
 APPEND_ONLY = (*CHAINED, AUDIT)
 # What the role of the steps may do on PostgreSQL, where another role owns the tables.
 RIGHTS = {
