@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def suite_digest(config: Config) -> str:
     return digest_of_items(suite_items(config))
 
 
-def digest_of_items(items: Sequence[Item]) -> str:
+def digest_of_items(items: Iterable[Mapping[str, Any]]) -> str:
     """The digest of the suite that these items make."""
     return digest_of(sorted([conversation_key(item["messages"]), item["answer"]] for item in items))
 
