@@ -1,48 +1,42 @@
-"""The page "Model loop" and the nights' reports, for people who are logged in to Airflow. It writes nothing.
+"""The page "Model loop" and the nights' reports, for people who are logged in to Airflow.
 
 A button of the page calls Airflow's own REST API as the person who pressed it, so Airflow decides who may
 start a DAG. Another site cannot press it: the session's cookie is SameSite=Lax, and that API takes JSON only.
+The one thing that the plugin itself writes is a person's review of an evaluation item: `suite_routes`.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-import jinja2
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
-from airflow.configuration import conf
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
 from nightshift.page.data import read_all
+from nightshift.page.html import HEADERS, HERE, page_of, printed, root
 from nightshift.page.model import page_model
 from nightshift.page.reports import night_report, watch_report
+from nightshift.page.suite_routes import router
 from nightshift.settings import Settings
 from pipelines.stores import run_uri
 
-HERE = Path(__file__).parent
-# The page runs its own script and no other; a report runs none, wherever its text came from.
-PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
-)
+# No script in a report runs, wherever its text came from.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "frame-ancestors 'self'; base-uri 'none'; form-action 'none'; sandbox"
 )
-HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store"}
 
 app = FastAPI(title="Nightshift: model loop", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=HERE / "static"))
+app.include_router(router)
 reader = [Depends(requires_access_dag("GET", param_dag_id="nightly_retrain"))]
 
 
@@ -71,7 +65,7 @@ Model = Annotated[dict[str, Any], Depends(model)]
 @app.get("/", dependencies=reader, response_class=HTMLResponse)
 def loop(model: Model) -> HTMLResponse:
     """The page."""
-    return HTMLResponse(render(model), headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY})
+    return page_of("loop.html.j2", model)
 
 
 @app.get("/model.json", dependencies=reader)
@@ -106,21 +100,4 @@ def _inert(page: bytes) -> Response:
 
 def render(model: dict[str, Any]) -> str:
     """The page's HTML; every text of the model is escaped."""
-    return _template().render(model)
-
-
-def root() -> str:
-    """Airflow's path prefix, without a slash at the end."""
-    return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("loop.html.j2")
+    return printed("loop.html.j2", model)
