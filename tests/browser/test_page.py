@@ -46,7 +46,7 @@ def background(page):
     return page.evaluate("getComputedStyle(document.body).backgroundColor")
 
 
-@pytest.mark.parametrize("path", ["", "model.json", "runs/2026-01-01/report/report.html"])
+@pytest.mark.parametrize("path", ["", "model.json", "suite", "runs/2026-01-01/report/report.html"])
 def test_nobody_gets_in_without_a_login(site, browser, path):
     url = f"{site.url}/model-loop/{path}"
     assert status(url) == 401
@@ -191,6 +191,62 @@ def test_long_and_hostile_words_stay_words(site, visit, shot):
         shown = page.locator("#alerts").inner_text()
         assert "InputDrift" in shown
         assert "Gone" not in shown
+
+
+def test_a_person_reviews_items_of_the_suite(site, visit, shot):
+    from pipelines.core.config import load_config
+    from pipelines.stores.ledger.tables import REVIEWS
+    from pipelines.stores.suites import reviews
+    from pipelines.stores.suites.proposals import add_proposals, proposals
+
+    config = load_config(site.home / "profile.toml", site.home)
+    asked = (
+        "a broken wisdom tooth",
+        "<script>document.title = 'hacked'</script> the diaphragm",
+        "a fracture",
+    )
+    add_proposals(config, [proposed(text) for text in asked], "logs/chat.jsonl")
+    one, two, three = proposals(config).values()
+    page = visit()
+    frame = framed(page, site)
+    frame.get_by_role("link", name="Evaluation suite").click()
+    frame.get_by_role("heading", name="Evaluation suite").wait_for()
+    assert frame.locator("#waiting").inner_text() == "3"
+    assert "<script>document.title" in frame.locator(".item").nth(1).inner_text()
+    first, second, third = (frame.locator(".item").nth(place) for place in range(3))
+    first.get_by_role("button", name="Accept").click()
+    first.get_by_text("Accepted.").wait_for()
+    second.get_by_label("right answer").select_option("Surgery")
+    second.get_by_role("button", name="Accept").click()
+    second.get_by_text("Accepted with your answer.").wait_for()
+    reviews.drop(config, three, 0, "bob")  # meanwhile
+    third.get_by_role("button", name="Accept").click()
+    third.get_by_text("bob dropped it").wait_for()
+    second.get_by_role("button", name="Take back").click()
+    second.get_by_text("It waits again.").wait_for()
+    second.get_by_role("button", name="Drop").click()
+    second.get_by_text("Dropped.").wait_for()
+    rows = site.ledger().rows(REVIEWS.select().order_by(REVIEWS.c.at))
+    said = [(row["verdict"], row["actor"]) for row in rows]
+    assert said == [
+        ("accepted", "admin"), ("edited", "admin"), ("dropped", "bob"), ("reopened", "admin"), ("dropped", "admin"),
+    ]  # fmt: skip
+    assert [row["item"] for row in rows] == [one.digest, two.digest, three.digest, two.digest, two.digest]
+    add_proposals(
+        config, [proposed("which nerve supplies it?"), proposed("a cough " * 900)], "logs/chat.jsonl"
+    )
+    for theme, width in (("light", 1360), ("dark", 1360), ("light", 420)):
+        direct = visit(theme, width)
+        direct.goto(f"{site.url}/model-loop/suite")
+        assert direct.title() == "Evaluation suite"
+        assert direct.locator("#reviews tbody tr").count() == 3
+        shot(direct, f"suite-{theme}-{width}")
+
+
+def proposed(text):
+    messages = [{"role": "user", "content": text}]
+    about = {"tenant": "campus", "locale": "en", "origin": "a liked answer", "reviewed": False}
+    return {"id": f"item-{len(text)}", "messages": messages, "answer": "Dental", **about}
 
 
 def test_a_thousand_nights(site, visit, shot):

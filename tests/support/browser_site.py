@@ -27,6 +27,8 @@ profile = "test"
 schedule = ""
 [watch]
 schedule = ""
+[task]
+labels = ["Anatomy", "Dental", "Surgery"]
 [model]
 base = "{home}/base"
 [promote]
