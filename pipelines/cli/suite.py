@@ -16,7 +16,7 @@ Example:
   nightshift suite propose logs/2026-11-27/chat.jsonl --items 200
   nightshift suite propose --items 3000 --pool
 """
-REVIEW = """Airflow's page *Model loop* does the same. The suite's file stays as it is until
+REVIEW = """Airflow's page *Evaluation suite* does the same. The suite's file stays as it is until
 `nightshift suite renew`.
 
 Example:

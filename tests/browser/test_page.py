@@ -228,9 +228,8 @@ def test_a_person_reviews_items_of_the_suite(site, visit, shot):
     second.get_by_text("Dropped.").wait_for()
     rows = site.ledger().rows(REVIEWS.select().order_by(REVIEWS.c.at))
     said = [(row["verdict"], row["actor"]) for row in rows]
-    assert said == [
-        ("accepted", "admin"), ("edited", "admin"), ("dropped", "bob"), ("reopened", "admin"), ("dropped", "admin"),
-    ]  # fmt: skip
+    assert said[:3] == [("accepted", "admin"), ("edited", "admin"), ("dropped", "bob")]
+    assert said[3:] == [("reopened", "admin"), ("dropped", "admin")]
     assert [row["item"] for row in rows] == [one.digest, two.digest, three.digest, two.digest, two.digest]
     add_proposals(
         config, [proposed("which nerve supplies it?"), proposed("a cough " * 900)], "logs/chat.jsonl"
