@@ -104,8 +104,8 @@ def _say_where(console: Console, target: str, is_there: bool, is_reviewed: bool)
         console.print("Nobody has reviewed them: read each, correct its answer, and remove what is wrong.")
         return
     console.print(
-        "Nobody has reviewed them: accept, correct or drop each on Airflow's page *Evaluation suite*, or with "
-        "`nightshift suite review`. Then `nightshift suite renew` brings the suite up to date."
+        "Nobody has reviewed them: accept, correct or drop each on Airflow's page *Evaluation suite*, or "
+        "with `nightshift suite review`. Then `nightshift suite renew` brings the suite up to date."
     )
 
 
