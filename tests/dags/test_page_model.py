@@ -222,6 +222,19 @@ def test_plots_stay_inside_their_frame():
     assert [dot["css"] for dot in shown["drift"]["plots"][0]["dots"]][-4:] == ["calm", "bad", "bad", "bad"]
 
 
+def test_a_night_with_new_items_is_marked_in_the_plot():
+    some = {side: {"value": 0.5, "low": 0.4, "high": 0.6} for side in ("production", "candidate")}
+    suite = {"items": 200, "since": "2026-01-01", "before": "d", "new": 12, "changed": 0, "kin": ["d"]}
+    first, second = (
+        decision("2026-01-01", "held", accuracy=some),
+        decision("2026-01-02", "held", accuracy=some),
+    )
+    second["facts"]["suite"] = suite
+    (mark,) = model(decisions=rows_of([first, second]))["quality"]["marks"]
+    words = "2026-01-02: 12 of 200 items are new since the suite of 2026-01-01."
+    assert (mark["css"], mark["words"]) == ("renewed", words)
+
+
 def test_a_model_that_is_never_right_still_has_a_plot():
     none = {side: {"value": 0.0, "low": 0.0, "high": 0.0} for side in ("production", "candidate")}
     shown = model(decisions=rows_of([decision("2026-01-01", "held", accuracy=none)]))["quality"]

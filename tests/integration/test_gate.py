@@ -13,13 +13,18 @@ from tests.support.nightfall import finish
 SUITE = "a" * 64
 
 
-def night(home, gains, safety="safe"):
-    run = Run(f"{home}/runs/2026-01-09")
+def night(home, gains, safety="safe", run_id="2026-01-09", **measured):
+    run = Run(f"{home}/runs/{run_id}")
     paired = {"n": 240, "both": 20, "only_production": 10, "only_candidate": gains, "neither": 210 - gains}
     finish(run, "decide", {"baseline": {"kind": "base"}})
     finish(run, "train", {})
     latency = {"production": 50.0, "candidate": 51.0, "ratio": 1.02}
-    finish(run, "evaluate", {"suite_digest": SUITE, "paired": paired}, readings={"latency_ms": latency})
+    finish(
+        run,
+        "evaluate",
+        {"suite_digest": SUITE, "paired": paired, **measured},
+        readings={"latency_ms": latency},
+    )
     finish(run, "fairness", {"stereotype": [group("not worse")], "slices": [], "answer": "not worse"})
     finish(run, "safety", {"answer": safety, "reasons": []})
     return run
@@ -73,6 +78,20 @@ def test_familywise_every_earlier_ask_of_the_suite_raises_the_bar(home):
     fresh = home / "fresh"
     fresh.mkdir()
     assert ask(fresh, night(fresh, gains=33), error_rate="familywise").verdict is Verdict.PROCEED
+
+
+def test_renewing_a_part_of_the_suite_gives_nothing_back(home):
+    """Seven questions went to the suite before a fifth of it was renewed, and one to another suite."""
+    for day in range(1, 8):
+        decided(home, f"2026-01-0{day}", "c" * 64)
+    decided(home, "2026-01-08", "b" * 64)
+    suite = {"items": 240, "since": "2026-01-08", "before": "b" * 64, "new": 48, "kin": ["c" * 64]}
+    found = ask(home, night(home, gains=33, suite=suite), error_rate="familywise")
+    assert found.facts["asks_before"] == 7
+    assert found.facts["alpha_tonight"] == pytest.approx(0.05 / 72)
+    yearly = ask(home, night(home, gains=33, suite=suite, run_id="2026-01-09-2")).facts
+    unknown = ask(home, night(home, gains=33, run_id="2026-01-09-3")).facts
+    assert yearly["alpha_tonight"] == unknown["alpha_tonight"], "all suites count there"
 
 
 def test_a_run_again_counts_the_same_asks(home):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import date
 
 import pytest
 
@@ -33,7 +34,7 @@ def names(items):
 
 
 SUITE = [item(number) for number in range(10)]
-NEW = [item(number, since="2026-11-29") for number in range(100, 105)]
+NEW = [item(number, suite_since="2026-11-29") for number in range(100, 105)]
 
 
 def test_a_dropped_item_leaves_and_an_edit_changes_the_answer():
@@ -78,7 +79,7 @@ def test_gaps_are_filled_before_anybody_leaves():
 
 
 def test_the_oldest_leave_and_then_a_hash_decides():
-    suite = [*SUITE[:4], *(item(n, since="2026-05-01") for n in range(20, 26))]
+    suite = [*SUITE[:4], *(item(n, suite_since="2026-05-01") for n in range(20, 26))]
     assert set(names(renew(Renewed(tuple(suite)), NEW, 0.4, 10, seed=7).retired)) == {"0", "1", "2", "3"}
     first = [renew(Renewed(tuple(SUITE)), NEW[:1], 0.1, 10, seed=seed).retired[0]["id"] for seed in range(50)]
     assert len(Counter(first)) > 5, "another seed draws others"
@@ -97,6 +98,7 @@ def test_new_and_changed_items_are_counted_by_question():
     [
         ({}, ()),
         ({"new": 0, "changed": 0}, ()),
+        ({"new": 1, "changed": 0}, ("1 of 200 items is new since the suite of 2026-11-03.",)),
         ({"new": 12, "changed": 0}, ("12 of 200 items are new since the suite of 2026-11-03.",)),
         (
             {"new": 0, "changed": 3, "unreviewed": 9},
@@ -108,6 +110,4 @@ def test_new_and_changed_items_are_counted_by_question():
     ],
 )
 def test_the_report_says_what_is_new(facts, words):
-    from datetime import date
-
     assert SuiteFacts(items=200, since=date(2026, 11, 3), before="d", **facts).sentences == words

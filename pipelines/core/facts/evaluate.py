@@ -129,8 +129,9 @@ class SuiteFacts(Part):
         """What people should know before they read the scores; none where nothing is new and all is read."""
         said = []
         if self.new or self.changed:
-            other = f", and {self.changed} have another answer," if self.changed else ""
-            said.append(f"{self.new} of {self.items} items are new{other} since the suite of {self.since}.")
+            are, have = ("is" if self.new == 1 else "are"), ("has" if self.changed == 1 else "have")
+            other = f", and {self.changed} {have} another answer," if self.changed else ""
+            said.append(f"{self.new} of {self.items} items {are} new{other} since the suite of {self.since}.")
         if self.unreviewed:
             said.append(f"No person has reviewed {self.unreviewed} of the {self.items} items of the suite.")
         return tuple(said)

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.core.conversations import conversation_key
 
 Item = Mapping[str, Any]
-SINCE = "since"  # of an item: the day on which a renewal brought it into the suite
+SINCE = "suite_since"  # of an item: the day on which a renewal brought it into the suite
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A button of the page calls Airflow's own REST API as the person who pressed it, so Airflow decides who may
 start a DAG. Another site cannot press it: the session's cookie is SameSite=Lax, and that API takes JSON only.
-The one thing that the plugin itself writes is a person's review of an evaluation item: `suite_routes`.
+The one thing that the pages write themselves is a person's review of an evaluation item: `suite_routes`.
 """
 
 from __future__ import annotations

@@ -32,15 +32,20 @@ def quality_plot(decisions: Sequence[Row], fates: Mapping[str, Sequence[str]]) -
     low = [(x(i), y(one.low)) for i, one in enumerate(sides["candidate"])]
     high = [(x(i), y(one.high)) for i, one in enumerate(sides["candidate"])]
     promoted = [
-        {"x": x(i), "words": f"{row['night']}: version {version} {fates[version][0]}"}
+        {"x": x(i), "css": "", "words": f"{row['night']}: version {version} {fates[version][0]}"}
         for i, row in enumerate(rows)
         if (version := row["facts"].registered_version) in fates
         and fates[version][0] in ("promoted", "rolled back")
     ]
+    renewed = [
+        {"x": x(i), "css": "renewed", "words": f"{row['night']}: {suite.sentences[0]}"}
+        for i, row in enumerate(rows)
+        if (suite := row["facts"].suite) and (suite.new or suite.changed)
+    ]
     return {
         **_frame(QUALITY, [row["night"] for row in rows], [0.0, top / 2, top], y, "{:.0%}"),
         "band": _points([*high, *low[::-1]]),
-        "marks": promoted,
+        "marks": [*renewed, *promoted],
         "dense": len(rows) > MOST_DOTS,
         "lines": [
             {

@@ -1,4 +1,4 @@
-"""The page on which people review evaluation items, and the one thing that the plugin writes: their word.
+"""The page on which people review evaluation items, and the one thing that a page writes: their word.
 
 Only who may start `nightly_retrain` gets in, as items hold what users wrote. Another site cannot send a
 review: the session's cookie is SameSite=Lax, only JSON is taken, and browsers say which site sends it.
