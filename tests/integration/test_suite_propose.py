@@ -120,6 +120,30 @@ def test_a_pool_is_proposed_where_the_profile_names_one(tmp_path, capsys) -> Non
     assert main(words) == 2  # what the pool took is no item of a suite
 
 
+def test_items_for_a_suite_that_is_there_wait_for_a_person(tmp_path, capsys) -> None:
+    first = [asks("the nerve of the diaphragm"), asks("a broken wisdom tooth"), asks("the dose of insulin")]
+    words = small_log(tmp_path, first)
+    assert main(words) == 0
+    suite = tmp_path / "home/suite.jsonl"
+    before = suite.read_text()
+    small_log(tmp_path, [*first, asks("how a fractured wrist is set")])
+    capsys.readouterr()
+    assert main(words) == 0
+    assert suite.read_text() == before
+    assert "The items wait" in " ".join(capsys.readouterr().out.split())
+    home = ["--config", str(tmp_path / "small.toml"), "--home", str(tmp_path / "home")]
+    assert main(["suite", "review", "--json", *home]) == 0
+    waiting = json.loads(capsys.readouterr().out)
+    assert [one["messages"][-1]["content"] for one in waiting][3:] == ["how a fractured wrist is set"]
+    assert waiting[3]["origin"] == "a liked answer"
+    assert main(["suite", "review", "accept", waiting[3]["digest"], "--answer", "Surgery", *home]) == 0
+    assert main(["suite", "renew", "--share", "0.34", *home]) == 0
+    items = [json.loads(line) for line in suite.read_text().splitlines()]
+    assert [(item["answer"], item["reviewed"]) for item in items] == [
+        ("Dental", False), ("Dental", False), ("Surgery", True),
+    ]  # fmt: skip
+
+
 def small_log(folder, rows):
     """A profile and a log of these questions, all liked."""
     log = folder / "log.jsonl"
