@@ -1,7 +1,10 @@
 """The level of tonight's question: what a year's questions may spend, however they are spread."""
 
+from collections import Counter
 from datetime import date, timedelta
+from itertools import count
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,3 +83,24 @@ def test_the_promise_is_one_sentence():
         "In any 365 nights at most 0.5 candidates are expected to pass that are better by less than 2 points."
     )
     assert promise(Gate(error_rate="familywise")).endswith("better by less than 2 points is at most 5%.")
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 1.0])
+def test_familywise_holds_for_each_item_of_renewed_suites(share):
+    """A suite of 50 items is renewed every 5 nights. By digest alone each renewal would begin anew."""
+    rng, gate = np.random.default_rng(3), Gate(error_rate="familywise")
+    suite, coming, asked, levels = list(range(50)), count(50), [], []
+    for night in range(200):
+        if night % 5 == 4:
+            leaving = set(rng.choice(suite, round(share * 50), replace=False).tolist())
+            suite = [next(coming) if one in leaving else one for one in suite]
+        then = [(START, str(number)) for number in range(night)]
+        kin = {str(number) for number, items in enumerate(asked) if not items.isdisjoint(suite)}
+        levels.append(level_tonight(gate, earlier_asks(START, then, kin)))
+        asked.append(frozenset(suite))
+    by_item = Counter()
+    for items, level in zip(asked, levels, strict=True):
+        by_item.update(dict.fromkeys(items, level))
+    assert max(by_item.values()) <= gate.alpha
+    by_digest = sum(gate.alpha / (k * (k + 1)) for k in range(1, 6)) * 40
+    assert (sum(levels) > 0.99 * by_digest) is (share == 1.0), "only a whole new suite begins anew"
