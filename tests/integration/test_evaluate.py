@@ -20,6 +20,7 @@ from pipelines.models.engine import Engine
 from pipelines.models.pair import ModelPair
 from pipelines.policy.night.feedback import is_holdout, is_kept_back
 from pipelines.runner import run_step
+from pipelines.stores.ledger import Ledger
 from pipelines.stores.runs import Run
 from tests.support import tiny
 from tests.support.facts import facts_like
@@ -29,6 +30,7 @@ from tests.support.nightfall import finish
 POOL = ("braces", "the wrist", "insulin", "a cough", "migraine", "stitches", "vaccines")
 LABELS = ("Anatomy", "Dental", "Surgery")
 NIGHT = date(2026, 1, 3)
+NOTHING_BEFORE = {"new": None, "changed": None, "kin": []}
 SUITE = [
     {
         "id": f"s{i}", "subject": label, "answer": label, "tenant": "t", "locale": "en", "channel": "web",
@@ -124,6 +126,25 @@ def test_equal_work_gives_an_equal_manifest(home, base, idle):
     first = evaluate(config, base, idle).manifest("evaluate")
     again = evaluate(config, base, idle, rerun=True).manifest("evaluate")
     assert again.digest == first.digest
+
+
+def test_a_night_says_what_is_new_in_its_suite(home, base, idle):
+    config = config_for(home, base)
+    first = evaluate(config, base, idle).manifest("evaluate").facts
+    assert first["suite"] == {"items": 12, "unreviewed": 0, "since": None, "before": None} | NOTHING_BEFORE
+    asked = {"run_id": "2026-01-02", "night": "2026-01-02", "outcome": "rejected", "reasons": []}
+    facts = {"facts": {"suite_digest": first["suite_digest"]}, "evidence": {}, "ledger_head": ""}
+    Ledger(f"sqlite:///{home}/ledger.db").add_decision(asked | facts, "unsigned")
+    new = {**SUITE[0], "messages": [{"role": "user", "content": "What is new?"}], "reviewed": False}
+    lines = "\n".join(map(json.dumps, [*SUITE[1:], new]))
+    (home / "sample" / "suite.jsonl").write_text(lines)
+    again = evaluate(config, base, idle, rerun=True).manifest("evaluate")
+    assert (again.facts["suite"]["new"], again.facts["suite"]["since"]) == (1, "2026-01-02")
+    assert again.facts["suite"]["kin"] == [first["suite_digest"]]
+    assert again.reasons == (
+        "1 of 12 items is new since the suite of 2026-01-02.",
+        "No person has reviewed 1 of the 12 items of the suite.",
+    )
 
 
 def test_fresh_rows_and_copies_in_the_suite(home, base, taught):
