@@ -4,6 +4,7 @@ The base is the sample's, as `prepare` makes it; the adapter is trained here, on
 """
 
 import asyncio
+import json
 from contextlib import aclosing
 
 import pytest
@@ -11,9 +12,10 @@ import pytest
 from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError
 from gateway.engines.openai import OpenAIEngine
 from gateway.engines.openai_wire import served_name
-from pipelines.core.config import Model, Serving
+from pipelines.core.config import Config, Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.models import engine as evaluated
+from pipelines.models.served import Served, Server
 from pipelines.sample.packaged import convert_smollm2
 from tests.support import tiny
 from tests.support.interactions import SYSTEM
@@ -120,6 +122,32 @@ def test_a_loaded_adapter_answers_as_evaluated(process, port, folder, asked, wan
     assert set(base_choices) <= set(LABELS)
     same = sum(here == there for here, there in zip(base_choices, wanted[None][0], strict=True))
     print(f"the bare base: {same} of {len(asked)} choices as evaluated")  # see docs/adr/0005
+
+
+def test_evaluation_through_vllm_measures_what_is_served(process, port, folder, asked, wanted):
+    """A step loads the candidate itself, and takes it away at its end."""
+    schema = json.dumps({"type": "object", "properties": {"label": {"enum": LABELS}}, "required": ["label"]})
+    server = Server(
+        Config.model_validate(
+            {
+                "profile": "test",
+                "home": str(folder),
+                "evaluate": {"engine": "openai"},
+                "serving": {"url": f"http://127.0.0.1:{port}", "served_base": "base"},
+            }
+        )
+    )
+    candidate = Served(server, "evaluate-candidate", folder / "adapter")
+    assert candidate.choose(asked, LABELS) == wanted["one"][0]
+    assert candidate.generate(asked[:4], 16) == wanted["one"][1]
+    assert all(json.loads(text)["label"] in LABELS for text in candidate.documents(asked[:2], schema, 32))
+    assert Served(server, "base", None).generate(asked[:4], 16) == wanted[None][1]
+    server.close()
+
+    async def served(remote):
+        return await remote._models()
+
+    assert "evaluate-candidate" not in with_engine(port, served)
 
 
 def test_a_missing_adapter_is_never_answered_by_the_base(process, port, folder):
