@@ -66,6 +66,13 @@ def test_what_was_proposed_once_is_not_proposed_again(config):
     assert list(proposals(config))[:2] == [first.digest, second.digest]
 
 
+def test_additions_of_one_second_keep_their_order(config):
+    for number in range(8):
+        propose(config, f"q{number}")
+    found = [one.item["messages"][0]["content"] for one in proposals(config).values()]
+    assert found == [f"q{number}" for number in range(8)]
+
+
 def test_an_item_is_accepted_edited_or_dropped(config):
     one, two, three, four = propose(config, "a", "b", "c", "d")
     reviews.accept(config, one, 0, "ann")

@@ -54,7 +54,7 @@ def add_proposals(config: Config, items: Iterable[Item], source: str) -> int:
     about = {"source": source, "at": now.isoformat("T", "seconds")}
     lines = (json.dumps({**about, "item": dict(item)}, ensure_ascii=False) + "\n" for item in new)
     data = "".join(lines).encode()
-    name = f"{now:%Y-%m-%dT%H%M%S}-{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
+    name = f"{now:%Y-%m-%dT%H%M%S%f}-{hashlib.sha256(data).hexdigest()[:16]}.jsonl"
     open_shared(config).write_bytes(f"{FOLDER}/{name}", data)
     return len(new)
 
