@@ -26,6 +26,7 @@ from pipelines.core.facts.evaluate import (
     EvaluateFacts,
     EvaluateReadings,
     Forgetting,
+    Instructions,
     LeftOut,
 )
 from pipelines.core.facts.train import TrainFacts
@@ -34,7 +35,7 @@ from pipelines.data import open_lake
 from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
 from pipelines.evaluation.detail import by_class, by_group
-from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
+from pipelines.evaluation.guards import Guards, GuardScores, guard_scores, guards_of
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
 from pipelines.evaluation.scorers import scorers_of
@@ -80,12 +81,10 @@ def run(ctx: Context) -> Outcome:
     settings, baseline = ctx.config.evaluate, ctx.facts(DecideFacts).baseline
     suite, task = suite_items(ctx.config), task_of(ctx.config)
     about_suite = suite_facts(ctx.config, ctx.run.run_id, suite)
-    general = scores.general_questions(settings.general_items)
-    passages = [passage for passage, _, _ in general[: settings.perplexity_items]]
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts), ctx.step)
     ctx.ends.callback(models.close)
     earlier = _earlier_items(ctx, task, models.engine.rendering)
-    asked = Guards(general, passages, earlier, task)
+    asked = guards_of(settings, task, models.engine.rendering, earlier)
     fresh = _fresh_items(ctx, models.engine.rendering)
     drawn = _drawn(ctx)
     pool = [
@@ -138,6 +137,7 @@ def run(ctx: Context) -> Outcome:
             forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, asked),
             general=_compared(ctx, {name: one.belief for name, one in guards.items()}),
             perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
+            instructions=_instructions(ctx, {name: one.followed for name, one in guards.items()}),
             anchors=anchors,
             fresh=_fresh(fresh_answers, fresh),
             pool=_asked(_fresh(pool_answers, pool), drawn) if drawn.items else None,
@@ -254,6 +254,12 @@ def _forgetting(ctx: Context, given: Answers, asked: Guards) -> Forgetting | Non
     )
 
 
+def _instructions(ctx: Context, followed: Scores) -> Instructions | None:
+    if not len(followed[CANDIDATE]):
+        return None
+    return Instructions(**dict(_compared(ctx, followed)), paired=scores.paired_counts(followed))
+
+
 def _left_out(ctx: Context, given: Answers, asked: Guards) -> tuple[LeftOut, ...]:
     told = scores.told(given, asked.earlier, asked.task.is_closed)
     return left_out(told, np.random.default_rng(ctx.config.seed)) if told else ()
@@ -277,6 +283,7 @@ def _against(
         general=_compared(ctx, {PRODUCTION: its.belief, CANDIDATE: candidate.belief}),
         perplexity=scores.ratio({PRODUCTION: its.perplexity, CANDIDATE: candidate.perplexity}),
         forgetting=_forgetting(ctx, {PRODUCTION: its.answers, CANDIDATE: candidate.answers}, asked),
+        instructions=_instructions(ctx, {PRODUCTION: its.followed, CANDIDATE: candidate.followed}),
     )
 
 

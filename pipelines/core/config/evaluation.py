@@ -31,6 +31,10 @@ class Evaluate(Section):
     max_earlier_items: Count = 60  # forgetting: items of earlier nights' holdouts
     general_items: Positive = 60  # frozen slice of BoolQ
     perplexity_items: Positive = 40  # passages of the same slice
+    # Packaged instructions about the form of an answer, in four languages, that a program checks: 60 at most.
+    # 0 asks none, and the gate then has no such check.
+    instruction_items: Annotated[int, Field(ge=0, le=60)] = 60
+    instruction_tokens: Positive = 64  # of one answer to these, at most
     latency_items: Positive = 8  # of the suite, answered one by one
     bootstrap_samples: Positive = 2_000  # resamples of an interval
     confidence: Share = 0.95  # of the intervals
@@ -74,11 +78,13 @@ class Gate(Section):
     max_forgetting: Share = 0.05  # loss of accuracy on earlier nights' holdouts
     max_general_loss: Share = 0.1  # loss of accuracy on BoolQ
     max_perplexity_ratio: float = 1.5  # candidate over production, on general text
-    # The same three against each anchor, the bare base and the version that `nightshift anchor` chose: what
+    max_instruction_loss: Share = 0.2  # loss of instructions followed; 1 shows it only
+    # The same four against each anchor, the bare base and the version that `nightshift anchor` chose: what
     # small losses of many nights may add up to.
     max_anchor_forgetting: Share = 0.1  # loss of accuracy on earlier nights' holdouts
     max_anchor_general_loss: Share = 0.2  # loss of accuracy on BoolQ
     max_anchor_perplexity_ratio: PositiveFloat = 3.0  # candidate over anchor, on general text
+    max_anchor_instruction_loss: Share = 0.3  # loss of instructions followed
     max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
     error_rate: Literal["yearly", "familywise"] = "yearly"  # what is promised about candidates that pass
     # With "yearly": the expected number, in any 365 nights, of passed candidates that are better by less than

@@ -95,6 +95,12 @@ class LeftOut(Part):
         return "three people" if self.tenant is None else f"the tenant {self.tenant}"
 
 
+class Instructions(Comparison):
+    """Share of packaged instructions that each model follows; `paired` decides at the gate."""
+
+    paired: PairedCounts
+
+
 class AnchorFacts(Part):
     """The candidate compared with an anchor, which stands as `production` in each part.
 
@@ -106,6 +112,7 @@ class AnchorFacts(Part):
     general: Comparison
     perplexity: Ratio
     forgetting: Forgetting | None = None
+    instructions: Instructions | None = None  # older ones have none
 
 
 class SuiteFacts(Part):
@@ -156,6 +163,7 @@ class EvaluateFacts(Facts):
     forgetting: Forgetting | None = None
     general: Comparison | None = None
     perplexity: Ratio | None = None
+    instructions: Instructions | None = None  # None where none were asked; older ones have none
     anchors: tuple[AnchorFacts, ...] | None = None
     fresh: Fresh | None = None  # rows that the candidate cannot know; older ones have none
     pool: Asked | None = None  # items that no other claim asked; None without a pool, and once it is used up

@@ -15,7 +15,10 @@ from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.evaluate import AnchorFacts
 from pipelines.core.facts.gate import Check
 from pipelines.policy.night import checks
+from pipelines.policy.night.instructions import instruction_check
 from pipelines.policy.night.measured import Measured
+
+GUARDS = ("general", "perplexity", "instructions", "forgetting")
 
 
 def anchors_tonight(baseline: Baseline, chosen: Baseline | None) -> tuple[Baseline, ...]:
@@ -34,12 +37,14 @@ def anchor_checks(pinned: Sequence[Baseline], found: Measured, settings: Gate) -
 
 
 def _rows(anchor: Baseline, facts: AnchorFacts | None, found: Measured, settings: Gate) -> list[Check]:
-    parts = {"general": None, "perplexity": None, "forgetting": None} if facts is None else dict(facts)
-    parts = {name: parts[name] for name in ("general", "perplexity", "forgetting")}
+    parts = dict.fromkeys(GUARDS) if facts is None else {name: getattr(facts, name) for name in GUARDS}
     against = replace(found, evaluate=found.evaluate.model_copy(update=parts))
     rows = [
         checks.general(against, max(settings.max_anchor_general_loss, settings.max_general_loss)),
         checks.perplexity(against, max(settings.max_anchor_perplexity_ratio, settings.max_perplexity_ratio)),
+        *instruction_check(
+            against, max(settings.max_anchor_instruction_loss, settings.max_instruction_loss), settings.alpha
+        ),
     ]
     if parts["forgetting"]:  # there are earlier rows, as evaluate's own forgetting says
         limit = max(settings.max_anchor_forgetting, settings.max_forgetting)

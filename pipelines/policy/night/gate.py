@@ -12,6 +12,7 @@ from pipelines.policy.night import checks
 from pipelines.policy.night.anchors import anchor_checks
 from pipelines.policy.night.claim import fresh_rows, improvement
 from pipelines.policy.night.influence import influence_check
+from pipelines.policy.night.instructions import instruction_check
 from pipelines.policy.night.level import Asks, level_tonight
 from pipelines.policy.night.measured import Measured
 
@@ -37,6 +38,7 @@ def check_candidate(
         *influence_check(pinned, found, settings),
         checks.general(found, settings.max_general_loss),
         checks.perplexity(found, settings.max_perplexity_ratio),
+        *instruction_check(found, settings.max_instruction_loss, settings.alpha),
         *anchor_checks(anchors, found, settings),
         checks.latency(found, settings.max_latency_ratio),
         checks.fairness(found, settings),
