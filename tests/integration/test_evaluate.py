@@ -64,6 +64,7 @@ def config_for(home, base, **evaluate):
     (home / "sample").mkdir(exist_ok=True)
     (home / "sample" / "suite.jsonl").write_text("\n".join(map(json.dumps, SUITE)))
     sizes = {"general_items": 4, "perplexity_items": 3, "latency_items": 2, "bootstrap_samples": 300}
+    sizes |= {"instruction_items": 6, "instruction_tokens": 16}
     return Config.model_validate(
         {
             "profile": "test",

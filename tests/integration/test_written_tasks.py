@@ -42,6 +42,7 @@ def evaluated(request, base, tmp_path_factory):
     items = [{"messages": messages, "answer": answer, "tenant": "t"} for messages in asked]
     (home / "suite.jsonl").write_text("\n".join(map(json.dumps, items)))
     sizes = {"general_items": 4, "perplexity_items": 3, "latency_items": 2, "bootstrap_samples": 300}
+    sizes |= {"instruction_items": 6, "instruction_tokens": 16}
     config = Config.model_validate(
         {
             "profile": "test",
