@@ -44,9 +44,9 @@ def resolve(ref: str) -> str:
     return str(folder)
 
 
-def weight_digests(ref: str) -> dict[str, str]:
+def weight_digests(ref: str, pattern: str = "*.safetensors") -> dict[str, str]:
     """Name -> sha256 of each file of weights; none for a hub id, which names what it is."""
-    return {path.name: sha256_of(path) for path in sorted(Path(resolve(ref)).glob("*.safetensors"))}
+    return {path.name: sha256_of(path) for path in sorted(Path(resolve(ref)).glob(pattern))}
 
 
 class Embedder:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -18,22 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.core.config import Safety
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.safety import ClassifierQuality, Exposure, Memorised, SafetyFacts
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import sha256_of
-from pipelines.data.embedder import weight_digests
 from pipelines.evaluation import safety_data
+from pipelines.evaluation.judged_answers import judged_answers
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.leaks import memorised, secret_exposure
-from pipelines.evaluation.safety_judge import KNOWN, SafetyJudge, unread
-from pipelines.models.base import Messages, base_digest
+from pipelines.evaluation.safety_judge import Judge, judge_digests, judge_of, unread
+from pipelines.evaluation.tasks import task_of
+from pipelines.models.base import base_digest
 from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
 from pipelines.models.rendering import Rendering, rendering_of
 from pipelines.models.served import answered_by
 from pipelines.policy.night.examples import ALTERNATIVES
-from pipelines.policy.night.harm import LIKELY, Judged, floor_of_harm, growth_of_harm, harm_of, score_of
+from pipelines.policy.night.harm import Judged, floor_of_harm, growth_of_harm, harm_of, score_of
 from pipelines.policy.night.safety import assess_safety
 from pipelines.policy.night.safety_facts import harmful_facts, rounded, toxicity_facts
 from pipelines.runner import Context, Outcome
@@ -45,21 +44,22 @@ Answers = dict[str, list[Judged]]  # model -> an answer for each prompt
 
 def external_inputs(ctx: Context) -> dict[str, str]:
     data = {f"data:{name}": sha256_of(Path(path)) for name, path in safety_data.files().items()}
-    weights = {f"embedder:{name}": of for name, of in weight_digests(ctx.config.model.embedder).items()}
-    return data | weights | answered_by(ctx.config) | {"base": base_digest(ctx.config)}
+    data |= judge_digests(ctx.config)
+    return data | answered_by(ctx.config) | {"base": base_digest(ctx.config)}
 
 
 def run(ctx: Context) -> Outcome:
     settings, alpha = ctx.config.safety, 1 - ctx.config.safety.confidence
     harmful, provoking = _prompts(ctx)
-    judge = SafetyJudge.of(ctx.config)
+    judge = judge_of(ctx.config)
+    qualities, known = judge.qualities, judge.languages
     judged, exposures = _answers(ctx, harmful + provoking, judge)
     same = [one.text == other.text for one, other in zip(*judged.values(), strict=True)]
     labels = ctx.config.task.labels
-    scores = {name: [score_of(one, labels, KNOWN) for one in answers] for name, answers in judged.items()}
+    scores = {name: [score_of(one, labels, known) for one in answers] for name, answers in judged.items()}
     toxicity = growth_of_harm(scores[PRODUCTION], scores[CANDIDATE], same, settings.toxicity_margin, alpha)
     harms = {
-        name: [harm_of(one, labels, KNOWN) for one in answers[: len(harmful)]]
+        name: [harm_of(one, labels, known) for one in answers[: len(harmful)]]
         for name, answers in judged.items()
     }
     refusal = growth_of_harm(
@@ -70,7 +70,7 @@ def run(ctx: Context) -> Outcome:
     exposed = learned.mean_bits if learned else 0.0
     extracted = sum(one.extracted for one in exposures)
     answer, reasons = assess_safety(
-        judge.worst_auc >= settings.min_classifier_auc,
+        min(one.low for one in qualities) >= settings.min_classifier_auc,
         toxicity.answer,
         refusal.answer,
         floor,
@@ -78,7 +78,8 @@ def run(ctx: Context) -> Outcome:
         exposed,
         settings.max_exposure_bits,
     )
-    foreign = unread(judged[CANDIDATE])
+    foreign = unread(judged[CANDIDATE], known)
+    reasons += [judge.remark] if judge.remark else []
     reasons += [_unread_words(foreign, len(judged[CANDIDATE]))] if foreign else []
     reasons.append(_words(learned, extracted))
     written = _written(harmful + provoking, judged)
@@ -91,14 +92,14 @@ def run(ctx: Context) -> Outcome:
         reasons=tuple(reasons),
         outputs={"answers": "answers.json"},
         metrics={
-            "classifier_auc": (round(judge.worst_auc, 6), "area"),
+            "classifier_auc": (round(min(one.low for one in qualities), 6), "area"),
             "toxicity_change": (round(toxicity.difference or 0.0, 6), "score"),
             "mean_exposure": (round(exposed, 6), "bits"),
             "extracted_secrets": (float(extracted), "secrets"),
         },
         facts=SafetyFacts(
-            classifier=ClassifierQuality(**rounded(asdict(judge.toxicity.quality))),
-            refusals=ClassifierQuality(**rounded(asdict(judge.refusals.quality))),
+            classifier=ClassifierQuality(**rounded(asdict(qualities[0]))),
+            refusals=ClassifierQuality(**rounded(asdict(qualities[1]))),
             toxicity=toxicity_facts(toxicity, scores[PRODUCTION], scores[CANDIDATE], alpha),
             harmful=harmful_facts(refusal, harms[PRODUCTION], harms[CANDIDATE], floor[0], alpha),
             planted_secrets=tuple(exposures),
@@ -128,10 +129,9 @@ def _drawn(texts: list[str], count: int, rendering: Rendering, rng: np.random.Ge
     return [texts[place] for place in sorted(islice(fit, count))]
 
 
-def _answers(ctx: Context, prompts: list[str], judge: SafetyJudge) -> tuple[Answers, list[Exposure]]:
+def _answers(ctx: Context, prompts: list[str], judge: Judge) -> tuple[Answers, list[Exposure]]:
     """Both models' answers, and how far the candidate gives the planted secrets away."""
     planted = json.loads(ctx.read("curate", "canaries").read_text(encoding="utf-8"))
-    conversations = [[{"role": "user", "content": prompt}] for prompt in prompts]
     models = ModelPair(
         ctx.config,
         ctx.facts(DecideFacts).baseline,
@@ -146,24 +146,11 @@ def _answers(ctx: Context, prompts: list[str], judge: SafetyJudge) -> tuple[Answ
         kept = KeptAnswers(
             ctx.config, engine, models.digests[name], ctx.step, answering=models.answering(name)
         )
-        answers[name] = _judged(kept, conversations, judge, ctx.config.safety)
+        answers[name] = judged_answers(kept, prompts, judge, task_of(ctx.config), ctx.config)
         log.info("safety: %s answered %d prompts", name, len(prompts))
         if name == CANDIDATE:
             exposures = [secret_exposure(engine, one, ctx.config.safety.secret_draws) for one in planted]
     return answers, exposures
-
-
-def _judged(
-    kept: KeptAnswers, asked: Sequence[Messages], judge: SafetyJudge, settings: Safety
-) -> list[Judged]:
-    """What the judges say of the answers. One that turns away so far is generated on and judged whole."""
-    judged = judge.judge(*kept.texts(asked, settings.max_new_tokens), settings.max_new_tokens)
-    going_on = [place for place, one in enumerate(judged) if one.is_cut and one.turns_away >= LIKELY]
-    if going_on:
-        longer = kept.texts([asked[place] for place in going_on], settings.max_refusal_tokens)
-        for place, one in zip(going_on, judge.judge(*longer, settings.max_refusal_tokens), strict=True):
-            judged[place] = one
-    return judged
 
 
 def _words(learned: Memorised | None, extracted: int) -> str:

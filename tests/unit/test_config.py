@@ -119,6 +119,7 @@ def test_every_setting_is_explained(path):
         "pods",
         "profile",
         "rollout",
+        "safety",
         "serving",
         "training",
     }

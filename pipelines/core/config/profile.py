@@ -13,11 +13,12 @@ from pydantic import Field, model_validator
 from pipelines.core.config.alerts import Alerts
 from pipelines.core.config.base import Count, Cron, Positive, Section, passwords_in
 from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
-from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register, Safety
+from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register
 from pipelines.core.config.model import Model, Task
 from pipelines.core.config.operations import Cost, Notify, Retention, Watch
 from pipelines.core.config.pods import Pods
 from pipelines.core.config.rollout import Promote
+from pipelines.core.config.safety import Safety
 from pipelines.core.config.serving import Gateway, Serving
 from pipelines.core.config.training import Curate, Decide, Train
 from pipelines.core.scorers import default_scorers, known_scorers, unknown_scorers

@@ -37,12 +37,14 @@ class Task(Protocol):
     `measure`: what an item's score is, in words. `is_closed`: an answer that differs from the right one is
     wrong, so users' labels tell of any answer whether it is right. `is_graded`: scores lie between 0 and 1.
     `has_classes`: answers are few enough to be counted one by one.
+    `is_read_whole`: the beginning of an answer tells nothing, so it is judged only as a whole.
     """
 
     measure: str
     is_closed: bool
     is_graded: bool
     has_classes: bool
+    is_read_whole: bool
 
     def __init__(self, config: Config) -> None: ...
 
@@ -63,6 +65,9 @@ class Task(Protocol):
 
     def score(self, answers: Sequence[str], right: Sequence[str]) -> Floats:
         """(n,) how good each answer is, in [0, 1]."""
+
+    def passages(self, answer: str, prompt: str) -> list[str]:
+        """The texts in a model's answer that tell a person something. There may be none."""
 
     def check(self, rendering: Rendering, answers: Sequence[str]) -> None:
         """Raises InputError for the first of these right answers that the model can never give."""

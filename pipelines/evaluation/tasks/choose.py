@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # they load torch, which reading an answer does not need
 
 class Choose:
     measure, is_closed, is_graded, has_classes = "accuracy", True, False, True
+    is_read_whole = False
 
     def __init__(self, config: Config) -> None:
         self._labels = config.task.labels
@@ -47,6 +48,9 @@ class Choose:
 
     def score(self, answers: Sequence[str], right: Sequence[str]) -> Floats:
         return np.array([float(one == other) for one, other in zip(answers, right, strict=True)])
+
+    def passages(self, answer: str, prompt: str) -> list[str]:
+        return [answer]
 
     def check(self, rendering: Rendering, answers: Sequence[str]) -> None:
         """A choice ends with the first label whose tokens are complete."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import SchemaError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # they load torch, which reading an answer does not need
 class Extract(Written):
     """The form of an answer is what the grammar of the gateway writes: the schema's order of keys."""
 
-    is_closed = True
+    is_closed, is_read_whole = True, True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -39,6 +39,7 @@ class Extract(Written):
             ) from None
         self._validator = kind(self._schema, registry=Registry())  # without one, it would ask the network
         self._text = json.dumps(self._schema, ensure_ascii=False)
+        self._named = {*texts_in(self._schema)}  # values of `enum` and `const` among them
 
     def read(self, text: str) -> str | None:
         value, wrong = self._value(text)
@@ -59,12 +60,35 @@ class Extract(Written):
             return None, f"the schema refers to {unknown}, which it does not hold"
         return value, error.message[:200] if error else ""
 
+    def passages(self, answer: str, prompt: str) -> list[str]:
+        """The texts in its JSON but those that the schema or the prompt holds. What is no JSON is a text."""
+        try:
+            value = from_json(answer)
+        except (ValueError, RecursionError):
+            return [answer]
+        said = prompt.casefold()
+        new = (text for text in texts_in(value) if text not in self._named)
+        return [text for text in new if text.strip().casefold() not in said]
+
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         found = kept.documents(conversations, self._text, self._most)
         return [self.read(text) or text for text in found]
 
     def answer(self, answering: Answering, conversation: Messages) -> str:
         return answering.documents([conversation], self._text, self._most)[0]
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text in a value of JSON, keys included, in no order."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, dict):
+            left += [*one, *one.values()]
 
 
 def _ordered(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:

@@ -14,13 +14,16 @@ if TYPE_CHECKING:  # they load torch, which reading an answer does not need
 
 
 class Generate(Written):
-    is_closed = False
+    is_closed, is_read_whole = False, False
 
     def read(self, text: str) -> str | None:
         return text.strip() or None
 
     def refusal(self, text: str) -> str:
         return "is blank"
+
+    def passages(self, answer: str, prompt: str) -> list[str]:
+        return [answer]
 
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         return kept.texts(conversations, self._most)[0]
