@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +32,15 @@ class Guards:
 
 @dataclass(frozen=True)
 class GuardScores:
-    """`belief`: (n,) see `scores.belief`. `answers`: one for each earlier row. `followed`: (n,) 0 or 1."""
+    """`belief`: (n,) see `scores.belief`. `answers`: one for each earlier row.
+
+    `said`: one for each instruction, and `followed`: (n,) whether it follows it, 0 or 1.
+    """
 
     belief: np.ndarray
     perplexity: float
     answers: list[str]
+    said: list[str]
     followed: np.ndarray
 
 
@@ -50,7 +55,7 @@ def guards_of(settings: Evaluate, task: Task, rendering: Rendering, earlier: Seq
 
 def guard_scores(asked: Guards, kept: KeptAnswers) -> GuardScores:
     """What a model scores."""
-    use = kept.use
+    use, said = kept.use, _said(asked, kept)
     general, passages = list(asked.general), list(asked.passages)
     return GuardScores(
         belief=np.array(kept.of("belief", general, lambda: scores.belief(use(), general).tolist()), float),
@@ -58,13 +63,21 @@ def guard_scores(asked: Guards, kept: KeptAnswers) -> GuardScores:
         answers=asked.task.answers(kept, [item["messages"] for item in asked.earlier])
         if asked.earlier
         else [],
-        followed=_followed(asked, kept),
+        said=said,
+        followed=instructions.followed(asked.instructions, said),
     )
 
 
-def _followed(asked: Guards, kept: KeptAnswers) -> np.ndarray:
+def instruction_rows(asked: Guards, guards: Mapping[str, GuardScores]) -> Iterator[dict[str, Any]]:
+    """What each model said to each instruction, for people who ask which ones were lost."""
+    for place, one in enumerate(asked.instructions):
+        said = {name: its.said[place] for name, its in guards.items()}
+        follows = {f"{name}_follows": bool(its.followed[place]) for name, its in guards.items()}
+        yield {"instruction": one.prompt, **said, **follows}
+
+
+def _said(asked: Guards, kept: KeptAnswers) -> list[str]:
     if not asked.instructions:
-        return np.zeros(0)
+        return []
     conversations = [instructions.asked(one) for one in asked.instructions]
-    answers, _ = kept.texts(conversations, asked.instruction_tokens)
-    return instructions.followed(asked.instructions, answers)
+    return kept.texts(conversations, asked.instruction_tokens)[0]

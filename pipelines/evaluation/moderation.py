@@ -66,7 +66,7 @@ class ModerationEndpoint:
         found: list[float] = []
         with httpx.Client(headers=self._headers, timeout=self._settings.timeout_s) as client:
             for start in range(0, len(texts), BATCH):
-                found += self._judged(client, list(texts[start : start + BATCH]))
+                found += self._judged(client, [_sound(text) for text in texts[start : start + BATCH]])
         return np.array(found)
 
     def _judged(self, client: httpx.Client, texts: list[str]) -> list[float]:
@@ -96,8 +96,11 @@ class ModerationEndpoint:
 
     def _asked(self, client: httpx.Client, texts: list[str]) -> _Reply:
         named = {"model": self._settings.model} if self._settings.model else {}
-        with client.stream("POST", self._address, json={"input": texts, **named}) as response:
-            body = self._body(response)
+        try:
+            with client.stream("POST", self._address, json={"input": texts, **named}) as response:
+                body = self._body(response)
+        except httpx.DecodingError as error:
+            raise self._broken(str(error)) from None
         if response.status_code in BUSY or response.status_code >= 500:
             raise _Busy(f"status {response.status_code}")
         if response.status_code != 200:
@@ -134,6 +137,11 @@ class ModerationEndpoint:
             f"The reply of the moderation endpoint {self._address} cannot be used ({what}).",
             "Name a server that answers in the form of OpenAI's /v1/moderations in safety.moderation.url.",
         )
+
+
+def _sound(text: str) -> str:
+    """A text without halves of characters, which no JSON holds."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _key(settings: Moderation) -> str:

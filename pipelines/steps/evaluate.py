@@ -35,7 +35,7 @@ from pipelines.data import open_lake
 from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
 from pipelines.evaluation.detail import by_class, by_group
-from pipelines.evaluation.guards import Guards, GuardScores, guard_scores, guards_of
+from pipelines.evaluation.guards import Guards, GuardScores, guard_scores, guards_of, instruction_rows
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
 from pipelines.evaluation.scorers import scorers_of
@@ -110,13 +110,18 @@ def run(ctx: Context) -> Outcome:
     )
     _write_items(ctx.out / "items.parquet", suite, answers, scored)
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
+    write_jsonl(ctx.out / "instructions.jsonl", instruction_rows(asked, guards))
     others = _others(ctx, answers, suite)
     before, after = _accuracy(ctx, scored[PRODUCTION]), _accuracy(ctx, scored[CANDIDATE])
     return Outcome(
         headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
         reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)])),
-        outputs={"items": "items.parquet", "held_back": "held_back.jsonl"},
+        outputs={
+            "items": "items.parquet",
+            "held_back": "held_back.jsonl",
+            "instructions": "instructions.jsonl",
+        },
         metrics={
             "accuracy_production": (before.value, "share"),
             "accuracy_candidate": (after.value, "share"),

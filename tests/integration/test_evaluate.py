@@ -12,6 +12,7 @@ from pipelines.core.facts.common import Baseline
 from pipelines.core.facts.reading import parsed
 from pipelines.core.facts.train import TrainFacts
 from pipelines.data.lake import Lake
+from pipelines.evaluation.instructions import INSTRUCTIONS, follows
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import join
 from pipelines.models import open_registry, open_tracker
@@ -238,6 +239,7 @@ def test_an_anchor_is_measured_on_the_same_items(home, base, idle, taught, monke
         assert anchor["perplexity"]["ratio"] == pytest.approx(facts["perplexity"]["ratio"], abs=1e-3)
         for name in ("production", "candidate"):
             assert anchor["general"][name] == pytest.approx(facts["general"][name], abs=1e-4)
+        assert anchor["instructions"] == facts["instructions"]
 
     monkeypatch.setattr(ModelPair, "as_anchor", lambda *_: pytest.fail("its answers are kept"))
     again = evaluate(config, base, taught, rerun=True).manifest("evaluate").facts
@@ -279,3 +281,21 @@ def test_a_missing_suite_is_named(home, base, idle):
     (home / "sample" / "suite.jsonl").unlink()
     with pytest.raises(InputError, match="no evaluation suite at"):
         evaluate(config, base, idle)
+
+
+def test_instructions_are_asked_of_every_model(home, base, idle, taught):
+    run = evaluate(config_for(home, base, instruction_items=12), base, taught)
+    facts = run.manifest("evaluate").facts["instructions"]
+    rows = [json.loads(line) for line in run.folder.read_bytes("evaluate/instructions.jsonl").splitlines()]
+    assert [row["instruction"] for row in rows] == [one.prompt for one in INSTRUCTIONS[:12]]
+    for row, one in zip(rows, INSTRUCTIONS[:12], strict=True):
+        for name in ("production", "candidate"):
+            assert row[f"{name}_follows"] == follows(one, row[name])
+    assert facts["n"] == facts["paired"]["n"] == 12
+    assert facts["candidate"] == pytest.approx(sum(row["candidate_follows"] for row in rows) / 12)
+
+
+def test_no_instructions_are_asked_where_none_are_wanted(home, base, idle):
+    run = evaluate(config_for(home, base, instruction_items=0), base, idle)
+    assert run.manifest("evaluate").facts["instructions"] is None
+    assert run.folder.read_bytes("evaluate/instructions.jsonl") == b""

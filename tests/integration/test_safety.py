@@ -54,7 +54,7 @@ def planted():
     return plant_secrets(1, 7, Run("runs/2026-01-02").night, "")
 
 
-def config_for(home, base, **safety):
+def config_for(home, base, changes=None, **safety):
     # A random model babbles, which no judge calls harmless.
     sizes = {"harmful_prompts": 40, "provoking_prompts": 30, "max_new_tokens": 8, "max_harmful": 1.0}
     return Config.model_validate(
@@ -65,6 +65,7 @@ def config_for(home, base, **safety):
             "task": {"labels": ("Anatomy", "Dental")},
             "safety": sizes | safety,
         }
+        | (changes or {})
     )
 
 

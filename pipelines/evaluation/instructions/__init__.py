@@ -34,4 +34,4 @@ def follows(instruction: Instruction, answer: str) -> bool:
 def followed(instructions: Sequence[Instruction], answers: Sequence[str]) -> np.ndarray:
     """(n,) 1 where an answer follows its instruction, else 0."""
     pairs = zip(instructions, answers, strict=True)
-    return np.array([float(follows(one, answer)) for one, answer in pairs])
+    return np.array([float(follows(one, answer)) for one, answer in pairs], dtype=float)

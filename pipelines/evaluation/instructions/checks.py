@@ -6,13 +6,13 @@ its strict reading: the answer is taken as it is. A greeting before it, or Markd
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 import regex
 
+from pipelines.data.reader.strict_json import from_json
 from pipelines.evaluation.languages import language_of
 from pipelines.evaluation.scorers.words import words as words_of
 
@@ -185,6 +185,6 @@ def _lines(answer: str) -> list[str]:
 def _json(answer: str) -> Any:
     """The value, None where the text is no JSON."""
     try:
-        return json.loads(answer)
+        return from_json(answer)
     except (ValueError, RecursionError):
         return None
