@@ -9,6 +9,7 @@
 | gate: fairness | what is not clear is shown | few groups may be without power |
 | gate: forgetting | only rows whose right answer is known | bounds over what people did not tell |
 | gate: anchors | none | the base, and a version that people chose |
+| gate: instructions | none | those that a program checks, against production and anchors |
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _check_0_1(
 ) -> Table:
     forgetting = found.evaluate.forgetting
     told = forgetting and forgetting.model_copy(update={"disliked": Disliked()})
-    evaluate = found.evaluate.model_copy(update={"forgetting": told})
+    evaluate = found.evaluate.model_copy(update={"forgetting": told, "instructions": None})
     rules = {"error_rate": "familywise", "rating_odds": 1.0, "max_nights_waiting": 0}
     then = settings.model_copy(update=rules)
     table, _ = check_candidate(pinned, replace(found, evaluate=evaluate), then, asks)
