@@ -146,3 +146,25 @@ def test_a_redacted_number_is_no_json_answer(tmp_path):
     part, kept = still_answered(Part(rows, {"read": 2, "kept": 2}), chats, read)
     assert (part.rows, kept) == (rows[:1], chats[:1])
     assert part.counts == {"read": 2, "no_answer_once_redacted": 1, "kept": 1}
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ('{"name": "Bob", "age": 3}', ["Bob"]),
+        ('{"name": "ADA asked", "pets": [{"kind": "a cat"}]}', ["a cat"]),  # the prompt says the first
+        ('{"other": {"deep": ["x", "y"]}}', ["deep", "other", "x", "y"]),
+        ('{"name": 5}', []),
+        ('{"name": "a", "name": "b"}', ['{"name": "a", "name": "b"}']),
+        ("no JSON", ["no JSON"]),
+        ("", [""]),
+        ('"text"', ["text"]),
+        ("[" * 5_000, ["[" * 5_000]),
+        ("[" * 400 + '"in"' + "]" * 400, ["in"]),
+    ],
+)
+def test_a_json_answer_tells_what_schema_and_prompt_do_not(tmp_path, answer, told):
+    task = task_of(config_of(tmp_path, "extract"))
+    assert sorted(task.passages(answer, "ada asked for help")) == told
+    assert task_of(config_of(tmp_path, "generate")).passages(answer, "Ada") == [answer]
+    assert task_of(config_of(tmp_path, "choose")).passages(answer, "Ada") == [answer]
