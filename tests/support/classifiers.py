@@ -25,7 +25,7 @@ TEXTS, TOKENS, EPOCHS, BATCH = 250, 48, 2, 32
 
 
 def make_classifier(folder: Path) -> Path:
-    """A folder with the model. It is made once a checkout, in about a minute of CPU, and copied from then on."""
+    """A folder with the model. It is made once a checkout, in about a minute of CPU, and then copied."""
     key = digest_of([sha256_of(Path(__file__)), lock_digest()])
     made = cached(private_folder(KEPT / "classifiers"), key, _save, lambda _: True)
     return Path(shutil.copytree(made, folder, dirs_exist_ok=True))
