@@ -1,18 +1,22 @@
 """How often the check of packaged instructions errs, and what losses it finds.
 
-`python -m benchmarks.instructions` prints Markdown tables; it takes a few seconds of CPU.
+`python -m benchmarks.instructions` prints Markdown tables; it takes a few seconds of CPU. With a profile and a
+home, such as `config/demo.toml .nightshift`, it also asks the profile's base model.
 """
 
 from __future__ import annotations
 
+import sys
+import time
 from collections import Counter
 from functools import cache
 
 import numpy as np
 
 from benchmarks.tables import markdown
-from pipelines.core.config import Evaluate, Gate
+from pipelines.core.config import Evaluate, Gate, load_config
 from pipelines.core.facts.common import PairedCounts
+from pipelines.evaluation.instructions import INSTRUCTIONS, asked, followed
 from pipelines.policy.night.instructions import conclusion, says_nothing
 
 WORLDS = 2_000
@@ -81,5 +85,23 @@ def main() -> None:
         print(f"\nIt says nothing where production follows {most} of {ITEMS} or fewer.")
 
 
+def ask_base(profile: str, home: str) -> None:
+    """Ask the base model all instructions in groups; print how many it follows, and the CPU time."""
+    from pipelines.models.base import base_folder
+    from pipelines.models.engine import Engine
+
+    config = load_config(profile, home)
+    engine = Engine(config.model, str(base_folder(config)))
+    began, total = time.process_time(), 0
+    for start in range(0, len(INSTRUCTIONS), 20):
+        group = INSTRUCTIONS[start : start + 20]
+        answers = engine.generate([asked(one) for one in group], Evaluate().instruction_tokens)
+        total += int(followed(group, answers).sum())
+    seconds = time.process_time() - began
+    print(f"\nThe base model follows {total} of {len(INSTRUCTIONS)}, in {seconds:.0f} s of CPU.")
+
+
 if __name__ == "__main__":
     main()
+    if len(sys.argv) > 2:
+        ask_base(*sys.argv[1:3])

@@ -357,8 +357,9 @@ FRENCH = (
         comma_list(4),
     ),
     _fr(
-        "Écris exactement deux phrases sur le café, avec le mot « café ».",
+        "Écris exactement deux phrases en français sur le café, avec le mot « café ».",
         "Le café est chaud. Je le bois sans sucre.",
+        language("fr"),
         sentences(2),
         mentions("café"),
     ),
