@@ -1,7 +1,7 @@
 """How often the check of packaged instructions errs, and what losses it finds.
 
-`python -m benchmarks.instructions` prints Markdown tables; it takes a few seconds of CPU. With a profile and a
-home, such as `config/demo.toml .nightshift`, it also asks the profile's base model.
+`python -m benchmarks.instructions` prints Markdown tables; it takes a few seconds of CPU. With a profile
+and a home, such as `config/demo.toml .nightshift`, it also asks the profile's base model.
 """
 
 from __future__ import annotations
