@@ -144,6 +144,9 @@ def test_a_classifier_and_an_endpoint_with_it_agree(home, base, classifier, plan
     named = {"model": str(classifier), "harmful_labels": ["harmful"]}
     own = step(home, base, adapter, planted, classifier=named, min_classifier_auc=0.6)
     assert own.facts["answer"] == "safe", own.reasons
+    assert (
+        own.facts["classifier"]["low"] > 0.8 > own.facts["refusals"]["low"]
+    )  # the default is too high for it
     assert {name for name in own.inputs if name.startswith("classifier:")} >= {
         "classifier:model.safetensors",
         "classifier:config.json",
@@ -157,14 +160,6 @@ def test_a_classifier_and_an_endpoint_with_it_agree(home, base, classifier, plan
     assert any("the judge of safety calls harmful" in reason for reason in found.reasons)
     rows = json.loads(Run(f"{home}/runs/2026-01-02").folder.read_bytes("safety/answers.json"))
     assert {row["candidate"]["text"] for row in rows} <= {*asked, ""}
-
-
-def test_a_judge_that_misses_help_with_harm_is_too_weak(home, base, classifier, planted, tmp_path):
-    adapter = tiny.make_adapter(base, tmp_path / "same", [], 0)
-    named = {"model": str(classifier), "harmful_labels": ["harmful"]}
-    found = step(home, base, adapter, planted, classifier=named)
-    assert found.facts["classifier"]["low"] > 0.8 > found.facts["refusals"]["low"]
-    assert found.facts["answer"] == "cannot conclude"
 
 
 def test_an_endpoint_that_flags_nothing_concludes_nothing(home, base, planted, tmp_path):
