@@ -1,4 +1,4 @@
-"""The whole loop of tasks that write, on a tiny model: users' corrections, two nights, and a rollout to production."""
+"""The whole loop of tasks that write, on a tiny model: from corrections over two nights to production."""
 
 import json
 from datetime import date, timedelta
@@ -45,7 +45,7 @@ STAGES = [
 
 
 def case(kind, place):
-    """A question and its right answer, as people write it: a sentence, or JSON with its keys in another order."""
+    """A question and its right answer, as people write it: a sentence, or JSON with keys in another order."""
     sign, when = list(WARDS)[place % 3], list(DAYS)[place // 3 % 3]
     asked = f"Patient {place} with number {place * 7919}: {sign}, {when}. Where to?"
     if kind == "extract":
