@@ -5,8 +5,10 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
-export NIGHTSHIFT_HOME ?= $(CURDIR)/.nightshift
-export NIGHTSHIFT_CONFIG ?= $(CURDIR)/config/demo.toml
+# Each profile has a home of its own: config/demo.toml's is .nightshift, config/demo-text.toml's .nightshift-demo-text.
+PROFILE ?= demo
+export NIGHTSHIFT_HOME ?= $(CURDIR)/.nightshift$(addprefix -,$(filter-out demo,$(PROFILE)))
+export NIGHTSHIFT_CONFIG ?= $(CURDIR)/config/$(PROFILE).toml
 export NIGHTSHIFT_PYTHON := $(CURDIR)/.venv/bin/python
 export HF_HUB_DISABLE_TELEMETRY := 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -34,7 +36,7 @@ help: ## list the targets
 
 setup: .venv/.ready .venv-airflow/.ready $(PREPARED) ## install both environments; prepare databases, sample model and sample data
 
-nightly: setup ## run the next night through Airflow (ARGS="--force --epochs 3 --rank 8 --dry-run")
+nightly: setup ## run the next night through Airflow (PROFILE=demo-text; ARGS="--force --epochs 3 --rank 8 --dry-run")
 	@.venv/bin/nightshift doctor
 	@$(LOCAL) nightly $(ARGS)
 

@@ -14,13 +14,16 @@ CORRECTED_SHARE = 0.9  # of the wrong answers that were rated
 
 
 def feedback_on(
-    right: bool, label: str, share: float, rng: np.random.Generator
+    right: bool, wanted: str, share: float, rng: np.random.Generator
 ) -> tuple[int | None, str | None]:
-    """Rating and correction: a right answer is liked, a wrong one disliked and mostly corrected."""
+    """Rating and correction: a right answer is liked, a wrong one disliked and mostly corrected.
+
+    `wanted`: the right answer.
+    """
     rated, corrected = rng.random(2) < (share, CORRECTED_SHARE)
     if not rated:
         return None, None
-    return (1, None) if right else (-1, label if corrected else None)
+    return (1, None) if right else (-1, wanted if corrected else None)
 
 
 def person(number: int, sample: Sample) -> dict[str, object]:

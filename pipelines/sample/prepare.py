@@ -11,7 +11,7 @@ from pathlib import Path
 from pipelines.core.config import Config
 from pipelines.evaluation.suite_place import suite_exists, write_suite
 from pipelines.sample.packaged import convert_smollm2
-from pipelines.sample.questions import Plan, plan, pool_rows, questions, suite_rows
+from pipelines.sample.questions import Plan, pool_rows, sample_plan, suite_rows
 from pipelines.stores.object_store import file_system
 
 log = logging.getLogger("nightshift")
@@ -53,6 +53,6 @@ def prepare_suite(config: Config) -> None:
 def _write(config: Config, setting: str, rows_of: Callable[[Plan, Config], list[dict[str, object]]]) -> None:
     place = config.path(setting)
     if not suite_exists(place):
-        rows = rows_of(plan(questions(config.task.labels), config.sample), config)
+        rows = rows_of(sample_plan(config), config)
         write_suite(place, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
         log.info("sample: %d frozen questions in %s", len(rows), place)

@@ -1,7 +1,7 @@
-"""Which question is asked on which night. Pure: everything follows from the seed and is known in advance.
+"""Which question is asked on which night. Everything follows from the seed and is known in advance.
 
-Before `shift_night` every department is asked about equally often. From then on the questions that are left
-come in proportion, which makes Dental several times as frequent.
+Before `shift_night` every topic is asked about equally often. From then on the questions that are left come
+in proportion, which makes Dental (of the exam questions) several times as frequent.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from pipelines.core.config import Config, Sample
 from pipelines.core.errors import InputError
+from pipelines.sample.operations import operations
 from pipelines.sample.packaged import medmcqa
 from pipelines.sample.people import CHANNELS, LOCALES
 
@@ -24,10 +25,14 @@ REPEATED_SHARE = 0.02  # of a night's rows: a question of an earlier night, aske
 
 @dataclass(frozen=True)
 class Item:
-    """A question with its right answer."""
+    """A question with its right answer, as the task writes it."""
 
     question: str
-    label: str
+    answer: str
+    topic: str  # one of a dozen; where a label is to be chosen, it is the label
+
+
+Pool = dict[str, list[Item]]  # the items of each topic
 
 
 @dataclass(frozen=True)
@@ -51,18 +56,36 @@ def questions(labels: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def plan(pool: dict[str, list[str]], sample: Sample) -> Plan:
+def pool_of(config: Config) -> Pool:
+    """All that a profile's sample can ask."""
+    if config.sample.data == "api-operations":
+        return {
+            topic: [Item(asked, answer, topic) for asked, answer in pairs]
+            for topic, pairs in operations().items()
+        }
+    return {
+        label: [Item(question, label, label) for question in asked]
+        for label, asked in questions(config.task.labels).items()
+    }
+
+
+def sample_plan(config: Config) -> Plan:
+    """The plan of a profile's sample."""
+    return plan(pool_of(config), config.sample)
+
+
+def plan(pool: Pool, sample: Sample) -> Plan:
     """Spread the questions over the nights. Those of the frozen suite are taken out first."""
     rng = np.random.default_rng([sample.seed, 0])
-    shuffled = {label: [pool[label][i] for i in rng.permutation(len(pool[label]))] for label in sorted(pool)}
-    kept = {label: rows[: sample.holdout_per_label] for label, rows in shuffled.items()}
-    left = {label: rows[sample.holdout_per_label :] for label, rows in shuffled.items()}
+    shuffled = {topic: [pool[topic][i] for i in rng.permutation(len(pool[topic]))] for topic in sorted(pool)}
+    kept = {topic: rows[: sample.holdout_per_label] for topic, rows in shuffled.items()}
+    left = {topic: rows[sample.holdout_per_label :] for topic, rows in shuffled.items()}
     repeated = round(REPEATED_SHARE * sample.rows_per_night)
     fresh = sample.rows_per_night - repeated
     before = min(sample.shift_night - 1, sample.nights)
-    equal = -(-(before * fresh + repeated) // len(left))  # rows of each label before the shift
-    early = _mixed({label: rows[:equal] for label, rows in left.items()}, rng)
-    later = _mixed({label: rows[equal:] for label, rows in left.items()}, rng)
+    equal = -(-(before * fresh + repeated) // len(left))  # rows of each topic before the shift
+    early = _mixed({topic: rows[:equal] for topic, rows in left.items()}, rng)
+    later = _mixed({topic: rows[equal:] for topic, rows in left.items()}, rng)
     nights: list[tuple[Item, ...]] = []
     asked: list[Item] = []
     for number in range(sample.nights):
@@ -95,9 +118,9 @@ def _rows(items: Sequence[Item], config: Config, name: str, stream: int) -> list
     return [
         {
             "id": f"{name}-{hashlib.sha256(item.question.encode()).hexdigest()[:12]}",
-            "subject": item.label,
+            "subject": item.topic,
             "messages": messages_of(config, item.question),
-            "answer": item.label,
+            "answer": item.answer,
             "tenant": str(rng.choice(config.sample.tenants)),
             "locale": str(rng.choice(LOCALES)),
             "channel": str(rng.choice(CHANNELS)),
@@ -106,12 +129,12 @@ def _rows(items: Sequence[Item], config: Config, name: str, stream: int) -> list
     ]
 
 
-def _items(by_label: dict[str, list[str]]) -> tuple[Item, ...]:
-    return tuple(Item(question, label) for label in sorted(by_label) for question in by_label[label])
+def _items(pool: Pool) -> tuple[Item, ...]:
+    return tuple(item for topic in sorted(pool) for item in pool[topic])
 
 
-def _mixed(by_label: dict[str, list[str]], rng: np.random.Generator) -> list[Item]:
-    items = _items(by_label)
+def _mixed(pool: Pool, rng: np.random.Generator) -> list[Item]:
+    items = _items(pool)
     return [items[i] for i in rng.permutation(len(items))]
 
 

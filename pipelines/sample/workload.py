@@ -1,6 +1,6 @@
 """A night of the sample: the model in production answers real questions, and people give feedback.
 
-The feedback follows from the known department. Everything follows from the seed and the model: latencies are
+The feedback follows from the known answer. Everything follows from the seed and the model: latencies are
 drawn too, not measured, so that the same night gives the same bytes.
 """
 
@@ -19,12 +19,14 @@ from pipelines.core.errors import InputError
 from pipelines.core.files import replacing
 from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
+from pipelines.evaluation.kept_answers import KeptAnswers
+from pipelines.evaluation.tasks import task_of
 from pipelines.models import open_registry
 from pipelines.models.aliases import in_production
 from pipelines.models.base import base_folder
 from pipelines.models.engine import Engine
 from pipelines.sample.people import CHANNELS, PEOPLE, feedback_on, person
-from pipelines.sample.questions import Item, messages_of, plan, questions
+from pipelines.sample.questions import Item, messages_of, sample_plan
 
 log = logging.getLogger("nightshift")
 
@@ -48,7 +50,7 @@ def write_night(config: Config, night: date) -> Path:
         return path
     log.info("sample: the model in production answers the questions of %s", night)
     number = (night - config.sample.first_night).days
-    items = plan(questions(config.task.labels), config.sample).nights[number]
+    items = sample_plan(config).nights[number]
     rows = _answered(config, night, items)
     with replacing(path) as partial:
         write_parquet(partial, pa.Table.from_pylist(rows, SCHEMA).to_batches(), SCHEMA)
@@ -64,7 +66,8 @@ def _answered(config: Config, night: date, items: tuple[Item, ...]) -> list[dict
     name = adapter.version if adapter else "base"
     conversations = [messages_of(config, item.question) for item in items]
     log.info("sample: night %s, %s answers %d questions", night, name, len(items))
-    answers = engine.choose(conversations, config.task.labels)
+    kept = KeptAnswers(config, engine, adapter.digest if adapter else "", "ingest")
+    answers = task_of(config).answers(kept, conversations)
     tokens_in = [len(ids) for ids in engine.prompts(conversations)]
     tokens_out = engine.count_tokens(answers)
     return _rows(config, night, items, conversations, answers, name, tokens_in, tokens_out)
@@ -83,11 +86,13 @@ def _rows(
     """The delivery's rows: people, times and feedback are drawn, and some rows are delivered twice."""
     first = night == config.sample.first_night
     rng = np.random.default_rng([config.sample.seed, 2, night.toordinal()])
+    task = task_of(config)
     rows: list[dict[str, object]] = []
     for i, (item, messages, answer) in enumerate(zip(items, conversations, answers, strict=True)):
         late = not first and rng.random() < LATE_SHARE
         midnight = datetime.combine(night - timedelta(days=late), time(), UTC)
-        rating, correction = feedback_on(answer == item.label, item.label, config.sample.feedback_share, rng)
+        right = task.read(answer) == task.read(item.answer)
+        rating, correction = feedback_on(right, item.answer, config.sample.feedback_share, rng)
         rows.append(
             {
                 "request_id": f"{night}-{i:05d}",

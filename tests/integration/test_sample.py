@@ -16,7 +16,7 @@ from pipelines.models.engine import Engine
 from pipelines.runner import run_step
 from pipelines.sample.packaged import convert_smollm2
 from pipelines.sample.prepare import prepare_model, prepare_suite
-from pipelines.sample.questions import plan, questions
+from pipelines.sample.questions import sample_plan
 from pipelines.sample.workload import write_night
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
@@ -74,8 +74,8 @@ def test_ingest_writes_a_sample_night_that_is_missing(config, home):
 
 def test_feedback_follows_from_the_known_department(config):
     night = night_of(config, 1)
-    asked = plan(questions(config.task.labels), config.sample).nights[1]
-    label = {item.question: item.label for item in asked}
+    asked = sample_plan(config).nights[1]
+    label = {item.question: item.answer for item in asked}
     rows = {row["request_id"]: row for row in rows_of(write_night(config, night))}.values()
     assert len(rows) == config.sample.rows_per_night
     rated = [row for row in rows if row["rating"] is not None]

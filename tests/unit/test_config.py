@@ -39,6 +39,21 @@ def test_a_cluster_keeps_nothing_shared_in_a_home(home):
     assert all(str(home) in one.path(getattr(one, name)) for name in (*roots, *urls))
 
 
+@pytest.mark.parametrize("kind", ["choose", "extract", "generate"])
+def test_a_starting_profile_is_of_its_kind_for_own_logs(kind, home):
+    """Each states the kind's own settings, reads files, and has nothing of the samples."""
+    path = Path(f"config/{kind}.toml")
+    config, demo = load_config(path, home), load_config("config/demo.toml", home)
+    assert config.task.kind == kind
+    assert bool(config.task.labels) == (kind == "choose")
+    assert bool(config.task.json_schema) == (kind == "extract")
+    assert config.ingest.kind == "files"
+    assert config.register_.name != demo.register_.name
+    assert config.evaluate.suite != demo.evaluate.suite
+    assert config.train.max_length_tokens >= config.model.max_prompt_tokens + config.model.max_new_tokens
+    assert "sample" not in path.read_text()
+
+
 def test_there_are_shipped_files():
     assert SHIPPED
 

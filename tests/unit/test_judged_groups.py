@@ -12,7 +12,7 @@ from pipelines.evaluation.judged_groups import (
     plan_of,
     stereotype_items,
 )
-from pipelines.sample.questions import plan, questions, suite_rows
+from pipelines.sample.questions import sample_plan, suite_rows
 
 
 def suite(count, **values):
@@ -86,7 +86,7 @@ def test_the_suite_is_drawn_only_where_it_is_larger():
 
 def test_all_groups_of_the_sample_are_judged_by_themselves(home):
     config = load_config("config/demo.toml", home)
-    asked = suite_rows(plan(questions(config.task.labels), config.sample), config)
+    asked = suite_rows(sample_plan(config), config)
     found = judged_groups(config.fairness, stereotype_items(config), asked)
     counted = plan_of(config.fairness, found)
     assert found.joined == {}

@@ -7,14 +7,14 @@ import pytest
 
 from pipelines.core.config import Sample, load_config
 from pipelines.core.errors import InputError
-from pipelines.sample.questions import plan, pool_rows, questions, suite_rows
+from pipelines.sample.questions import plan, pool_of, pool_rows, suite_rows
 
 CONFIG = load_config("config/demo.toml", "unused")
 
 
 @pytest.fixture(scope="module")
 def pool():
-    return questions(CONFIG.task.labels)
+    return pool_of(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,12 @@ def laid(pool):
 
 
 def shares(nights):
-    counts = Counter(item.label for night in nights for item in night)
+    counts = Counter(item.topic for night in nights for item in night)
     return {label: count / counts.total() for label, count in counts.items()}
 
 
 def test_the_pool_is_distinct_short_and_has_every_department(pool):
-    every = [question.lower() for rows in pool.values() for question in rows]
+    every = [item.question.lower() for items in pool.values() for item in items]
     assert len(every) == len(set(every)) > 7_500
     assert max(map(len, every)) <= 160
     assert set(pool) == set(CONFIG.task.labels)
@@ -36,7 +36,7 @@ def test_the_pool_is_distinct_short_and_has_every_department(pool):
 
 def test_every_night_is_full_and_the_suite_is_balanced(laid):
     assert [len(night) for night in laid.nights] == [CONFIG.sample.rows_per_night] * CONFIG.sample.nights
-    assert set(Counter(item.label for item in laid.suite).values()) == {CONFIG.sample.holdout_per_label}
+    assert set(Counter(item.topic for item in laid.suite).values()) == {CONFIG.sample.holdout_per_label}
 
 
 def test_no_frozen_question_is_ever_asked(laid):

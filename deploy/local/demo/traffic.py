@@ -13,8 +13,9 @@ import numpy as np
 
 from gateway.dev_token import make_token, private_key
 from pipelines.core.config import Config
+from pipelines.evaluation.tasks import task_of
 from pipelines.sample.people import CHANNELS, feedback_on, person
-from pipelines.sample.questions import plan, questions
+from pipelines.sample.questions import sample_plan
 
 AT_ONCE = 6  # users who wait for an answer at the same time
 
@@ -34,8 +35,8 @@ class Traffic:
 
     def __init__(self, config: Config, url: str, first: int = 0) -> None:
         self._config, self._url = config, url
-        nights = plan(questions(config.task.labels), config.sample).nights
-        self._items = [item for night in nights for item in night]
+        self._items = [item for night in sample_plan(config).nights for item in night]
+        self._task = task_of(config)
         key = private_key(Path(config.home) / "gateway" / "dev")
         self._tokens = {
             tenant: make_token(config, key, tenant, "model:* feedback", hours=12, states_users=True)
@@ -74,10 +75,10 @@ class Traffic:
         }
         response = await client.post("/predict", json=body, headers=headers)
         answer = response.raise_for_status().json()
-        right = answer["label"] == item.label
+        right = self._task.read(answer["label"]) == self._task.read(item.answer)
         self.answered.append(Answered(datetime.now(UTC), answer["adapter"], answer["route"], right))
         share = self._config.sample.feedback_share
-        rating, correction = feedback_on(right, item.label, share, rng)
+        rating, correction = feedback_on(right, item.answer, share, rng)
         if rating is not None:
             feedback = {"request_id": answer["request_id"], "rating": rating, "correction": correction}
             (await client.post("/v1/feedback", json=feedback, headers=headers)).raise_for_status()

@@ -26,11 +26,12 @@ CSV_NULLS = ("", "NULL", "null", "None", "NaN", "nan", "NaT", "<NA>", "\\N")
 class Sample(Section):
     """`[sample]`: real questions, laid over nights, answered by the current model."""
 
+    data: Literal["exam-questions", "api-operations"] = "exam-questions"  # MedMCQA's, or botocore's
     first_night: date = date(2026, 1, 1)  # the workload's calendar starts here
     nights: Positive = 30  # length of the workload
     rows_per_night: Positive = 240  # questions asked each night
-    shift_night: Positive = 8  # from this night (counted from 1) the mix of subjects is another
-    holdout_per_label: Positive = 24  # questions of each label that are kept for the frozen suite
+    shift_night: Positive = 8  # from this night (counted from 1) the mix of topics is another
+    holdout_per_label: Positive = 24  # questions of each topic that are kept for the frozen suite
     feedback_share: Share = 0.9  # of answers, rated by users
     tenants: tuple[str, ...] = ("north-clinic", "south-clinic", "campus", "telehealth")  # who asks
     seed: int = 7  # of everything that is drawn
