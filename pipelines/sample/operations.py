@@ -26,7 +26,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 def operations() -> dict[str, list[tuple[str, str]]]:
-    """(sentence, answer) of each action, in a fixed order; sentences and names are distinct.
+    """(sentence, answer) of each action, in a fixed order; sentences and answers are distinct.
 
     An answer is JSON text: `{"action": "delete", "resource": "key pair"}` for the operation DeleteKeyPair.
     """
@@ -34,17 +34,17 @@ def operations() -> dict[str, list[tuple[str, str]]]:
     seen: set[str] = set()
     for name, documentation in _documented():
         action, *resource = (word.lower() for word in _WORD.findall(name))
-        answer = {"action": action, "resource": " ".join(resource)}
+        answer = json.dumps({"action": action, "resource": " ".join(resource)})
         sentence = _first_sentence(documentation)
         if (
             action in found
-            and 0 < len(answer["resource"]) <= MAX_RESOURCE_CHARS
+            and 0 < len(" ".join(resource)) <= MAX_RESOURCE_CHARS
             and len(sentence) in LENGTH_CHARS
             and name not in sentence
-            and not seen & {name, sentence.lower()}
+            and not seen & {answer, sentence.lower()}
         ):
-            seen |= {name, sentence.lower()}
-            found[action].append((sentence, json.dumps(answer)))
+            seen |= {answer, sentence.lower()}
+            found[action].append((sentence, answer))
     return found
 
 

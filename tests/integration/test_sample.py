@@ -11,6 +11,7 @@ from pipelines.core.config import Model, load_config
 from pipelines.core.errors import InputError
 from pipelines.core.traffic_split import Adapter, Route
 from pipelines.data.schema import SCHEMA
+from pipelines.evaluation.tasks import task_of
 from pipelines.models import open_registry, open_tracker
 from pipelines.models.engine import Engine
 from pipelines.runner import run_step
@@ -89,6 +90,22 @@ def test_feedback_follows_from_the_known_department(config):
         assert row["correction"] is None or row["rating"] == -1
     wrong = [row for row in rated if row["rating"] == -1]
     assert 0.75 < sum(row["correction"] is not None for row in wrong) / len(wrong) < 1
+
+
+def test_written_answers_are_json_that_people_correct(home, base):
+    config = load_config(
+        "config/demo-text.toml", home, {"model.base": str(base), "sample.rows_per_night": 30}
+    )
+    night, task = night_of(config, 0), task_of(config)
+    wanted = {item.question: item.answer for item in sample_plan(config).nights[0]}
+    rows = {row["request_id"]: row for row in rows_of(write_night(config, night))}.values()
+    assert len(rows) == 30
+    for row in rows:
+        right = wanted[row["messages"][-1]["content"]]
+        assert row["correction"] in (None, right)
+        assert row["rating"] in (None, 1 if task.read(row["completion"]) == right else -1)
+    assert sum(row["correction"] is not None for row in rows) > 15
+    assert run_step("ingest", f"{home}/runs/{night}", config).verdict == "proceed"
 
 
 def test_deliveries_hold_late_rows_duplicates_and_opt_outs(config):

@@ -1,5 +1,6 @@
-"""The sample workload's layout: pure, by the seed."""
+"""The layout of the two samples: pure, by the seed."""
 
+import json
 from collections import Counter
 from datetime import date, timedelta
 
@@ -7,9 +8,11 @@ import pytest
 
 from pipelines.core.config import Sample, load_config
 from pipelines.core.errors import InputError
+from pipelines.evaluation.tasks import task_of
 from pipelines.sample.questions import plan, pool_of, pool_rows, suite_rows
 
 CONFIG = load_config("config/demo.toml", "unused")
+TEXT = load_config("config/demo-text.toml", "unused")
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +98,34 @@ def test_the_next_night_follows_the_last_decided_one():
     assert sample.next_night([]) == first
     assert sample.next_night({first, first + timedelta(days=2)}) == first + timedelta(days=3)
     assert sample.next_night([date(2026, 1, 30)]) == date(2026, 1, 31)
+
+
+@pytest.fixture(scope="module")
+def operations():
+    return pool_of(TEXT)
+
+
+def test_operations_are_distinct_short_and_answers_of_the_task(operations):
+    items, task = [item for items in operations.values() for item in items], task_of(TEXT)
+    assert (
+        len({item.question.lower() for item in items}) == len({item.answer for item in items}) == len(items)
+    )
+    assert len(items) > 10_000
+    assert max(len(item.question) for item in items) <= 140
+    assert all(task.read(item.answer) == item.answer for item in items)
+    assert all(json.loads(item.answer)["action"] == item.topic for item in items)
+
+
+def test_a_question_does_not_hold_the_name_it_asks_for(operations):
+    for items in operations.values():
+        for item in items:
+            named = "".join(word.capitalize() for word in " ".join(json.loads(item.answer).values()).split())
+            assert named not in item.question
+
+
+def test_no_frozen_operation_is_ever_asked(operations):
+    laid = plan(operations, TEXT.sample)
+    assert set(Counter(item.topic for item in laid.suite).values()) == {TEXT.sample.holdout_per_label}
+    asked = {item.answer for night in laid.nights for item in night}
+    assert not asked & {item.answer for item in laid.suite}
+    assert [len(night) for night in laid.nights] == [TEXT.sample.rows_per_night] * TEXT.sample.nights
