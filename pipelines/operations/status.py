@@ -78,6 +78,7 @@ def _night(config: Config, decision: Decision) -> dict[str, Any]:
         "outcome": decision.outcome,
         "reasons": list(decision.reasons),
         "accuracy": as_json(facts.accuracy) or None,
+        "measure": facts.measure,
         "registered_version": facts.registered_version,
         "report": report_uri(config, decision.run_id),
     }
@@ -124,5 +125,6 @@ def _details(night: dict[str, Any]) -> list[str]:
     lines += [f"              {reason}" for reason in night["reasons"][1:]]
     for model, label in (("production", "before"), ("candidate", "after")) if night["accuracy"] else ():
         a = night["accuracy"][model]
-        lines.append(f"accuracy {label:<6} {a['value']:.1%} (95% interval {a['low']:.1%} to {a['high']:.1%})")
+        interval = f"95% interval {a['low']:.1%} to {a['high']:.1%}"
+        lines.append(f"{night['measure']} {label:<6} {a['value']:.1%} ({interval})")
     return [*lines, f"report        {night['report']}"]

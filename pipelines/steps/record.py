@@ -75,7 +75,7 @@ def facts_to_sign(manifests: Mapping[str, Manifest]) -> DecisionFacts:
         known |= {"measured_again": decided.waiting.run_id} if decided.waiting else {}
     if "evaluate" in manifests:
         evaluated = facts_of(manifests, EvaluateFacts)
-        known |= {"accuracy": evaluated.accuracy, "suite_digest": evaluated.suite_digest}
+        known |= {name: getattr(evaluated, name) for name in ("accuracy", "measure", "suite_digest")}
         known |= {"suite": evaluated.suite} if evaluated.suite else {}
         known |= {"pool_position": evaluated.pool.position} if evaluated.pool else {}
     if "gate" in manifests and manifests["gate"].verdict is Verdict.WAIT:

@@ -41,6 +41,7 @@ class DecisionFacts(Facts):
     baseline: Baseline | None = None
     drift: bool | None = None
     accuracy: Accuracy | None = None
+    measure: str = "accuracy"  # what its values are means of
     suite_digest: str | None = None
     suite: SuiteFacts | None = None  # how many of its items are new; older records have none
     adapter_digest: str | None = None
