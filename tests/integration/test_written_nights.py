@@ -134,8 +134,8 @@ def nights(site):
     return Run(f"{home}/runs/{NIGHT}")
 
 
-def test_two_nights_train_and_register(site, nights):
-    kind, _, _ = site
+def test_two_nights_train_and_register(site, nights, capsys):
+    kind, home, settings = site
     curate, evaluate, gate = (nights.manifest(step) for step in ("curate", "evaluate", "gate"))
     assert curate.verdict == "proceed", curate.reasons
     assert curate.facts["answers"] == {}
@@ -147,6 +147,8 @@ def test_two_nights_train_and_register(site, nights):
     if kind == "extract":  # trained on in the schema's order, which the grammar writes
         assert all(list(json.loads(text)) == ["ward", "days"] for text in said)
     assert len(set(said)) > 5
+    assert nightshift(["status", f"--run-id={NIGHT}", *options(home, settings)]) == 0
+    assert f"{evaluate.facts['measure']} before" in capsys.readouterr().out
 
 
 class Users:
