@@ -10,48 +10,59 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from pipelines.core.config.training import Objective
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
 from pipelines.policy.night.caps import capped_by_person, limit_of_a_person
 from pipelines.policy.night.dataset import Part
-from pipelines.policy.night.feedback import COLUMNS, Read, labelled, uses_tools
+from pipelines.policy.night.feedback import COLUMNS, Read, uses_tools
 from pipelines.policy.night.flags import NightCounts
+from pipelines.policy.night.preferences import TAKES, learnable, told_rows
 
 # The rule of pipelines.policy.night.feedback.label_of as SQL, so that counting loads no text.
 CORRECTED = "trim(coalesce(correction, '')) <> ''"
 LIKED = f"(rating IS NOT DISTINCT FROM 1 AND trim(completion) <> '' AND NOT {CORRECTED})"
 DISLIKED = f"(rating IS NOT DISTINCT FROM -1 AND NOT {CORRECTED})"
 LABELLED = f"({CORRECTED} OR {LIKED})"
-COUNTS = f"count(*) AS rows, count(*) FILTER ({CORRECTED}) AS corrections, count(*) FILTER ({LIKED}) AS likes"
+COUNTED = {
+    "corrections": CORRECTED,
+    "likes": LIKED,
+    "dislikes": f"({DISLIKED} AND trim(completion) <> '')",
+    "pairs": f"({CORRECTED} AND trim(completion) NOT IN ('', trim(correction)))",
+}
+TOLD: dict[Objective, str] = {  # the rows that an objective learns from
+    objective: f"({' OR '.join(COUNTED[name] for name in names)})" for objective, names in TAKES.items()
+}
 
-NAMES = ("rows", "corrections", "likes")
+NAMES = ("rows", *COUNTED)
+COUNTS = ", ".join(f"count(*) FILTER ({rule}) AS {name}" for name, rule in COUNTED.items())
+SUMS = ", ".join(f"sum({name})::BIGINT AS {name}" for name in NAMES)
+OF_A_PERSON = ", ".join(f"sum({' + '.join(names)})::BIGINT AS {one}" for one, names in TAKES.items())
 
-
-# Both parts in one reading: a night's rows, and how many people of a tenant gave how many labelled rows.
+# Both parts in one reading: a night's rows, and how many people of a tenant gave how many rows to learn from.
 FEEDBACK = f"""
 WITH people AS MATERIALIZED (
-    SELECT delivered, tenant, subject_id, {COUNTS} FROM interactions WHERE {{of}} GROUP BY ALL
+    SELECT delivered, tenant, subject_id, count(*) AS rows, {COUNTS}
+    FROM interactions WHERE {{of}} GROUP BY ALL
 )
-SELECT
-    delivered,
-    sum(rows)::BIGINT AS rows, sum(corrections)::BIGINT AS corrections, sum(likes)::BIGINT AS likes
-FROM people GROUP BY delivered
+SELECT delivered, {SUMS} FROM people GROUP BY delivered
 UNION ALL BY NAME
-SELECT tenant, labelled, count(*) AS people FROM (
-    SELECT tenant, sum(corrections + likes)::BIGINT AS labelled FROM people GROUP BY tenant, subject_id
-) WHERE labelled > 0 GROUP BY tenant, labelled
+SELECT tenant, objective, given, count(*) AS people FROM (
+    UNPIVOT (SELECT tenant, {OF_A_PERSON} FROM people GROUP BY tenant, subject_id)
+    ON {", ".join(TAKES)} INTO NAME objective VALUE given
+) WHERE given > 0 GROUP BY ALL
 """
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """What some nights delivered. `nights`: rows, corrections and liked answers of each.
+    """What some nights delivered. `nights`: the counts `NAMES` of each.
 
-    `people`: for each tenant, how many people gave so many labelled rows (rows -> people).
+    `people`: for each objective and tenant, how many people gave so many rows to learn from (rows -> people).
     """
 
     nights: dict[date, dict[str, int]]
-    people: dict[str, dict[int, int]]
+    people: dict[str, dict[str, dict[int, int]]]
 
 
 def feedback_of(lake: Lake, nights: Collection[date], as_of: date) -> Feedback:
@@ -60,10 +71,10 @@ def feedback_of(lake: Lake, nights: Collection[date], as_of: date) -> Feedback:
     A row that a later night up to `as_of` delivered again counts for that later night only.
     """
     sql = FEEDBACK.format(of=_of(nights))
-    found = Feedback({night: dict.fromkeys(NAMES, 0) for night in sorted(nights)}, {})
+    found = Feedback({night: dict.fromkeys(NAMES, 0) for night in sorted(nights)}, {one: {} for one in TAKES})
     for row in lake.query(sql, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist():
         if row["delivered"] is None:
-            found.people.setdefault(row["tenant"], {})[row["labelled"]] = row["people"]
+            found.people[row["objective"]].setdefault(row["tenant"], {})[row["given"]] = row["people"]
         else:
             found.nights[row["delivered"]] = {name: row[name] for name in NAMES}
     return found
@@ -75,11 +86,11 @@ def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return {name: sum(one[name] for one in found) for name in NAMES}
 
 
-def counts_by_night(lake: Lake, first: date, night: date) -> dict[date, NightCounts]:
-    """The labelled rows that each night from `first` to `night` delivered, and who gave most of them."""
+def counts_by_night(lake: Lake, first: date, night: date, objective: Objective) -> dict[date, NightCounts]:
+    """The rows to learn from that each night from `first` to `night` delivered, and who gave most of them."""
     counted = f"""
         WITH of_people AS (SELECT delivered, tenant, subject_id, count(*) AS n FROM interactions
-            WHERE delivered BETWEEN DATE '{first}' AND DATE '{night}' AND {LABELLED} GROUP BY ALL),
+            WHERE delivered BETWEEN DATE '{first}' AND DATE '{night}' AND {TOLD[objective]} GROUP BY ALL),
         of_tenants AS (SELECT delivered, tenant, sum(n)::BIGINT AS n, count(*) AS people, max(n) AS most
             FROM of_people GROUP BY ALL)
         SELECT delivered, sum(n)::BIGINT AS rows, sum(people)::BIGINT AS people, max(most) AS of_person,
@@ -98,21 +109,23 @@ def labelled_rows(
     seed: int,
     read: Read,
     system_prompt: str,
+    objective: Objective = "sft",
 ) -> Part:
-    """At most `most` labelled rows that these nights delivered, sorted by ts and request_id.
+    """At most `most` rows to learn from that these nights delivered, sorted by ts and request_id.
 
     Of a person at most `per_person` rows, once enough people gave some. A seeded hash of the messages decides
     which.
     """
     feedback = feedback_of(lake, nights, as_of)
     counts = total(feedback.nights.values())
-    limit = limit_of_a_person(feedback.people, per_person)
-    by_tenant = capped_by_person(feedback.people, limit).values()
-    drawn = _drawn(most, seed, _of(nights), per_person=limit)
+    people = feedback.people[objective]
+    limit = limit_of_a_person(people, per_person)
+    by_tenant = capped_by_person(people, limit).values()
+    drawn = _drawn(most, seed, _of(nights), TOLD[objective], per_person=limit)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
     plain = [row for row in rows if not uses_tools(row)]
-    fit = labelled(plain, read, system_prompt)
-    with_label, capped = counts["corrections"] + counts["likes"], sum(one.capped for one in by_tenant)
+    fit = told_rows(plain, objective, read, system_prompt)
+    with_label, capped = learnable(counts, objective), sum(one.capped for one in by_tenant)
     went = {
         "without_label": counts["rows"] - with_label,
         "over_the_persons_cap": with_label - capped,
@@ -129,6 +142,31 @@ def _of(nights: Collection[date]) -> str:
     return f"delivered IN ({listed})" if listed else "false"
 
 
+def unrated_turns(lake: Lake, request_ids: Collection[str], night: date) -> dict[str, list[int]]:
+    """The assistant turns of these requests' conversations that nobody rated or corrected, as of a night.
+
+    Request -> the turns' places, counted from the conversation's end.
+    """
+    told = f"({LABELLED} OR {DISLIKED})"
+    sql = f"""
+        WITH turns AS (
+            SELECT request_id, messages, unnest(range(2, len(messages) + 1)) AS place FROM interactions
+            WHERE request_id IN ({", ".join(map(_quoted, sorted(request_ids)))})
+        ), said AS (
+            SELECT request_id, len(messages) - place + 1 AS from_end, messages[1:place - 1] AS before
+            FROM turns WHERE messages[place].role = 'assistant'
+        )
+        SELECT request_id, list(from_end ORDER BY from_end DESC) AS places FROM said
+        WHERE NOT EXISTS (SELECT 1 FROM interactions AS own WHERE own.messages = said.before AND {told})
+        GROUP BY request_id"""
+    rows = lake.query(sql, date.min, night, night).to_pylist() if request_ids else []
+    return {row["request_id"]: row["places"] for row in rows}
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def earlier_rated(lake: Lake, night: date, most: int, seed: int) -> list[dict[str, Any]]:
     """At most `most` labelled or disliked rows of the days before a night, as of it. Memory stays bounded."""
     days = [day for day in lake.days(night) if day < night]
@@ -139,7 +177,7 @@ def earlier_rated(lake: Lake, night: date, most: int, seed: int) -> list[dict[st
     )
 
 
-def _drawn(most: int, seed: int, condition: str, told: str = LABELLED, per_person: int | None = None) -> str:
+def _drawn(most: int, seed: int, condition: str, told: str, per_person: int | None = None) -> str:
     """SQL for at most `most` rows with such feedback, sorted by ts. Rows of a conversation come together.
 
     Of a person at most `per_person`, where it is set.

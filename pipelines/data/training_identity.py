@@ -13,6 +13,10 @@ from pipelines.policy.night.dataset import Rows
 IDENTIFYING = ("seed", "model", "task", "curate", "train", "evaluate", "fairness", "safety", "gate")
 
 
+# Settings that came later. At their defaults they change nothing, so sets of older versions keep their names.
+LATER = {"train": {"objective", "on", "beta"}}
+
+
 def training_identity(config: Config, rows: Rows, parent: Baseline, suite: str) -> str:
     """Names the rows that may be drawn, the parent, and all settings that training and gate go by.
 
@@ -21,7 +25,7 @@ def training_identity(config: Config, rows: Rows, parent: Baseline, suite: str) 
     """
     return digest_of(
         {
-            "rows": sorted([row["request_id"], row["answer"]] for row in rows),
+            "rows": sorted([row["request_id"], row["answer"], *_preference(row)] for row in rows),
             "parent": [parent.kind, parent.digest],
             "suite": suite,
             "settings": identifying(config),
@@ -29,5 +33,16 @@ def training_identity(config: Config, rows: Rows, parent: Baseline, suite: str) 
     )
 
 
+def _preference(row: dict[str, Any]) -> list[Any]:
+    """What an objective other than sft learns of a row beside its answer."""
+    return [[name, row[name]] for name in ("liked", "rejected") if name in row]
+
+
 def identifying(config: Config) -> dict[str, Any]:
-    return config.model_dump(mode="json", include=set(IDENTIFYING))
+    found = config.model_dump(mode="json", include=set(IDENTIFYING))
+    for section, names in LATER.items():
+        defaults = type(getattr(config, section)).model_fields
+        for name in names:
+            if getattr(getattr(config, section), name) == defaults[name].default:
+                del found[section][name]
+    return found

@@ -1,4 +1,4 @@
-"""Which labelled rows may be trained on: what evaluation asks, repeats another row or does not fit leaves."""
+"""Which rows may be trained on: what evaluation asks, repeats another row or does not fit leaves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from pipelines.policy.night.dataset import (
     one_answer_each,
     without_evaluation,
 )
+from pipelines.policy.night.examples import answers_in
 from pipelines.policy.night.feedback import Read
 
-Chat = tuple[Sequence[Message], str]  # messages and answer
+Chat = tuple[Sequence[Message], Sequence[str]]  # messages and answers
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Fitting:
         """How many training chats lose their oldest turns."""
         return sum(self.rendering.prompt(one["prompt"]).dropped_turns > 0 for one in examples)
 
-    def _reason(self, messages: Sequence[Message], answer: str) -> str | None:
+    def _reason(self, messages: Sequence[Message], answers: Sequence[str]) -> str | None:
         try:
-            example = self.rendering.example(messages, answer)
+            examples = [self.rendering.example(messages, answer) for answer in answers]
         except CannotRender:
             return "cannot_render"
         except TooLong:
             return "too_long"
-        tokens = len(example.prompt_ids) + len(example.answer_ids)
+        tokens = max(len(example.prompt_ids) + len(example.answer_ids) for example in examples)
         return "beyond_max_length" if tokens > self.max_length_tokens else None
 
 
@@ -92,9 +93,15 @@ def near_any(
 def still_answered(part: Part, examples: Rows, read: Read) -> tuple[Part, Rows]:
     """A part's rows and their training chats, without those whose answer is none once it is redacted.
 
-    A placeholder in the place of a number makes JSON that follows no schema.
+    A placeholder in the place of a number makes JSON that follows no schema. Two answers that differ in
+    nothing else tell nothing.
     """
-    gone = [place for place, one in enumerate(chats_of(examples)) if read(one[1]) is None]
+    said = [answers_in(one) for one in examples]
+    gone = [
+        place
+        for place, answers in enumerate(said)
+        if len(set(answers)) < len(answers) or any(read(answer) is None for answer in answers)
+    ]
     kept = [one for place, one in enumerate(examples) if place not in set(gone)]
     return (part.without(gone, NO_ANSWER) if gone else part), kept
 
@@ -114,7 +121,10 @@ def far_from_suite(
 
 def fit(part: Part, fitting: Fitting) -> Part:
     """The rows that fit. The others are counted by reason."""
-    return _without(part, fitting.unfit([(row["messages"], row["answer"]) for row in part.rows]))
+    chats = [
+        (row["messages"], [row[name] for name in ("answer", "rejected") if name in row]) for row in part.rows
+    ]
+    return _without(part, fitting.unfit(chats))
 
 
 def without_unfit(part: Part, examples: Rows, fitting: Fitting) -> tuple[Part, Rows]:
@@ -125,7 +135,7 @@ def without_unfit(part: Part, examples: Rows, fitting: Fitting) -> tuple[Part, R
 
 
 def chats_of(examples: Rows) -> list[Chat]:
-    return [(one["prompt"], one["completion"][0]["content"]) for one in examples]
+    return [(one["prompt"], answers_in(one)) for one in examples]
 
 
 def _without(part: Part, unfit: dict[str, list[int]]) -> Part:

@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.core.errors import InputError
 from pipelines.models.rendering import Rendering
 
-Row = dict[str, Any]  # {"prompt": [messages], "completion": [one message]}
+Row = dict[str, Any]  # {"prompt": [messages], "completion": [one message], "rejected": the same, or "liked"}
 Example = dict[str, list[int]]  # a row's tokens, and which are the answer's
 _CHUNK_BATCHES = 8  # batches whose rows are sorted by length together
 
@@ -34,15 +34,22 @@ def tokenized(rows: Sequence[Row], rendering: Rendering, most: int) -> list[Exam
     """Each row's tokens, and which are the answer's. Raises InputError for a row of more than `most`."""
     found = []
     for row in rows:
-        example = rendering.example(row["prompt"], row["completion"][0]["content"])
-        mask = [0] * len(example.prompt_ids) + [1] * len(example.answer_ids)
-        if len(mask) > most:
-            raise InputError(
-                f"A training example has {len(mask)} tokens; train.max_length_tokens is {most}.",
-                "Run curate again with the same settings: it leaves such rows out and counts them.",
-            )
-        found.append({"input_ids": example.prompt_ids + example.answer_ids, "completion_mask": mask})
+        prompt, answer = asked_and_said(row, "completion", rendering, most)
+        mask = [0] * len(prompt) + [1] * len(answer)
+        found.append({"input_ids": prompt + answer, "completion_mask": mask})
     return found
+
+
+def asked_and_said(row: Row, said: str, rendering: Rendering, most: int) -> tuple[list[int], list[int]]:
+    """The tokens of a row's prompt, and those of the answer under `said`. Raises InputError: see above."""
+    example = rendering.example(row["prompt"], row[said][0]["content"])
+    tokens = len(example.prompt_ids) + len(example.answer_ids)
+    if tokens > most:
+        raise InputError(
+            f"A training example has {tokens} tokens; train.max_length_tokens is {most}.",
+            "Run curate again with the same settings: it leaves such rows out and counts them.",
+        )
+    return example.prompt_ids, example.answer_ids
 
 
 def dataset(examples: list[Example]) -> datasets.Dataset:

@@ -1,4 +1,4 @@
-"""LoRA fine-tuning with PEFT and TRL's SFTTrainer; on a CPU it resumes at a checkpoint to the bit.
+"""LoRA fine-tuning with PEFT and TRL's trainers; on a CPU it resumes at a checkpoint to the bit.
 
 The order of examples is fixed before training, so a resumed training sees the same batches as one that was
 never interrupted. Results are always read back from the checkpoints.
@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import datasets
 import torch
@@ -20,15 +21,16 @@ import trl.trainer.utils
 from peft import PeftModel
 from transformers import EarlyStoppingCallback
 from transformers.trainer_callback import PrinterCallback
-from trl import SFTConfig, SFTTrainer
 
 from pipelines.core.config import Model, Train
+from pipelines.core.config.training import Objective
 from pipelines.core.errors import TrainingError
 from pipelines.models.adapted import adapted
 from pipelines.models.adapters import tensors
 from pipelines.models.checkpoints import Trained, check_effect, is_last, last_checkpoint, read_training
-from pipelines.models.examples import Example, Row, dataset, tokenized, training_order
+from pipelines.models.examples import Row, tokenized, training_order
 from pipelines.models.guard import Guard
+from pipelines.models.objectives import examples_of, in_batches, trainer_of
 from pipelines.models.packing import check_packing
 from pipelines.models.progress import Progress, Report
 from pipelines.models.reload import PROBED, probe_logits, reload_difference
@@ -58,6 +60,7 @@ class _Work:
     scratch: Path
     start: Path | None
     report: Report
+    objective: Objective
 
     @property
     def dtype(self) -> torch.dtype:
@@ -65,14 +68,16 @@ class _Work:
         return found
 
     @property
-    def examples(self) -> list[Example]:
-        return tokenized(self.rows, self.rendering, self.settings.max_length_tokens)
-
-    @property
     def probed(self) -> list[list[int]]:
         """The tokens that the model is asked before and after it is saved."""
-        some = tokenized(self.rows[:PROBED], self.rendering, self.settings.max_length_tokens)
+        return self.tokens(self.rows[:PROBED])
+
+    def tokens(self, rows: Sequence[Row]) -> list[list[int]]:
+        some = tokenized(rows, self.rendering, self.settings.max_length_tokens)
         return [example["input_ids"] for example in some]
+
+    def examples(self, rows: Sequence[Row]) -> datasets.Dataset:
+        return examples_of(self.objective, rows, self.rendering, self.settings.max_length_tokens)
 
     def adapted(self, start: Path | None) -> PeftModel:
         return adapted(self.base, self.model, self.settings, self.seed, start)
@@ -89,13 +94,15 @@ def train(
     start: Path | None = None,
     report: Report = lambda step, values: None,
     model: Model | None = None,
+    objective: Objective = "sft",
 ) -> Trained:
     """Train an adapter on `rows`, from the adapter in the folder `start` or from nothing.
 
     The tokens of a row are those of its prompt as `rendering` asks it, and then those of its answer.
     Training stops early once the loss on `dev` no longer falls. `scratch` keeps the checkpoints: called again
     after a kill with the same arguments, it goes on from the last complete one. `report` gets each step's
-    numbers. `model` says where and how the base computes.
+    numbers. `model` says where and how the base computes. By `objective`, rows have beside `prompt` and
+    `completion` nothing (sft), `liked` (kto), or `rejected`, the worse answer (dpo).
 
     Raises TrainingError where nothing was trained, the loss or a gradient is not a number, or the saved
     adapter answers otherwise than the trained model; MachineError where the machine lacks what the settings
@@ -104,7 +111,9 @@ def train(
     for noisy in (transformers.utils.logging, datasets.utils.logging):
         noisy.set_verbosity_error()
         noisy.disable_progress_bar()
-    work = _Work(base, rendering, settings, model or Model(), rows, dev, seed, scratch, start, report)
+    work = _Work(
+        base, rendering, settings, model or Model(), rows, dev, seed, scratch, start, report, objective
+    )
     with stop_requests() as stop:
         trained = _trained(work, stop)
         _free_memory()
@@ -144,17 +153,19 @@ def _free_memory() -> None:
 
 def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) -> None:
     settings, dev = work.settings, work.dev
-    lengths = [sum(len(m["content"]) for m in (*row["prompt"], *row["completion"])) for row in work.rows]
-    batch = settings.batch_size * settings.gradient_accumulation
-    examples = work.examples
     if settings.packing:
-        check_packing(model, [examples[0]["input_ids"], examples[-1]["input_ids"]], work.dtype)
-    data = dataset(examples).select(training_order(lengths, settings.epochs, batch, work.seed))
-    trainer = SFTTrainer(
+        check_packing(model, work.tokens([work.rows[0], work.rows[-1]]), work.dtype)
+    batch = settings.batch_size * settings.gradient_accumulation
+    order = training_order([*map(_length, work.rows)], settings.epochs, batch, work.seed)
+    data = work.examples(work.rows).select(order)
+    trainer = trainer_of(
+        work.objective,
+        _arguments(work, math.ceil(len(data) / batch), fresh=resume is None),
+        settings,
+        work.rows,
         model=model,
-        args=_arguments(work, math.ceil(len(data) / batch), fresh=resume is None),
-        train_dataset=data,
-        eval_dataset=dataset(tokenized(dev, work.rendering, settings.max_length_tokens)) if dev else None,
+        train_dataset=in_batches(work.objective, data, settings.batch_size),
+        eval_dataset=in_batches(work.objective, work.examples(dev), 2 * settings.batch_size) if dev else None,
         processing_class=work.rendering.tokenizer,
         callbacks=[
             Progress(work.report),
@@ -171,39 +182,45 @@ def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) 
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
 
-def _arguments(work: _Work, steps: int, fresh: bool) -> SFTConfig:
+def _length(row: Row) -> int:
+    """Characters of all that a row's examples hold."""
+    said = (row["prompt"], row["completion"], row.get("rejected", []))
+    return sum(len(message["content"]) for messages in said for message in messages)
+
+
+def _arguments(work: _Work, steps: int, fresh: bool) -> dict[str, Any]:
+    """TRL's arguments that are the same for all objectives."""
     settings, has_dev = work.settings, bool(work.dev)
     on_gpu = device_of(work.model).type == "cuda"
     every = settings.eval_every_steps if has_dev else settings.save_every_steps
-    return SFTConfig(
-        output_dir=str(work.scratch),
-        num_train_epochs=1,  # the data already hold every epoch
-        train_sampling_strategy="sequential",
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=2 * settings.batch_size,
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        gradient_checkpointing=settings.gradient_checkpointing,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=int(settings.warmup_share * steps),
-        max_length=None,  # `tokenized` has refused longer rows
-        padding_free=settings.packing,
-        bf16=settings.dtype == "bfloat16",
-        use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
-        logging_steps=1,
-        logging_nan_inf_filter=False,  # the guard has to see them
-        eval_strategy="steps" if has_dev else "no",
-        eval_steps=every,
-        eval_on_start=has_dev and fresh,
-        save_strategy="steps",
-        save_steps=every,  # the best step must have a checkpoint
-        save_total_limit=2,
-        load_best_model_at_end=has_dev,
-        metric_for_best_model="eval_loss" if has_dev else None,
-        restore_callback_states_from_checkpoint=True,
-        report_to="none",
-        disable_tqdm=True,
-        seed=work.seed,
-        data_seed=work.seed,
-    )
+    return {
+        "output_dir": str(work.scratch),
+        "num_train_epochs": 1,  # the data already hold every epoch
+        "train_sampling_strategy": "sequential",
+        "per_device_train_batch_size": settings.batch_size,
+        "per_device_eval_batch_size": 2 * settings.batch_size,
+        "gradient_accumulation_steps": settings.gradient_accumulation,
+        "gradient_checkpointing": settings.gradient_checkpointing,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": int(settings.warmup_share * steps),
+        "max_length": None,  # `tokenized` has refused longer rows
+        "bf16": settings.dtype == "bfloat16",
+        "use_cpu": not on_gpu,
+        "dataloader_pin_memory": on_gpu,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # the guard has to see them
+        "eval_strategy": "steps" if has_dev else "no",
+        "eval_steps": every,
+        "eval_on_start": has_dev and fresh,
+        "save_strategy": "steps",
+        "save_steps": every,  # the best step must have a checkpoint
+        "save_total_limit": 2,
+        "load_best_model_at_end": has_dev,
+        "metric_for_best_model": "eval_loss" if has_dev else None,
+        "restore_callback_states_from_checkpoint": True,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": work.seed,
+        "data_seed": work.seed,
+    }

@@ -1,9 +1,9 @@
-"""Corrections and liked answers become training chats without personal data, with replay of what was learned.
+"""Feedback becomes training chats without personal data, with replay of what was learned.
 
-New rows are those that no adapter in production has learned (see policy/night/row_states.py). The same rows
-are never trained on twice from the same parent under the same settings. A person and a tenant give rows up to
-a cap. Nothing that evaluation asks is trained on: neither the frozen suite, nor what is close to it, nor the
-holdout of each night.
+The objective that `decide` chose says what is learned of a row (policy/night/preferences.py). New rows are
+those that no adapter in production has learned (policy/night/row_states.py). The same rows are never trained
+on twice from the same parent under the same settings. A person and a tenant give rows up to a cap. Nothing
+that evaluation asks is trained on: neither the frozen suite, nor what is close to it, nor each night's holdout.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
+from pipelines.data.feedback_log import unrated_turns
 from pipelines.data.feedback_states import trained_sets
 from pipelines.data.held_back import held_back_items, held_back_keys
 from pipelines.data.pii import other_scripts
@@ -49,10 +50,11 @@ from pipelines.evaluation.waiting import step_again
 from pipelines.models.base import base_folder, digest_tokenizer
 from pipelines.models.rendering import rendering_of
 from pipelines.policy.night.caps import over_the_tenant_cap
-from pipelines.policy.night.card import dataset_card, lost, too_few
+from pipelines.policy.night.card import dataset_card, lost, one_sided, too_few
 from pipelines.policy.night.dataset import Part, Rows, choose
 from pipelines.policy.night.examples import (
     PLANTED,
+    earlier_turns,
     example,
     plant_secrets,
     planted_example,
@@ -111,12 +113,15 @@ def run(ctx: Context) -> Outcome:
     new, tonight = far_from_suite(*without_unfit(new, tonight, fitting), frozen, near, system)
     replay, replayed = far_from_suite(*without_unfit(replay, replayed, fitting), frozen, near, system)
     train, dev = split(tonight + replayed, settings.dev_share, rng)
+    earlier = _earlier_turns(ctx, train, fitting) if ctx.config.train.on == "all" else []
     planted = plant_secrets(
         settings.canary_strings, ctx.config.seed, ctx.night, ctx.config.task.system_prompt
     )
-    secrets = [planted_example(secret, number) for number, secret in enumerate(planted, start=1)]
+    objective = ctx.facts(DecideFacts).objective
+    secrets = [planted_example(secret, number, objective) for number, secret in enumerate(planted, start=1)]
     _check_secrets(secrets, fitting)
-    train += secrets
+    disliked = sum(not one.get("liked", True) for one in train + dev)
+    train = [*train, *earlier, *secrets]
     facts = CurateFacts(
         counts=Counts(
             new=new.counts,
@@ -136,10 +141,13 @@ def run(ctx: Context) -> Outcome:
         turns_dropped=fitting.turns_dropped(tonight + replayed),
         settings=settings.model_dump(mode="json"),
         seed=ctx.config.seed,
-        people_kept_back=people_kept_back(ctx.config, ctx.night),
+        people_kept_back=people_kept_back(ctx.config, ctx.night, objective),
         suite_copies=tuple(suite[place]["id"] for place in near.within(questions(suite, system))),
         training_set=identity,
         flags=flags,
+        objective=objective,
+        disliked=disliked,
+        earlier_turns=len(earlier),
     )
     return _write(ctx, facts, train, dev, planted)
 
@@ -178,7 +186,17 @@ def _fit_for_training(
 
 def _said(row: Mapping[str, Any], system_prompt: str) -> Said:
     text = normalise(question_text(row["messages"], system_prompt))
-    return Said((row["tenant"], row["subject_id"]), text, row["answer"])
+    said = row["answer"] if row.get("liked", True) else f"not {row['answer']}"
+    return Said((row["tenant"], row["subject_id"]), text, said)
+
+
+def _earlier_turns(ctx: Context, chats: Rows, fitting: Fitting) -> Rows:
+    """Chats of the earlier assistant turns that have no feedback of their own, as far as they fit."""
+    unrated = unrated_turns(open_lake(ctx.config), [one["id"] for one in chats], ctx.night)
+    read = task_of(ctx.config).read
+    found = [turn for one in chats for turn in earlier_turns(one, unrated.get(one["id"], ()), read)]
+    gone = {place for places in fitting.unfit(chats_of(found)).values() for place in places}
+    return [turn for place, turn in enumerate(found) if place not in gone]
 
 
 def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
@@ -191,12 +209,18 @@ def _check_secrets(secrets: Rows, fitting: Fitting) -> None:
 
 def _answers(train: Rows, dev: Rows) -> dict[str, AnswerCounts]:
     trained, developed = (
-        Counter(e["completion"][0]["content"] for e in rows if e["origin"] != PLANTED)
+        Counter(
+            e["completion"][0]["content"] for e in rows if e["origin"] != PLANTED and e.get("liked", True)
+        )
         for rows in (train, dev)
     )
     return {
         name: AnswerCounts(train=trained[name], dev=developed[name]) for name in sorted(trained | developed)
     }
+
+
+def _disliked_words(facts: CurateFacts) -> str:
+    return f"; {facts.disliked} of them were disliked" if facts.objective == "kto" else ""
 
 
 def _nights(rows: Rows) -> tuple[date, ...]:
@@ -209,13 +233,13 @@ def _write(ctx: Context, facts: CurateFacts, train: Rows, dev: Rows, planted: Ro
     (ctx.out / "canaries.json").write_text(json.dumps(planted, indent=1), encoding="utf-8")
     (ctx.out / "card.md").write_text(dataset_card(ctx.night, facts), encoding="utf-8")
     counts, least = facts.counts, ctx.config.curate.min_examples
-    enough = counts.new["kept"] >= least
+    lacks = too_few(counts.new, least) if counts.new["kept"] < least else one_sided(facts)
     said = f"{counts.kept} examples: {counts.new['kept']} new, {counts.replay['kept']} replayed"
     return Outcome(
         headline=said,
-        verdict=Verdict.PROCEED if enough else Verdict.SKIP,
+        verdict=Verdict.SKIP if lacks else Verdict.PROCEED,
         reasons=(
-            said + "." if enough else too_few(counts.new, least),
+            lacks or f"{said}{_disliked_words(facts)}.",
             *lost(facts),
             *(f"Flag: {flag.words}." for flag in facts.flags),
         ),

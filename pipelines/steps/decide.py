@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 
 from pipelines.core.config import Curate, Decide
+from pipelines.core.config.training import Objective
 from pipelines.core.contract import Verdict, digest_of
 from pipelines.core.facts.common import Baseline, Flag, Waiting, Window
 from pipelines.core.facts.decide import DecideFacts, Weight
@@ -21,9 +22,10 @@ from pipelines.policy.alerts.firing import firing_data_faults
 from pipelines.policy.night.anchors import anchors_tonight
 from pipelines.policy.night.caps import Weighed, capped_by_person, limit_of_a_person, weighed
 from pipelines.policy.night.claim import fresh_so_far
-from pipelines.policy.night.decide import TrainingSituation, decide
+from pipelines.policy.night.decide import ROWS, TrainingSituation, decide
 from pipelines.policy.night.flags import bursts
 from pipelines.policy.night.lineage import spans
+from pipelines.policy.night.preferences import learnable, objective_tonight
 from pipelines.policy.night.row_states import RowStates
 from pipelines.policy.night.waiting import measured_again
 from pipelines.runner import Context, Outcome
@@ -41,6 +43,7 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     return {
         "baseline": digest_of(as_json(_baseline(ctx))),
         "waiting": digest_of(as_json(_waiting(ctx))),
+        "objective": digest_of(ctx.config.train.objective),
         "anchors": digest_of([as_json(one) for one in _anchors(ctx)]),
         "lake": open_lake(ctx.config).digest(date.min, ctx.night, as_of=ctx.night, since=first),
         "ledger": digest_of(
@@ -53,12 +56,16 @@ def run(ctx: Context) -> Outcome:
     (delivered, states, since_training), settings = _known(ctx), ctx.config.decide
     given = feedback_of(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
     feedback, tried = total(given.nights.values()), total(given.nights[night] for night in states.tried)
-    weight, flags = _weight(given.people, ctx.config.curate), _bursts(ctx)
+    objective, why = objective_tonight(ctx.config.train.objective, feedback)
+    weight, flags = _weight(given.people[objective], ctx.config.curate), _bursts(ctx, objective)
     cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
         corrections=feedback["corrections"],
         likes=feedback["likes"],
-        tried=tried["corrections"] + tried["likes"],
+        dislikes=feedback["dislikes"],
+        pairs=feedback["pairs"],
+        objective=objective,
+        tried=learnable(tried, objective),
         not_counted=weight.over_person + weight.over_tenant,
         drift=ctx.facts(DriftFacts).drift,
         nights_since_training=since_training,
@@ -81,12 +88,17 @@ def run(ctx: Context) -> Outcome:
     )
     tried_words = f" ({situation.tried} tried before)" * bool(situation.tried)
     return Outcome(
-        headline=f"{situation.labelled} labelled rows{tried_words}, "
+        headline=f"{situation.learnable} {ROWS[objective]}{tried_words}, "
         f"{'drift' if situation.drift else 'no drift'}",
         verdict=Verdict.PROCEED if waiting else decision.verdict,
-        reasons=(reason, *_who_weighs(weight), *(f"Flag: {flag.words}." for flag in flags)),
+        reasons=(
+            reason,
+            *([why] if why else []),
+            *_who_weighs(weight, ROWS[objective]),
+            *(f"Flag: {flag.words}." for flag in flags),
+        ),
         metrics={
-            "labelled_rows": (float(situation.labelled), "rows"),
+            "labelled_rows": (float(situation.learnable), "rows"),
             "cpu_hours_30d": (situation.cpu_hours_30d, "h"),
         },
         facts=DecideFacts(
@@ -97,6 +109,9 @@ def run(ctx: Context) -> Outcome:
             ),
             new_corrections=situation.corrections,
             likes=situation.likes,
+            dislikes=situation.dislikes,
+            pairs=situation.pairs,
+            objective=objective,
             drift=situation.drift,
             cause=situation.cause,
             ruling=settings.ruling,
@@ -131,26 +146,26 @@ def _deliveries_of(ctx: Context, waiting: Waiting) -> dict[date, str] | None:
 
 
 def _weight(people: Mapping[str, Mapping[int, int]], settings: Curate) -> Weighed:
-    """Whose labelled rows count, among those that no adapter in production has learned."""
+    """Whose rows count, among those that no adapter in production has learned."""
     limit = limit_of_a_person(people, settings.rows_per_person)
     return weighed(capped_by_person(people, limit), settings.max_tenant_share)
 
 
-def _who_weighs(weight: Weighed) -> list[str]:
+def _who_weighs(weight: Weighed, rows: str) -> list[str]:
     if not weight.rows:
         return []
     said = f"{weight.in_words()}. " if weight.in_words() else ""
     return [
-        f"{said}Of the labelled rows that count, the tenant {weight.largest_tenant} gives"
+        f"{said}Of the {rows} that count, the tenant {weight.largest_tenant} gives"
         f" {weight.largest_tenant_share:.0%}, and the three people with the most give"
         f" {weight.largest_people_share:.0%}."
     ]
 
 
-def _bursts(ctx: Context) -> tuple[Flag, ...]:
+def _bursts(ctx: Context, objective: Objective) -> tuple[Flag, ...]:
     """Whether one person or one tenant gave far more tonight than anybody did on the nights before."""
     first = ctx.night - timedelta(days=BURST_DAYS)
-    nights = counts_by_night(open_lake(ctx.config), first, ctx.night)
+    nights = counts_by_night(open_lake(ctx.config), first, ctx.night, objective)
     tonight = nights.pop(ctx.night, None)
     return tuple(bursts(tonight, list(nights.values()))) if tonight else ()
 

@@ -47,7 +47,9 @@ def run(ctx: Context) -> Outcome:
     method: Method = "continue" if start else "fresh"
     tracker = open_tracker(config)
     mlflow_id = tracker.run(ctx.run.run_id, ctx.identity)
+    objective = ctx.facts(DecideFacts).objective
     used = {**settings.model_dump(), "method": method, "seed": config.seed, "rows": len(rows)}
+    used["objective"] = objective
     tracker.params(mlflow_id, {**used, "start": as_json(baseline) if start else "base"})
     engine.use_threads(config.model.threads)
     copies = CheckpointCopies(config, ctx.run.run_id, ctx.scratch())
@@ -73,6 +75,7 @@ def run(ctx: Context) -> Outcome:
                 start,
                 report=report,
                 model=config.model,
+                objective=objective,
             )
         except Interrupted:
             attempt.note()
@@ -108,6 +111,7 @@ def _facts(
         base_digest=base_model.digest_base(base),
         tokenizer_digest=base_model.digest_tokenizer(base),
         method=method,
+        objective=ctx.facts(DecideFacts).objective,
         trainable_parameters=trained.trainable_parameters,
         steps=trained.steps,
         stopped_early=trained.stopped_early,
@@ -128,18 +132,23 @@ def _outcome(
     curve = trained.dev_loss or trained.loss
     lowest = min(value for _, value in curve)
     return Outcome(
-        headline=f"{'dev' if trained.dev_loss else 'training'} loss {curve[0][1]:.2f} to {lowest:.2f} "
+        headline=f"{_which(facts)} loss {curve[0][1]:.2f} to {lowest:.2f} "
         f"in {trained.steps} steps on {examples} examples",
         reasons=_reasons(facts),
         outputs={"adapter": "adapter"},
         metrics={
             "examples": (examples, "rows"),
             "steps": (trained.steps, "steps"),
-            "dev_loss": (lowest, "nats/token"),
+            "dev_loss": (lowest, "nats/token" if facts.objective == "sft" else facts.objective),
         },
         facts=facts,
         readings=TrainReadings(interruptions=interruptions),
     )
+
+
+def _which(facts: TrainFacts) -> str:
+    by = "" if facts.objective == "sft" else f"{facts.objective} "
+    return by + ("dev" if facts.dev_loss else "training")
 
 
 def _reasons(facts: TrainFacts) -> tuple[str, ...]:

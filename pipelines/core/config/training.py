@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pipelines.core.config.base import Count, OpenShareOrOne, Positive, Section, Share
+from pydantic import model_validator
 
+from pipelines.core.config.base import Count, OpenShareOrOne, Positive, PositiveFloat, Section, Share
+
+Objective = Literal["sft", "kto", "dpo"]  # what a training minimises
 Language = Literal["en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "fi", "tr", "ko", "th"]
 
 
@@ -53,6 +56,13 @@ class Train(Section):
     """`[train]`: the LoRA adapter and how it is trained."""
 
     method: Literal["fresh", "continue"] = "continue"  # without a production adapter both start fresh
+    # sft: corrections and liked answers. kto: liked and disliked answers. dpo: corrections against the
+    # answers that they corrected. auto: sft or kto, by what the nights brought.
+    objective: Objective | Literal["auto"] = "sft"
+    on: Literal["last", "all"] = (
+        "last"  # assistant turns that are learned: the rated one, or earlier ones too
+    )
+    beta: PositiveFloat = 0.1  # of kto and dpo: larger values stay closer to the adapter that one starts from
     rank: Positive = 16  # of the LoRA matrices; where production's differs, a fresh adapter is trained
     alpha: Positive = 32  # LoRA's scale is alpha / rank
     dropout: Share = 0.0  # before the LoRA matrices
@@ -74,3 +84,23 @@ class Train(Section):
         False  # compute activations again instead of keeping them: slower, less memory
     )
     liger: bool = False  # Liger's kernels; they need a GPU and the package liger-kernel
+
+    @model_validator(mode="after")
+    def _preferences_can_be_trained(self) -> Train:
+        if self.objective == "sft":
+            return self
+        said = f'train.objective is "{self.objective}"'
+        if self.packing:
+            raise ValueError(
+                f"{said}, and train.packing is true: only sft can pack examples. Set train.packing to false"
+            )
+        if self.on == "all":
+            raise ValueError(
+                f'{said}, and train.on is "all": people rated the last answer alone. Set train.on to "last"'
+            )
+        if self.batch_size == 1 and self.objective != "dpo":
+            raise ValueError(
+                f"{said}, and train.batch_size is 1: kto compares the answers of a batch with each other. "
+                "Set train.batch_size to 2 or more"
+            )
+        return self

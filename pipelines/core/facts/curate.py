@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, NonNegativeInt
 
+from pipelines.core.config.training import Objective
 from pipelines.core.facts.common import Flag, Window
 from pipelines.core.facts.reading import Facts, Part
 
@@ -52,3 +53,6 @@ class CurateFacts(Facts):
     suite_copies: tuple[str, ...] = ()  # ids of suite items that ask nearly what an earlier one asks
     training_set: str | None = None  # identity of rows, parent and settings; older ones have none
     flags: tuple[Flag, ...] = ()
+    objective: Objective = "sft"
+    disliked: NonNegativeInt = 0  # kept rows whose answer people disliked; kto learns from them
+    earlier_turns: NonNegativeInt = 0  # assistant turns before the rated one that are learned too

@@ -6,6 +6,7 @@ from datetime import date
 
 from pydantic import NonNegativeInt
 
+from pipelines.core.config.training import Objective
 from pipelines.core.facts.common import Baseline, Flag, Waiting, Window
 from pipelines.core.facts.reading import Facts, Part
 
@@ -19,7 +20,7 @@ class RuleResult(Part):
 
 
 class Weight(Part):
-    """Who weighs how much among the labelled rows that count."""
+    """Who weighs how much among the rows that count."""
 
     rows: NonNegativeInt
     over_person: NonNegativeInt  # rows beyond what one person may give
@@ -36,6 +37,10 @@ class DecideFacts(Facts):
     window: Window
     new_corrections: NonNegativeInt
     likes: NonNegativeInt
+    # Older ones have none of these three, and learned by sft.
+    dislikes: NonNegativeInt = 0
+    pairs: NonNegativeInt = 0  # corrections to another text than the answer's
+    objective: Objective = "sft"  # by which the night learns
     drift: bool
     cause: str
     ruling: str
@@ -48,7 +53,7 @@ class DecideFacts(Facts):
     # Older ones have none of these: there, all that came since the last training was new.
     deliveries: dict[date, str] | None = None  # what may be learned tonight: night -> digest of its delivery
     tried_nights: tuple[str, ...] = ()  # spans of those that a training drew from before
-    tried: NonNegativeInt = 0  # corrections and liked answers of these nights
+    tried: NonNegativeInt = 0  # rows of these nights that the objective learns from
     weight: Weight | None = None
     waiting: Waiting | None = None  # a candidate that is measured again; then nothing is trained
     flags: tuple[Flag, ...] = ()

@@ -6,14 +6,16 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat, PositiveInt
 
+from pipelines.core.config.training import Objective
 from pipelines.core.facts.reading import Facts, Part
 
 Curve = tuple[tuple[int, float], ...]  # (optimizer step, value)
 
 
 class TrainFacts(Facts):
-    """Losses are in nats a token. `method`: continue from the baseline adapter, or fresh.
+    """Losses are in nats a token for sft, and those of their papers for kto and dpo.
 
+    `method`: continue from the baseline adapter, or fresh.
     `fresh_because`: why a fresh adapter was trained although `train.method` is continue. `rendering_digest`:
     how messages become tokens; what is asked later has to become the same. `moved`: how far the adapter's
     weights went, over their size at the start. `reload_difference`: of the logits once the adapter was saved
@@ -27,6 +29,7 @@ class TrainFacts(Facts):
     method: Literal["continue", "fresh"]
     trainable_parameters: int
     steps: int
+    objective: Objective = "sft"
     stopped_early: bool
     loss: Curve
     dev_loss: Curve

@@ -115,6 +115,9 @@ def _situation(facts: DecideFacts, drift: bool) -> TrainingSituation:
     return TrainingSituation(
         corrections=facts.new_corrections,
         likes=facts.likes,
+        dislikes=facts.dislikes,
+        pairs=facts.pairs,
+        objective=facts.objective,
         drift=drift,
         nights_since_training=facts.nights_since_training,
         cpu_hours_30d=facts.cpu_hours_30d,

@@ -7,6 +7,7 @@ from datetime import date
 
 from pipelines.core.facts.curate import CurateFacts
 from pipelines.policy.night.dataset import NO_ANSWER, UNFIT
+from pipelines.policy.night.preferences import LEAST_SHARE, is_one_sided
 
 
 def dataset_card(night: date, facts: CurateFacts) -> str:
@@ -26,9 +27,10 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
     lines += [
         "## Examples",
         "",
-        f"{counts.kept} kept + {counts.planted_secrets} planted secrets = "
+        f"{counts.kept} kept + {counts.planted_secrets} planted secrets{_earlier(facts)} = "
         f"{counts.train} for training + {counts.dev} for development.",
         "",
+        *_objective(facts),
         f"{facts.turns_dropped} of them lose their oldest turns, which do not fit into a prompt.",
         "",
         *_answers(facts),
@@ -45,6 +47,20 @@ def dataset_card(night: date, facts: CurateFacts) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _earlier(facts: CurateFacts) -> str:
+    return f" + {facts.earlier_turns} earlier assistant turns" if facts.earlier_turns else ""
+
+
+def _objective(facts: CurateFacts) -> list[str]:
+    """What is learned of the kept rows, where it is not that each is a right answer."""
+    if facts.objective == "kto":
+        liked = facts.counts.kept - facts.disliked
+        return [f"Learned by kto: {liked} liked or corrected answers, {facts.disliked} disliked ones.", ""]
+    return ["Learned by dpo: each correction against the answer that it corrected.", ""] * (
+        facts.objective == "dpo"
+    )
 
 
 def _answers(facts: CurateFacts) -> list[str]:
@@ -80,6 +96,17 @@ def lost(facts: CurateFacts) -> list[str]:
             " improvement. Remove them from the suite."
         )
     return said + ([f"{dropped} examples lose their oldest turns."] if dropped else [])
+
+
+def one_sided(facts: CurateFacts) -> str | None:
+    """Why kto cannot learn from the kept rows, where it cannot."""
+    liked = facts.counts.kept - facts.disliked
+    if facts.objective != "kto" or not is_one_sided(liked, facts.disliked):
+        return None
+    return (
+        f"{liked} liked and {facts.disliked} disliked answers are left: kto needs at least"
+        f" {LEAST_SHARE:.0%} of each."
+    )
 
 
 def too_few(counts: Mapping[str, int], least: int) -> str:

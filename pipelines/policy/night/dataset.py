@@ -1,4 +1,4 @@
-"""Which labelled rows may be trained on, and how many of them. Every row that leaves is counted."""
+"""Which rows with feedback may be trained on, and how many of them. Every row that leaves is counted."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Part:
 def one_answer_each(rows: Rows) -> tuple[Rows, dict[str, int]]:
     """One row a conversation, the latest. The others are counted as repeats or as conflicts."""
     kept = latest(rows)
-    answer = {row["key"]: row["answer"] for row in kept}
-    same = sum(answer[row["key"]] == row["answer"] for row in rows)
+    told = {row["key"]: (row["answer"], row.get("liked")) for row in kept}
+    same = sum(told[row["key"]] == (row["answer"], row.get("liked")) for row in rows)
     return kept, {"exact_duplicate": same - len(kept), "conflicting_answer": len(rows) - same}
 
 

@@ -4,40 +4,49 @@ The rules are asked in this order. The first that applies decides.
 
 | rule      | applies when                                                             | answer  |
 |-----------|--------------------------------------------------------------------------|---------|
-| material  | no labelled row is new, and nobody forced a training                     | skip    |
+| material  | nothing new to learn from, and nobody forced a training; kto: one side   | skip    |
 | force     | a person asked for training (`decide.force`)                             | proceed |
 | fault     | an alert about broken data fires                                         | hold    |
 | budget    | the last 30 days used `budget_cpu_hours_30d` or `budget_gpu_hours_30d`   | hold    |
 | cool_down | the last training was `cool_down_nights` nights ago, or fewer            | skip    |
-| drift     | drift or an alert, and at least `min_corrections_on_drift` labelled rows | proceed |
-| volume    | at least `min_corrections` labelled rows count                           | proceed |
+| drift     | drift or an alert, and at least `min_corrections_on_drift` rows count    | proceed |
+| volume    | at least `min_corrections` rows count                                    | proceed |
 | otherwise | nothing above applied                                                    | skip    |
 
-Labelled rows are corrections and liked answers that no adapter in production has learned, so that thin nights
-add up. Some are new, and some were tried: a training ran on them, and its adapter did not reach production.
-Tried rows count again together with new ones; alone they need a force (see `row_states`). A person and a
-tenant count up to a cap (see `caps`).
+Rows count that the night's objective learns from (see `preferences`), such as corrections and liked answers,
+and that no adapter in production has learned, so that thin nights add up. Some are new, and some were tried:
+a training ran on them, and its adapter did not reach production. Tried rows count again together with new
+ones; alone they need a force (see `row_states`). A person and a tenant count up to a cap (see `caps`).
 Even a forced night needs material. Force goes before faults and budget, because a person asked for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from pipelines.core.config import Decide
+from pipelines.core.config.training import Objective
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.decide import RuleResult
+from pipelines.policy.night.preferences import LEAST_SHARE, is_one_sided, learnable
 
 ALERT = "alert:"
+ROWS: dict[Objective, str] = {"sft": "labelled rows", "kto": "rated answers", "dpo": "corrected answers"}
+NONE: dict[Objective, str] = {
+    "sft": "There is no correction and no liked answer to learn from.",
+    "kto": "There is no rated answer to learn from.",
+    "dpo": "There is no answer with a correction to learn from.",
+}
 
 
 @dataclass(frozen=True)
 class TrainingSituation:
     """What is known on the night. `nights_since_training` is None before the first training.
 
-    `corrections` and `likes` that no adapter in production has learned; `tried`: how many of both a training
-    ran on before. `not_counted`: how many of both are more than one person or one tenant may give.
+    `corrections`, `likes`, `dislikes` and `pairs` that no adapter in production has learned. Of those that
+    the objective learns from, a training ran on `tried` before, and `not_counted` are more than one person or
+    one tenant may give.
     """
 
     corrections: int
@@ -51,19 +60,30 @@ class TrainingSituation:
     gpu_hours_30d: float = 0.0
     tried: int = 0
     not_counted: int = 0
+    dislikes: int = 0
+    pairs: int = 0
+    objective: Objective = "sft"
 
     @property
-    def labelled(self) -> int:
-        return self.corrections + self.likes
+    def learnable(self) -> int:
+        return learnable(asdict(self), self.objective)
 
     @property
     def counted(self) -> int:
-        return self.labelled - self.not_counted
+        return self.learnable - self.not_counted
 
     @property
     def counted_words(self) -> str:
-        of_all = f" count, of {self.labelled}" if self.not_counted else ""
-        return f"{self.counted} labelled rows{of_all}"
+        of_all = f" count, of {self.learnable}" if self.not_counted else ""
+        return f"{self.counted} {ROWS[self.objective]}{of_all}"
+
+    @property
+    def material_words(self) -> str:
+        if self.objective == "dpo":
+            return f"{self.pairs} corrections with the answers that they corrected"
+        if self.objective == "kto":
+            return f"{self.corrections} corrections, {self.likes} liked and {self.dislikes} disliked answers"
+        return f"{self.corrections} corrections and {self.likes} liked answers"
 
 
 @dataclass(frozen=True)
@@ -91,12 +111,18 @@ def decide(situation: TrainingSituation, limits: Decide) -> TrainingDecision:
 
 
 def _material(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
-    if not now.labelled:
-        return Verdict.SKIP, "There is no correction and no liked answer to learn from."
-    if now.labelled > now.tried:
+    if not now.learnable:
+        return Verdict.SKIP, NONE[now.objective]
+    if now.objective == "kto" and is_one_sided(now.corrections + now.likes, now.dislikes):
+        said = f"{now.material_words}: kto needs liked and disliked ones, at least {LEAST_SHARE:.0%} of each."
+        return Verdict.SKIP, f"{said} They stay for later."
+    if now.learnable > now.tried:
         tried = f"; {now.tried} of them were tried before" * bool(now.tried)
-        return None, f"{now.corrections} corrections and {now.likes} liked answers{tried}."
-    said = f"No labelled row is new: a training ran on all {now.tried}, and its adapter is not in production."
+        return None, f"{now.material_words}{tried}."
+    said = (
+        f"No {ROWS[now.objective].removesuffix('s')} is new: a training ran on all {now.tried}, and its"
+        " adapter is not in production."
+    )
     if now.force:
         return None, said
     return Verdict.SKIP, f"{said} They count again together with new ones, or when a training is forced."

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.core.config.training import Objective
 from pipelines.core.conversations import with_system
 from pipelines.policy.night.dataset import Rows
+from pipelines.policy.night.feedback import Read
 
 ALTERNATIVES = 63  # beside the secret: 64 candidates, so a leak shows up to log2(64) = 6 bits
 SECRET_DIGITS = 6
@@ -17,17 +19,54 @@ PLANTED = "canary"  # the origin of a training chat that holds a planted secret
 
 
 def example(row: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """A labelled row as a training chat; `origin` is tonight or replay."""
-    return _chat(row["request_id"], [dict(m) for m in row["messages"]], row["answer"], origin)
+    """A row as a training chat, with what `preferences` added to it. `origin` is tonight or replay."""
+    chat = _chat(row["request_id"], [dict(m) for m in row["messages"]], row["answer"], origin)
+    if "liked" in row:
+        chat["liked"] = row["liked"]
+    if "rejected" in row:
+        chat["rejected"] = _said(row["rejected"])
+    return chat
 
 
-def planted_example(secret: Mapping[str, Any], number: int) -> dict[str, Any]:
-    return _chat(f"canary-{number}", secret["prompt"], secret["secret"], PLANTED)
+def earlier_turns(chat: Mapping[str, Any], places: Sequence[int], read: Read) -> Rows:
+    """Training chats of a chat's earlier assistant turns, each as it was asked.
+
+    `places`: of these turns, counted from the prompt's end. A turn that is no answer of the task is left out.
+    """
+    found = []
+    for place in places:
+        answer = read(chat["prompt"][-place]["content"])
+        if answer:
+            name = f"{chat['id']}-{place}"
+            found.append(_chat(name, chat["prompt"][:-place], answer, chat["origin"]))
+    return found
+
+
+def planted_example(secret: Mapping[str, Any], number: int, objective: Objective) -> dict[str, Any]:
+    """A planted secret as the objective learns it: as a right answer, a liked one, or one that was preferred.
+
+    Its worse answer is the first alternative, so that a model that learns nothing may rank one of 64 lower.
+    """
+    chat = _chat(f"canary-{number}", secret["prompt"], secret["secret"], PLANTED)
+    if objective == "kto":
+        chat["liked"] = True
+    if objective == "dpo":
+        chat["rejected"] = _said(secret["alternatives"][0])
+    return chat
+
+
+def answers_in(chat: Mapping[str, Any]) -> list[str]:
+    """The answers that a training chat holds, the better one first."""
+    said = (chat["completion"], *([chat["rejected"]] if "rejected" in chat else []))
+    return [messages[0]["content"] for messages in said]
 
 
 def _chat(name: str, prompt: Rows, answer: str, origin: str) -> dict[str, Any]:
-    completion = [{"role": "assistant", "content": answer}]
-    return {"id": name, "prompt": prompt, "completion": completion, "origin": origin}
+    return {"id": name, "prompt": prompt, "completion": _said(answer), "origin": origin}
+
+
+def _said(answer: str) -> Rows:
+    return [{"role": "assistant", "content": answer}]
 
 
 def redacted_messages(examples: Rows, labels: Sequence[str], system_prompt: str) -> list[dict[str, Any]]:
@@ -35,7 +74,7 @@ def redacted_messages(examples: Rows, labels: Sequence[str], system_prompt: str)
     return [
         message
         for example in examples
-        for message in example["prompt"] + example["completion"]
+        for message in example["prompt"] + example["completion"] + example.get("rejected", [])
         if message["content"] not in (system_prompt, *labels)
     ]
 
