@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import datasets
+from peft.tuners.tuners_utils import BaseTunerLayer
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer, SFTConfig, SFTTrainer
 
 from pipelines.core.config.training import Objective, Train
+from pipelines.core.errors import TrainingError
 from pipelines.models.examples import Row, dataset, tokenized
 from pipelines.models.preference_examples import pairs, rated, with_mismatched
 from pipelines.models.rendering import Rendering
@@ -53,7 +55,15 @@ def in_batches(objective: Objective, data: datasets.Dataset, batch_size: int) ->
 def trainer_of(
     objective: Objective, shared: dict[str, Any], settings: Train, rows: Sequence[Row], **given: Any
 ) -> Any:
-    """TRL's trainer. `shared`: the arguments that do not depend on the objective. `rows`: to train on."""
+    """TRL's trainer. `shared`: the arguments that do not depend on the objective. `rows`: to train on.
+
+    Raises TrainingError for kto and dpo with an adapter on the output layer.
+    """
+    if objective != "sft" and isinstance(given["model"].get_output_embeddings(), BaseTunerLayer):
+        raise TrainingError(
+            f"train.target_modules names the output layer, which {objective} reads without its adapter.",
+            "Leave it out; all-linear does.",
+        )
     if objective == "kto":
         liked = sum(row["liked"] for row in rows)
         desirable, undesirable = kto_weights(liked, len(rows) - liked)

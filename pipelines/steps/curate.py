@@ -3,7 +3,7 @@
 The objective that `decide` chose says what is learned of a row (policy/night/preferences.py). New rows are
 those that no adapter in production has learned (policy/night/row_states.py). The same rows are never trained
 on twice from the same parent under the same settings. A person and a tenant give rows up to a cap. Nothing
-that evaluation asks is trained on: neither the frozen suite, nor what is close to it, nor each night's holdout.
+that evaluation asks is trained on: not the frozen suite, nor what is close to it, nor each night's holdout.
 """
 
 from __future__ import annotations

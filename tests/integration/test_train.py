@@ -5,8 +5,6 @@ import logging
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -41,6 +39,7 @@ from pipelines.stores.runs import Run
 from tests.support import templates, tiny
 from tests.support.mlflow_runs import curve
 from tests.support.nightfall import finish
+from tests.support.stopped_trainings import calm_training, killed_and_started_again, preempted
 
 SMALL = {
     "rank": 4,
@@ -50,35 +49,6 @@ SMALL = {
     "save_every_steps": 4,
     "eval_every_steps": 4,
 }
-# A process of its own, slowed down so that the kill hits it at work.
-CHILD = """
-import json, sys, time
-from pathlib import Path
-from pipelines.core.config import Train
-from pipelines.core.errors import STOPPED, Interrupted
-from pipelines.models.checkpoints import save_adapter
-from pipelines.models.base import load_tokenizer
-from pipelines.models.rendering import Rendering
-from pipelines.models.trainer import train
-base, rows, dev, scratch, out, pause = sys.argv[1:7]
-
-def report(step, values):
-    if "loss" in values:
-        print(step, flush=True)
-        time.sleep(float(pause))
-
-lines = [json.loads(Path(path).read_text()) for path in (rows, dev)]
-settings = Train.model_validate_json(sys.argv[7])
-rendering = Rendering(load_tokenizer(Path(base)), "", 256)
-try:
-    trained = train(Path(base), rendering, settings, *lines, seed=7, scratch=Path(scratch), report=report)
-except Interrupted as stopped:
-    print(stopped, flush=True)
-    sys.exit(STOPPED)
-save_adapter(trained, Path(out), "tiny")
-curves = {"loss": trained.loss, "dev_loss": trained.dev_loss, "grad_norm": trained.grad_norm}
-(Path(out).parent / f"{Path(out).name}.json").write_text(json.dumps(curves))
-"""
 
 
 def rendered(base):
@@ -113,72 +83,20 @@ def test_epochs_hold_every_row_in_batches_of_similar_length():
 
 @pytest.fixture(scope="module")
 def children(base, tmp_path_factory):
-    """Starts trainings as processes of their own, and the folder of the undisturbed one."""
-    folder = tmp_path_factory.mktemp("children")
-    (folder / "rows").write_text(json.dumps(rows_of(12)))
-    (folder / "dev").write_text(json.dumps(rows_of(17)[12:]))
-    settings = Train(**SMALL, dropout=0.1).model_dump_json()  # dropout: the random state counts too
-
-    def start(name, pause="0"):
-        paths = [base, folder / "rows", folder / "dev", folder / f"{name}-scratch", folder / name]
-        command = [sys.executable, "-c", CHILD, *map(str, paths), pause, settings]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
-
-    calm = start("calm")
-    assert calm.communicate()[0].split() == [str(step) for step in range(1, 13)]
-    assert calm.returncode == 0
-    return folder, start
-
-
-def after(process, step):
-    while next(process.stdout).strip() != str(step):
-        pass
-
-
-def equals_the_calm_one(folder, name):
-    assert json.loads((folder / f"{name}.json").read_text()) == json.loads((folder / "calm.json").read_text())
-    assert adapter_digest(folder / name) == adapter_digest(folder / "calm")
+    settings = Train(**SMALL, dropout=0.1)  # dropout: the random state counts too
+    return calm_training(base, tmp_path_factory.mktemp("children"), rows_of(12), rows_of(17)[12:], settings)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill_after", [6, 9])
 def test_a_killed_training_ends_like_an_uninterrupted_one(children, kill_after):
-    folder, start = children
-    name = f"killed-{kill_after}"
-    killed = start(name, "0.2")
-    after(killed, kill_after)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    assert killed.returncode == -signal.SIGKILL
-    assert not (folder / name).exists()
-    torn = folder / f"{name}-scratch" / "checkpoint-11"  # and a checkpoint that the kill cut short
-    torn.mkdir()
-    (torn / "adapter_model.safetensors").write_bytes(b"half")
-    again = start(name)
-    assert again.communicate()[0].split() == [str(step) for step in range(kill_after // 4 * 4 + 1, 13)]
-    equals_the_calm_one(folder, name)
+    killed_and_started_again(children, kill_after)
 
 
 @pytest.mark.slow
 def test_a_preempted_training_loses_no_step(children):
     """SIGTERM twice, at steps that save nothing by themselves, and then none."""
-    folder, start = children
-    told, steps = [], []
-    for stop_after in (2, 7, None):
-        child = start("preempted", "0.2" if stop_after else "0")
-        if stop_after:
-            after(child, stop_after)
-            child.terminate()
-        *seen, last = child.communicate()[0].splitlines()
-        assert child.returncode == (STOPPED if stop_after else 0)
-        steps += [stop_after, *map(int, seen)] if stop_after else [*map(int, seen), int(last)]
-        told.append(last)
-    assert steps[0] == 2
-    assert sorted(set(steps)) == steps, "no step is done twice"
-    saved = [int(line.split("saved step ")[1].split(" of 12. Run the same")[0]) for line in told[:2]]
-    assert saved[0] >= 2
-    assert saved[1] >= 7
-    equals_the_calm_one(folder, "preempted")
+    preempted(children, (2, 7))
 
 
 def test_who_is_asked_to_stop_before_the_first_step_stops_at_once():
