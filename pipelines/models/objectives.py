@@ -67,9 +67,9 @@ def trainer_of(
     if objective == "kto":
         liked = sum(row["liked"] for row in rows)
         desirable, undesirable = kto_weights(liked, len(rows) - liked)
-        weights = {"desirable_weight": desirable, "undesirable_weight": undesirable}
+        weights: dict[str, Any] = {"desirable_weight": desirable, "undesirable_weight": undesirable}
         return RatedTrainer(args=KTOConfig(**shared, **weights, beta=settings.beta), **given)
     if objective == "dpo":
-        losses = {"loss_type": [*DPO_LOSSES], "loss_weights": [*DPO_LOSSES.values()]}
+        losses: dict[str, Any] = {"loss_type": [*DPO_LOSSES], "loss_weights": [*DPO_LOSSES.values()]}
         return PairTrainer(args=DPOConfig(**shared, **losses, beta=settings.beta), **given)
     return SFTTrainer(args=SFTConfig(**shared, padding_free=settings.packing), **given)

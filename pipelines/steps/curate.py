@@ -113,7 +113,7 @@ def run(ctx: Context) -> Outcome:
     new, tonight = far_from_suite(*without_unfit(new, tonight, fitting), frozen, near, system)
     replay, replayed = far_from_suite(*without_unfit(replay, replayed, fitting), frozen, near, system)
     train, dev = split(tonight + replayed, settings.dev_share, rng)
-    earlier = _earlier_turns(ctx, train, fitting) if ctx.config.train.on == "all" else []
+    turns = _earlier_turns(ctx, train, fitting) if ctx.config.train.on == "all" else []
     planted = plant_secrets(
         settings.canary_strings, ctx.config.seed, ctx.night, ctx.config.task.system_prompt
     )
@@ -121,7 +121,7 @@ def run(ctx: Context) -> Outcome:
     secrets = [planted_example(secret, number, objective) for number, secret in enumerate(planted, start=1)]
     _check_secrets(secrets, fitting)
     disliked = sum(not one.get("liked", True) for one in train + dev)
-    train = [*train, *earlier, *secrets]
+    train = [*train, *turns, *secrets]
     facts = CurateFacts(
         counts=Counts(
             new=new.counts,
@@ -147,7 +147,7 @@ def run(ctx: Context) -> Outcome:
         flags=flags,
         objective=objective,
         disliked=disliked,
-        earlier_turns=len(earlier),
+        earlier_turns=len(turns),
     )
     return _write(ctx, facts, train, dev, planted)
 
