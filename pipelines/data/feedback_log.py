@@ -37,7 +37,8 @@ TOLD: dict[Objective, str] = {  # the rows that an objective learns from
 NAMES = ("rows", *COUNTED)
 COUNTS = ", ".join(f"count(*) FILTER ({rule}) AS {name}" for name, rule in COUNTED.items())
 SUMS = ", ".join(f"sum({name})::BIGINT AS {name}" for name in NAMES)
-OF_A_PERSON = ", ".join(f"sum({' + '.join(names)})::BIGINT AS {one}" for one, names in TAKES.items())
+GIVEN = {**TAKES, **{name: (name,) for name in ("corrections", "likes", "dislikes")}}  # of which people count
+OF_A_PERSON = ", ".join(f"sum({' + '.join(names)})::BIGINT AS {one}" for one, names in GIVEN.items())
 
 # Both parts in one reading: a night's rows, and how many people of a tenant gave how many rows to learn from.
 FEEDBACK = f"""
@@ -47,9 +48,9 @@ WITH people AS MATERIALIZED (
 )
 SELECT delivered, {SUMS} FROM people GROUP BY delivered
 UNION ALL BY NAME
-SELECT tenant, objective, given, count(*) AS people FROM (
+SELECT tenant, kind, given, count(*) AS people FROM (
     UNPIVOT (SELECT tenant, {OF_A_PERSON} FROM people GROUP BY tenant, subject_id)
-    ON {", ".join(TAKES)} INTO NAME objective VALUE given
+    ON {", ".join(GIVEN)} INTO NAME kind VALUE given
 ) WHERE given > 0 GROUP BY ALL
 """
 
@@ -58,7 +59,8 @@ SELECT tenant, objective, given, count(*) AS people FROM (
 class Feedback:
     """What some nights delivered. `nights`: the counts `NAMES` of each.
 
-    `people`: for each objective and tenant, how many people gave so many rows to learn from (rows -> people).
+    `people`: for each objective, and for corrections, likes and dislikes: tenant -> rows of a person -> how
+    many people gave so many.
     """
 
     nights: dict[date, dict[str, int]]
@@ -71,10 +73,10 @@ def feedback_of(lake: Lake, nights: Collection[date], as_of: date) -> Feedback:
     A row that a later night up to `as_of` delivered again counts for that later night only.
     """
     sql = FEEDBACK.format(of=_of(nights))
-    found = Feedback({night: dict.fromkeys(NAMES, 0) for night in sorted(nights)}, {one: {} for one in TAKES})
+    found = Feedback({night: dict.fromkeys(NAMES, 0) for night in sorted(nights)}, {one: {} for one in GIVEN})
     for row in lake.query(sql, date.min, as_of, as_of, since=min(nights, default=as_of)).to_pylist():
         if row["delivered"] is None:
-            found.people[row["objective"]].setdefault(row["tenant"], {})[row["given"]] = row["people"]
+            found.people[row["kind"]].setdefault(row["tenant"], {})[row["given"]] = row["people"]
         else:
             found.nights[row["delivered"]] = {name: row[name] for name in NAMES}
     return found

@@ -155,6 +155,8 @@ def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) 
     settings, dev = work.settings, work.dev
     if settings.packing:
         check_packing(model, work.tokens([work.rows[0], work.rows[-1]]), work.dtype)
+    # TRL rounds them beside a base in 4 bits: small steps would be lost, and so would the start.
+    exact = {name: weights.data for name, weights in tensors(model, "default").items()}
     batch = settings.batch_size * settings.gradient_accumulation
     order = training_order([*map(_length, work.rows)], settings.epochs, batch, work.seed)
     data = work.examples(work.rows).select(order)
@@ -174,9 +176,8 @@ def _fit(model: PeftModel, work: _Work, resume: Path | None, stop: StopRequest) 
         ],
     )
     trainer.remove_callback(PrinterCallback)
-    # TRL rounds them beside a base in 4 bits: small steps would be lost.
-    for weights in tensors(model, "default").values():
-        weights.data = weights.data.float()
+    for name, weights in tensors(model, "default").items():
+        weights.data = exact[name].float()
     if resume is not None:
         log.info("train goes on from the checkpoint at %s", resume.name.replace("checkpoint-", "step "))
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)

@@ -20,12 +20,12 @@ from pipelines.evaluation.waiting import run_of, waiting_candidate
 from pipelines.models.aliases import in_production
 from pipelines.policy.alerts.firing import firing_data_faults
 from pipelines.policy.night.anchors import anchors_tonight
-from pipelines.policy.night.caps import Weighed, capped_by_person, limit_of_a_person, weighed
+from pipelines.policy.night.caps import Weighed, capped_by_person, capped_total, limit_of_a_person, weighed
 from pipelines.policy.night.claim import fresh_so_far
 from pipelines.policy.night.decide import ROWS, TrainingSituation, decide
 from pipelines.policy.night.flags import bursts
 from pipelines.policy.night.lineage import spans
-from pipelines.policy.night.preferences import learnable, objective_tonight
+from pipelines.policy.night.preferences import TAKES, is_one_sided, learnable, objective_tonight
 from pipelines.policy.night.row_states import RowStates
 from pipelines.policy.night.waiting import measured_again
 from pipelines.runner import Context, Outcome
@@ -56,7 +56,8 @@ def run(ctx: Context) -> Outcome:
     (delivered, states, since_training), settings = _known(ctx), ctx.config.decide
     given = feedback_of(open_lake(ctx.config), states.unlearned, as_of=ctx.night)
     feedback, tried = total(given.nights.values()), total(given.nights[night] for night in states.tried)
-    objective, why = objective_tonight(ctx.config.train.objective, feedback)
+    told = _capped(given.people, ctx.config.curate)
+    objective, why = objective_tonight(ctx.config.train.objective, told)
     weight, flags = _weight(given.people[objective], ctx.config.curate), _bursts(ctx, objective)
     cpu_hours, gpu_hours = _hours(ctx)
     situation = TrainingSituation(
@@ -64,6 +65,7 @@ def run(ctx: Context) -> Outcome:
         likes=feedback["likes"],
         dislikes=feedback["dislikes"],
         pairs=feedback["pairs"],
+        one_sided=is_one_sided(told["corrections"] + told["likes"], told["dislikes"]),
         objective=objective,
         tried=learnable(tried, objective),
         not_counted=weight.over_person + weight.over_tenant,
@@ -111,6 +113,7 @@ def run(ctx: Context) -> Outcome:
             likes=situation.likes,
             dislikes=situation.dislikes,
             pairs=situation.pairs,
+            one_sided=situation.one_sided,
             objective=objective,
             drift=situation.drift,
             cause=situation.cause,
@@ -143,6 +146,12 @@ def _deliveries_of(ctx: Context, waiting: Waiting) -> dict[date, str] | None:
     """What the candidate that waits was trained on."""
     manifest = run_of(ctx.config, waiting).manifest("decide")
     return facts_of({"decide": manifest}, DecideFacts).deliveries if manifest else None
+
+
+def _capped(people: Mapping[str, Mapping[str, Mapping[int, int]]], settings: Curate) -> dict[str, int]:
+    """Corrections, likes and dislikes with each person capped: one person must not choose what is learned."""
+    limit = limit_of_a_person(people["kto"], settings.rows_per_person)
+    return {name: capped_total(people[name], limit) for name in TAKES["kto"]}
 
 
 def _weight(people: Mapping[str, Mapping[int, int]], settings: Curate) -> Weighed:

@@ -79,6 +79,15 @@ def test_a_night_of_thumbs_alone_is_trained_by_kto(home):
     assert "35 answers were disliked without a correction, 0 were corrected" in manifest.reasons[1]
 
 
+def test_one_person_does_not_choose_what_is_learned(home):
+    """3,000 dislikes of one hand would be 98.9% of all: without a cap there would be no night by kto."""
+    people = [f"p{place % 12}" for place in range(60)] + ["busy"] * 3_000
+    lake_of(home).publish(NIGHT, thumbs(NIGHT, 3_060, liked=35, subject_id=people))
+    manifest = decided(home, settings_of(home, objective="kto"))
+    assert manifest.verdict is Verdict.PROCEED
+    assert "90 rated answers count, of 3060" in manifest.reasons[0]
+
+
 def test_a_night_with_corrections_keeps_sft(home):
     lake_of(home).publish(NIGHT, make_rows(NIGHT, 80, correction="Surgery", rating=-1, completion="Dental"))
     manifest = decided(home, settings_of(home, objective="auto"))

@@ -37,9 +37,10 @@ class DecideFacts(Facts):
     window: Window
     new_corrections: NonNegativeInt
     likes: NonNegativeInt
-    # Older ones have none of these three, and learned by sft.
+    # Older ones have none of these, and learned by sft.
     dislikes: NonNegativeInt = 0
     pairs: NonNegativeInt = 0  # corrections to another text than the answer's
+    one_sided: bool = False  # too few liked or too few disliked answers for kto, with people capped
     objective: Objective = "sft"  # by which the night learns
     drift: bool
     cause: str

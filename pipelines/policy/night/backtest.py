@@ -117,6 +117,7 @@ def _situation(facts: DecideFacts, drift: bool) -> TrainingSituation:
         likes=facts.likes,
         dislikes=facts.dislikes,
         pairs=facts.pairs,
+        one_sided=facts.one_sided,
         objective=facts.objective,
         drift=drift,
         nights_since_training=facts.nights_since_training,

@@ -66,6 +66,11 @@ def capped_by_person(people: Mapping[str, Mapping[int, int]], limit: int | None)
     return found
 
 
+def capped_total(people: Mapping[str, Mapping[int, int]], limit: int | None) -> int:
+    """How many rows are left with `limit` of a person."""
+    return sum(one.capped for one in capped_by_person(people, limit).values())
+
+
 def weighed(tenants: Mapping[str, TenantFeedback], most_share: float) -> Weighed:
     """What counts of these tenants' labelled rows."""
     limit = tenant_limit([one.capped for one in tenants.values()], most_share)

@@ -29,7 +29,7 @@ from pipelines.core.config import Decide
 from pipelines.core.config.training import Objective
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.decide import RuleResult
-from pipelines.policy.night.preferences import LEAST_SHARE, is_one_sided, learnable
+from pipelines.policy.night.preferences import LEAST_SHARE, learnable
 
 ALERT = "alert:"
 ROWS: dict[Objective, str] = {"sft": "labelled rows", "kto": "rated answers", "dpo": "corrected answers"}
@@ -62,6 +62,7 @@ class TrainingSituation:
     not_counted: int = 0
     dislikes: int = 0
     pairs: int = 0
+    one_sided: bool = False  # too few liked or too few disliked answers for kto
     objective: Objective = "sft"
 
     @property
@@ -113,7 +114,7 @@ def decide(situation: TrainingSituation, limits: Decide) -> TrainingDecision:
 def _material(now: TrainingSituation, limits: Decide) -> tuple[Verdict | None, str]:
     if not now.learnable:
         return Verdict.SKIP, NONE[now.objective]
-    if now.objective == "kto" and is_one_sided(now.corrections + now.likes, now.dislikes):
+    if now.objective == "kto" and now.one_sided:
         said = f"{now.material_words}: kto needs liked and disliked ones, at least {LEAST_SHARE:.0%} of each."
         return Verdict.SKIP, f"{said} They stay for later."
     if now.learnable > now.tried:

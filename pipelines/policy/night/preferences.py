@@ -50,7 +50,10 @@ def kto_weights(liked: int, not_liked: int) -> tuple[float, float]:
 def objective_tonight(
     asked: Objective | Literal["auto"], counts: Mapping[str, int]
 ) -> tuple[Objective, str | None]:
-    """The objective, and why, where it was to be chosen. `counts`: the feedback that may be learned."""
+    """The objective, and why, where it was to be chosen.
+
+    `counts`: the corrections, likes and dislikes that may be learned, of a person up to the cap.
+    """
     if asked != "auto":
         return asked, None
     liked, not_liked = counts["corrections"] + counts["likes"], counts["dislikes"]
