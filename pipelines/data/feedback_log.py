@@ -37,7 +37,7 @@ TOLD: dict[Objective, str] = {  # the rows that an objective learns from
 NAMES = ("rows", *COUNTED)
 COUNTS = ", ".join(f"count(*) FILTER ({rule}) AS {name}" for name, rule in COUNTED.items())
 SUMS = ", ".join(f"sum({name})::BIGINT AS {name}" for name in NAMES)
-GIVEN = {**TAKES, **{name: (name,) for name in ("corrections", "likes", "dislikes")}}  # of which people count
+GIVEN: dict[str, tuple[str, ...]] = dict(TAKES) | {name: (name,) for name in TAKES["kto"]}  # by a person
 OF_A_PERSON = ", ".join(f"sum({' + '.join(names)})::BIGINT AS {one}" for one, names in GIVEN.items())
 
 # Both parts in one reading: a night's rows, and how many people of a tenant gave how many rows to learn from.
