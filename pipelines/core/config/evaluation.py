@@ -79,6 +79,8 @@ class Gate(Section):
     max_anchor_forgetting: Share = 0.1  # loss of accuracy on earlier nights' holdouts
     max_anchor_general_loss: Share = 0.2  # loss of accuracy on BoolQ
     max_anchor_perplexity_ratio: PositiveFloat = 3.0  # candidate over anchor, on general text
+    # Net share of questions (won minus lost) that a proved judge may find lost to production; see [judge].
+    max_judged_loss: Share = 0.05
     max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
     error_rate: Literal["yearly", "familywise"] = "yearly"  # what is promised about candidates that pass
     # With "yearly": the expected number, in any 365 nights, of passed candidates that are better by less than

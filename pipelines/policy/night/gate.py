@@ -12,6 +12,7 @@ from pipelines.policy.night import checks
 from pipelines.policy.night.anchors import anchor_checks
 from pipelines.policy.night.claim import fresh_rows, improvement
 from pipelines.policy.night.influence import influence_check
+from pipelines.policy.night.judge import judge_check
 from pipelines.policy.night.level import Asks, level_tonight
 from pipelines.policy.night.measured import Measured
 
@@ -35,6 +36,7 @@ def check_candidate(
         improvement(found, settings, level, waiting),
         checks.forgetting(pinned, found, settings),
         *influence_check(pinned, found, settings),
+        *judge_check(found, settings),
         checks.general(found, settings.max_general_loss),
         checks.perplexity(found, settings.max_perplexity_ratio),
         *anchor_checks(anchors, found, settings),
