@@ -19,6 +19,6 @@ from pipelines.core.config.training import Curate, Decide, Train
 __all__ = [
     "AlertRule", "Alerts", "CommandPods", "Config", "Cost", "Curate", "Decide", "Drift", "Evaluate",
     "Fairness", "Features", "Gate", "Gateway", "Ingest", "Judge", "Model", "Notify", "Pods", "Promote",
-    "Register", "Retention", "Safety", "Sample", "Serving", "Stage", "Task", "TenantLimits", "Toleration", "Train",
-    "Validate", "Watch", "load_config", "parse_override", "refused",
+    "Register", "Retention", "Safety", "Sample", "Serving", "Stage", "Task", "TenantLimits", "Toleration",
+    "Train", "Validate", "Watch", "load_config", "parse_override", "refused",
 ]  # fmt: skip

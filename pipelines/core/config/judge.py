@@ -33,6 +33,9 @@ class Judge(Section):
     max_choices: Positive = 200  # that are asked, drawn by the seed
     choices_per_person: Positive = 5  # at most, once 10 people made some
     min_agreement: OpenShare = 0.6  # of judge and people, at least
+    # The same where people chose the longer answer, where they chose the shorter one, and in the half of
+    # choices whose two answers are most alike.
+    min_agreement_in_parts: OpenShare = 0.55
     max_position_bias: OpenShare = 0.3  # how much oftener it may take the first answer than the second
     # By how much its agreement may differ between choices of the longer and of the shorter answer.
     max_length_bias: OpenShare = 0.3

@@ -95,7 +95,7 @@ def _without_asking(pair: Pair, kept: KeptReplies, known: dict[str, Reply]) -> V
     if pair.one.strip() == pair.other.strip():
         return Verdict(0, 0.0)
     replies = [known.get(kept.key(question)) for question in _orders(pair)]
-    return "" if None in replies else _verdict(replies)
+    return "" if None in replies else in_both_orders(replies)
 
 
 def _judge(
@@ -116,10 +116,10 @@ def _judge(
                 return UNREADABLE
             kept.keep(key, reply)
         replies.append(reply)
-    return _verdict(replies)
+    return in_both_orders(replies)
 
 
-def _verdict(replies: Sequence[Reply | None]) -> Verdict:
+def in_both_orders(replies: Sequence[Reply | None]) -> Verdict:
     """Both orders as one: where they disagree, it is a tie."""
     (a, a_words), (b, b_words) = (reply for reply in replies if reply)
     if FOR_SECOND[a] == -FOR_SECOND[b]:

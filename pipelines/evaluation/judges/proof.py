@@ -19,7 +19,8 @@ from pipelines.stores import open_shared
 
 PROOFS = "judge/proofs"  # below `shared_root`, one a night
 THRESHOLDS = (
-    "window_days", "min_agreement", "max_position_bias", "max_length_bias", "max_unreadable", "alpha",
+    "window_days", "min_agreement", "min_agreement_in_parts", "max_position_bias", "max_length_bias",
+    "max_unreadable", "alpha",
 )  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def prove_judge(config: Config, night: date, budget: Budget) -> tuple[JudgeProof
     pairs = redacted(config, [choice.pair for choice in choices])
     asked = ask(config, pairs, budget)
     compared = [
-        _compared(choice, pair, verdict)
+        beside(choice, pair, verdict)
         for choice, pair, verdict in zip(choices, pairs, asked.verdicts, strict=True)
         if isinstance(verdict, Verdict)
     ]
@@ -48,8 +49,8 @@ def proof_digest(config: Config, pairs: Sequence[Pair]) -> str:
     return digest_of([judge_digest(config), asked, sorted(digest_of([list(p[0]), *p[1:]]) for p in pairs)])
 
 
-def _compared(choice: Choice, pair: Pair, verdict: Verdict) -> Compared:
-    """The person took `other`. Lengths are those of what the judge read, in characters."""
+def beside(choice: Choice, pair: Pair, verdict: Verdict) -> Compared:
+    """A verdict beside the choice of a person, who took `other`. Lengths are in characters."""
     longer = len(pair.other) - len(pair.one)
     return Compared(
         person=choice.person,

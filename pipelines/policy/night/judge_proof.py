@@ -3,8 +3,8 @@
 People made choices between two answers: they corrected one of them, or compared both. The judge has proved
 itself where, with an error rate of alpha each,
 - it agrees with people often enough (a tie counts half),
-- it agrees more often than not in each of three parts: where people chose the longer answer, where they
-  chose the shorter one, and in the half whose two answers are most alike,
+- it agrees often enough in each of three parts, too: where people chose the longer answer, where they chose
+  the shorter one, and in the half whose two answers are most alike,
 - it prefers neither a place nor a length beyond a limit.
 All of it has to hold, so a judge that lacks one thing passes by chance in at most alpha of its proofs.
 """
@@ -26,7 +26,6 @@ from pipelines.core.facts.judge import JudgeProof
 from pipelines.policy.night.caps import LEAST_PEOPLE
 from pipelines.policy.stats.paired import mean_limits
 
-MORE_OFTEN_THAN_NOT = 0.5
 SHARE, SIGNED = (0.0, 1.0), (-1.0, 1.0)  # the bounds of a value
 Units = Sequence[tuple[Hashable, float]]  # whose choice, and a value of it
 
@@ -89,17 +88,18 @@ def _lacks(found: JudgeProof, settings: Judge) -> Iterable[str]:
     asked = found.choices + found.unreadable
     if found.unreadable > settings.max_unreadable * asked:
         yield f"{found.unreadable} of {asked} verdicts could not be read"
+    in_parts = settings.min_agreement_in_parts
     parts = (
         ("all choices", found.agreement, settings.min_agreement),
-        ("choices of the longer answer", found.on_longer, MORE_OFTEN_THAN_NOT),
-        ("choices of the shorter answer", found.on_shorter, MORE_OFTEN_THAN_NOT),
-        ("choices between answers that are alike", found.on_alike, MORE_OFTEN_THAN_NOT),
+        ("choices of the longer answer", found.on_longer, in_parts),
+        ("choices of the shorter answer", found.on_shorter, in_parts),
+        ("choices between answers that are alike", found.on_alike, in_parts),
     )
     for words, share, least in parts:
         if share is None:
             yield f"there are no {words}"
         elif share.low <= least:
-            yield f"of {words} it may share only {share.low:.0%}, and more than {least:.0%} is asked for"
+            yield f"it may agree with only {share.low:.0%} of {words}, and more than {least:.0%} is asked for"
     for words, bias, most in (
         ("a place", found.position_bias, settings.max_position_bias),
         ("a length", found.length_bias, settings.max_length_bias),
