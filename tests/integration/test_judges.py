@@ -249,6 +249,7 @@ def test_a_key_that_cannot_be_used_is_named(home, content):
         asked(config_for(home, "http://127.0.0.1:9", api_key_file="{home}/key"), some_pairs(2))
 
 
+@pytest.mark.slow
 def test_personal_data_does_not_leave(home):
     turns = [
         {"role": "system", "content": "Be kind."},
@@ -265,6 +266,7 @@ def test_personal_data_does_not_leave(home):
     assert "Be kind." in sent
 
 
+@pytest.mark.slow
 def test_a_good_judge_proves_itself_from_corrections(home):
     with judge_server(planted.good) as server:
         config = config_for(home, server.url)
@@ -278,6 +280,7 @@ def test_a_good_judge_proves_itself_from_corrections(home):
     assert "Question" not in json.dumps(kept)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", planted.BAD)
 def test_no_other_judge_proves_itself(home, name):
     with judge_server(planted.BAD[name]) as server:
@@ -288,6 +291,7 @@ def test_no_other_judge_proves_itself(home, name):
     assert proof.choices > 100
 
 
+@pytest.mark.slow
 def test_a_proof_is_of_this_judge_and_these_choices(home):
     """Another rubric, model or window is another proof; choices that are too old do not count."""
     with judge_server(planted.good) as server:
@@ -310,6 +314,7 @@ def test_a_proof_is_of_this_judge_and_these_choices(home):
     assert late.lacks == ("no choice of people from 60 days was judged",)
 
 
+@pytest.mark.slow
 def test_one_person_with_many_corrections_counts_little(home):
     """A script that corrects 200 answers, and ten people with one each."""
     made = planted.choices(np.random.default_rng(3), 210)
@@ -332,6 +337,7 @@ def test_one_person_with_many_corrections_counts_little(home):
     assert not proof.is_proved
 
 
+@pytest.mark.slow
 def test_the_proof_is_printed(home, capsys, tmp_path):
     with judge_server(planted.good) as server:
         config = config_for(home, server.url)
