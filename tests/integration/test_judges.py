@@ -16,6 +16,7 @@ from pipelines.evaluation.judges.ask import Pair, ask
 from pipelines.evaluation.judges.client import Budget
 from pipelines.evaluation.judges.private import redacted
 from pipelines.evaluation.judges.proof import prove_judge
+from pipelines.operations.doctor.judge import look_at_judge
 from tests.support.interactions import make_rows
 from tests.support.judge_server import completion, judge_server, verdict
 from tests.support.upstream import error_of
@@ -366,3 +367,13 @@ def test_reasons_are_one_bounded_line(home):
     said = found.verdicts[0].words
     assert said.isprintable()
     assert 0 < len(said) <= 300
+
+
+def test_the_doctor_looks_at_the_judge(home):
+    (home / "key").write_text("k")
+    with judge_server(planted.good) as server:
+        assert [one.level for one in look_at_judge(config_for(home, server.url))] == ["ok"]
+        assert look_at_judge(config_for(home, server.url, api_key_file="{home}/none"))[0].level == "fail"
+    (away,) = look_at_judge(config_for(home, "http://127.0.0.1:9", api_key_file="{home}/key"))
+    assert (away.level, "does not answer" in away.said) == ("warn", True)
+    assert look_at_judge(config_for(home, "", model="")) == []

@@ -63,7 +63,7 @@ class JudgeClient:
     def __init__(self, config: Config, budget: Budget) -> None:
         """Raises InputError where the key's file cannot be read."""
         self._settings, self._budget = config.judge, budget
-        self._key = _key(config)
+        self._key = key_of(config)
         self._takes_format = True
         headers = {"Content-Type": "application/json"}
         headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -151,7 +151,8 @@ def server_root(url: str) -> str:
     return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
 
 
-def _key(config: Config) -> str:
+def key_of(config: Config) -> str:
+    """The bearer token; "" without a file. Raises InputError for a file that cannot be used."""
     if not config.judge.api_key_file:
         return ""
     path = Path(config.path(config.judge.api_key_file))

@@ -80,12 +80,8 @@ def _rows(judge: Judge, proof: JudgeProof) -> Iterator[tuple[str, str, str, str]
         if bias:
             yield name, f"{bias.value:+.2f}", _between(bias), f"within {most:g}"
     asked = proof.choices + proof.unreadable
-    yield (
-        "verdicts that could not be read",
-        f"{proof.unreadable} of {asked}",
-        "",
-        f"{judge.max_unreadable:.0%}",
-    )
+    unread = f"{proof.unreadable} of {asked}"
+    yield "verdicts that could not be read", unread, "", f"up to {judge.max_unreadable:.0%}"
 
 
 def _between(bias: Interval) -> str:
