@@ -1,4 +1,4 @@
-"""The LLM judge: `nightshift judge prove` and `nightshift judge label`."""
+"""The LLM judge: `nightshift judge prove` and `nightshift judge label RUN_ID`."""
 
 from __future__ import annotations
 

@@ -91,8 +91,9 @@ class Gate(Section):
     # meanwhile. 0: the first night decides. It pays with a pool of items (`evaluate.pool`), and where people
     # label all answers alike (`rating_odds = 1`), as reviewers do.
     max_nights_waiting: Count = 0
-    # The error rate of the forgetting check, each night. With "familywise": also the chance that one suite
-    # ever lets such a candidate pass; the power then falls with every night that asks it.
+    # The error rate of the checks of forgetting and of the judge, each night. With "familywise": also the
+    # chance that one suite ever lets such a candidate pass; the power then falls with every night that asks
+    # it.
     alpha: Share = 0.05
     # How many times likelier people rate an answer that the candidate would lose than one that it would win.
     # "Has forgotten" holds up to this factor; 1: rating has nothing to do with it. The other way round, a row

@@ -1,4 +1,4 @@
-"""`nightshift judge label`: a person compares some of a night's pairs, without knowing whose answer is whose.
+"""`nightshift judge label RUN_ID`: a person compares some of a night's pairs, without knowing whose answer is whose.
 
 The pairs are drawn at random by the seed, so the labels speak for all of them, and prediction-powered
 inference joins them with the judge's verdicts. Labels are choices of people, which prove the judge, too.
@@ -17,6 +17,7 @@ from pipelines.core.errors import InputError
 from pipelines.core.files import read_jsonl
 from pipelines.evaluation.judges.ask import Pair
 from pipelines.evaluation.judges.choices import comparisons, keep_comparison
+from pipelines.evaluation.judges.verdicts import Messages
 from pipelines.operations.inspect.printable import printable
 from pipelines.operations.judge.prove import require_judge
 from pipelines.policy.stats.prediction_powered import LEAST_LABELS, prediction_powered_mean
@@ -122,5 +123,5 @@ def _pair(row: dict[str, Any]) -> Pair:
     return Pair(row["messages"], row["production"], row["candidate"])
 
 
-def _key(messages: Rows, one: str, other: str) -> str:
+def _key(messages: Messages, one: str, other: str) -> str:
     return repr([[(turn["role"], turn["content"]) for turn in messages], one, other])
