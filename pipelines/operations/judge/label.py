@@ -1,4 +1,4 @@
-"""`nightshift judge label RUN_ID`: a person compares some of a night's pairs, without knowing whose answer is whose.
+"""`nightshift judge label RUN_ID`: a person compares some of a night's pairs, and sees not whose they are.
 
 The pairs are drawn at random by the seed, so the labels speak for all of them, and prediction-powered
 inference joins them with the judge's verdicts. Labels are choices of people, which prove the judge, too.
