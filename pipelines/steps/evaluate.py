@@ -36,7 +36,7 @@ from pipelines.evaluation import scores
 from pipelines.evaluation.detail import by_class, by_group
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
 from pipelines.evaluation.judges.choices import comparisons
-from pipelines.evaluation.judges.tonight import EARLIER, SUITE, Tonight, compared, judge_tonight
+from pipelines.evaluation.judges.tonight import EARLIER, SUITE, compared, judge_tonight
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
 from pipelines.evaluation.scorers import scorers_of
@@ -116,16 +116,24 @@ def run(ctx: Context) -> Outcome:
     _write_items(ctx.out / "items.parquet", suite, answers, scored)
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
     others = _others(ctx, answers, suite)
-    judged = _judged(ctx, suite, answers, earlier, guards)
+    of_users = {name: one.answers for name, one in guards.items()}
+    judged = judge_tonight(
+        ctx.config,
+        ctx.night,
+        [
+            *compared(SUITE, suite, answers, ctx.facts(CurateFacts).suite_copies),
+            *compared(EARLIER, earlier, of_users),
+        ],
+    )
     before, after = _accuracy(ctx, scored[PRODUCTION]), _accuracy(ctx, scored[CANDIDATE])
     return Outcome(
         headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
-        reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)]), *(judged.reasons if judged else ())),
+        reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)]), *judged.reasons),
         outputs={
             "items": "items.parquet",
             "held_back": "held_back.jsonl",
-            **({"judged": "judged.jsonl"} if judged else {}),
+            **judged.written(ctx.out),
         },
         metrics={
             "accuracy_production": (before.value, "share"),
@@ -151,27 +159,13 @@ def run(ctx: Context) -> Outcome:
             fresh=_fresh(fresh_answers, fresh),
             pool=_asked(_fresh(pool_answers, pool), drawn) if drawn.items else None,
             left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, asked),
-            judge=judged.facts if judged else None,
+            judge=judged.facts,
         ),
         readings=EvaluateReadings(
             latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], task)),
-            judge_cost=judged.cost if judged else None,
+            judge_cost=judged.cost,
         ),
     )
-
-
-def _judged(
-    ctx: Context, suite: list[Item], answers: Answers, earlier: list[Item], guards: dict[str, GuardScores]
-) -> Tonight | None:
-    """What a judge says of the suite's items and of earlier nights' questions; None without a judge."""
-    if not ctx.config.judge.is_on:
-        return None
-    copies = ctx.facts(CurateFacts).suite_copies
-    of_users = {name: one.answers for name, one in guards.items()}
-    pairs = [*compared(SUITE, suite, answers, copies), *compared(EARLIER, earlier, of_users)]
-    judged = judge_tonight(ctx.config, ctx.night, pairs)
-    write_jsonl(ctx.out / "judged.jsonl", judged.rows)
-    return judged
 
 
 def _others(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, Scores]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from pipelines.core.config import Config
 from pipelines.core.facts.common import Interval
 from pipelines.core.facts.judge import JudgeCost, JudgeFacts, JudgeProof
+from pipelines.core.files import write_jsonl
 from pipelines.evaluation.judges.ask import Asked, Pair, Verdict, ask
 from pipelines.evaluation.judges.client import Budget
 from pipelines.evaluation.judges.private import redacted
@@ -37,12 +39,19 @@ class Compare(NamedTuple):
 
 @dataclass(frozen=True)
 class Tonight:
-    """The facts, what they cost, each pair with its verdict, and sentences for people."""
+    """The facts, their cost, each pair with its verdict, and sentences for people. Empty without a judge."""
 
-    facts: JudgeFacts
-    cost: JudgeCost
-    rows: list[dict[str, Any]]
-    reasons: tuple[str, ...]
+    facts: JudgeFacts | None = None
+    cost: JudgeCost | None = None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    reasons: tuple[str, ...] = ()
+
+    def written(self, out: Path) -> dict[str, str]:
+        """Write the pairs into a folder; the output's name and file."""
+        if self.facts is None:
+            return {}
+        write_jsonl(out / "judged.jsonl", self.rows)
+        return {"judged": "judged.jsonl"}
 
 
 def compared(
@@ -59,6 +68,8 @@ def compared(
 
 def judge_tonight(config: Config, night: date, compare: Sequence[Compare]) -> Tonight:
     """First the proof, then the candidate, out of one budget. Personal data is replaced in both."""
+    if not config.judge.is_on:
+        return Tonight()
     budget = Budget(config.judge)
     proof, of_people = prove_judge(config, night, budget)
     pairs = redacted(config, [Pair(one.messages, one.production, one.candidate) for one in compare])
