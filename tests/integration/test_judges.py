@@ -16,6 +16,7 @@ from pipelines.evaluation.judges.ask import Pair, ask
 from pipelines.evaluation.judges.client import Budget
 from pipelines.evaluation.judges.private import redacted
 from pipelines.evaluation.judges.proof import prove_judge
+from pipelines.evaluation.judges.tonight import EARLIER, SUITE, Compare, judge_tonight
 from pipelines.operations.doctor.judge import look_at_judge
 from tests.support.interactions import make_rows
 from tests.support.judge_server import completion, judge_server, verdict
@@ -24,7 +25,8 @@ from tests.support.upstream import error_of
 NIGHT = date(2026, 1, 5)
 
 
-def config_for(home, url, **judge):
+def config_for(home, url, redact=(), **judge):
+    """A profile with a judge. Most tests go without looking for personal data, which takes seconds."""
     settings = {"url": url, "model": "j", "backoff_s": 0.001, "timeout_s": 10.0, **judge}
     return Config.model_validate(
         {
@@ -33,6 +35,7 @@ def config_for(home, url, **judge):
             "model": {"max_new_tokens": 32},
             "task": {"kind": "generate", "system_prompt": "Be kind."},
             "register": {"name": "m"},
+            "curate": {"redact_entities": redact},
             "judge": settings,
         }
     )
@@ -258,7 +261,7 @@ def test_personal_data_does_not_leave(home):
     ]
     pair = Pair(turns, "Dear Anna Smith, ward 3.", "Ward 3, we will write to anna@example.com.")
     with judge_server(planted.longest) as server:
-        config = config_for(home, server.url)
+        config = config_for(home, server.url, redact=("PERSON", "EMAIL_ADDRESS"))
         asked(config, redacted(config, [pair]))
     sent = json.dumps(server.asked)
     assert "anna@example.com" not in sent
@@ -267,7 +270,6 @@ def test_personal_data_does_not_leave(home):
     assert "Be kind." in sent
 
 
-@pytest.mark.slow
 def test_a_good_judge_proves_itself_from_corrections(home):
     with judge_server(planted.good) as server:
         config = config_for(home, server.url)
@@ -281,7 +283,6 @@ def test_a_good_judge_proves_itself_from_corrections(home):
     assert "Question" not in json.dumps(kept)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", planted.BAD)
 def test_no_other_judge_proves_itself(home, name):
     with judge_server(planted.BAD[name]) as server:
@@ -292,7 +293,6 @@ def test_no_other_judge_proves_itself(home, name):
     assert proof.choices > 100
 
 
-@pytest.mark.slow
 def test_a_proof_is_of_this_judge_and_these_choices(home):
     """Another rubric, model or window is another proof; choices that are too old do not count."""
     with judge_server(planted.good) as server:
@@ -315,7 +315,6 @@ def test_a_proof_is_of_this_judge_and_these_choices(home):
     assert late.lacks == ("no choice of people from 60 days was judged",)
 
 
-@pytest.mark.slow
 def test_one_person_with_many_corrections_counts_little(home):
     """A script that corrects 200 answers, and ten people with one each."""
     made = planted.choices(np.random.default_rng(3), 210)
@@ -338,7 +337,6 @@ def test_one_person_with_many_corrections_counts_little(home):
     assert not proof.is_proved
 
 
-@pytest.mark.slow
 def test_the_proof_is_printed(home, capsys, tmp_path):
     with judge_server(planted.good) as server:
         config = config_for(home, server.url)
@@ -347,7 +345,8 @@ def test_the_proof_is_printed(home, capsys, tmp_path):
         profile.write_text(
             'profile = "p"\n[task]\nkind = "generate"\nsystem_prompt = "Be kind."\n'
             "[model]\nmax_new_tokens = 32\n"
-            f'[register]\nname = "m"\n[judge]\nurl = "{server.url}"\nmodel = "j"\n'
+            f'[register]\nname = "m"\n[curate]\nredact_entities = []\n'
+            f'[judge]\nurl = "{server.url}"\nmodel = "j"\n'
         )
         where = ["--config", str(profile), "--home", str(home), "--night", str(NIGHT)]
         assert nightshift(["judge", "prove", *where]) == 0
@@ -377,3 +376,43 @@ def test_the_doctor_looks_at_the_judge(home):
     (away,) = look_at_judge(config_for(home, "http://127.0.0.1:9", api_key_file="{home}/key"))
     assert (away.level, "does not answer" in away.said) == ("warn", True)
     assert look_at_judge(config_for(home, "", model="")) == []
+
+
+def questions_of(count, source=SUITE):
+    """The night's pairs: production's answer, and the candidate's, which is right."""
+    made = planted.choices(np.random.default_rng(9), count)
+    return [
+        Compare(f"{source}-{place}", source, one.pair.messages, one.pair.one, one.pair.other)
+        for place, one in enumerate(made)
+    ]
+
+
+def test_a_night_is_proved_and_judged_from_one_budget(home):
+    with judge_server(planted.good) as server:
+        config = config_for(home, server.url, max_requests=320)
+        corrected(config, 120)
+        tonight = judge_tonight(config, NIGHT, [*questions_of(40), *questions_of(10, EARLIER)])
+    facts = tonight.facts
+    assert facts.proof.is_proved, facts.proof.lacks
+    assert tonight.cost.requests == 320
+    assert facts.judged + facts.unjudged == 50
+    assert 36 <= facts.judged <= 40  # 240 requests were for the proof; four pairs may be half asked
+    assert "judge.max_requests (320)" in tonight.reasons[-1]
+    assert facts.won > 25
+    assert facts.net_win.low > 0.3
+    assert facts.words == ("the candidate is better: It says so.",) * 4
+    assert [row["won"] for row in tonight.rows].count(None) == facts.unjudged
+    assert set(tonight.written(home)) == {"judged"}
+
+
+def test_a_judge_without_choices_of_people_is_shown_only(home):
+    with judge_server(planted.good) as server:
+        tonight = judge_tonight(config_for(home, server.url), NIGHT, questions_of(20))
+    assert not tonight.facts.proof.is_proved
+    assert tonight.facts.judged == 20
+    assert "has not proved itself: no choice of people" in tonight.reasons[0]
+
+
+def test_without_a_judge_nothing_is_asked(home):
+    tonight = judge_tonight(config_for(home, "", model=""), NIGHT, questions_of(2))
+    assert (tonight.facts, tonight.cost, tonight.reasons, tonight.written(home)) == (None, None, (), {})
