@@ -345,7 +345,7 @@ def test_the_proof_is_printed(home, capsys, tmp_path):
         profile.write_text(
             'profile = "p"\n[task]\nkind = "generate"\nsystem_prompt = "Be kind."\n'
             "[model]\nmax_new_tokens = 32\n"
-            f'[register]\nname = "m"\n[curate]\nredact_entities = []\n'
+            '[register]\nname = "m"\n[curate]\nredact_entities = []\n'
             f'[judge]\nurl = "{server.url}"\nmodel = "j"\n'
         )
         where = ["--config", str(profile), "--home", str(home), "--night", str(NIGHT)]
