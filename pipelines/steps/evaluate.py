@@ -35,7 +35,7 @@ from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
 from pipelines.evaluation.detail import by_class, by_group
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores
-from pipelines.evaluation.judges.choices import comparisons
+from pipelines.evaluation.judges.choices import choices_digest
 from pipelines.evaluation.judges.tonight import EARLIER, SUITE, compared, judge_tonight
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
@@ -65,7 +65,7 @@ EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; 
 def external_inputs(ctx: Context) -> dict[str, str]:
     base = base_folder(ctx.config)
     pool = {"pool": drawn_digest(_drawn(ctx))} if ctx.config.evaluate.pool else {}
-    choices = {"choices": digest_of(comparisons(ctx.config))} if ctx.config.judge.is_on else {}
+    choices = {"choices": choices_digest(ctx.config)} if ctx.config.judge.is_on else {}
     return {
         **pool,
         **choices,

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,11 +13,14 @@ from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.data import open_lake
 from pipelines.evaluation.judges.ask import Pair, ask
+from pipelines.evaluation.judges.choices import choices_digest, choices_of
 from pipelines.evaluation.judges.client import Budget
 from pipelines.evaluation.judges.private import redacted
 from pipelines.evaluation.judges.proof import prove_judge
 from pipelines.evaluation.judges.tonight import EARLIER, SUITE, Compare, judge_tonight
 from pipelines.operations.doctor.judge import look_at_judge
+from pipelines.stores.suites import reviews
+from pipelines.stores.suites.proposals import add_proposals, proposals
 from tests.support.interactions import make_rows
 from tests.support.judge_server import completion, judge_server, verdict
 from tests.support.upstream import error_of
@@ -313,6 +316,28 @@ def test_a_proof_is_of_this_judge_and_these_choices(home):
     assert len(set(digests)) == 4
     assert late.choices == 0
     assert late.lacks == ("no choice of people from 60 days was judged",)
+
+
+def test_reviewers_who_edit_an_answer_make_a_choice(home):
+    config = config_for(home, "http://127.0.0.1:9")
+    items = [
+        {"id": text, "messages": [{"role": "user", "content": text}], "answer": "Perhaps."}
+        for text in ("Edited?", "Accepted?", "Dropped?", "Edited in its case only?")
+    ]
+    add_proposals(config, items, "log")
+    edited, accepted, dropped, same = proposals(config).values()
+    reviews.accept(config, edited, 0, "ann", "Yes, on Monday.")
+    reviews.accept(config, accepted, 0, "ann")
+    reviews.drop(config, dropped, 0, "ann")
+    before = choices_digest(config)
+    reviews.accept(config, same, 0, "ann", "perhaps")
+    assert choices_digest(config) != before
+    today = datetime.now(UTC).date()
+    (choice,) = choices_of(config, today)
+    assert choice.pair.messages[0] == {"role": "system", "content": "Be kind."}
+    assert (choice.pair.one, choice.pair.other) == ("Perhaps.", "Yes, on Monday.")
+    assert choice.person == ("", "ann")
+    assert choices_of(config, today + timedelta(days=61)) == []
 
 
 def test_one_person_with_many_corrections_counts_little(home):

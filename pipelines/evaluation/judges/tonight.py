@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipelines.core.config import Config
+from pipelines.core.conversations import with_system
 from pipelines.core.facts.common import Interval
 from pipelines.core.facts.judge import JudgeCost, JudgeFacts, JudgeProof
 from pipelines.core.files import write_jsonl
@@ -72,7 +73,9 @@ def judge_tonight(config: Config, night: date, compare: Sequence[Compare]) -> To
         return Tonight()
     budget = Budget(config.judge)
     proof, of_people = prove_judge(config, night, budget)
-    pairs = redacted(config, [Pair(one.messages, one.production, one.candidate) for one in compare])
+    system = config.task.system_prompt  # people's choices have it, too
+    pairs = [Pair(with_system(one.messages, system), one.production, one.candidate) for one in compare]
+    pairs = redacted(config, pairs)
     asked = ask(config, pairs, budget)
     facts = _facts(config, proof, asked, compare)
     cost = JudgeCost(
