@@ -126,7 +126,7 @@ format: .venv/.test-ready ## format the code and fix what the linter can
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 bench: setup ## measure this machine; prints tables
-	@for name in dag_parse million_rows decisions waiting histories learned drift watch rollouts missing_labels forgetting fairness instructions planted_feedback rollout_influence safety alerts ledger page engines gateway cluster moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
+	@for name in dag_parse million_rows decisions waiting histories learned drift watch rollouts missing_labels forgetting fairness instructions planted_feedback judges rollout_influence safety alerts ledger page engines gateway cluster moves nightly; do echo "== $$name"; $(WORK) -m benchmarks.$$name; done
 
 lock: $(UV) ## resolve requirements/*.in again
 	@cd requirements && for name in pipelines airflow sbom checkov; do ../$(UV) pip compile -q --upgrade --python-version 3.11 \

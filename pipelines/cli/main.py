@@ -19,6 +19,7 @@ from pipelines.cli import (
     doctor,
     gateways,
     inspect,
+    judge,
     migrate,
     rollout,
     steps,
@@ -33,7 +34,7 @@ ABOUT = """Nightshift keeps a deployed LLM good: it reads what users did, retrai
 checks the result, and promotes it in stages."""
 GROUPS = {
     "Your own data": [inspect.add, suite.add, doctor.add],
-    "Nights": [admin.add_nights],
+    "Nights": [admin.add_nights, judge.add],
     "Steps of a night": [steps.add],
     "Rollout": [rollout.add, anchor.add],
     "Several gateways": [gateways.add],

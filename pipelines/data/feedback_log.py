@@ -13,7 +13,7 @@ from typing import Any
 from pipelines.core.config.training import Objective
 from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
-from pipelines.policy.night.caps import capped_by_person, limit_of_a_person
+from pipelines.policy.night.caps import capped_by_person, limit_of_a_person, person_limit
 from pipelines.policy.night.dataset import Part
 from pipelines.policy.night.feedback import COLUMNS, Read, uses_tools
 from pipelines.policy.night.flags import NightCounts
@@ -177,6 +177,21 @@ def earlier_rated(lake: Lake, night: date, most: int, seed: int) -> list[dict[st
     return rows_of(
         lake.query(_drawn(most, seed, "true", f"({LABELLED} OR {DISLIKED})"), days[0], days[-1], night)
     )
+
+
+def corrected_rows(
+    lake: Lake, first: date, night: date, most: int, per_person: int, seed: int
+) -> list[dict[str, Any]]:
+    """At most `most` rows with a correction that the nights from `first` to `night` delivered, as of `night`.
+
+    Of a person at most `per_person`, once ten people corrected answers. A seeded hash decides which.
+    """
+    corrected = f"{CORRECTED} AND trim(completion) <> ''"
+    of = f"delivered BETWEEN DATE '{first}' AND DATE '{night}' AND {corrected}"
+    counted = f"SELECT count(DISTINCT (tenant, subject_id)) AS people FROM interactions WHERE {of}"
+    people = lake.query(counted, date.min, night, night, since=first).to_pylist()[0]["people"]
+    drawn = _drawn(most, seed, of, corrected, person_limit(people, per_person))
+    return rows_of(lake.query(drawn, date.min, night, night, since=first))
 
 
 def _drawn(most: int, seed: int, condition: str, told: str, per_person: int | None = None) -> str:

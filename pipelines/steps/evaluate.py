@@ -36,6 +36,8 @@ from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
 from pipelines.evaluation.detail import by_class, by_group
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores, guards_of, instruction_rows
+from pipelines.evaluation.judges.choices import choices_digest
+from pipelines.evaluation.judges.tonight import EARLIER, SUITE, compared, judge_tonight
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
 from pipelines.evaluation.scorers import scorers_of
@@ -54,7 +56,7 @@ from pipelines.policy.night.influence import left_out
 from pipelines.policy.stats.intervals import Interval, bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
 
-SETTINGS = ("model", "task", "curate", "evaluate")
+SETTINGS = ("model", "task", "curate", "evaluate", "judge")
 NOTHING_KNOWN = common.Comparison(
     n=0, production=0.0, candidate=0.0, difference=common.Interval(value=0.0, low=-1.0, high=1.0)
 )
@@ -64,8 +66,10 @@ EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; 
 def external_inputs(ctx: Context) -> dict[str, str]:
     base = base_folder(ctx.config)
     pool = {"pool": drawn_digest(_drawn(ctx))} if ctx.config.evaluate.pool else {}
+    choices = {"choices": choices_digest(ctx.config)} if ctx.config.judge.is_on else {}
     return {
         **pool,
+        **choices,
         **own_digests(ctx.config.scorers),
         **answered_by(ctx.config),
         "base_model": digest_base(base),
@@ -112,15 +116,25 @@ def run(ctx: Context) -> Outcome:
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
     write_jsonl(ctx.out / "instructions.jsonl", instruction_rows(asked, guards))
     others = _others(ctx, answers, suite)
+    of_users = {name: one.answers for name, one in guards.items()}
+    judged = judge_tonight(
+        ctx.config,
+        ctx.night,
+        [
+            *compared(SUITE, suite, answers, ctx.facts(CurateFacts).suite_copies),
+            *compared(EARLIER, earlier, of_users),
+        ],
+    )
     before, after = _accuracy(ctx, scored[PRODUCTION]), _accuracy(ctx, scored[CANDIDATE])
     return Outcome(
         headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
-        reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)])),
+        reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)]), *judged.reasons),
         outputs={
             "items": "items.parquet",
             "held_back": "held_back.jsonl",
             "instructions": "instructions.jsonl",
+            **judged.written(ctx.out),
         },
         metrics={
             "accuracy_production": (before.value, "share"),
@@ -147,9 +161,11 @@ def run(ctx: Context) -> Outcome:
             fresh=_fresh(fresh_answers, fresh),
             pool=_asked(_fresh(pool_answers, pool), drawn) if drawn.items else None,
             left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, asked),
+            judge=judged.facts,
         ),
         readings=EvaluateReadings(
-            latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], task))
+            latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], task)),
+            judge_cost=judged.cost,
         ),
     )
 

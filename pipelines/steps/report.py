@@ -13,10 +13,11 @@ from pipelines.core.contract import NIGHTLY, Manifest
 from pipelines.core.errors import InputError, IntegrityError
 from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.drift import DriftFacts
-from pipelines.core.facts.evaluate import EvaluateFacts
+from pipelines.core.facts.evaluate import EvaluateFacts, EvaluateReadings
 from pipelines.core.facts.fairness import FairnessFacts
 from pipelines.core.facts.gate import Check, GateFacts, GateReadings
 from pipelines.core.facts.ingest import IngestFacts
+from pipelines.core.facts.judge import JudgeCost
 from pipelines.core.facts.reading import Facts, facts_of, readable_parts
 from pipelines.core.facts.safety import SafetyFacts
 from pipelines.core.facts.train import TrainFacts
@@ -68,6 +69,7 @@ def run(ctx: Context) -> Outcome:
         lineage=_lineage(ctx.inputs),
         gate_rows=_gate_rows(ctx.inputs, facts["gate"]),
         finds=_finds(facts["fairness"]),
+        judge_cost=_judge_cost(ctx.inputs),
         defaults={column.name: column.default for column in INTERACTION} | ctx.config.ingest.defaults,
         data_docs=_data_docs(ctx.inputs),
         changes=changes,
@@ -123,6 +125,12 @@ def _gate_rows(manifests: Mapping[str, Manifest], facts: GateFacts | None) -> li
         return []
     timed = readable_parts(manifests["gate"].readings, GateReadings)[0].latency
     return [timed if timed and row.check == "latency" else row for row in facts.rows]
+
+
+def _judge_cost(manifests: Mapping[str, Manifest]) -> JudgeCost | None:
+    if "evaluate" not in manifests:
+        return None
+    return readable_parts(manifests["evaluate"].readings, EvaluateReadings)[0].judge_cost
 
 
 def _finds(facts: FairnessFacts | None) -> dict[tuple[str, str], float]:

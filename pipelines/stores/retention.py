@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from pipelines.stores.runs import Run
 
 DAY_S = 86_400.0
 CHECKPOINTS, RESULTS = "checkpoints", "results"  # in the shared folder, of pods
+JUDGE = ("judge/verdicts", "judge/choices")  # in the shared folder: what a judge and people said of answers
 RETENTION = "retention"  # the reason of a removal
 # Outputs that hold people's texts or ids, by step. Manifests, cards, reports and adapters stay.
 PERSONAL = {
@@ -34,7 +35,7 @@ PERSONAL = {
     "validate": ("quarantine",),
     "features": ("",),  # all of them
     "curate": ("train", "dev", "canaries"),
-    "evaluate": ("items", "held_back"),
+    "evaluate": ("items", "held_back", "judged"),
     "fairness": ("items",),
     "safety": ("answers",),
 }
@@ -46,6 +47,7 @@ def prune(config: Config, now: float | None = None) -> list[str]:
     at, limits, ledger = now or time.time(), config.retention, open_ledger(config)
     removed = [*_old_deliveries(config, ledger, at - limits.deliveries_days * DAY_S)]
     removed += _old_run_data(config, ledger, at - limits.run_data_days * DAY_S)
+    removed += _old_files(open_shared(config), JUDGE, at - limits.run_data_days * DAY_S)
     removed += _old_attempts(config, at - limits.scratch_days * DAY_S)
     removed += _old_scratch(config, at - limits.scratch_days * DAY_S)
     removed += _left_by_pods(config, at - limits.scratch_days * DAY_S)
@@ -161,8 +163,11 @@ def _left_by_pods(config: Config, before: float) -> Iterator[str]:
     """Checkpoints that pods kept for the next one, and their results."""
     if "{home}" in config.shared_root:
         return
-    shared = open_shared(config)
-    for below in (CHECKPOINTS, RESULTS):
+    yield from _old_files(open_shared(config), (CHECKPOINTS, RESULTS), before)
+
+
+def _old_files(shared: Folder, folders: Iterable[str], before: float) -> Iterator[str]:
+    for below in folders:
         for path, stored in shared.files(below).items():
             if stored.modified_at < before:
                 shared.remove(path)

@@ -31,12 +31,15 @@ def error_of(status: int, message: str) -> Said:
 
 @contextmanager
 def upstream(
-    said: Callable[[dict[str, Any]], Said], prefix: str = "", takes_adapters: bool = False
+    said: Callable[[dict[str, Any]], Said],
+    prefix: str = "",
+    takes_adapters: bool = False,
+    keys: list[str] | None = None,
 ) -> Iterator[str]:
     """Serve until the block ends; yields the address.
 
     `said` gets the body of each chat request and, if the server `takes_adapters`, of those that load one
-    or take one away.
+    or take one away. `keys` gets the authorization of each.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,6 +50,8 @@ def upstream(
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if keys is not None:
+                keys.append(self.headers.get("authorization", ""))
             paths = ("/v1/chat/completions", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")
             found = self.path in [f"{prefix}{path}" for path in paths[: 3 if takes_adapters else 1]]
             self._respond(said(body) if found else error_of(404, "no such path"))

@@ -129,6 +129,7 @@ def test_every_setting_is_explained(path):
         "columns",
         "data",
         "evaluation",
+        "judge",
         "model",
         "operations",
         "pods",

@@ -69,6 +69,8 @@ class Gate(Section):
     max_anchor_general_loss: Share = 0.2  # loss of accuracy on BoolQ
     max_anchor_perplexity_ratio: PositiveFloat = 3.0  # candidate over anchor, on general text
     max_anchor_instruction_loss: Share = 0.3  # loss of instructions followed
+    # Net share of questions (won minus lost) that a proved judge may find lost to production; see [judge].
+    max_judged_loss: Share = 0.05
     max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
     error_rate: Literal["yearly", "familywise"] = "yearly"  # what is promised about candidates that pass
     # With "yearly": the expected number, in any 365 nights, of passed candidates that are better by less than
@@ -79,8 +81,9 @@ class Gate(Section):
     # meanwhile. 0: the first night decides. It pays with a pool of items (`evaluate.pool`), and where people
     # label all answers alike (`rating_odds = 1`), as reviewers do.
     max_nights_waiting: Count = 0
-    # The error rate of the forgetting check, each night. With "familywise": also the chance that one suite
-    # ever lets such a candidate pass; the power then falls with every night that asks it.
+    # The error rate of the checks of forgetting and of the judge, each night. With "familywise": also the
+    # chance that one suite ever lets such a candidate pass; the power then falls with every night that asks
+    # it.
     alpha: Share = 0.05
     # How many times likelier people rate an answer that the candidate would lose than one that it would win.
     # "Has forgotten" holds up to this factor; 1: rating has nothing to do with it. The other way round, a row

@@ -14,6 +14,7 @@ from pipelines.core.config.alerts import Alerts
 from pipelines.core.config.base import Count, Cron, Positive, Section, passwords_in
 from pipelines.core.config.data import Drift, Features, Ingest, Sample, Validate
 from pipelines.core.config.evaluation import Evaluate, Fairness, Gate, Register
+from pipelines.core.config.judge import Judge
 from pipelines.core.config.model import Model, Task
 from pipelines.core.config.operations import Cost, Notify, Retention, Watch
 from pipelines.core.config.pods import Pods
@@ -65,6 +66,7 @@ class Config(Section):
     curate: Curate = Curate()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    judge: Judge = Judge()
     fairness: Fairness = Fairness()
     safety: Safety = Safety()
     gate: Gate = Gate()
@@ -123,6 +125,15 @@ class Config(Section):
             raise ValueError(
                 f'task.kind is "{kind}", and gate.max_nights_waiting is {self.gate.max_nights_waiting}: only '
                 "candidates that choose from task.labels can wait. Set it to 0"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_judge_compares_written_answers(self) -> Config:
+        if self.judge.is_on and self.task.kind == "choose":
+            raise ValueError(
+                'task.kind is "choose", and judge.url is set: a label is right or wrong without a judge. '
+                'Leave judge.url out, or set task.kind = "generate" or "extract"'
             )
         return self
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import NonNegativeInt
 
 from pipelines.core.facts.common import Asked, Comparison, Fresh, Interval, Kind, PairedCounts, Ratio
+from pipelines.core.facts.judge import JudgeCost, JudgeFacts
 from pipelines.core.facts.reading import Facts, Part
 
 Favour = Literal["candidate", "production"]
@@ -168,8 +169,10 @@ class EvaluateFacts(Facts):
     fresh: Fresh | None = None  # rows that the candidate cannot know; older ones have none
     pool: Asked | None = None  # items that no other claim asked; None without a pool, and once it is used up
     left_out: tuple[LeftOut, ...] | None = None  # from the rows of `forgetting`; older ones have none
+    judge: JudgeFacts | None = None  # None without `[judge]`
 
 
 class EvaluateReadings(Facts):
     step = "evaluate"
     latency_ms: Ratio | None = None
+    judge_cost: JudgeCost | None = None

@@ -7,6 +7,7 @@ from pipelines.operations.doctor.databases import look_at_databases
 from pipelines.operations.doctor.fairness import look_at_fairness
 from pipelines.operations.doctor.finding import Finding, failed
 from pipelines.operations.doctor.gateways import look_at_gateways
+from pipelines.operations.doctor.judge import look_at_judge
 from pipelines.operations.doctor.keys import look_at_keys
 from pipelines.operations.doctor.lengths import Lengths, measure
 from pipelines.operations.doctor.machine import look_at_machine
@@ -24,7 +25,7 @@ def examine(config: Config) -> tuple[list[Finding], list[Lengths]]:
     """Every finding, and the lengths of what the model is asked. What cannot be looked at is left out."""
     findings = [Finding("ok", "profile", f"The profile {config.profile} can be read.")]
     findings += [*look_at_databases(config), *look_at_gateways(config)]
-    findings += [*look_at_stores(config), *look_at_keys(config)]
+    findings += [*look_at_stores(config), *look_at_keys(config), *look_at_judge(config)]
     base, found = look_at_base(config)
     findings += [found, *look_at_machine(config, base), look_at_source(config)]
     findings.append(Finding("ok", "model's name", f"It is registered as {config.register_.name}."))

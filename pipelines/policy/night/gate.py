@@ -13,6 +13,7 @@ from pipelines.policy.night.anchors import anchor_checks
 from pipelines.policy.night.claim import fresh_rows, improvement
 from pipelines.policy.night.influence import influence_check
 from pipelines.policy.night.instructions import instruction_check
+from pipelines.policy.night.judge import judge_check
 from pipelines.policy.night.level import Asks, level_tonight
 from pipelines.policy.night.measured import Measured
 
@@ -36,6 +37,7 @@ def check_candidate(
         improvement(found, settings, level, waiting),
         checks.forgetting(pinned, found, settings),
         *influence_check(pinned, found, settings),
+        *judge_check(found, settings),
         checks.general(found, settings.max_general_loss),
         checks.perplexity(found, settings.max_perplexity_ratio),
         *instruction_check(found, settings.max_instruction_loss, settings.alpha),
