@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from gateway.http.options import Body, NoList, refuse
 from gateway.http.strict_json import shown
+from pipelines.core.conversations import normalise_messages
 
 
 class TextPart(Body):
@@ -57,3 +58,11 @@ class Message(Body):
         if self.content is None:
             refuse("A message has no content. Send its text.", "content")
         return self
+
+
+Messages = Annotated[list[Message], Field(min_length=1, max_length=200)]
+
+
+def turns_of(messages: list[Message]) -> list[dict[str, Any]]:
+    """The messages in the one form that engines and the journal get."""
+    return normalise_messages([message.model_dump(include={"role", "content"}) for message in messages])

@@ -78,12 +78,12 @@ async def chat(request: Request) -> Response:
     **asks(400, 404, 429, 502, 504, body=PredictRequest, text="Which tooth erupts first?"),
 )
 async def predict(request: Request) -> Response:
-    """The task's answer to a text: one of its labels, JSON by its schema, or free text."""
+    """The task's answer to a text or a conversation: one of its labels, JSON by its schema, or free text."""
     service, caller = _service(request), await _caller(request)
     body = validated(PredictRequest, await request.body())
     model = service.config.register_.name
     _check_model(caller, model, model)
-    call = await _admit(request, caller, body, _prediction(service.config, body.text))
+    call = await _admit(request, caller, body, _prediction(service.config, body))
     by = AnsweredBy()
     pieces = [piece async for piece in service.answer(call, by)]
     text = "".join(piece.text for piece in pieces).strip()
@@ -195,12 +195,12 @@ def _check_length(body: ChatRequest, completion: CompletionRequest, most: int) -
         raise Refusal(400, "max_tokens_exceeded", message, param=param)
 
 
-def _prediction(config: Config, text: str) -> CompletionRequest:
-    """The task as it is trained and evaluated: system prompt, text, and what an answer may be."""
+def _prediction(config: Config, body: PredictRequest) -> CompletionRequest:
+    """The task as it is trained and evaluated: system prompt, what is asked, and what an answer may be."""
     task = config.task
     if task.kind == "choose" and not task.labels:
         raise Refusal(404, "no_labels", "the task has no labels: use /v1/chat/completions")
-    messages = with_system([{"role": "user", "content": text}], task.system_prompt)
+    messages = with_system(body.turns, task.system_prompt)
     if task.labels:
         return CompletionRequest(messages, choices=task.labels)
     schema = json.dumps(task.json_schema, ensure_ascii=False) if task.json_schema else None

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
 from gateway.engines.base import CompletionRequest
-from gateway.http.messages import Message
+from gateway.http.messages import Messages, turns_of
 from gateway.http.options import Body, No, WithoutEffect, refuse
 from gateway.http.response_format import ResponseFormat, schema_text
 from gateway.http.strict_json import shown
-from pipelines.core.conversations import normalise_messages
 
 GREEDY_BELOW = 1e-3  # a smaller temperature takes the most likely token, and its logits would overflow
 MOST_CHOICE_BYTES = 16_384
@@ -42,7 +41,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
     """POST /v1/chat/completions. With `guided_choice`, as in vLLM, the answer is one of these texts."""
 
     model: Short
-    messages: Annotated[list[Message], Field(min_length=1, max_length=200)]
+    messages: Messages
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -114,9 +113,7 @@ class ChatRequest(WithoutEffect, QuestionBody):
     def completion(self, default_tokens: int) -> CompletionRequest:
         """The request for an engine."""
         return CompletionRequest(
-            messages=normalise_messages(
-                [message.model_dump(include={"role", "content"}) for message in self.messages]
-            ),
+            messages=turns_of(self.messages),
             max_tokens=self.max_completion_tokens or self.max_tokens or default_tokens,
             temperature=self.temperature or 0.0 if self.is_sampled else 0.0,
             seed=self.seed,
@@ -129,9 +126,23 @@ class ChatRequest(WithoutEffect, QuestionBody):
 
 
 class PredictRequest(QuestionBody):
-    """POST /predict: the answer is one of the task's labels."""
+    """POST /predict: the task's answer to a text, or to a conversation."""
 
-    text: Annotated[str, Field(min_length=1)]
+    text: Annotated[str, Field(min_length=1)] | None = None
+    messages: Messages | None = None
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> PredictRequest:
+        if self.text is None and self.messages is None:
+            refuse("The body has neither a text nor messages. Send one of them.", "text")
+        if self.text is not None and self.messages is not None:
+            refuse("The body has a text and messages. Send one of them.", "messages")
+        return self
+
+    @property
+    def turns(self) -> list[dict[str, Any]]:
+        """What is asked, in one form."""
+        return turns_of(self.messages) if self.messages else [{"role": "user", "content": self.text}]
 
     @property
     def person(self) -> str:

@@ -11,7 +11,7 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsStr
 
 from gateway.errors import Refusal
 from gateway.http.errors import validated
-from gateway.http.schemas import ChatRequest
+from gateway.http.schemas import ChatRequest, PredictRequest
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "gateway.md").read_text()
 BODY = {"model": "department-router", "messages": [{"role": "user", "content": "Which tooth?"}]}
@@ -96,6 +96,17 @@ def test_what_the_engine_gets():
     ]
     assert (request.max_tokens, request.stop) == (7, ["x"])
     assert read().completion(64).max_tokens == 64
+
+
+def test_a_prediction_is_of_a_text_or_a_conversation():
+    turns = [{"role": "developer", "content": "Be short."}, {"role": "user", "content": "Which tooth?"}]
+    asked = validated(PredictRequest, json.dumps({"messages": turns}).encode()).turns
+    assert asked == [{"role": "system", "content": "Be short."}, turns[1]]
+    assert validated(PredictRequest, b'{"text": "Which tooth?"}').turns == turns[1:]
+    for body in ({}, {"text": "x", "messages": turns}, {"messages": []}, {"text": None, "messages": None}):
+        with pytest.raises(Refusal) as raised:
+            validated(PredictRequest, json.dumps(body).encode())
+        assert raised.value.status == 400
 
 
 BODIES = {

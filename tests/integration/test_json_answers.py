@@ -176,22 +176,36 @@ def test_a_schema_comes_through_the_gateway(home, base):
         assert "not" in wrong.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("kind", ["extract", "generate"])
+TALK = [
+    {"role": "system", "content": "Be short."},
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Good day."},
+    *ASKED,
+]
+KINDS = {
+    "choose": {"task.labels": ["Dental", "Anatomy"]},
+    "extract": {"task.labels": [], "task.json_schema": VISIT},
+    "generate": {"task.labels": []},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_predict_answers_what_evaluation_measures(home, base, kind):
-    """`/predict` and the nightly evaluation give the same greedy answer, for tasks that write."""
-    task = {"task.kind": kind, "task.labels": [], "task.json_schema": VISIT if kind == "extract" else {}}
+    """`/predict` and the nightly evaluation give the same greedy answer to one turn and to several."""
+    task = {"task.kind": kind} | KINDS[kind]
     config = gateway_config(home, **{"model.base": str(base), "model.max_new_tokens": 60}, **task)
     engine = evaluated.Engine(config.model, str(base), config.task.system_prompt)
-    wanted = task_of(config).answer(engine, ASKED)
+    wanted = [task_of(config).answer(engine, asked) for asked in (ASKED, TALK)]
     serving = EmbeddedEngine(config.serving, config.model, str(base))
     with gateway(config, serving) as running, running.client() as client:
-        found = client.post("/predict", json={"text": ASKED[0]["content"]}).json()
-    assert found["label"] == wanted
+        bodies = ({"text": ASKED[0]["content"]}, {"messages": ASKED}, {"messages": TALK})
+        text, one, talk = (client.post("/predict", json=body).json() for body in bodies)
+    assert [text["label"], one["label"], talk["label"]] == [wanted[0], *wanted]
     if kind == "extract":
-        assert found["value"] == json.loads(wanted)
-        assert found["finish_reason"] == "stop"
+        assert talk["value"] == json.loads(wanted[1])
+        assert talk["finish_reason"] == "stop"
     else:
-        assert found["value"] is None
+        assert talk["value"] is None
 
 
 def test_evaluation_gives_json_in_batches(base):
