@@ -1,6 +1,7 @@
 """What a conversation is: its one form, its identity, and the text that carries its question.
 
-Its identity is everything the model saw: the system prompt, all turns and the tools.
+Its identity is everything the model saw: the system prompt, all turns and the tools. Tools that are
+offered are a turn of their own (`pipelines.core.tools`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from pipelines.core.tools import apart, calls_of, json_value, tools_text, with_tools
 
 Message = Mapping[str, Any]
 
@@ -37,19 +40,23 @@ def normalise_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def with_system(messages: Sequence[Message], system_prompt: str) -> list[dict[str, Any]]:
     """The messages in one form, behind the task's system prompt unless they have a system turn."""
-    turns = normalise_messages(messages)
-    if not system_prompt or any(turn["role"] == "system" for turn in turns):
-        return turns
-    return [{"role": "system", "content": system_prompt}, *turns]
+    tools, turns = apart(normalise_messages(messages))
+    if system_prompt and not any(turn["role"] == "system" for turn in turns):
+        turns = [{"role": "system", "content": system_prompt}, *turns]
+    return with_tools(turns, tools)
 
 
 def conversation_key(messages: Sequence[Message], tools: Any = None) -> str:
     """sha256 over all that the model saw. Case, spacing and outer punctuation of a turn do not matter.
 
-    `tools`: the tools that were offered, as JSON text or as a value.
+    `tools`: the tools that were offered, as JSON text or as a value, where no turn offers them. The ids of
+    calls are new each time and do not count.
     """
-    turns = [_identity(turn) for turn in normalise_messages(messages)]
-    seen = {"messages": turns, "tools": _value(tools)}
+    offered, turns = apart(normalise_messages(messages))
+    seen = {
+        "messages": [_identity(turn) for turn in turns],
+        "tools": json_value(offered or tools_text(tools)) or None,
+    }
     return hashlib.sha256(
         json.dumps(seen, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
     ).hexdigest()
@@ -73,6 +80,8 @@ def last_question(messages: Sequence[Message]) -> str:
 def lone_question(messages: Sequence[Message], system_prompt: str) -> str | None:
     """The user's text where nothing but the task's system prompt stands beside it; else None."""
     turns = _without_system(normalise_messages(messages), system_prompt)
+    if apart(messages)[0]:
+        return None
     return turns[0]["content"] if [turn["role"] for turn in turns] == ["user"] else None
 
 
@@ -97,22 +106,15 @@ def _normalised(message: Message) -> dict[str, Any]:
 
 
 def _identity(turn: Mapping[str, Any]) -> dict[str, Any]:
-    text = turn["content"]
-    calls = {"tool_calls": _value(turn["tool_calls"])} if turn.get("tool_calls") else {}
-    return {**turn, "content": normalise(text) or text.strip(), **calls}
-
-
-def _value(written: Any) -> Any:
-    """JSON text as the value that it writes, so that its spacing does not matter."""
-    if not isinstance(written, str):
-        return written or None
-    try:
-        return json.loads(written) or None
-    except ValueError:
-        return written or None
+    kept = {key: value for key, value in turn.items() if key != "tool_call_id"}
+    if written := kept.pop("tool_calls", None):
+        calls = [call["function"] for call in calls_of(written)]
+        kept["tool_calls"] = calls or json_value(written)
+    return {**kept, "content": normalise(turn["content"]) or turn["content"].strip()}
 
 
 def _without_system(turns: list[dict[str, Any]], system_prompt: str | None) -> list[dict[str, Any]]:
+    _, turns = apart(turns)
     if not turns or turns[0]["role"] != "system":
         return turns
     own = system_prompt is None or normalise(turns[0]["content"]) == normalise(system_prompt)

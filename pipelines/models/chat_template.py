@@ -1,6 +1,7 @@
 """A base model's chat template: what it writes for a conversation, and whether all of it is there.
 
-A template is a program of the base's maker. It may refuse, reorder or trim, and it must not lose a turn.
+A template is a program of the base's maker. It may refuse, reorder or trim, and it must not lose a turn, a
+call or a tool.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 from pipelines.core.conversations import TEMPLATE_VARIABLES, Message
+from pipelines.core.tools import TOOLS, apart, json_value, name_of
 from pipelines.models.control_tokens import CannotRender, ControlTokens
 
 # It fails as it likes.
@@ -43,14 +45,17 @@ class ChatTemplate:
         text = self.raw(turns, answered)
         self._check_complete(turns, text, answered)
         self._check_calls(turns, text)
+        self._check_tools(turns, text)
         return text
 
     def raw(self, turns: Sequence[Message], answered: bool = False) -> str:
         """The same without a look at what is missing."""
+        offered, spoken = apart(turns)
         try:
             return str(
                 self._tokenizer.apply_chat_template(
-                    [dict(turn) for turn in turns],
+                    [dict(turn) for turn in spoken],
+                    tools=json_value(offered),
                     tokenize=False,
                     add_generation_prompt=not answered,
                     strftime_now=lambda _: TEMPLATE_VARIABLES["date_string"],
@@ -72,9 +77,15 @@ class ChatTemplate:
         shape = (answered, *(turn["role"] for turn in turns))
         if plain and shape in self._frames:
             return self._frames[shape]
-        marked = [{**turn, "content": f"Xq{place}q"} for place, turn in enumerate(turns)]
+        marked = [
+            turn if turn["role"] == TOOLS else {**turn, "content": f"Xq{place}q"}
+            for place, turn in enumerate(turns)
+        ]
         text, places = self.raw(marked, answered), []
         for place, turn in enumerate(turns):
+            if turn["role"] == TOOLS:
+                plain = False
+                continue
             found = text.find(f"Xq{place}q")
             if found >= 0:
                 places.append((found, place))
@@ -125,6 +136,17 @@ class ChatTemplate:
                     "The base model's chat template leaves out an assistant's tool calls.",
                     "Leave such conversations out, or choose another model.base.",
                 )
+
+    def _check_tools(self, turns: Sequence[Message], text: str) -> None:
+        offered, spoken = apart(turns)
+        if offered is None:
+            return
+        names = [name_of(tool) or "" for tool in json_value(offered)]
+        if self.raw(spoken) == text or any(name not in text for name in names):
+            raise CannotRender(
+                "The base model's chat template leaves out the tools that are offered.",
+                "Offer none, or choose a model.base whose template takes tools.",
+            )
 
 
 def _lost(turn: Message) -> CannotRender:

@@ -180,7 +180,10 @@ class Engine:
         max_new_tokens: int,
         rules: Callable[[int], LogitsProcessor] | None = None,
     ) -> list[str]:
-        """Free answers, greedy, special tokens removed. `rules`: of so many rows, which tokens may follow."""
+        """Free answers, greedy, special tokens removed; calls of tools as JSON.
+
+        `rules`: of so many rows, which tokens may follow.
+        """
         prompts = self.prompts(conversations)
         answers = [""] * len(prompts)
         for batch in batches(prompts, self._settings.batch_size):
@@ -188,7 +191,8 @@ class Engine:
             made = self._greedy([prompts[i] for i in batch], max_new_tokens, **following)
             texts = self.tokenizer.batch_decode(made, skip_special_tokens=True)
             for i, text in zip(batch, texts, strict=True):
-                answers[i] = text.strip()
+                said = text.strip()
+                answers[i] = said if rules else self.rendering.answer(conversations[i], said)
         return answers
 
     @torch.inference_mode()

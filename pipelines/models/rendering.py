@@ -19,7 +19,9 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import Message, with_system
 from pipelines.core.errors import InputError
 from pipelines.core.interactions import ROLES
+from pipelines.core.tools import TOOLS, answer_text, calls_of, name_of, read_answer, tools_in
 from pipelines.models.base import base_folder, load_tokenizer
+from pipelines.models.call_form import CallForm, turn_of
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.control_tokens import CannotRender, ControlTokens, texts_in, unused_mark
 from pipelines.models.turns import beginning_at, folded, later_starts, without_thoughts
@@ -70,6 +72,7 @@ class Rendering:
         self._system, self._most = system_prompt, max_prompt_tokens
         self._folds_system = False
         self._template, self._control = ChatTemplate(tokenizer), ControlTokens(tokenizer)
+        self.calls = CallForm(self._template)
         self._lead, self._tail = self._around_an_answer()
         self.end_ids = self._end()
         self._folds_system = not self._takes_system()
@@ -106,12 +109,22 @@ class Rendering:
 
     def example(self, messages: Sequence[Message], answer: str) -> Example:
         """Raises what `prompt` raises."""
-        prompt = self.prompt(messages)
-        return Example(prompt.ids, self.answer_ids(answer) + self._tail, prompt.dropped_turns)
+        prompt, names = self.prompt(messages), tool_names(messages)
+        content, calls = read_answer(answer) if names else (answer, [])
+        if calls and all(call.name in names for call in calls):
+            said = self._call_ids(messages, turn_of(content, calls))
+        else:
+            said = self.answer_ids(answer)
+        return Example(prompt.ids, said + self._tail, prompt.dropped_turns)
+
+    def answer(self, messages: Sequence[Message], text: str) -> str:
+        """What the model said as an answer: calls of the tools that it was offered become their JSON."""
+        names = tool_names(messages)
+        return answer_text(*self.calls.read(text, names)) if names else text
 
     def text(self, messages: Sequence[Message], answered: bool = False) -> str:
         """The text of a conversation, up to where the answer begins or, if `answered`, with it."""
-        turns = with_system(messages, self._system)
+        turns = [_with_calls(turn) for turn in with_system(messages, self._system)]
         return self._template.text(folded(turns) if self._folds_system else turns, answered)
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -119,6 +132,24 @@ class Rendering:
         self._check_text("answer", answer)
         ids = self._tokens(self._lead + answer)
         return self._control.plain_ids(self._lead + answer) if self._control.count(ids) else ids
+
+    def _call_ids(self, messages: Sequence[Message], said: Message) -> list[int]:
+        """The tokens of an answer that calls tools, as the template writes it."""
+        offer = next(turn for turn in messages if turn["role"] == TOOLS)
+        texts = texts_in(said)
+        for one in texts:
+            self._check_text("answer", one)
+        text = self.calls.text(offer, said)
+        if self._control.first_in(texts) is None:
+            return self._tokens(text)
+        mark = unused_mark([text, *texts])
+        marked = self.calls.text(offer, self._control.broken(said, mark))
+        if marked.replace(mark, "") != text:
+            raise CannotRender(
+                "The base model's chat template changes a call that holds a control token.",
+                "Take it out of the text.",
+            )
+        return self._control.plain_ids(marked, mark)
 
     def paths(self, labels: Sequence[str]) -> list[tuple[int, ...]]:
         """The tokens that spell each label and end the turn."""
@@ -134,8 +165,12 @@ class Rendering:
         return digest_of([*ids, self.answer_ids(_SAID), self._tail, self.end_ids])
 
     def _checked(self, turns: Sequence[Message]) -> Sequence[Message]:
-        """The turns. Raises CannotRender for what no template can be given."""
+        """The turns, with calls as values. Raises CannotRender for what no template can be given."""
+        turns = [_with_calls(turn) for turn in turns]
         roles = [turn["role"] for turn in turns]
+        if TOOLS in roles:
+            tool_names(turns)
+            _ = self.calls.around
         if "user" not in roles:
             raise CannotRender("No user speaks in the conversation.", "Add a user turn.")
         if roles[-1] == "assistant":
@@ -144,7 +179,7 @@ class Rendering:
                 "End it with a user turn.",
             )
         for turn in turns:
-            if turn["role"] not in ROLES:
+            if turn["role"] not in (*ROLES, TOOLS):
                 raise CannotRender(
                     f"The conversation has a turn of the role {turn['role']!r}.",
                     f"Use {', '.join(ROLES)}.",
@@ -244,6 +279,23 @@ class Rendering:
 
     def _takes_system(self) -> bool:
         return self._renders([{"role": "system", "content": _TOLD}, {"role": "user", "content": _ASKED}])
+
+
+def tool_names(messages: Sequence[Message]) -> set[str]:
+    """The names of the tools that a conversation offers. Raises CannotRender where one has none."""
+    try:
+        return {name_of(tool) or "" for tool in tools_in(messages)}
+    except ValueError as error:
+        raise CannotRender(str(error), "Write them in OpenAI's form.") from error
+
+
+def _with_calls(turn: Message) -> Message:
+    """A turn with its calls as values, not as JSON text."""
+    if not (written := turn.get("tool_calls")):
+        return turn
+    if not (calls := calls_of(written)):
+        raise CannotRender("An assistant's tool calls cannot be read.", "Write them in OpenAI's form.")
+    return {**turn, "tool_calls": calls}
 
 
 def rendering_of(config: Config) -> Rendering:

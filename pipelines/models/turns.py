@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.core.conversations import Message
+from pipelines.core.tools import TOOLS
 from pipelines.models.control_tokens import CannotRender
 
 END_OF_THOUGHT = "</think>"
+ALWAYS = ("system", TOOLS)  # roles of turns that stay however long a conversation is
 
 
 def without_thoughts(turns: Sequence[Message], space: str) -> list[Message]:
@@ -38,10 +40,10 @@ def folded(turns: Sequence[Message]) -> list[Message]:
 
 def later_starts(turns: Sequence[Message]) -> list[int]:
     """The user turns that a shortened conversation may begin with, the oldest first."""
-    spoken = [place for place, turn in enumerate(turns) if turn["role"] != "system"]
+    spoken = [place for place, turn in enumerate(turns) if turn["role"] not in ALWAYS]
     return [place for place in spoken[1:] if turns[place]["role"] == "user"]
 
 
 def beginning_at(turns: Sequence[Message], start: int) -> list[Message]:
-    """The turns from a place on. The system's turns always stay."""
-    return [turn for place, turn in enumerate(turns) if place >= start or turn["role"] == "system"]
+    """The turns from a place on. The system's turns and the tools always stay."""
+    return [turn for place, turn in enumerate(turns) if place >= start or turn["role"] in ALWAYS]

@@ -67,6 +67,45 @@ FORGETFUL = """{% for m in messages[-1:] %}<|im_start|>{{ m.role }}
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% endif %}"""
 
+# Templates that take tools, in the manner of Qwen 2.5, Llama 3.1, Mistral and Qwen 3 Coder.
+HERMES = """{% if tools %}{{ '<|im_start|>system\n' }}{% if messages[0].role == 'system' %}\
+{{ messages[0].content + '\n\n' }}{% endif %}{{ '# Tools\n<tools>' }}{% for tool in tools %}\
+{{ '\n' + (tool | tojson) }}{% endfor %}{{ '\n</tools>\nCall one in <tool_call></tool_call><|im_end|>\n' }}\
+{% elif messages[0].role == 'system' %}{{ '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}\
+{% endif %}{% for m in messages %}{% if m.role == 'system' and loop.first %}{% elif m.role == 'tool' %}\
+{{ '<|im_start|>user\n<tool_response>\n' + m.content + '\n</tool_response><|im_end|>\n' }}{% else %}\
+{{ '<|im_start|>' + m.role }}{% if m.content %}{{ '\n' + m.content }}{% endif %}\
+{% for call in m.tool_calls or [] %}{{ '\n<tool_call>\n' }}\
+{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}\
+{{ '\n</tool_call>' }}{% endfor %}{{ '<|im_end|>\n' }}{% endif %}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+LLAMA_TOOLS = """{% set ns = namespace(shown=false) %}{{ bos_token }}{% for m in messages %}\
+{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\n\n' }}\
+{% if m.role == 'user' and tools and not ns.shown %}{% set ns.shown = true %}{{ 'Answer with JSON.\n' }}\
+{% for tool in tools %}{{ (tool | tojson) + '\n' }}{% endfor %}{% endif %}{% if m.tool_calls %}\
+{% if m.tool_calls | length != 1 %}{{ raise_exception('One call at once') }}{% endif %}\
+{"name": "{{ m.tool_calls[0].function.name }}", \
+"parameters": {{ m.tool_calls[0].function.arguments | tojson }}}\
+{% else %}{{ m.content }}{% endif %}<|eot_id|>{% endfor %}\
+{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""
+
+MISTRAL_TOOLS = """{% set ns = namespace(shown=false) %}{{ bos_token }}{% for m in messages %}\
+{% if m.role == 'system' %}[INST] {{ m.content }}[/INST]{% elif m.role == 'user' %}\
+{% if tools and not ns.shown %}{% set ns.shown = true %}\
+[AVAILABLE_TOOLS] {{ tools | tojson }}[/AVAILABLE_TOOLS]{% endif %}[INST] {{ m.content }}[/INST]\
+{% elif m.role == 'tool' %}[TOOL_RESULTS] {{ m.content }}[/TOOL_RESULTS]{% elif m.tool_calls %}[TOOL_CALLS] [\
+{% for call in m.tool_calls %}{% if call.id | length != 9 %}{{ raise_exception('Ids have nine letters') }}\
+{% endif %}{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}, \
+"id": "{{ call.id }}"}{% if not loop.last %}, {% endif %}{% endfor %}]{{ eos_token }}\
+{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"""
+
+XML_TOOLS = HERMES.replace(
+    """{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}""",
+    "<function={{ call.function.name }}>{% for key, value in call.function.arguments.items() %}"
+    "<parameter={{ key }}>{{ value }}</parameter>{% endfor %}</function>",
+)
+
 END = {
     "CHATML": "<|im_end|>", "LLAMA": "<|eot_id|>", "GEMMA": "<end_of_turn>", "MISTRAL": "</s>",
     "THINKING": "<|im_end|>", "HIDDEN_THINKING": "<|im_end|>", "PLAIN": "</s>",
