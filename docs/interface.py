@@ -13,6 +13,12 @@ from gateway.engines.openai import OpenAIEngine
 from gateway.http.app import create_app
 from pipelines.core.config import Config
 
+# Values of an answer that only those get who send an option that the last release refused: option -> changes.
+ASKED_FOR = {
+    "tools": {
+        "POST /v1/chat/completions: answer 200.choices[].finish_reason: 'tool_calls' is new in answers",
+    }
+}
 RELEASED = Path(__file__).resolve().parent / "openapi.json"
 
 

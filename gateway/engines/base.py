@@ -12,14 +12,18 @@ from typing import Literal, Protocol
 
 from pipelines.core.errors import NightshiftError
 from pipelines.core.probes import Token
+from pipelines.core.tools import Call
 from pipelines.core.traffic_split import Adapter
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "tool_calls"]
 
 
 @dataclass(frozen=True)
 class CompletionRequest:
-    """What to answer. With `choices` the answer is one of them (guided choice), chosen greedily."""
+    """What to answer. With `choices` the answer is one of them (guided choice), chosen greedily.
+
+    Tools that are offered are a turn of the messages (`pipelines.core.tools`).
+    """
 
     messages: Sequence[Mapping[str, str]]
     max_tokens: int = 64
@@ -27,6 +31,9 @@ class CompletionRequest:
     seed: int | None = None  # of the sampling; None: another one each time
     choices: Sequence[str] | None = None
     json_schema: str | None = None  # JSON text: the answer follows it. Not with `choices`
+    must_call: bool = False  # the answer calls tools that are offered
+    only_tool: str | None = None  # then only this one, once
+    parallel_calls: bool = True  # whether an answer may have several calls
     stop: Sequence[str] = ()  # the answer ends before the first of these texts
     background: bool = False  # a shadow's request, worked on only while no user waits
     logprobs: bool = False  # whether the log-probability of each token is told. Not with `choices`
@@ -35,13 +42,14 @@ class CompletionRequest:
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of the answer, in order; the texts joined are the answer. The last has a `finish_reason`."""
+    """A part of the answer, in order; the texts joined are its text. The last has a `finish_reason`."""
 
     text: str
     finish_reason: FinishReason | None = None
     tokens_in: int = 0  # set on the last piece, like tokens_out
     tokens_out: int = 0
     dropped_turns: int = 0  # the oldest turns that did not fit into the prompt; set on every piece
+    calls: tuple[Call, ...] = ()  # of tools, on the last piece
     tokens: tuple[Token, ...] = ()  # all of the answer's, on the last piece, if their logprobs were asked for
 
 

@@ -27,6 +27,7 @@ from gateway.engines.base import (
     RequestRefused,
 )
 from gateway.engines.batch import Batch
+from gateway.engines.call_schema import schema_of
 from gateway.engines.rows import MOST_PROBLEM, BatchRow
 from gateway.engines.schedule import QueuedRow, Schedule, queued
 from pipelines.core.config import Model, Serving
@@ -156,7 +157,7 @@ class EmbeddedEngine:
         background = row.request.background
         self._tokenizing[background] += 1
         try:
-            grammar = await self._grammar(row.request.json_schema)
+            grammar = await self._grammar(schema_of(row.request))
             await self._in(self._tokenizer, lambda: row.prepare(self._engine, grammar))
         except RequestRefused:
             raise

@@ -20,6 +20,7 @@ import aiohttp
 from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece
 from gateway.engines.openai_stream import AnswerReader
 from gateway.engines.openai_wire import (
+    check_calls,
     check_json,
     chosen,
     error_of,
@@ -111,6 +112,8 @@ class OpenAIEngine:
                     said.append(piece)
                     if piece.finish_reason == "stop" and request.json_schema is not None:
                         check_json(said)
+                    if piece.finish_reason:
+                        check_calls(piece, request)
                     yield piece
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error

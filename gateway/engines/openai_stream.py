@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.engines.base import EngineError, FinishReason, Piece, RequestRefused
+from gateway.engines.openai_calls import CallsReader
 from gateway.engines.openai_wire import refused
 from pipelines.core.chat_api import words_of
 from pipelines.core.probes import Token
@@ -23,6 +24,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "stop_sequence", "end_turn", "stop_token"), "stop"),
     **dict.fromkeys(("length", "max_tokens"), "length"),
+    **dict.fromkeys(("tool_calls", "tool_use"), "tool_calls"),
 }
 FILTERED = "content_filter"  # a finish reason of OpenAI's
 log = logging.getLogger("nightshift.gateway")
@@ -45,6 +47,7 @@ class AnswerReader:
         self._usage: dict[str, Any] = {}
         self._texts = 0
         self._tokens: list[Token] = []
+        self._calls = CallsReader()
 
     def feed(self, part: bytes, final: bool = False) -> Iterator[Piece]:
         """The pieces that the next part completes. Raises EngineError or RequestRefused where it has one."""
@@ -74,7 +77,10 @@ class AnswerReader:
             found = f"its finish reason is {reason[:40]!r}" if reason else "no finish reason came"
             raise EngineError(f"The server's answer broke off: {found}.", "Send the request again.")
         counts = (self._count("prompt_tokens", 0), self._count("completion_tokens", self._texts))
-        return Piece("", _REASONS[reason], *counts, tokens=tuple(self._tokens))
+        calls, why = self._calls.whole(), _REASONS[reason]
+        if why != "length":
+            why = "tool_calls" if calls else "stop"
+        return Piece("", why, *counts, calls=calls, tokens=tuple(self._tokens))
 
     def _line(self, line: str) -> Iterator[Piece]:
         """A line adds to an event, or ends it. Servers also send events without a blank line between."""
@@ -123,6 +129,8 @@ class AnswerReader:
         if isinstance(choice.get("message"), dict):  # the whole answer, not streamed
             self._ended = True
         self._tokens += tokens_of(choice.get("logprobs"))
+        for said in (choice.get("delta"), choice.get("message")):
+            self._calls.add(said.get("tool_calls") if isinstance(said, dict) else None)
         text = self._held + _text_of(choice.get("delta")) + _text_of(choice.get("message"))
         text = text if self._started else text.lstrip()
         sent = text.rstrip()

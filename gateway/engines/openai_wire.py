@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.engines.base import (
@@ -14,6 +15,7 @@ from gateway.engines.base import (
     RequestRefused,
 )
 from pipelines.core.chat_api import choice_fields, error_object, schema_fields, words_of
+from pipelines.core.tools import apart, arguments_text, calls_of
 from pipelines.core.traffic_split import Adapter
 
 _WRONG_REQUEST = (400, 413, 422)
@@ -30,9 +32,10 @@ def served_name(adapter: Adapter) -> str:
 
 def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str, Any]:
     """The body of /v1/chat/completions. `guided` is the field by which the server takes choices."""
+    offered, spoken = apart(request.messages)
     body: dict[str, Any] = {
         "model": name,
-        "messages": [dict(message) for message in request.messages],
+        "messages": [_message(message) for message in spoken],
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "stream": True,
@@ -44,11 +47,32 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
         body["stop"] = stop
     if request.logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if offered:
+        body |= {"tools": json.loads(offered), "tool_choice": _choice(request)}
+        body |= {} if request.parallel_calls else {"parallel_tool_calls": False}
     if request.json_schema is not None:
         body |= schema_fields(request.json_schema)
     if request.choices is not None:
         body |= choice_fields(request.choices, guided)
     return body
+
+
+def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn as OpenAI's API has it: calls are a list, and their arguments JSON text."""
+    message = dict(turn)
+    if calls := calls_of(turn.get("tool_calls")):
+        message["tool_calls"] = [
+            call
+            | {"function": call["function"] | {"arguments": arguments_text(call["function"]["arguments"])}}
+            for call in calls
+        ]
+    return message
+
+
+def _choice(request: CompletionRequest) -> str | dict[str, Any]:
+    if request.only_tool:
+        return {"type": "function", "function": {"name": request.only_tool}}
+    return "required" if request.must_call else "auto"
 
 
 def chosen(pieces: list[Piece], request: CompletionRequest) -> Piece:
@@ -73,6 +97,17 @@ def check_json(pieces: list[Piece]) -> None:
             f"The server answered {len(text)} characters that are no JSON.",
             "Use a server that takes response_format.",
         ) from error
+
+
+def check_calls(last: Piece, request: CompletionRequest) -> None:
+    """Raises EngineError for an answer that calls what nobody offered, or that had to call a tool."""
+    if last.calls and apart(request.messages)[0] is None:
+        raise EngineError("The server called tools, and none were offered.", "See the server's log.")
+    if request.must_call and last.finish_reason != "length" and not last.calls:
+        raise EngineError(
+            "The server called no tool, and the request wanted a call.",
+            "Use a server that takes tool_choice.",
+        )
 
 
 def error_of(status: int, text: str, name: str, retry_after: str = "") -> EngineError:

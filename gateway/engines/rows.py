@@ -10,10 +10,13 @@ from typing import Any
 import torch
 
 from gateway.engines.base import CompletionRequest, EngineError, FinishReason, Piece, RequestRefused
+from pipelines.core.conversations import Message
 from pipelines.core.probes import Token
+from pipelines.core.tools import tools_in
 from pipelines.models.engine import Engine, narrow, token_of
 from pipelines.models.grammar import Grammar, SchemaRefused
 from pipelines.models.rendering import CannotRender, TooLong
+from pipelines.models.turns import beginning_at
 
 MOST_PROBLEM = 300  # characters of a template's message that are passed on
 COLDEST = 1e-4  # below this a temperature means greedy: the likeliest token has all the weight anyway
@@ -45,6 +48,7 @@ class BatchRow:
         self._paths, self._options = engine.paths(self._choices), list(range(len(self._choices)))
         _check_paths(self._paths)
         self._grammar = grammar
+        self._rendering, self._tools = engine.rendering, _tools(self.request)
         self._stops = [stop for stop in self.request.stop if stop]
         self._ends, self._sent = engine.end_tokens, ""
         self._end_tokens = len(engine.rendering.end_ids)
@@ -113,11 +117,12 @@ class BatchRow:
         return int(torch.multinomial(shares, 1, generator=self._generator))
 
     def _held_back(self, text: str) -> int:
-        """How many characters at the end may still change, or may be the beginning of a stop text."""
+        """How many characters at the end may still change, or may begin a stop text or a call."""
         longest = max(map(len, self._stops), default=1)
         sizes = range(min(longest - 1, len(text)), 0, -1)
         begun = next((n for n in sizes if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)
-        return max(begun, len(text) - len(text.rstrip(_UNFINISHED)))
+        calls = len(text) - self._rendering.calls.held_from(text) if self._tools else 0
+        return max(begun, calls, len(text) - len(text.rstrip(_UNFINISHED)))
 
     def _send(self, text: str) -> None:
         """Queue what is new in `text`, the answer so far."""
@@ -127,8 +132,11 @@ class BatchRow:
 
     def _finish(self, text: str, reason: FinishReason, tokens_out: int) -> None:
         self.done = True
+        text, calls = self._rendering.calls.read(text, self._tools) if self._tools else (text, [])
+        calls = calls if self.request.parallel_calls else calls[:1]
+        reason = "tool_calls" if calls and reason == "stop" else reason
         rest, counts = text[len(self._sent) :], (len(self.prompt), tokens_out)
-        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns, tuple(self._told)))
+        self.pieces.append(Piece(rest, reason, *counts, self._dropped_turns, tuple(calls), tuple(self._told)))
 
 
 def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]:
@@ -149,10 +157,24 @@ def _prompt(engine: Engine, request: CompletionRequest) -> tuple[list[int], int]
     return prompt.ids, prompt.dropped_turns
 
 
-def _least(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """What stays of a conversation that is too long: the system's turns, and the last user turn onwards."""
+def _tools(request: CompletionRequest) -> set[str]:
+    """The names of the tools that the answer may call. Raises RequestRefused for what cannot be promised."""
+    tools = [tool["function"] for tool in tools_in(request.messages)]
+    if not request.must_call and (strict := next((tool for tool in tools if tool.get("strict")), None)):
+        found = (
+            f"the tool {strict['name']} is strict, and this engine binds calls to their schemas only where"
+        )
+        raise RequestRefused(
+            "invalid_request",
+            f'{found} tool_choice is "required" or names a tool: send that, or leave strict out',
+        )
+    return {tool["name"] for tool in tools}
+
+
+def _least(messages: Sequence[Message]) -> list[Message]:
+    """What stays of a conversation that is too long: the system's turns, the tools, and the last question."""
     last = max((place for place, turn in enumerate(messages) if turn["role"] == "user"), default=0)
-    return [turn for place, turn in enumerate(messages) if place >= last or turn["role"] == "system"]
+    return beginning_at(messages, last)
 
 
 def _room(engine: Engine, prompt: Sequence[int]) -> int:

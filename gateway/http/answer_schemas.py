@@ -36,9 +36,25 @@ class Usage(_Answer):
     total_tokens: int
 
 
+class CalledFunction(_Answer):
+    """`arguments`: JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(_Answer):
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
 class AnswerMessage(_Answer):
+    """`content` is "" where the answer only calls tools."""
+
     role: Literal["assistant"]
     content: str
+    tool_calls: list[ToolCall] | None = None
 
 
 class Likely(_Answer):
@@ -59,7 +75,7 @@ class Logprobs(_Answer):
 class Choice(_Answer):
     index: Literal[0]
     message: AnswerMessage
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     logprobs: Logprobs | None = None
 
 
@@ -73,15 +89,20 @@ class ChatAnswer(_Answer):
     nightshift: AnsweredByBody
 
 
+class ToolCallChunk(ToolCall):
+    index: int
+
+
 class Delta(_Answer):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    tool_calls: list[ToolCallChunk] | None = None
 
 
 class ChunkChoice(_Answer):
     index: Literal[0]
     delta: Delta
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: Literal["stop", "length", "tool_calls"] | None
     logprobs: Logprobs | None = None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 from gateway.engines.base import Piece
 from gateway.serving.calls import AnsweredBy
+from pipelines.core.tools import arguments_text
 
 UNKNOWN_CHARACTER = "\ufffd"
 UNKNOWN_LOGPROB = -9999.0
@@ -59,11 +61,25 @@ def _token(text: str, logprob: float | None) -> dict[str, Any]:
     return {"token": text, "logprob": UNKNOWN_LOGPROB if logprob is None else logprob, "bytes": whole}
 
 
+def tool_calls(request_id: str, last: Piece) -> list[dict[str, Any]]:
+    """The calls of tools of an answer. An id has nine letters and digits, as some chat templates want it."""
+    return [
+        {
+            "id": hashlib.sha256(f"{request_id} {place}".encode()).hexdigest()[:9],
+            "type": "function",
+            "function": {"name": call.name, "arguments": arguments_text(call.arguments)},
+        }
+        for place, call in enumerate(last.calls)
+    ]
+
+
 def chat_answer(
     request_id: str, model: str, at: int, by: AnsweredBy, pieces: Sequence[Piece]
 ) -> dict[str, Any]:
     """The body of an answer that is not streamed."""
-    message = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(piece.text for piece in pieces)}
+    if calls := tool_calls(request_id, pieces[-1]):
+        message["tool_calls"] = calls
     return {
         "id": request_id,
         "object": "chat.completion",

@@ -18,7 +18,8 @@ from gateway.http.messages import Message
 from gateway.http.options import WithoutEffect
 from gateway.http.strict_json import read_object, shown
 
-UNSUPPORTED = {*WithoutEffect.model_fields, *Message.model_fields} - {"role", "content"}
+TAKEN = {"role", "content", "tool_calls", "tool_call_id"}  # fields of a message that may have a value
+UNSUPPORTED = {*WithoutEffect.model_fields, *Message.model_fields} - TAKEN
 MOST_MISTAKES = 2_000  # listing more would take longer than other requests should wait
 MOST_NAME = 100  # characters of a key that an error repeats
 M = TypeVar("M", bound=BaseModel)

@@ -52,7 +52,6 @@ class WithoutEffect(Body):
     modalities: Annotated[list[Literal["text"]], Field(min_length=1, max_length=1)] | None = None
     moderation: None = None
     n: Annotated[int, Field(ge=1, le=1)] | None = None
-    parallel_tool_calls: bool | None = None
     prediction: None = None
     presence_penalty: Zero | None = None
     prompt_cache_key: Annotated[str, Field(max_length=200)] | None = None
@@ -61,8 +60,6 @@ class WithoutEffect(Body):
     reasoning_effort: Literal["none"] | None = None
     service_tier: Literal["auto", "default"] | None = None
     store: No | None = None
-    tool_choice: Literal["none", "auto"] | None = None
-    tools: NoList | None = None
     top_p: One | None = None
     verbosity: Literal["medium"] | None = None
     web_search_options: None = None

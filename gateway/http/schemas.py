@@ -11,6 +11,8 @@ from gateway.http.messages import Messages, turns_of
 from gateway.http.options import Body, No, WithoutEffect, refuse
 from gateway.http.response_format import ResponseFormat, schema_text
 from gateway.http.strict_json import shown
+from gateway.http.tools import NamedTool, Tool, ToolChoice, Tools
+from pipelines.core.tools import with_tools
 
 GREEDY_BELOW = 1e-3  # a smaller temperature takes the most likely token, and its logits would overflow
 MOST_CHOICE_BYTES = 16_384
@@ -51,6 +53,9 @@ class ChatRequest(WithoutEffect, QuestionBody):
     stream_options: StreamOptions | None = None
     guided_choice: Annotated[list[Short], Field(min_length=1, max_length=1000)] | None = None
     response_format: ResponseFormat | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_LIKELY)] | None = None
     safety_identifier: Label | None = None  # OpenAI's newer name of `user`
@@ -83,7 +88,21 @@ class ChatRequest(WithoutEffect, QuestionBody):
             refuse("top_logprobs needs logprobs: true. Leave it out, or ask for both.", "top_logprobs")
         if self.guided_choice:
             self._fits_choices()
+        self._fits_tools()
         return self
+
+    def _fits_tools(self) -> None:
+        offered = {tool.function.name for tool in self.tools or ()}
+        asked = self.tool_choice
+        if asked in ("none", "auto", None) and not (self.offered and schema_text(self.response_format)):
+            return
+        if not offered:
+            refuse("tool_choice asks for a call, and there are no tools. Send tools.", "tool_choice")
+        if isinstance(asked, NamedTool) and asked.function.name not in offered:
+            refuse(f"There is no tool {shown(asked.function.name)}. Name one of the tools.", "tool_choice")
+        if schema_text(self.response_format):
+            found = "response_format asks for JSON, and tools for calls. Leave one of them out"
+            refuse(f'{found}, or send tool_choice: "none".', "response_format")
 
     def _fits_choices(self) -> None:
         """A choice is made greedily and is whole, so options of sampling and length would be ignored."""
@@ -95,10 +114,16 @@ class ChatRequest(WithoutEffect, QuestionBody):
             "stop": self.stop,
             "response_format": schema_text(self.response_format),
             "logprobs": self.logprobs,
+            "tools": self.offered,
         }
         for name, is_set in others.items():
             if is_set:
                 refuse(f"{name} has no effect beside guided_choice. Leave one of them out.", name)
+
+    @property
+    def offered(self) -> list[Tool]:
+        """The tools that may be called. A tool that may not be is not shown to the model."""
+        return [] if self.tool_choice == "none" else self.tools or []
 
     @property
     def is_sampled(self) -> bool:
@@ -112,17 +137,26 @@ class ChatRequest(WithoutEffect, QuestionBody):
 
     def completion(self, default_tokens: int) -> CompletionRequest:
         """The request for an engine."""
+        named = self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else None
         return CompletionRequest(
-            messages=turns_of(self.messages),
+            messages=with_tools(turns_of(self.messages), [_written(tool) for tool in self.offered]),
             max_tokens=self.max_completion_tokens or self.max_tokens or default_tokens,
             temperature=self.temperature or 0.0 if self.is_sampled else 0.0,
             seed=self.seed,
             choices=self.guided_choice,
             json_schema=schema_text(self.response_format),
+            must_call=self.tool_choice == "required" or bool(named),
+            only_tool=named,
+            parallel_calls=self.parallel_tool_calls is not False,
             logprobs=bool(self.logprobs),
             top_logprobs=self.top_logprobs or 0,
             stop=[self.stop] if isinstance(self.stop, str) else self.stop or [],
         )
+
+
+def _written(tool: Tool) -> dict[str, Any]:
+    """A tool as the client wrote it, without what it left out."""
+    return {"type": tool.type, "function": tool.function.model_dump(exclude_none=True)}
 
 
 class PredictRequest(QuestionBody):

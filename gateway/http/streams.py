@@ -12,7 +12,7 @@ from starlette.types import Send
 
 from gateway.engines.base import Piece, RequestRefused
 from gateway.errors import Refusal
-from gateway.http.answers import answered_by, logprobs, usage
+from gateway.http.answers import answered_by, logprobs, tool_calls, usage
 from gateway.http.errors import of_engine
 from gateway.serving.calls import AnsweredBy
 
@@ -38,19 +38,31 @@ class Chunks:
     """The server-sent events of one answer."""
 
     def __init__(self, request_id: str, model: str, at: int, by: AnsweredBy) -> None:
-        self._head = {"id": request_id, "object": "chat.completion.chunk", "created": at, "model": model}
+        self._head: dict[str, Any] = {
+            "id": request_id,
+            "object": "chat.completion.chunk",
+            "created": at,
+            "model": model,
+        }
         self._by = by
         self._is_first = True
 
     def of(self, piece: Piece) -> bytes:
-        """The event of one piece. The first one also tells which adapter answers."""
-        delta = {"content": piece.text}
+        """The event of one piece, and one before it with the calls of tools, if there are any."""
+        if not piece.calls:
+            return self._event({"content": piece.text}, piece)
+        calls = [{"index": n, **call} for n, call in enumerate(tool_calls(self._head["id"], piece))]
+        return self._event({"content": piece.text, "tool_calls": calls}) + self._event({}, piece)
+
+    def _event(self, delta: dict[str, Any], last: Piece | None = None) -> bytes:
+        """An event with a part of the answer. The first one also tells which adapter answers."""
         extra: dict[str, Any] = {}
         if self._is_first:
             delta = {"role": "assistant", **delta}
             extra = {"nightshift": answered_by(self._by)}
             self._is_first = False
-        choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason, **logprobs(piece)}
+        reason, told = (last.finish_reason, logprobs(last)) if last else (None, {})
+        choice = {"index": 0, "delta": delta, "finish_reason": reason, **told}
         return _event({**self._head, "choices": [choice], **extra})
 
     def usage(self, last: Piece) -> bytes:

@@ -14,6 +14,7 @@ from gateway.logs import without_texts
 from gateway.serving.backends import Backend
 from gateway.serving.quotas import Reservation, estimate_tokens
 from pipelines.core.refusal_phrases import sounds_refused
+from pipelines.core.tools import answer_text
 from pipelines.stores.journal.tables import Interaction
 
 MOST_WORDS = 500  # of an engine's, in the log
@@ -31,6 +32,17 @@ class Question:
     opt_out: bool
 
 
+def texts_of(request: CompletionRequest) -> list[str]:
+    """All that a conversation says: its turns, the tools that it offers, the calls of them."""
+    turns = request.messages
+    return [*(turn["content"] or "" for turn in turns), *(turn.get("tool_calls") or "" for turn in turns)]
+
+
+def size_of(request: CompletionRequest) -> int:
+    """The bytes of a conversation."""
+    return sum(len(text.encode(errors="replace")) for text in texts_of(request))
+
+
 @dataclass(frozen=True)
 class Call:
     """An admitted question. `started` and `deadline` are event loop times in seconds."""
@@ -45,8 +57,7 @@ class Call:
 
     def for_log(self, words: str) -> str:
         """What an engine says, without what it repeats of the conversation."""
-        texts = (message["content"] or "" for message in self.question.request.messages)
-        return without_texts(words[:MOST_WORDS], texts)
+        return without_texts(words[:MOST_WORDS], texts_of(self.question.request))
 
 
 @dataclass
@@ -82,8 +93,13 @@ class Progress:
 
     @property
     def text(self) -> str:
-        """The answer so far."""
+        """The text of the answer so far."""
         return "".join(self.texts)
+
+    @property
+    def answer(self) -> str:
+        """The answer so far with its calls of tools, as one text."""
+        return answer_text(self.text, self.last.calls if self.last else ())
 
     def used_tokens(self, request: CompletionRequest) -> int:
         """Tokens of prompt and answer. Of an answer that broke off: about as many as the engine worked on."""
@@ -91,10 +107,7 @@ class Progress:
             return 0
         if self.last:
             return self.last.tokens_in + self.last.tokens_out
-        prompt_bytes = sum(
-            len((message["content"] or "").encode(errors="replace")) for message in request.messages
-        )
-        return estimate_tokens(prompt_bytes, self.made)
+        return estimate_tokens(size_of(request), self.made)
 
     def row(self, call: Call, route: str, started: float, request_id: str, **flags: object) -> Interaction:
         """The journal's row as things stand now. Latencies count from `started`."""
@@ -105,7 +118,7 @@ class Progress:
             tenant=question.tenant,
             subject_id=question.subject,
             messages=question.request.messages,
-            completion=self.text,
+            completion=self.answer,
             adapter=self.backend.name,
             digest=self.backend.digest,
             route=route,

@@ -18,7 +18,7 @@ from gateway.errors import Refusal
 from gateway.metrics import Metrics
 from gateway.serving.backends import Backends
 from gateway.serving.cache import make_cache
-from gateway.serving.calls import AnsweredBy, Call, Question
+from gateway.serving.calls import AnsweredBy, Call, Question, size_of
 from gateway.serving.dispatcher import Dispatcher
 from gateway.serving.live_route import LiveRoute
 from gateway.serving.membership import Membership
@@ -224,7 +224,7 @@ def _open_ledger(config: Config) -> Ledger:
 
 def _check_size(request: CompletionRequest, settings: Gateway) -> int:
     """The bytes of a conversation."""
-    size = sum(len((message["content"] or "").encode(errors="replace")) for message in request.messages)
+    size = size_of(request)
     if size > settings.max_prompt_bytes:
         message = f"a conversation may have {settings.max_prompt_bytes} bytes, this one has {size}"
         raise Refusal(400, "context_length_exceeded", message, param="messages")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 TOOLS = "tools"  # the role of the turn that offers them
 NO_ID = "000000000"  # of a call whose id nobody told; some templates want nine letters or digits
+MOST_DEPTH = 64  # lists and objects within each other
 _FIRST = ("type", "function", "name", "description", "parameters")  # keys that come before others
 Message = Mapping[str, Any]
 
@@ -41,11 +42,8 @@ def tools_text(tools: Any) -> str | None:
     """Tools in one form, as JSON text; None for none. What is no list of JSON stays as it is."""
     value = json_value(tools)
     if not isinstance(value, list):
-        return tools or None if isinstance(tools, str) else None
-    try:
-        return as_text([_wrapped(tool) for tool in value]) if value else None
-    except RecursionError:
-        return tools if isinstance(tools, str) else None
+        return value or None if isinstance(value, str) else None
+    return as_text([_wrapped(tool) for tool in value]) if value else None
 
 
 def tools_in(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -81,6 +79,16 @@ def calls_of(written: Any) -> list[dict[str, Any]]:
     return found
 
 
+def called(written: Any) -> list[Call]:
+    """The calls of an assistant's turn; none for what is no list of calls."""
+    return [Call(**call["function"]) for call in calls_of(written)]
+
+
+def arguments_text(arguments: Any) -> str:
+    """A call's arguments as JSON text, as OpenAI's API has them."""
+    return arguments if isinstance(arguments, str) else as_text(arguments)
+
+
 def answer_text(content: str, calls: Sequence[Call]) -> str:
     """An answer as a text: what was said, the calls, or both."""
     if not calls:
@@ -102,17 +110,42 @@ def read_answer(text: str) -> tuple[str, list[Call]]:
 
 
 def json_value(written: Any) -> Any:
-    """JSON text as the value that it writes; what is no JSON, and any other value, as it is."""
-    if not isinstance(written, str):
-        return written
+    """JSON text as the value that it writes, any other value as it is; what is not plain JSON stays text."""
     try:
-        return json.loads(written)
+        value = json.loads(written) if isinstance(written, str) else written
     except (ValueError, RecursionError):
         return written
+    if is_plain(value):
+        return value
+    return written if isinstance(written, str) else repr(written)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value can be written as JSON: no NaN, no half characters, nested MOST_DEPTH deep at most."""
+    if is_deep(value):
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def is_deep(value: Any) -> bool:
+    """Whether lists and objects of a value are nested more than MOST_DEPTH deep."""
+    inner = [value]
+    for _ in range(MOST_DEPTH + 1):
+        inner = [
+            part
+            for one in inner
+            if isinstance(one, Mapping | list)
+            for part in (one.values() if isinstance(one, Mapping) else one)
+        ]
+    return bool(inner)
 
 
 def as_text(value: Any) -> str:
-    """The JSON text of a value, with the keys of its objects in one order. Raises RecursionError."""
+    """The JSON text of a value, with the keys of its objects in one order."""
     return json.dumps(_ordered(value), ensure_ascii=False)
 
 

@@ -15,7 +15,7 @@ from pipelines.data.lake import Lake
 from pipelines.data.schema import rows_of
 from pipelines.policy.night.caps import capped_by_person, limit_of_a_person, person_limit
 from pipelines.policy.night.dataset import Part
-from pipelines.policy.night.feedback import COLUMNS, Read, uses_tools
+from pipelines.policy.night.feedback import COLUMNS, Read
 from pipelines.policy.night.flags import NightCounts
 from pipelines.policy.night.preferences import TAKES, learnable, told_rows
 
@@ -125,15 +125,13 @@ def labelled_rows(
     by_tenant = capped_by_person(people, limit).values()
     drawn = _drawn(most, seed, _of(nights), TOLD[objective], per_person=limit)
     rows = rows_of(lake.query(drawn, date.min, as_of, as_of, since=min(nights, default=as_of)))
-    plain = [row for row in rows if not uses_tools(row)]
-    fit = told_rows(plain, objective, read, system_prompt)
+    fit = told_rows(rows, objective, read, system_prompt)
     with_label, capped = learnable(counts, objective), sum(one.capped for one in by_tenant)
     went = {
         "without_label": counts["rows"] - with_label,
         "over_the_persons_cap": with_label - capped,
         "beyond_the_pool": capped - len(rows),
-        "tool_calls": len(rows) - len(plain),
-        "not_an_allowed_answer": len(plain) - len(fit),
+        "not_an_allowed_answer": len(rows) - len(fit),
     }
     return Part(fit, {"read": counts["rows"], **went, "kept": len(fit)})
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from pipelines.core.config import Config
 from pipelines.core.interactions import COLUMNS
+from pipelines.core.tools import apart
 from pipelines.data.lake import write_parquet
 from pipelines.data.schema import SCHEMA
 from pipelines.stores import open_shared
@@ -57,4 +58,5 @@ def _as_parquet(rows: list[dict[str, object]]) -> bytes:
 
 def _as_interaction(row: Mapping[str, Any]) -> dict[str, object]:
     """The row under the log's names; what the journal does not know stays empty."""
-    return {name: row.get(name) for name in COLUMNS} | {"messages": json.loads(row["messages"])}
+    tools, messages = apart(json.loads(row["messages"]))
+    return {name: row.get(name) for name in COLUMNS} | {"messages": messages, "tools": tools}

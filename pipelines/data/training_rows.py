@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipelines.core.conversations import Message, beginnings_of, conversation_key, with_system
+from pipelines.core.tools import read_answer
 from pipelines.data.dedupe import NearDuplicates, Pieces, pieces_of
 from pipelines.models.rendering import CannotRender, Rendering, TooLong
 from pipelines.policy.night.dataset import (
@@ -93,17 +95,28 @@ def near_any(
 def still_answered(part: Part, examples: Rows, read: Read) -> tuple[Part, Rows]:
     """A part's rows and their training chats, without those whose answer is none once it is redacted.
 
-    A placeholder in the place of a number makes JSON that follows no schema. Two answers that differ in
-    nothing else tell nothing.
+    A placeholder in the place of a number makes JSON that follows no schema, or calls no tool any more. Two
+    answers that differ in nothing else tell nothing.
     """
+    before = [_answers_of(row) for row in part.rows]
     said = [answers_in(one) for one in examples]
     gone = [
         place
         for place, answers in enumerate(said)
-        if len(set(answers)) < len(answers) or any(read(answer) is None for answer in answers)
+        if len(set(answers)) < len(answers)
+        or any(read(answer) is None for answer in answers)
+        or any(_calls(was) and not _calls(now) for was, now in zip(before[place], answers, strict=True))
     ]
     kept = [one for place, one in enumerate(examples) if place not in set(gone)]
     return (part.without(gone, NO_ANSWER) if gone else part), kept
+
+
+def _answers_of(row: Mapping[str, Any]) -> list[str]:
+    return [row[name] for name in ("answer", "rejected") if name in row]
+
+
+def _calls(answer: str) -> bool:
+    return bool(read_answer(answer)[1])
 
 
 def far_from_suite(
@@ -121,9 +134,7 @@ def far_from_suite(
 
 def fit(part: Part, fitting: Fitting) -> Part:
     """The rows that fit. The others are counted by reason."""
-    chats = [
-        (row["messages"], [row[name] for name in ("answer", "rejected") if name in row]) for row in part.rows
-    ]
+    chats = [(row["messages"], _answers_of(row)) for row in part.rows]
     return _without(part, fitting.unfit(chats))
 
 

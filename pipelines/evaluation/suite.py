@@ -12,6 +12,7 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
+from pipelines.core.tools import answer_text, called, with_tools
 from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
 from pipelines.data.reader.strict_json import as_json, as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
@@ -19,7 +20,6 @@ from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of
 from pipelines.evaluation.suite_place import suite_file
 from pipelines.evaluation.tasks import Task, task_of
-from pipelines.policy.night.feedback import uses_tools
 
 Item = dict[str, Any]
 SLICES = ("subject", "tenant", "locale", "channel")
@@ -120,7 +120,7 @@ def _without_answer(messages: list[dict[str, Any]], answer: str, task: Task) -> 
     """The conversation up to where the answer begins. Raises ValueError where it ends in another one."""
     if messages[-1]["role"] != "assistant":
         return messages
-    said = messages[-1]["content"]
+    said = answer_text(messages[-1]["content"], called(messages[-1].get("tool_calls")))
     if normalise(said) != normalise(answer) and task.read(said) != answer:
         raise ValueError("its messages end in an assistant turn that is not its answer")
     return messages[:-1]
@@ -134,9 +134,7 @@ def _messages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not turns:
         there = f" (its columns are {', '.join(values)})" if "messages" not in values else ""
         raise ValueError(f"it has no messages{there}")
-    messages = normalise_messages(turns)
-    if uses_tools({"messages": messages, "tools": _tools(values)}):
-        raise ValueError("it holds tools, which the task has no place for")
+    messages = with_tools(normalise_messages(turns), _tools(values))
     if not last_question(messages).strip():
         raise ValueError("no user asks anything in it")
     return messages
@@ -152,9 +150,7 @@ def _tools(values: Mapping[str, Any]) -> str | None:
 def _answer(values: Mapping[str, Any], task: Task) -> str:
     found = values.get("answer")
     try:
-        text = (
-            as_json(found) if isinstance(found, dict) else None if isinstance(found, bool) else as_name(found)
-        )
+        text = _answer_text(found)
     except Unfit:
         text = None
     if text is None:
@@ -163,6 +159,15 @@ def _answer(values: Mapping[str, Any], task: Task) -> str:
     if answer is None:
         raise ValueError(f"its answer {text[:60]!r} {task.refusal(text)}")
     return answer
+
+
+def _answer_text(found: Any) -> str | None:
+    """An answer that is an object as JSON text, and a list of calls of tools too."""
+    if isinstance(found, list):
+        return answer_text("", called(found)) or None
+    if isinstance(found, dict):
+        return as_json(found)
+    return None if isinstance(found, bool) else as_name(found)
 
 
 def _there(values: Mapping[str, Any]) -> str:

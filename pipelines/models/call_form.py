@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipelines.core.conversations import Message
-from pipelines.core.tools import NO_ID, TOOLS, Call, as_text
+from pipelines.core.tools import NO_ID, TOOLS, Call, as_text, is_plain
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.control_tokens import CannotRender
 
@@ -112,7 +112,7 @@ def _decoded(text: str) -> tuple[Any, int]:
         value, end = json.JSONDecoder().raw_decode(begun)
     except (ValueError, RecursionError):
         return None, 0
-    return value, len(text) - len(begun) + end
+    return (value, len(text) - len(begun) + end) if is_plain(value) else (None, 0)
 
 
 def _calls(value: Any, names: Collection[str]) -> list[Call]:

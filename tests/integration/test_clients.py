@@ -1,5 +1,6 @@
 """The clients that people use, against a real gateway: OpenAI's, LangChain's and LiteLLM's."""
 
+import json
 import os
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # before LiteLLM is imported: it asks nobody else
@@ -8,6 +9,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from pipelines.core.tools import Call
 from tests.support.double_engine import DoubleEngine
 from tests.support.gateways import MODEL, gateway, gateway_config
 
@@ -29,9 +31,22 @@ VISIT = Visit(ward="Dental", days=3)
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    engine = DoubleEngine()
-    engine.json_answer = VISIT.model_dump_json()
+def engine():
+    found = DoubleEngine()
+    found.json_answer = VISIT.model_dump_json()
+    return found
+
+
+@pytest.fixture
+def calling(engine):
+    """The engine, which calls a tool wherever tools are offered."""
+    engine.calls = (Call("look_up", {"tooth": 7}),)
+    yield engine
+    engine.calls = ()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, engine):
     with gateway(gateway_config(tmp_path_factory.mktemp("home")), engine) as found:
         yield found
 
@@ -72,11 +87,30 @@ def test_openai_reads_choices_and_fields_of_nightshift(client):
     assert [model.id for model in client.models.list()] == [MODEL]
 
 
-@pytest.mark.parametrize(("option", "value"), [("tools", [TOOL]), ("top_p", 0.1), ("n", 2)])
+@pytest.mark.parametrize(("option", "value"), [("functions", [TOOL["function"]]), ("top_p", 0.1), ("n", 2)])
 def test_openai_is_told_which_option_is_refused(client, option, value):
     with pytest.raises(openai.BadRequestError, match=option) as raised:
         client.chat.completions.create(model=MODEL, messages=[QUESTION], **{option: value})
     assert (raised.value.param, raised.value.code) == (option, "invalid_request")
+
+
+def test_openai_calls_tools_and_tells_what_they_said(client, calling):
+    asked = {"model": MODEL, "messages": [QUESTION], "tools": [TOOL], "tool_choice": "auto"}
+    first = client.chat.completions.create(**asked).choices[0]
+    assert first.finish_reason == "tool_calls"
+    (call,) = first.message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look_up", {"tooth": 7})
+    with client.chat.completions.stream(**asked) as stream:
+        streamed = stream.get_final_completion().choices[0]
+    assert streamed.finish_reason == "tool_calls"
+    assert streamed.message.tool_calls[0].function.arguments == call.function.arguments
+    calling.calls = ()
+    told = {"role": "tool", "tool_call_id": call.id, "content": "a molar"}
+    for back in (first.message, first.message.model_dump()):
+        turns = [QUESTION, back, told]
+        second = client.chat.completions.create(model=MODEL, messages=turns, tools=[TOOL])
+        assert second.choices[0].message.content == "base a molar"
+    assert [turn["role"] for turn in calling.asked[-1][1].messages] == ["tools", "user", "assistant", "tool"]
 
 
 def test_openai_parses_an_answer_by_its_schema(client):
@@ -120,9 +154,23 @@ def test_langchain_asks_streams_and_keeps_a_history(langchain):
     assert sum(chunk.usage_metadata["output_tokens"] for chunk in chunks if chunk.usage_metadata) == 3
 
 
+def test_langchain_calls_tools_and_tells_what_they_said(langchain, calling):
+    from langchain_core.messages import HumanMessage, ToolMessage
+
+    bound = langchain.bind_tools([TOOL], tool_choice="look_up")
+    answer = bound.invoke("Which tooth?")
+    assert [(call["name"], call["args"]) for call in answer.tool_calls] == [("look_up", {"tooth": 7})]
+    streamed = sum(list(bound.stream("Which tooth?"))[1:], start=next(bound.stream("Which tooth?")))
+    assert [call["args"] for call in streamed.tool_calls] == [{"tooth": 7}]
+    calling.calls = ()
+    told = ToolMessage("a molar", tool_call_id=answer.tool_calls[0]["id"])
+    turns = [HumanMessage("Which tooth?"), answer, told]
+    assert langchain.bind_tools([TOOL]).invoke(turns).content == "base a molar"
+
+
 def test_langchain_is_told_what_is_refused(langchain):
-    with pytest.raises(openai.BadRequestError, match="tools"):
-        langchain.bind_tools([TOOL]).invoke("Which tooth?")
+    with pytest.raises(openai.BadRequestError, match="top_p"):
+        langchain.invoke("Which tooth?", top_p=0.5)
 
 
 def test_langchain_parses_an_answer_by_its_schema(langchain):
@@ -153,9 +201,20 @@ def test_litellm_asks_streams_and_keeps_a_history(litellm):
     assert chunks[-1].usage.completion_tokens == 3
 
 
+def test_litellm_calls_tools_and_tells_what_they_said(litellm, calling):
+    answer = litellm(QUESTION, tools=[TOOL], tool_choice="required").choices[0]
+    assert answer.finish_reason == "tool_calls"
+    (call,) = answer.message.tool_calls
+    assert json.loads(call.function.arguments) == {"tooth": 7}
+    calling.calls = ()
+    told = {"role": "tool", "tool_call_id": call.id, "content": "a molar"}
+    back = litellm(QUESTION, answer.message.model_dump(), told, tools=[TOOL])
+    assert back.choices[0].message.content == "base a molar"
+
+
 def test_litellm_is_told_what_is_refused(litellm):
-    with pytest.raises(openai.BadRequestError, match="tools"):
-        litellm(QUESTION, tools=[TOOL])
+    with pytest.raises(openai.BadRequestError, match="top_p"):
+        litellm(QUESTION, top_p=0.5)
 
 
 def test_litellm_asks_by_a_schema(litellm):

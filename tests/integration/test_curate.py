@@ -210,7 +210,7 @@ def test_repeats_conflicts_and_evaluation_items_leave(tmp_path):
     write_suite(tmp_path, [frozen.lower(), close])
     outcome, lines, _ = curated(tmp_path, config)
     assert outcome.facts.counts.new == {
-        "read": 9, "without_label": 1, "beyond_the_pool": 0, "tool_calls": 0, "not_an_allowed_answer": 1,
+        "read": 9, "without_label": 1, "beyond_the_pool": 0, "not_an_allowed_answer": 1,
         "held_back": 0, "of_people_kept_back": 0, "exact_duplicate": 1, "conflicting_answer": 1,
         "holdout": 1, "in_suite": 1,
         "cannot_render": 0, "too_long": 0, "beyond_max_length": 0, "near_suite": 1, "near_duplicate": 0,

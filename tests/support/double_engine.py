@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from gateway.engines.base import AdapterMissing, CompletionRequest, EngineError, Piece, RequestRefused
+from pipelines.core.tools import Call, apart
 from pipelines.core.traffic_split import Adapter
 
 
@@ -27,6 +28,7 @@ class DoubleEngine:
         self.unloadable: set[str] = set()
         self.unwarmable: set[str] = set()
         self.json_answer = "{}"  # to a request with a schema
+        self.calls: tuple[Call, ...] = ()  # of tools, where some are offered
         self.delays: dict[str, float] = {}  # seconds before the first piece
         self.piece_s = (
             0.0  # if set, an answer has `max_tokens` pieces, and each takes this long for each answer
@@ -78,12 +80,18 @@ class DoubleEngine:
             words = [self.json_answer]
         if self.piece_s:
             words = ["word"] * request.max_tokens
+        if self.calls and apart(request.messages)[0]:
+            words = [""]
         for word in words[:-1]:
             await asyncio.sleep(self.piece_s * self.running)
             yield Piece(word + " ")
         if self.faults.get(who) == "late":
             raise EngineError("The test wants the answer to break off.", "Nothing to do.")
-        yield Piece(words[-1], "stop", tokens_in=len(_last(request).split()), tokens_out=len(words))
+        counts = {"tokens_in": len(_last(request).split()), "tokens_out": len(words)}
+        if self.calls and apart(request.messages)[0]:
+            yield Piece("", "tool_calls", calls=self.calls, **counts)
+        else:
+            yield Piece(words[-1], "stop", **counts)
 
     async def close(self) -> None:
         self.closed = True

@@ -55,7 +55,7 @@ class _Comparison:
 
     def fits(self, one: Schema, other: Schema, at: str = "", depth: int = 0) -> Iterator[str]:
         one, other = _resolved(self._narrow, one), _resolved(self._wide, other)
-        if one == other or depth > MOST_DEPTH:
+        if (one == other and "$ref" not in str(one)) or depth > MOST_DEPTH:
             return
         ways, others = _branches(one), _branches(other)
         if len(ways) > 1 or len(others) > 1:
@@ -71,7 +71,7 @@ class _Comparison:
             return
         yield from self._values(one, other, at)
         yield from self._fields(one, other, at, depth)
-        if "items" in other and "items" in one:
+        if "items" in other and "items" in one and one.get("maxItems") != 0:
             yield from self.fits(one["items"], other["items"], f"{at}[]", depth + 1)
 
     def _values(self, one: Schema, other: Schema, at: str) -> Iterator[str]:

@@ -148,7 +148,7 @@ def test_no_format_loses_the_consent_of_a_row(tmp_path, form):
 
 
 def test_an_opt_out_stands_though_the_answer_is_no_text(tmp_path):
-    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {}}]}
     row = {"id": "a", "request": {"messages": ASKED}, "response": call, "opt_out": True}
     assert read_rows(tmp_path, [row], format="openai") == [("the answer is a tool call", True, False)]
 

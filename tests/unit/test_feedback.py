@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.core.conversations import normalise
+from pipelines.core.tools import with_tools
 from pipelines.policy.night.feedback import (
     holdout_items,
     is_holdout,
     label_of,
     labelled,
     latest,
-    uses_tools,
 )
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -142,12 +143,15 @@ def test_holdout_items_have_the_shape_of_a_suite():
     assert item["messages"][-1]["role"] == "user"
 
 
-def test_rows_with_tools_are_no_items():
-    called = {"role": "assistant", "content": "", "tool_calls": '[{"id": "1"}]'}
-    with_call = row("What is it?", messages=[*asks("What is it?"), called, *asks("And now?")])
-    offered = row("What is it?", tools='[{"name": "search"}]')
-    assert [uses_tools(one) for one in (with_call, offered, row("What is it?"))] == [True, True, False]
-    assert holdout_items([with_call, offered], share=1.0) == []
+def test_the_tools_of_a_row_are_a_part_of_its_item():
+    tools = [{"type": "function", "function": {"name": "search"}}]
+    rows = [row("What is it?", tools=json.dumps(tools)), row("What is it?")]
+    offered, plain = holdout_items(rows, share=1.0)
+    if offered["messages"][0]["role"] != "tools":
+        offered, plain = plain, offered
+    assert offered["messages"] == with_tools(plain["messages"], tools)
+    assert len(labelled([*rows, *rows])) == 4
+    assert len({one["key"] for one in labelled([*rows, *rows])}) == 2
 
 
 def test_talks_that_end_alike_have_labels_of_their_own():

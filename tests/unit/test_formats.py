@@ -1,5 +1,6 @@
 """Logs in the forms that other products publish; the files in fixtures/logs are written in those forms."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def test_openai_fine_tuning_files():
     assert [role for role, _ in said(second)[0]] == ["system", "user", "assistant", "user"]
     assert third.cells["messages"][2]["tool_calls"]
     assert third.cells["tools"]
-    assert fourth.fault == "the answer is a tool call"
+    assert said(fourth) == ([SYSTEM, ("user", "Track it.")], '[{"name": "track", "arguments": {"id": 7}}]')
 
 
 def test_openai_stored_completions():
@@ -252,11 +253,38 @@ ANSWERS = {
         'data: {"id": "c1", "delta": {}}\n\ndata: [DONE]',
         "the answer is a stream of events, not its text",
     ),
-    "a call of LangChain": (
+    "a call that cannot be read": (
         {"role": "ai", "content": "x", "additional_kwargs": {"tool_calls": [{"id": "1"}]}},
         "the answer is a tool call",
     ),
+    "a call of another API": (
+        {"role": "assistant", "content": [{"type": "tool_use", "name": "f", "input": {}}]},
+        "the answer is a tool call",
+    ),
 }
+
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"b": 1, "a": 2}'}}
+AS_TEXT = '[{"name": "f", "arguments": {"a": 2, "b": 1}}]'
+CALLING = {
+    "a call": ({"role": "assistant", "content": None, "tool_calls": [CALL]}, AS_TEXT),
+    "a call as text": (json.dumps({"role": "assistant", "content": "", "tool_calls": [CALL]}), AS_TEXT),
+    "of older clients": ({"role": "assistant", "content": None, "function_call": CALL["function"]}, AS_TEXT),
+    "of LangChain": ({"role": "ai", "content": "", "additional_kwargs": {"tool_calls": [CALL]}}, AS_TEXT),
+    "with words": (
+        {"role": "assistant", "content": "I look.", "tool_calls": [CALL]},
+        '{"content": "I look.", "tool_calls": ' + AS_TEXT + "}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CALLING)
+@pytest.mark.parametrize("form", ["openai", "langfuse", "litellm"])
+def test_an_answer_that_calls_tools_is_its_calls(tmp_path, case, form):
+    answer, text = CALLING[case]
+    row = CHAT | {"input": "q", "request": {"prompt": "q"}, "response": answer, "output": answer}
+    found = one(tmp_path, row, form)
+    assert (found.fault, found.cells["completion"]) == (None, text)
 
 
 @pytest.mark.parametrize("case", ANSWERS)

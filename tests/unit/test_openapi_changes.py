@@ -93,3 +93,21 @@ def test_a_change_that_breaks_nobody(change):
 @pytest.mark.parametrize(("words", "change"), BREAKS.items(), ids=BREAKS)
 def test_a_change_that_breaks_a_client(words, change):
     assert any(words in one for one in changed(change)), changed(change)
+
+
+def test_a_change_behind_the_same_name_is_seen():
+    old = copy.deepcopy(OLD)
+    fields = old["components"]["schemas"]["Answer"]["properties"]
+    fields["parts"] = {"type": "array", "items": {"$ref": "#/components/schemas/Part"}}
+    old["components"]["schemas"]["Part"] = {"enum": ["text"]}
+    new = copy.deepcopy(old)
+    new["components"]["schemas"]["Part"]["enum"].append("image")
+    assert breaking(old, new) == ["POST /ask: answer 200.parts[]: 'image' is new in answers"]
+
+
+def test_a_list_that_had_to_be_empty_may_hold_something():
+    old = copy.deepcopy(OLD)
+    old["components"]["schemas"]["Ask"]["properties"]["more"] = {"type": "array", "items": {}, "maxItems": 0}
+    new = copy.deepcopy(old)
+    new["components"]["schemas"]["Ask"]["properties"]["more"] = {"type": "array", "items": {"type": "string"}}
+    assert breaking(old, new) == []

@@ -396,16 +396,22 @@ def test_a_blank_id_is_no_id():
     assert [cells.as_id(value) for value in ("", "  ", " A1 ", 7)] == [None, None, "A1", "7"]
 
 
-def test_an_answer_with_a_tool_call_is_no_text():
-    call = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
-    turns = as_messages(
-        [
-            {"role": "user", "content": "q"},
-            {"role": "assistant", "content": "Let me look that up.", "tool_calls": call},
-        ]
-    )
-    with pytest.raises(UnfitMessages, match="tool call"):
-        split_answer(turns, None)
+def test_an_answer_with_a_tool_call_is_its_calls():
+    asked = {"role": "user", "content": "q"}
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    def answer(content, calls, completion=None):
+        said = {"role": "assistant", "content": content, "tool_calls": calls}
+        turns, text = split_answer(as_messages([asked, said]), completion)
+        assert [turn["content"] for turn in turns] == ["q"]
+        return json.loads(text)
+
+    calls = [{"name": "f", "arguments": {}}]
+    both = {"content": "Let me look that up.", "tool_calls": calls}
+    assert answer(None, [call]) == answer("", [call], "") == calls
+    assert answer(both["content"], [call]) == answer(both["content"], [call], both["content"]) == both
+    with pytest.raises(UnfitMessages, match="tool call that cannot be read"):
+        answer("", [{"id": "1"}])
     assert isinstance(
         answer_of({"content": [{"type": "text", "text": "x"}, {"type": "tool_use"}]}), UnfitMessages
     )

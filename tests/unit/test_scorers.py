@@ -57,6 +57,8 @@ def score(name, answer, reference):
         ("tool_calls", '[{"name": "f", "arguments": {"x": 1, "y": 2}}]',
          '{"function": {"name": "f", "arguments": "{\\"y\\": 2, \\"x\\": 1}"}}', 1),
         ("tool_calls", '{"name": "f", "arguments": {"x": 1}}', '{"name": "f", "arguments": {"x": 2}}', 0),
+        ("tool_calls", '{"content": "I look.", "tool_calls": [{"name": "f", "arguments": {}}]}',
+         '[{"name": "f", "arguments": {}}]', 1),
     ],
 )  # fmt: skip
 def test_known_values(name, answer, reference, wanted):

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.core.config import Config, Evaluate
+from pipelines.core.config import Config, Evaluate, Task
 from pipelines.core.errors import InputError
 from pipelines.evaluation.suite import check_suite, suite_digest, suite_file_digest, suite_items
 from pipelines.models.rendering import Rendering
-from tests.support.templates import MISTRAL, tokenizer_with
+from tests.support.templates import HERMES, MISTRAL, tokenizer_with
 
 
 def item(text, answer="first", **more):
@@ -70,7 +70,6 @@ def test_blank_lines_and_a_byte_order_mark_do_not_matter(tmp_path):
         (json.dumps(item("  ")), "Line 3 .* no user asks"),
         (json.dumps({"messages": [{"role": "system", "content": "a"}]}), "Line 3 .* no user asks"),
         (json.dumps(item("Which?", None)), "Line 3 .* no answer"),
-        (json.dumps(item("Which?", tools=[{"name": "search"}])), "Line 3 .* holds tools"),
         (json.dumps(item("Which?", "third")), "Line 3 .* 'third' is none of task.labels"),
         (json.dumps(item("what ?")), "Line 1 and line 3 .* ask the same"),
         (json.dumps(item("What?", "second")), "Line 1 and line 3 .* ask the same"),
@@ -174,7 +173,6 @@ def test_an_item_is_asked_without_its_answer(tmp_path):
         ({"label": "first"}, "no answer in words .its columns are messages, label"),
         ({"answer": "first", "tenant": ["a"]}, "its tenant is a list"),
         ({"answer": "first", "id": {"a": 1}}, "its id is an object"),
-        ({"answer": "first", "tools": '[{"name": "search"}]'}, "holds tools"),
         ({"answer": "first", "tools": "search"}, "its tools are text that is not JSON"),
     ],
 )
@@ -182,6 +180,37 @@ def test_a_value_of_another_kind_is_refused_as_found(tmp_path, values, words):
     config = config_at(tmp_path, {"messages": item("Which?")["messages"], **values})
     with pytest.raises(InputError, match=f"Line 1 .* cannot be used: .*{words}"):
         suite_items(config)
+
+
+TOOLS = [{"type": "function", "function": {"name": "search"}}]
+CALLS = [{"name": "search", "arguments": {"q": "a"}}]
+
+
+def test_an_item_with_tools_is_asked_with_them(tmp_path):
+    written = [{"function": {"name": "search", "arguments": '{"q": "a"}'}}]
+    items = [
+        item("Which?", CALLS, tools=TOOLS),
+        item("Which?", json.dumps(written), tools=json.dumps(TOOLS)) | {"id": "b"},
+    ]
+    config = config_at(tmp_path, items[0])
+    config = config.model_copy(update={"task": Task(kind="generate")})
+    (found,) = suite_items(config)
+    assert found["messages"][0]["role"] == "tools"
+    assert json.loads(found["answer"]) == CALLS
+    (tmp_path / "suite.jsonl").write_text("\n".join(map(json.dumps, items)))
+    with pytest.raises(InputError, match="ask the same"):
+        suite_items(config)
+
+
+def test_an_item_with_tools_needs_a_base_that_takes_them(tmp_path):
+    config = config_at(tmp_path, item("Which?", tools=TOOLS))
+    for template, takes in ((HERMES, True), (MISTRAL, False)):
+        rendering = Rendering(tokenizer_with(template), "", 2_000)
+        if takes:
+            assert check_suite(config, rendering.prompt)
+        else:
+            with pytest.raises(InputError, match="leaves out the tools"):
+                check_suite(config, rendering.prompt)
 
 
 @pytest.mark.parametrize("none", [None, "", [], "[]", "null", float("nan")])

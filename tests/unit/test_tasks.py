@@ -141,7 +141,7 @@ def test_a_redacted_number_is_no_json_answer(tmp_path):
     """Its row is not trained on, and is counted."""
     read = task_of(config_of(tmp_path, "extract")).read
     answers = ['{"name": "<PERSON>", "age": 41}', '{"name": "Zoë", "age": <PHONE_NUMBER>}']
-    rows = [{"request_id": str(place)} for place in range(2)]
+    rows = [{"request_id": str(place), "answer": '{"name": "Bo", "age": 41}'} for place in range(2)]
     chats = [{"prompt": [], "completion": [{"role": "assistant", "content": text}]} for text in answers]
     part, kept = still_answered(Part(rows, {"read": 2, "kept": 2}), chats, read)
     assert (part.rows, kept) == (rows[:1], chats[:1])
@@ -168,3 +168,20 @@ def test_a_json_answer_tells_what_schema_and_prompt_do_not(tmp_path, answer, tol
     assert sorted(task.passages(answer, "ada asked for help")) == told
     assert task_of(config_of(tmp_path, "generate")).passages(answer, "Ada") == [answer]
     assert task_of(config_of(tmp_path, "choose")).passages(answer, "Ada") == [answer]
+
+
+def test_a_redacted_call_that_calls_nothing_is_no_answer(tmp_path):
+    read = task_of(config_of(tmp_path, "generate")).read
+    answers = ['[{"name": "call", "arguments": {"to": "<PERSON>"}}]', '[{"name": "call", "to": <PHONE>}]']
+    row = {"answer": '[{"name": "call", "arguments": {"to": "Zoë"}}]'}
+    chats = [{"prompt": [], "completion": [{"role": "assistant", "content": text}]} for text in answers]
+    part, kept = still_answered(Part([row, row], {"read": 2, "kept": 2}), chats, read)
+    assert kept == chats[:1]
+    assert part.counts["no_answer_once_redacted"] == 1
+
+
+def test_calls_of_tools_have_one_form(tmp_path):
+    read = task_of(config_of(tmp_path, "generate")).read
+    written = '[{"function": {"arguments": "{\\"b\\": 1, \\"a\\": 2}", "name": "f"}, "id": "x"}]'
+    assert read(written) == '[{"name": "f", "arguments": {"a": 2, "b": 1}}]'
+    assert read(' {"name": "Bo", "age": 3} ') == '{"name": "Bo", "age": 3}'

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pipelines.core.tools import answer_text, called
 from pipelines.data.reader.mapping import ABSENT, at, opened
 from pipelines.data.reader.turns import UnfitMessages, joined
 
@@ -64,10 +65,21 @@ def answer_of(response: Any) -> Any:
     if "output" in found and "content" not in found:
         output = opened(found["output"])
         return _text_of(output) if _are_parts(output) else found["output"]
-    if any(first(found, name) for name in ("tool_calls", "function_call", "additional_kwargs.tool_calls")):
-        return UnfitMessages(TOOL_CALL)
     content = found.get("content")
-    return _text_of(content) if _are_parts(content) else content
+    said = _text_of(content) if _are_parts(content) else content
+    return _with_calls(said, found)
+
+
+def _with_calls(said: Any, message: Mapping[str, Any]) -> Any:
+    """What a message says with its calls of tools, as one text. What cannot be read as calls is refused."""
+    written = opened(first(message, "tool_calls", "additional_kwargs.tool_calls"))
+    if old := opened(first(message, "function_call")):
+        written = written or [{"function": old}]
+    if not written or isinstance(said, UnfitMessages):
+        return said
+    if not (calls := called(written)) or not isinstance(said, str | None):
+        return UnfitMessages(TOOL_CALL)
+    return answer_text(said or "", calls)
 
 
 def _is_answer(value: Mapping[str, Any]) -> bool:

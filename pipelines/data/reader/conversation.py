@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.core.tools import answer_text, called
 from pipelines.data.reader import cells
 from pipelines.data.reader.turns import Turn, UnfitMessages, as_messages
 
@@ -22,14 +23,16 @@ def conversation_of(given: Mapping[str, Any], completion: str | None) -> tuple[l
 
 
 def split_answer(turns: list[Turn], completion: str | None) -> tuple[list[Turn], str | None]:
-    """Messages and answer. A conversation that ends in the answer is cut before it."""
+    """Messages and answer. A conversation that ends in the answer is cut before it; calls become text."""
     last = turns[-1] if turns else None
     if last is None or last["role"] != "assistant":
         return turns, completion
     said = (completion or "").strip()
     is_answer = not said or said == (last["content"] or "").strip()
-    if is_answer and last["tool_calls"]:  # whatever text stands beside the call
-        raise UnfitMessages("the answer is a tool call")
+    if is_answer and last["tool_calls"]:
+        if not (calls := called(last["tool_calls"])):
+            raise UnfitMessages("the answer is a tool call that cannot be read")
+        return turns[:-1], answer_text(last["content"] or "", calls)
     if is_answer:
         return turns[:-1], last["content"]
     return turns, completion

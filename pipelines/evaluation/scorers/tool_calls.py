@@ -14,8 +14,8 @@ def tool_calls(answer: str, reference: str) -> float:
     """1 where both call the same tools with equal arguments.
 
     Calls are a JSON list, or one JSON object, as OpenAI writes them: `{"function": {"name", "arguments"}}`
-    or `{"name", "arguments"}`. Their ids and order, and the order of arguments, do not count. Any other text
-    calls nothing, so two of those score 1.
+    or `{"name", "arguments"}`. Words beside them, their ids and order, and the order of arguments do not count.
+    Any other text calls nothing, so two of those score 1.
     """
     found, wanted = calls_of(answer), calls_of(reference)
     if len(found) != len(wanted):
@@ -34,6 +34,8 @@ def calls_of(text: str) -> list[Call]:
         value = json_of(text)
     except NotJson:
         return []
+    if isinstance(value, Mapping) and "tool_calls" in value:  # words stand beside the calls
+        value = value["tool_calls"]
     calls = [_call(one) for one in (value if isinstance(value, list) else [value])]
     return [] if None in calls else [call for call in calls if call]
 

@@ -1,10 +1,11 @@
-"""`generate`: an answer is free text. Of several texts more than one may be right."""
+"""`generate`: an answer is free text or calls tools. Of several texts more than one may be right."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pipelines.core.tools import answer_text, read_answer
 from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
@@ -17,7 +18,8 @@ class Generate(Written):
     is_closed, is_read_whole = False, False
 
     def read(self, text: str) -> str | None:
-        return text.strip() or None
+        """Calls of tools are put into one form."""
+        return answer_text(*read_answer(text.strip())) or None
 
     def refusal(self, text: str) -> str:
         return "is blank"

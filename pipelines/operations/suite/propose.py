@@ -20,11 +20,12 @@ from pipelines.data.dedupe import NearDuplicates
 from pipelines.data.embedder import Embedder
 from pipelines.data.held_back import held_back_keys
 from pipelines.data.pii import Redactor
+from pipelines.data.redaction import redact_turns
 from pipelines.data.topics import topic_codes, topic_names
 from pipelines.data.training_rows import questions
 from pipelines.evaluation.tasks import task_of
 from pipelines.policy.night.dataset import Part, holds_any, one_answer_each
-from pipelines.policy.night.feedback import is_holdout, labelled, uses_tools
+from pipelines.policy.night.feedback import is_holdout, labelled
 from pipelines.policy.night.proposal import (
     Share,
     draw_in_proportion,
@@ -116,15 +117,13 @@ def _proposal(
 def _usable(config: Config, log: Rows, trained_until: date | None) -> Part:
     """Rows with a known answer that were never trained on, one for each conversation, the latest."""
     task, share = config.task, config.curate.holdout_share
-    plain = [row for row in log if not uses_tools(row)]
-    asking = [row for row in plain if last_question(row["messages"]).strip()]
+    asking = [row for row in log if last_question(row["messages"]).strip()]
     fit = labelled(asking, task_of(config).read, task.system_prompt)
     part = Part(
         fit,
         {
             "read": len(log),
-            "tool_calls": len(log) - len(plain),
-            "no_question": len(plain) - len(asking),
+            "no_question": len(log) - len(asking),
             "no_known_answer": len(asking) - len(fit),
         },
     )
@@ -151,7 +150,4 @@ def _redact(config: Config, items: Rows) -> dict[str, int]:
     ]
     logger.info("suite: looking for personal data in %d items", len(items))
     redactor = Redactor(settings.redact_entities, settings.redact_score, settings.redact_languages)
-    clean, counts = redactor.redact([turn["content"] for turn in turns])
-    for turn, text in zip(turns, clean, strict=True):
-        turn["content"] = text
-    return dict(sorted(counts.items()))
+    return redact_turns(turns, redactor).replaced

@@ -15,6 +15,7 @@ from pipelines.core.conversations import (
     normalise,
     with_system,
 )
+from pipelines.core.tools import with_tools
 
 Read = Callable[[str], str | None]  # a text as an answer of the task; None: it is no answer of the task
 
@@ -49,12 +50,6 @@ def is_kept_back(tenant: str, person: str, share: float) -> bool:
     return int(key[:16], 16) < share * 2**64
 
 
-def uses_tools(row: Mapping[str, Any]) -> bool:
-    """Whether the model was offered tools, or called one. The task has no place for them."""
-    called = (turn["role"] == "tool" or turn.get("tool_calls") for turn in row["messages"])
-    return bool(row.get("tools")) or any(called)
-
-
 def as_written(text: str) -> str | None:
     """Any text is an answer."""
     return text
@@ -65,16 +60,16 @@ def labelled(
 ) -> list[dict[str, Any]]:
     """Interactions (with `COLUMNS`) that carry a label, each with `key` (its identity) and `answer` added.
 
-    Their messages are in one form, with the task's system prompt, and their answer is as `read` returns it. A
-    row whose label is no answer of the task is not labelled.
+    Their messages are in one form, with the task's system prompt and the tools that were offered. Their
+    answer is as `read` returns it. A row whose label is no answer of the task is not labelled.
     """
     found = []
     for row in rows:
         label = label_of(row["rating"], row["correction"], row["completion"])
         answer = None if label is None else read(label)
         if answer is not None and last_question(row["messages"]):
-            messages = with_system(row["messages"], system_prompt)
-            key = conversation_key(messages, row.get("tools"))
+            messages = with_tools(with_system(row["messages"], system_prompt), row.get("tools"))
+            key = conversation_key(messages)
             found.append({**row, "messages": messages, "key": key, "answer": answer})
     return found
 
@@ -90,9 +85,10 @@ def disliked(
     for row in rows:
         label = label_of(row["rating"], row["correction"], row["completion"])
         if label is None and row["rating"] == -1 and last_question(row["messages"]):
-            messages, said = with_system(row["messages"], system_prompt), row["completion"].strip()
+            messages = with_tools(with_system(row["messages"], system_prompt), row.get("tools"))
+            said = row["completion"].strip()
             told = {"answer": None, "wrong": read(said) or said}
-            key = conversation_key(messages, row.get("tools"))
+            key = conversation_key(messages)
             found.append({**row, "messages": messages, "key": key, **told})
     return found
 
@@ -115,10 +111,10 @@ def holdout_items(
     `wrong` is None.
     `person`, the tenant and the person who asked, is to count people by, and never to be stored.
     """
-    plain = [row for row in rows if not uses_tools(row)]
-    known = latest(labelled(plain, read, system_prompt))
+    rows = list(rows)
+    known = latest(labelled(rows, read, system_prompt))
     told = {row["key"] for row in known}
-    open_ = [row for row in latest(disliked(plain, read, system_prompt)) if row["key"] not in told]
+    open_ = [row for row in latest(disliked(rows, read, system_prompt)) if row["key"] not in told]
     kept = [row for row in [*known, *open_] if is_holdout(row["messages"], share, system_prompt)]
     return [
         {
