@@ -16,7 +16,7 @@ from pipelines.data import open_lake
 from pipelines.data.feedback_log import corrected_rows
 from pipelines.evaluation.judges.ask import Pair
 from pipelines.evaluation.tasks import task_of
-from pipelines.policy.night.feedback import labelled, latest, uses_tools
+from pipelines.policy.night.feedback import labelled, latest
 from pipelines.stores import open_shared
 from pipelines.stores.suites.proposals import Proposal, proposals
 from pipelines.stores.suites.reviews import Review, own_answer, reviews, standing
@@ -69,8 +69,7 @@ def _corrections(config: Config, first: date, night: date) -> list[Choice]:
     settings, task = config.judge, task_of(config)
     most = MORE * settings.max_choices
     rows = corrected_rows(open_lake(config), first, night, most, settings.choices_per_person, config.seed)
-    plain = [row for row in rows if not uses_tools(row)]
-    fit = latest(labelled(plain, task.read, config.task.system_prompt))
+    fit = latest(labelled(rows, task.read, config.task.system_prompt))
     return [_correction(row) for row in fit if normalise(row["completion"]) != normalise(row["answer"])]
 
 

@@ -14,6 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pipelines.core.config import Config
 from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError
+from pipelines.core.tools import with_tools
 from pipelines.data import delivery, open_lake
 from pipelines.data.reader.files import rows_of_file
 from pipelines.data.row_reader import RowReader
@@ -68,8 +69,9 @@ def _refused(errors: Sequence[CannotRender], read: int) -> list[Finding]:
 
 def _of_lake(config: Config) -> list[Sequence[Message]]:
     today = datetime.now(UTC).date()
-    drawn = f"SELECT messages FROM interactions ORDER BY md5(request_id) LIMIT {MOST_ROWS}"
-    return [row["messages"] for row in rows_of(open_lake(config).query(drawn, date.min, today, today))]
+    drawn = f"SELECT messages, tools FROM interactions ORDER BY md5(request_id) LIMIT {MOST_ROWS}"
+    rows = rows_of(open_lake(config).query(drawn, date.min, today, today))
+    return [with_tools(row["messages"], row["tools"]) for row in rows]
 
 
 def _of_file(config: Config) -> list[Sequence[Message]]:
@@ -94,5 +96,8 @@ def _read(config: Config, file: Path, name: str) -> list[Sequence[Message]]:
     reader = RowReader(config, datetime.now(UTC).date())
     read = (reader.read(raw) for raw in rows_of_file(file, name, config.ingest.csv_nulls))
     rows = [row.cells for row in islice(read, MOST_ROWS) if row.cells.get("messages")]
-    return [[{key: said for key, said in turn.items() if said is not None} for turn in row["messages"]]
-            for row in rows if not row.get("opt_out")]  # fmt: skip
+    return [with_tools(_plain(row["messages"]), row.get("tools")) for row in rows if not row.get("opt_out")]
+
+
+def _plain(turns: Sequence[Message]) -> list[Message]:
+    return [{key: said for key, said in turn.items() if said is not None} for turn in turns]
