@@ -3,8 +3,10 @@
 import asyncio
 import json
 from contextlib import aclosing
+from datetime import datetime
 
 import jsonschema
+import pyarrow.parquet as pq
 import pytest
 from transformers import AutoTokenizer
 
@@ -12,8 +14,10 @@ from gateway.engines.base import CompletionRequest, EngineError, RequestRefused
 from gateway.engines.embedded import EmbeddedEngine
 from gateway.engines.openai import OpenAIEngine
 from pipelines.core.config import Model, Serving
-from pipelines.core.tools import Call, answer_text, apart, with_tools
+from pipelines.core.tools import Call, answer_text, with_tools
 from pipelines.core.traffic_split import Adapter
+from pipelines.data.journal_delivery import deliver
+from pipelines.data.schema import rows_of
 from pipelines.models import engine as evaluated
 from tests.support import templates, tiny
 from tests.support.double_engine import DoubleEngine
@@ -110,7 +114,7 @@ def test_calls_that_are_asked_for_follow_their_schemas(base, only, parallel):
 
 STRICT = {"type": "function", "function": BEDS["function"] | {"strict": True}}
 EVIL = {"type": "string", "pattern": "^(([a-z]{1,50}){1,50}){1,50}$"}
-HARD = {"type": "object", "properties": {"ward": EVIL}}
+HARD = {"type": "object", "properties": {"ward": EVIL}, "required": ["ward"]}
 ENDLESS = {"type": "function", "function": {"name": "x", "parameters": HARD}}
 NO_FETCH = {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/x.json"}}}
 REFUSED = {
@@ -131,8 +135,10 @@ def test_what_cannot_be_promised_is_refused(base, request_, why):
     async def story(serving):
         with pytest.raises(RequestRefused, match=why):
             await pieces_of(serving, request_)
-        asked = CompletionRequest(with_tools(ASKED, [STRICT]), max_tokens=60, must_call=True)
-        return await pieces_of(serving, asked)
+        offered = with_tools(ASKED, [STRICT])
+        return await pieces_of(
+            serving, CompletionRequest(offered, must_call=True, only_tool="free_beds", max_tokens=90)
+        )
 
     assert serve(base, story)[-1].calls[0].name == "free_beds"
 
@@ -184,9 +190,11 @@ def test_a_call_is_journalled_cached_and_streamed(running):
     until(rows)
     (row,) = rows()
     assert row["completion"] == CALL
-    offered, spoken = apart(json.loads(row["messages"]))
-    assert json.loads(offered) == json.loads(OFFERED[0]["content"])
-    assert spoken[-1] == ASKED[-1]
+    file = deliver(running.config, datetime.fromisoformat(str(row["ts"])).date())
+    delivered = {one["request_id"]: one for one in rows_of(pq.read_table(file))}[first["id"]]
+    assert with_tools(delivered["messages"], delivered["tools"])[0] == OFFERED[0]
+    assert delivered["messages"][-1] == ASKED[-1]
+    assert delivered["correction"] == told["correction"]
 
 
 def test_tools_count_for_the_size_of_a_conversation(running):

@@ -14,7 +14,7 @@ def tool_calls(answer: str, reference: str) -> float:
     """1 where both call the same tools with equal arguments.
 
     Calls are a JSON list, or one JSON object, as OpenAI writes them: `{"function": {"name", "arguments"}}`
-    or `{"name", "arguments"}`. Words beside them, their ids and order, and the order of arguments do not count.
+    or `{"name", "arguments"}`. Words beside them, their ids and order, and arguments' order do not count.
     Any other text calls nothing, so two of those score 1.
     """
     found, wanted = calls_of(answer), calls_of(reference)
