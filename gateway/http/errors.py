@@ -19,7 +19,7 @@ from gateway.http.options import WithoutEffect
 from gateway.http.strict_json import read_object, shown
 
 TAKEN = {"role", "content", "tool_calls", "tool_call_id"}  # fields of a message that may have a value
-UNSUPPORTED = {*WithoutEffect.model_fields, *Message.model_fields} - TAKEN
+UNSUPPORTED = {0: {*WithoutEffect.model_fields}, 2: {*Message.model_fields} - TAKEN}  # by depth in the body
 MOST_MISTAKES = 2_000  # listing more would take longer than other requests should wait
 MOST_NAME = 100  # characters of a key that an error repeats
 M = TypeVar("M", bound=BaseModel)
@@ -100,7 +100,10 @@ def _invalid(data: dict[str, Any], mistakes: list[Any]) -> Refusal:
 
 def _unsupported(place: list[Any]) -> list[Any]:
     """The place of the option that may only have values without effect, if the mistake is in one."""
-    return next((place[: i + 1] for i, part in enumerate(place) if part in UNSUPPORTED), [])
+    found = (
+        place[: depth + 1] for depth, names in UNSUPPORTED.items() if {*place[depth : depth + 1]} & names
+    )
+    return next(found, [])
 
 
 def _message(param: str, mistake: Any) -> str:

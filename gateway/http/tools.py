@@ -13,7 +13,6 @@ from pipelines.core.tools import MOST_DEPTH, is_deep
 
 MOST_TOOLS = 128
 MOST_TOOL_BYTES = 65_536  # of all tools together, as JSON
-MOST_ARGUMENT_BYTES = 65_536
 
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 CallId = Annotated[str, Field(min_length=1, max_length=200)]
@@ -28,7 +27,7 @@ def _of_an_object(schema: dict[str, Any]) -> dict[str, Any]:
 
 class Function(Body):
     name: Name
-    description: Annotated[str, Field(max_length=10_000)] | None = None
+    description: str | None = None
     parameters: Annotated[dict[str, Any], AfterValidator(_of_an_object)] | None = None
     strict: bool | None = None
 
@@ -68,7 +67,7 @@ ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 class CalledFunction(Body):
     name: Annotated[str, Field(min_length=1, max_length=200)]
-    arguments: Annotated[str, Field(max_length=MOST_ARGUMENT_BYTES)]
+    arguments: str
 
 
 class ToolCall(Body):
