@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from gateway.engines.base import (
@@ -14,8 +13,8 @@ from gateway.engines.base import (
     Piece,
     RequestRefused,
 )
-from pipelines.core.chat_api import choice_fields, error_object, schema_fields, words_of
-from pipelines.core.tools import apart, arguments_text, calls_of
+from pipelines.core.chat_api import choice_fields, conversation_fields, error_object, schema_fields, words_of
+from pipelines.core.tools import apart
 from pipelines.core.traffic_split import Adapter
 
 _WRONG_REQUEST = (400, 413, 422)
@@ -32,10 +31,9 @@ def served_name(adapter: Adapter) -> str:
 
 def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str, Any]:
     """The body of /v1/chat/completions. `guided` is the field by which the server takes choices."""
-    offered, spoken = apart(request.messages)
     body: dict[str, Any] = {
         "model": name,
-        "messages": [_message(message) for message in spoken],
+        **conversation_fields(request.messages),
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
         "stream": True,
@@ -47,26 +45,14 @@ def request_body(request: CompletionRequest, name: str, guided: str) -> dict[str
         body["stop"] = stop
     if request.logprobs:
         body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
-    if offered:
-        body |= {"tools": json.loads(offered), "tool_choice": _choice(request)}
+    if "tools" in body:
+        body |= {"tool_choice": _choice(request)}
         body |= {} if request.parallel_calls else {"parallel_tool_calls": False}
     if request.json_schema is not None:
         body |= schema_fields(request.json_schema)
     if request.choices is not None:
         body |= choice_fields(request.choices, guided)
     return body
-
-
-def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
-    """A turn as OpenAI's API has it: calls are a list, and their arguments JSON text."""
-    message = dict(turn)
-    if calls := calls_of(turn.get("tool_calls")):
-        message["tool_calls"] = [
-            call
-            | {"function": call["function"] | {"arguments": arguments_text(call["function"]["arguments"])}}
-            for call in calls
-        ]
-    return message
 
 
 def _choice(request: CompletionRequest) -> str | dict[str, Any]:

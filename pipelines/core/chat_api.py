@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError
+from pipelines.core.tools import apart, arguments_text, calls_of
 
 TEMPLATE_FIELD = "chat_template_kwargs"  # by which vLLM and others take a template's variables
 MOST_WORDS = 300  # characters of a server's message that are passed on
@@ -22,6 +24,20 @@ def server_root(url: str) -> str:
             "Set it to something like http://127.0.0.1:8001 or https://host/prefix/v1.",
         )
     return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def conversation_fields(messages: Sequence[Message]) -> dict[str, Any]:
+    """The messages as the API has them, with the arguments of calls as JSON text, and the tools offered."""
+    offered, spoken = apart(messages)
+    fields: dict[str, Any] = {"messages": [_message(turn) for turn in spoken]}
+    return fields | ({"tools": json.loads(offered)} if offered else {})
+
+
+def _message(turn: Message) -> dict[str, Any]:
+    calls = calls_of(turn.get("tool_calls"))
+    for call in calls:
+        call["function"]["arguments"] = arguments_text(call["function"]["arguments"])
+    return {**turn, "tool_calls": calls} if calls else dict(turn)
 
 
 def choice_fields(choices: Sequence[str], guided: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import httpx
 from pipelines.core.chat_api import (
     TEMPLATE_FIELD,
     choice_fields,
+    conversation_fields,
     is_refused,
     schema_fields,
     server_root,
@@ -26,6 +27,7 @@ from pipelines.core.chat_api import (
 from pipelines.core.config import Config
 from pipelines.core.conversations import TEMPLATE_VARIABLES, with_system
 from pipelines.core.errors import InputError, UnavailableError
+from pipelines.core.tools import answer_text, called
 from pipelines.models.base import Messages
 
 TRIES = 5
@@ -117,7 +119,7 @@ class Server:
 
     def _answer(self, name: str, messages: Messages, bounds: dict[str, Any]) -> str:
         turns = with_system([dict(turn) for turn in messages], self._system)
-        body = {"model": name, "messages": turns, "temperature": 0.0, **bounds}
+        body = {"model": name, **conversation_fields(turns), "temperature": 0.0, **bounds}
         sent = body | self._variables
         answer = self._sent("POST", "/v1/chat/completions", sent)
         if answer.is_client_error and is_refused(TEMPLATE_FIELD, sent, answer.text):
@@ -129,7 +131,7 @@ class Server:
                 f"The server at {self.root} refused a question: {_words(answer)}.", "See its log."
             )
         try:
-            return (answer.json()["choices"][0]["message"]["content"] or "").strip()
+            return _said(answer.json()["choices"][0]["message"])
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise UnavailableError(
                 f"The server at {self.root} sent no answer of OpenAI's API: {_words(answer)}.", "See its log."
@@ -183,6 +185,13 @@ class Served:
             return self._server.ask(self._server.base_name(), conversations, bounds)
         self._server.load(self._name, self._folder)
         return self._server.ask(self._name, conversations, bounds)
+
+
+def _said(message: dict[str, Any]) -> str:
+    """The answer as one text, with the calls of tools."""
+    calls = called(message.get("tool_calls"))
+    content = message.get("content") if calls else message["content"]
+    return answer_text((content or "").strip(), calls)
 
 
 def _words(answer: httpx.Response) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from pipelines.core.config import Config, Model
 from pipelines.core.errors import InputError, UnavailableError
+from pipelines.core.tools import with_tools
 from pipelines.models import served
 from pipelines.models.engine import Engine
 from pipelines.models.json_answers import generate_json
@@ -146,3 +147,21 @@ def test_no_server_is_told(base, tmp_path):
     model = Served(server_of(tmp_path, base, address), "base", tmp_path)
     with pytest.raises(UnavailableError, match="does not answer"):
         model.generate(ASKED, 4)
+
+
+def test_calls_of_tools_are_answers_of_a_server(base, tmp_path):
+    call = {"id": "x", "type": "function", "function": {"name": "beds", "arguments": '{"ward": "Dental"}'}}
+    said = {"choices": [{"message": {"role": "assistant", "content": None, "tool_calls": [call]}}]}
+    asked = []
+
+    def answer(body):
+        asked.append(body)
+        return 200, "application/json", json.dumps(said).encode()
+
+    tools = [{"type": "function", "function": {"name": "beds"}}]
+    with upstream(answer) as address:
+        model = Served(server_of(tmp_path, base, address), "", None)
+        found = model.generate([with_tools(ASKED[0], tools)], 4)
+    assert found == ['[{"name": "beds", "arguments": {"ward": "Dental"}}]']
+    assert asked[0]["tools"] == tools
+    assert asked[0]["messages"] == ASKED[0]
