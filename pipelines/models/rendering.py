@@ -19,12 +19,19 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import Message, with_system
 from pipelines.core.errors import InputError
 from pipelines.core.interactions import ROLES
-from pipelines.core.tools import TOOLS, answer_text, calls_of, name_of, read_answer, tools_in
+from pipelines.core.tools import TOOLS, answer_text, read_answer
 from pipelines.models.base import base_folder, load_tokenizer
 from pipelines.models.call_form import CallForm, turn_of
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.control_tokens import CannotRender, ControlTokens, texts_in, unused_mark
-from pipelines.models.turns import beginning_at, folded, later_starts, without_thoughts
+from pipelines.models.turns import (
+    beginning_at,
+    folded,
+    later_starts,
+    tool_names,
+    with_calls,
+    without_thoughts,
+)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ASKED, _SAID, _TOLD = "Xq7 asked", "Xq7 said", "Xq7 told"  # texts that no template writes by itself
@@ -124,7 +131,7 @@ class Rendering:
 
     def text(self, messages: Sequence[Message], answered: bool = False) -> str:
         """The text of a conversation, up to where the answer begins or, if `answered`, with it."""
-        turns = [_with_calls(turn) for turn in with_system(messages, self._system)]
+        turns = [with_calls(turn) for turn in with_system(messages, self._system)]
         return self._template.text(folded(turns) if self._folds_system else turns, answered)
 
     def answer_ids(self, answer: str) -> list[int]:
@@ -166,7 +173,7 @@ class Rendering:
 
     def _checked(self, turns: Sequence[Message]) -> Sequence[Message]:
         """The turns, with calls as values. Raises CannotRender for what no template can be given."""
-        turns = [_with_calls(turn) for turn in turns]
+        turns = [with_calls(turn) for turn in turns]
         roles = [turn["role"] for turn in turns]
         if TOOLS in roles:
             tool_names(turns)
@@ -279,23 +286,6 @@ class Rendering:
 
     def _takes_system(self) -> bool:
         return self._renders([{"role": "system", "content": _TOLD}, {"role": "user", "content": _ASKED}])
-
-
-def tool_names(messages: Sequence[Message]) -> set[str]:
-    """The names of the tools that a conversation offers. Raises CannotRender where one has none."""
-    try:
-        return {name_of(tool) or "" for tool in tools_in(messages)}
-    except ValueError as error:
-        raise CannotRender(str(error), "Write them in OpenAI's form.") from error
-
-
-def _with_calls(turn: Message) -> Message:
-    """A turn with its calls as values, not as JSON text."""
-    if not (written := turn.get("tool_calls")):
-        return turn
-    if not (calls := calls_of(written)):
-        raise CannotRender("An assistant's tool calls cannot be read.", "Write them in OpenAI's form.")
-    return {**turn, "tool_calls": calls}
 
 
 def rendering_of(config: Config) -> Rendering:

@@ -1,11 +1,11 @@
-"""A conversation as a base model can be given it: shorter, without a system turn, without thoughts. Pure."""
+"""A conversation as a base model can be given it: shorter, without system turn or thoughts, with calls. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pipelines.core.conversations import Message
-from pipelines.core.tools import TOOLS
+from pipelines.core.tools import TOOLS, calls_of, name_of, tools_in
 from pipelines.models.control_tokens import CannotRender
 
 END_OF_THOUGHT = "</think>"
@@ -47,3 +47,20 @@ def later_starts(turns: Sequence[Message]) -> list[int]:
 def beginning_at(turns: Sequence[Message], start: int) -> list[Message]:
     """The turns from a place on. The system's turns and the tools always stay."""
     return [turn for place, turn in enumerate(turns) if place >= start or turn["role"] in ALWAYS]
+
+
+def tool_names(messages: Sequence[Message]) -> set[str]:
+    """The names of the tools that a conversation offers. Raises CannotRender where one has none."""
+    try:
+        return {name_of(tool) or "" for tool in tools_in(messages)}
+    except ValueError as error:
+        raise CannotRender(str(error), "Write them in OpenAI's form.") from error
+
+
+def with_calls(turn: Message) -> Message:
+    """A turn with its calls as values, not as JSON text."""
+    if not (written := turn.get("tool_calls")):
+        return turn
+    if not (calls := calls_of(written)):
+        raise CannotRender("An assistant's tool calls cannot be read.", "Write them in OpenAI's form.")
+    return {**turn, "tool_calls": calls}
