@@ -1,4 +1,4 @@
-"""A conversation as a base model can be given it: shorter, without system turn or thoughts, with calls. Pure."""
+"""A conversation as a base model can be given it: shorter, without system or thoughts, with calls. Pure."""
 
 from __future__ import annotations
 
