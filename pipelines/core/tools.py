@@ -166,7 +166,7 @@ def _call(value: Any) -> Call | None:
     if "arguments" not in function and "function" not in value:
         return None  # any other object with a name
     arguments = json_value(function.get("arguments"))
-    return Call(function["name"], {} if arguments in (None, "") else arguments)
+    return Call(function["name"], {} if arguments in (None, "") else _ordered(arguments))
 
 
 def _ordered(value: Any) -> Any:

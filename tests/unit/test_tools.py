@@ -6,11 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.http.errors import validated
+from gateway.http.schemas import ChatRequest
 from pipelines.core.conversations import conversation_key, lone_question, question_text, with_system
 from pipelines.core.tools import Call, answer_text, apart, calls_of, read_answer, tools_in, with_tools
 from pipelines.models.control_tokens import CannotRender
 from pipelines.models.rendering import Rendering
+from pipelines.policy.night.feedback import labelled
 from tests.support import templates
+from tests.support.logs import as_jsonl, read
 from tests.support.templates import tokenizer_with
 
 ASKED = [{"role": "user", "content": "Weather in Rome?"}]
@@ -209,3 +213,30 @@ def test_tools_stay_in_a_conversation_that_is_too_long():
     prompt = rendering.prompt(turns)
     assert prompt.dropped_turns
     assert '"weather"' in shown(rendering, prompt.ids)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_log_and_the_gateway_ask_with_the_same_tokens(tmp_path, content):
+    """The tools with their keys in another order, as a log's writer left them, and calls with other ids."""
+    call = {
+        "id": "a",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"unit":1, "city": "Rome"}'},
+    }
+    parts = [{"type": "text", "text": "Weather "}, {"type": "text", "text": "in Rome?"}]
+    turns = [
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": content, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "Sun"},
+    ]
+    body = {"model": "m", "messages": turns, "tools": [WEATHER]}
+    served = validated(ChatRequest, json.dumps(body).encode()).completion(9).messages
+    logged = json.loads(json.dumps(body, sort_keys=True)) | {"completion": "Sunny.", "rating": 1}
+    (tmp_path / "log.jsonl").write_bytes(as_jsonl([logged]))
+    (row,), _ = read(tmp_path / "log.jsonl")
+    plain = [{key: value for key, value in turn.items() if value} for turn in row.cells["messages"]]
+    (known,) = labelled([row.cells | {"messages": [{"content": "", **turn} for turn in plain]}])
+    rendering = rendering_of("HERMES")
+    assert rendering.prompt(known["messages"]) == rendering.prompt(served)
+    assert known["key"] == conversation_key(served)
