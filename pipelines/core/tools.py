@@ -97,6 +97,11 @@ def answer_text(content: str, calls: Sequence[Call]) -> str:
     return as_text({"content": content, "tool_calls": written} if content.strip() else written)
 
 
+def turn_text(turn: Message) -> str:
+    """What a turn says, with its calls, as an answer is written."""
+    return answer_text(turn["content"], called(turn.get("tool_calls")))
+
+
 def read_answer(text: str) -> tuple[str, list[Call]]:
     """What an answer says beside its calls, and the calls; none for a text that calls nothing."""
     value = json_value(text) if text.lstrip()[:1] in ("[", "{") else None

@@ -12,7 +12,7 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
-from pipelines.core.tools import answer_text, called, with_tools
+from pipelines.core.tools import answer_text, called, turn_text, with_tools
 from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
 from pipelines.data.reader.strict_json import as_json, as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
@@ -120,7 +120,7 @@ def _without_answer(messages: list[dict[str, Any]], answer: str, task: Task) -> 
     """The conversation up to where the answer begins. Raises ValueError where it ends in another one."""
     if messages[-1]["role"] != "assistant":
         return messages
-    said = answer_text(messages[-1]["content"], called(messages[-1].get("tool_calls")))
+    said = turn_text(messages[-1])
     if normalise(said) != normalise(answer) and task.read(said) != answer:
         raise ValueError("its messages end in an assistant turn that is not its answer")
     return messages[:-1]

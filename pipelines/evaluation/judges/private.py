@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from pipelines.core.config import Config
+from pipelines.core.tools import turn_text
 from pipelines.evaluation.judges.ask import Pair
 
 log = logging.getLogger("nightshift")
@@ -24,7 +25,7 @@ def redacted(config: Config, pairs: Sequence[Pair]) -> list[Pair]:
     clean = dict(zip(texts, redactor.redact(texts)[0], strict=True)) | {system: system}
     return [
         Pair(
-            [{**turn, "content": clean[turn["content"]]} for turn in pair.messages],
+            [{"role": turn["role"], "content": clean[turn_text(turn)]} for turn in pair.messages],
             clean[pair.one],
             clean[pair.other],
         )
@@ -33,4 +34,4 @@ def redacted(config: Config, pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _texts(pair: Pair) -> list[str]:
-    return [*(turn["content"] for turn in pair.messages), pair.one, pair.other]
+    return [*map(turn_text, pair.messages), pair.one, pair.other]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from pipelines.core.conversations import Message
+from pipelines.core.tools import turn_text
 
 Better = Literal["1", "2", "tie"]
 MOST_WORDS = 300  # characters of a reason that are kept
@@ -53,7 +54,7 @@ class Reply(NamedTuple):
 
 def messages(rubric: str, conversation: Sequence[Message], first: str, second: str) -> list[dict[str, str]]:
     """The messages of one request."""
-    turns = [{"role": turn["role"], "content": turn["content"]} for turn in conversation]
+    turns = [{"role": turn["role"], "content": turn_text(turn)} for turn in conversation]
     asked = {"conversation": turns, "answer_1": first, "answer_2": second}
     return [
         {"role": "system", "content": SYSTEM.replace("{rubric}", rubric.strip())},

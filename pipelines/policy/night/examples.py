@@ -10,6 +10,7 @@ import numpy as np
 
 from pipelines.core.config.training import Objective
 from pipelines.core.conversations import with_system
+from pipelines.core.tools import turn_text
 from pipelines.policy.night.dataset import Rows
 from pipelines.policy.night.feedback import Read
 
@@ -35,7 +36,7 @@ def earlier_turns(chat: Mapping[str, Any], places: Sequence[int], read: Read) ->
     """
     found = []
     for place in places:
-        answer = read(chat["prompt"][-place]["content"])
+        answer = read(turn_text(chat["prompt"][-place]))
         if answer:
             name = f"{chat['id']}-{place}"
             found.append(_chat(name, chat["prompt"][:-place], answer, chat["origin"]))
