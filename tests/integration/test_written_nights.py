@@ -1,10 +1,13 @@
-"""The whole loop of tasks that write, on a tiny model: from corrections over two nights to production."""
+"""The whole loop of tasks that write, on a tiny model: from corrections over two nights to production.
+
+The log has what chat logs have: several turns, content parts, system prompts of their own, calls of tools.
+"""
 
 import json
 from datetime import date, timedelta
 
-import pyarrow.parquet as pq
 import pytest
+from transformers import AutoTokenizer
 
 from gateway.__main__ import make_engine
 from gateway.serving.adapter_files import AdapterFiles
@@ -12,11 +15,12 @@ from pipelines.cli.main import main as nightshift
 from pipelines.core.config import load_config
 from pipelines.core.contract import CLOSING, NIGHTLY
 from pipelines.core.results import RolloutAnswer
+from pipelines.core.tools import read_answer
 from pipelines.evaluation.tasks import task_of
 from pipelines.operations import rollout
 from pipelines.stores import open_ledger
 from pipelines.stores.runs import Run
-from tests.support import tiny
+from tests.support import templates, tiny
 from tests.support.configs import TINY
 from tests.support.gateways import gateway, until
 from tests.support.interactions import make_rows
@@ -35,6 +39,7 @@ KINDS = {
     "extract": {"kind": "extract", "json_schema": SCHEMA},
     "generate": {"kind": "generate"},
 }
+SCORERS = {"extract": ["field_f1", "exact"], "generate": ["chrf", "tool_calls"]}
 WARDS = {"tooth": "Dental", "wound": "Surgery", "bone": "Anatomy"}
 DAYS = {"at once": 0, "this week": 5, "some time": 30}
 STAGES = [
@@ -53,13 +58,32 @@ def case(kind, place):
     return asked, f"Please go to {WARDS[sign]} in {DAYS[when]} days."
 
 
+BEDS = {"name": "beds", "parameters": {"type": "object", "properties": {"ward": {"type": "string"}}}}
+TOOLS = [{"type": "function", "function": BEDS}]
+CALLING = 10  # rows of a night in which a tool is called, where answers are texts
+
+
 def talk(place, asked):
-    """Of one turn, or of three with a system prompt of its own."""
+    """Of one turn, which may be in parts, or of three with a system prompt of its own."""
+    if place % 4 == 1:
+        parts = [{"type": "text", "text": text} for text in asked.partition(": ")]
+        return [{"role": "user", "content": parts}]
     asked = {"role": "user", "content": asked}
     if place % 4:
         return [asked]
     before = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Good day."}]
     return [{"role": "system", "content": "Be short."}, *before, asked]
+
+
+def calling(place):
+    """A talk in which the model called a tool and was told something, and the next call, which is right."""
+    before = {"id": f"c{place}", "type": "function", "function": {"name": "beds", "arguments": "{}"}}
+    turns = [
+        {"role": "user", "content": f"Is a bed free for patient {place * 7919}?"},
+        {"role": "assistant", "content": None, "tool_calls": [before]},
+        {"role": "tool", "tool_call_id": f"c{place}", "content": f"Which ward? Number {place}"},
+    ]
+    return turns, json.dumps([{"name": "beds", "arguments": {"ward": list(WARDS.values())[place % 3]}}])
 
 
 def deliver(folder, kind, night):
@@ -69,13 +93,22 @@ def deliver(folder, kind, night):
     rows = make_rows(
         night,
         len(places),
-        messages=[talk(place, text) for place, text in zip(places, asked, strict=True)],
         completion=[text if ok else "Sorry?" for text, ok in zip(right, liked, strict=True)],
         rating=[1 if ok else -1 for ok in liked],
         correction=[None if ok else text for text, ok in zip(right, liked, strict=True)],
     )
+    lines = [
+        {**row, "messages": talk(place, text)}
+        for row, place, text in zip(rows.to_pylist(), places, asked, strict=True)
+    ]
+    if kind == "generate":
+        for place in range(1000 * night.day, 1000 * night.day + CALLING):
+            turns, call = calling(place)
+            told = {"completion": call, "rating": 1, "correction": None, "request_id": f"call-{place}"}
+            lines.append({**lines[place % 80], **told, "messages": turns, "tools": TOOLS})
     (folder / f"dt={night}").mkdir(parents=True)
-    pq.write_table(rows, folder / f"dt={night}" / "part.parquet")
+    written = "\n".join(json.dumps(line, default=str) for line in lines)
+    (folder / f"dt={night}" / "part.jsonl").write_text(written)
 
 
 def suite_item(kind, place):
@@ -87,10 +120,15 @@ def suite_item(kind, place):
 def site(request, tmp_path_factory):
     """The kind, and the settings of a home with a model, a suite and two nights' deliveries."""
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
-    tiny.make_base(folder / "base")
+    make_base(folder / "base")
     for back in (1, 0):
         deliver(folder / "logs", kind, NIGHT - timedelta(days=back))
-    (folder / "suite.jsonl").write_text("\n".join(json.dumps(suite_item(kind, place)) for place in range(12)))
+    items = [suite_item(kind, place) for place in range(12)]
+    if kind == "generate":
+        items += [
+            {"messages": turns, "tools": TOOLS, "answer": call} for turns, call in map(calling, range(2))
+        ]
+    (folder / "suite.jsonl").write_text("\n".join(map(json.dumps, items)))
     share_heads(folder / "home")
     return kind, folder / "home", {
         **{f"task.{name}": value for name, value in KINDS[kind].items()},
@@ -103,11 +141,19 @@ def site(request, tmp_path_factory):
         "train.rank": 32,
         "train.learning_rate": 1e-2,
         "train.epochs": 4,
+        "evaluate.scorers": SCORERS[kind],
         "evaluate.suite": str(folder / "suite.jsonl"),
         "ingest.kind": "files",
-        "ingest.source": f"{folder}/logs/dt={{night}}/*.parquet",
+        "ingest.source": f"{folder}/logs/dt={{night}}/*.jsonl",
         "features.sync_schedule": "",
     }  # fmt: skip
+
+
+def make_base(folder):
+    """A base whose chat template takes tools, and writes all else as the base's own does."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny.make_base(folder))
+    tokenizer.chat_template = templates.HERMES
+    tokenizer.save_pretrained(folder)
 
 
 def options(home, settings):
@@ -147,6 +193,17 @@ def test_two_nights_train_and_register(site, nights, capsys):
     if kind == "extract":  # trained on in the schema's order, which the grammar writes
         assert all(list(json.loads(text)) == ["ward", "days"] for text in said)
     assert len(set(said)) > 5
+    assert not curate.facts["counts"]["new"]["cannot_render"]
+    prompts = [row["prompt"] for row in rows]
+    assert all(isinstance(turn["content"], str) for turns in prompts for turn in turns)
+    assert {"Be short."} < {
+        turn["content"] for turns in prompts for turn in turns if turn["role"] == "system"
+    }
+    with_tools = [row for row in rows if row["prompt"][0]["role"] == "tools"]
+    assert bool(with_tools) == (kind == "generate")
+    assert all(read_answer(row["completion"][0]["content"])[1][0].name == "beds" for row in with_tools)
+    if with_tools:
+        assert evaluate.facts["scores"]["tool_calls"]["n"] == 14
     assert nightshift(["status", f"--run-id={NIGHT}", *options(home, settings)]) == 0
     assert f"{evaluate.facts['measure']} before" in capsys.readouterr().out
 
