@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
-from pipelines.core.tools import answer_text, called, turn_text, with_tools
+from pipelines.core.tools import answer_text, apart, called, turn_text, with_tools
 from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
 from pipelines.data.reader.strict_json import as_json, as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
@@ -34,6 +35,13 @@ def suite_digest(config: Config) -> str:
 def digest_of_items(items: Iterable[Mapping[str, Any]]) -> str:
     """The digest of the suite that these items make."""
     return digest_of(sorted([conversation_key(item["messages"]), item["answer"]] for item in items))
+
+
+def line_of(item: Mapping[str, Any]) -> str:
+    """An item as a line of a suite's file: the tools that it offers stand beside its messages."""
+    tools, messages = apart(item["messages"])
+    written = {**item, "messages": messages} | ({"tools": json.loads(tools)} if tools else {})
+    return json.dumps(written, ensure_ascii=False) + "\n"
 
 
 def suite_file_digest(config: Config) -> str:

@@ -321,3 +321,17 @@ def test_nothing_is_created_by_looking(config, home):
     assert reviews.reviews(config) == {}
     assert proposals(config) == {}
     assert list(home.iterdir()) == []
+
+
+def test_an_item_keeps_its_tools_through_review_and_renewal(config, capsys):
+    tools = [{"type": "function", "function": {"name": "search"}}]
+    write_suite(config, item("a", tools=tools), item("a", id="b"))
+    note_unreviewed(config)
+    with_tools, plain = sorted(proposals(config).values(), key=lambda one: -len(one.item["messages"]))
+    reviews.accept(config, with_tools, 0, "ann", "Surgery")
+    reviews.drop(config, plain, 0, "ann")
+    assert renew_suite(config, 0.0, "ann", as_json=False) == 0
+    (line,) = map(json.loads, suite_path(config).read_text("utf-8").splitlines())
+    assert (line["tools"], line["messages"]) == (tools, item("a")["messages"])
+    (read,) = suite_items(config)
+    assert (read["answer"], read["messages"]) == ("Surgery", with_tools.item["messages"])

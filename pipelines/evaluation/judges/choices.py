@@ -12,7 +12,6 @@ import numpy as np
 from pipelines.core.config import Config
 from pipelines.core.contract import canonical_json, digest_of
 from pipelines.core.conversations import normalise, with_system
-from pipelines.core.tools import with_tools
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import corrected_rows
 from pipelines.evaluation.judges.ask import Pair
@@ -86,9 +85,7 @@ def _reviews(config: Config, first: date, night: date) -> list[Choice]:
         if _is_within(review.at, first, night):
             proposed, own = proposal.item["answer"], task.read(own_answer(config, review))
             if own and normalise(own) != normalise(proposed):
-                item = proposal.item
-                messages = with_system(item["messages"], config.task.system_prompt)
-                messages = with_tools(messages, item.get("tools"))
+                messages = with_system(proposal.item["messages"], config.task.system_prompt)
                 found.append(Choice(Pair(messages, proposed, own), ("", review.actor)))
     return found
 

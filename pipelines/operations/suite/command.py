@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.core.tools import apart
 from pipelines.data.held_back import hold_back
+from pipelines.evaluation.suite import line_of
 from pipelines.evaluation.suite_place import suite_exists, write_suite
 from pipelines.operations.suite.propose import Proposal, propose
 from pipelines.operations.suite.rows import rows_of_files, rows_of_lake
@@ -50,12 +49,10 @@ def propose_suite(
     found = propose(config, rows, count, _trained_until(config))
     # In this order: an item that is on disk is never trained on, whatever happens in between.
     hold_back(config, found.keys, target, [item["messages"] for item in found.items])
-    items = [_written(item) for item in found.items]
     if is_reviewed:
-        add_proposals(config, items, source or "the lake")
+        add_proposals(config, found.items, source or "the lake")
     if not is_there:
-        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-        write_suite(target, lines.encode())
+        write_suite(target, "".join(map(line_of, found.items)).encode())
     if as_json:
         summary = _summary(found, target) | {"written": not is_there}
         print(json.dumps(summary, indent=1, ensure_ascii=False))
@@ -63,12 +60,6 @@ def propose_suite(
         _show(found, count)
         _say_where(Console(highlight=False), target, is_there, is_reviewed)
     return 0
-
-
-def _written(item: dict[str, Any]) -> dict[str, Any]:
-    """An item as a suite's file has it: the tools stand beside the messages."""
-    tools, messages = apart(item["messages"])
-    return {**item, "messages": messages} | ({"tools": json.loads(tools)} if tools else {})
 
 
 def _trained_until(config: Config) -> date | None:

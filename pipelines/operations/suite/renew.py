@@ -14,7 +14,7 @@ from pipelines.core.conversations import conversation_key
 from pipelines.core.errors import InputError
 from pipelines.data.held_back import hold_back
 from pipelines.data.reader.files import form_of
-from pipelines.evaluation.suite import Item, digest_of_items, items_in, suite_items
+from pipelines.evaluation.suite import Item, digest_of_items, items_in, line_of, suite_items
 from pipelines.evaluation.suite_place import replace_suite, suite_file, suite_version
 from pipelines.evaluation.tasks import Task, task_of
 from pipelines.policy.night.renewal import SINCE, Renewed, Reviewed, apply_reviews, renew
@@ -100,7 +100,7 @@ def _newcomers(config: Config, reviewed: Mapping[str, Reviewed], suite: Sequence
 
 def _write(config: Config, place: str, version: str, suite: Sequence[Item], renewed: Renewed) -> None:
     """The earlier suite is kept, the new one is read once as nights read it, and then takes its place."""
-    data = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in renewed.items).encode()
+    data = "".join(map(line_of, renewed.items)).encode()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "suite.jsonl"
         file.write_bytes(data)
