@@ -127,7 +127,7 @@ def test_the_report_shows_what_the_judge_says(site):
     run_step("report", run.folder.uri, config)
     page = run.artifact(run.manifest("report"), "report").read_text()
     assert "The judge j: proved" in page
-    assert "the candidate is better: It says so." in page
+    assert "The candidate is better: It says so." in page
     assert "choices that" in page
 
 

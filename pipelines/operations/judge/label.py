@@ -84,7 +84,7 @@ def estimate(rows: Rows, labels: dict[int, float], confidence: float) -> str:
     return (
         f"Of {len(rows)} questions that are answered differently, people would give the candidate "
         f"{value:+.3f} ({low:+.3f} to {high:+.3f}; won minus lost, as a share). That is from {len(own)} "
-        f"labels and {len(rest)} verdicts, of which each weighs {weight:.2f} of a label. {alone}"
+        f"labels and {len(rest)} verdicts, which weigh {weight:.2f} (1: like labels, 0: nothing). {alone}"
     )
 
 
