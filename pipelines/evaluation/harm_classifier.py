@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from pipelines.core.config import HarmClassifier
 from pipelines.core.errors import ConfigError, InputError
@@ -27,19 +27,9 @@ class ClassifierModel:
 
     def __init__(self, settings: HarmClassifier, folder: str) -> None:
         """`folder`: `settings.model` with its places filled in."""
-        source = resolve(folder) if folder.startswith(PACKAGED) else folder
-        revision = {"revision": settings.revision} if settings.revision else {}
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, **revision)
-            self._model: Any = AutoModelForSequenceClassification.from_pretrained(
-                source, dtype=torch.float32, **revision
-            ).eval()
-        except (OSError, ValueError) as error:
-            said = " ".join(str(error).split())[:300]
-            raise InputError(
-                f"The classifier {settings.model} cannot be loaded ({said}).",
-                "Correct safety.classifier.model and safety.classifier.revision.",
-            ) from None
+        self._tokenizer: Any = _fetched(AutoTokenizer, settings, folder)
+        model = _fetched(AutoModelForSequenceClassification, settings, folder, dtype=torch.float32)
+        self._model: Any = model.eval()
         self._threshold, config = settings.threshold, self._model.config
         self._harmful = _places(settings, config.id2label)
         self._is_one_of_many = config.num_labels > 1 and config.problem_type != "multi_label_classification"
@@ -77,6 +67,26 @@ class ClassifierModel:
         else:  # each label may be right beside the others
             found = logits.sigmoid()[:, self._harmful].max(-1).values
         return found.double().clamp(0, 1).numpy()
+
+
+def check_labels(settings: HarmClassifier, folder: str) -> None:
+    """Raises what the model would raise, without reading its weights."""
+    _places(settings, _fetched(AutoConfig, settings, folder).id2label)
+
+
+def _fetched(kind: Any, settings: HarmClassifier, folder: str, **more: Any) -> Any:
+    """A part of the model, from its folder or its hub."""
+    source = resolve(folder) if folder.startswith(PACKAGED) else folder
+    if settings.revision:
+        more["revision"] = settings.revision
+    try:
+        return kind.from_pretrained(source, **more)
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"The classifier {settings.model} cannot be loaded ({said}).",
+            "Correct safety.classifier.model and safety.classifier.revision.",
+        ) from None
 
 
 def _places(settings: HarmClassifier, names: dict[int, str]) -> list[int]:

@@ -85,8 +85,8 @@ class ModerationEndpoint:
                 said = str(error) or type(error).__name__
                 if not left:
                     raise UnavailableError(
-                        f"The moderation endpoint {self._address} did not answer {self._settings.attempts} "
-                        f"times; at last: {said}.",
+                        f"The moderation endpoint {self._address} did not answer (attempts: "
+                        f"{self._settings.attempts}; at last: {said}).",
                         "Look after the server, or correct safety.moderation.",
                     ) from None
                 log.info("safety: the moderation endpoint did not answer (%s)", said)

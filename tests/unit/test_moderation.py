@@ -84,14 +84,14 @@ def test_a_busy_server_is_asked_again(server, status):
 
 def test_a_server_that_stays_busy_is_a_fault(server):
     server.first += [(503, b"")] * 3
-    with pytest.raises(UnavailableError, match="did not answer 3 times; at last: status 503"):
+    with pytest.raises(UnavailableError, match=r"did not answer .attempts: 3; at last: status 503"):
         endpoint(server.url).scores(["fine"])
 
 
 def test_a_server_that_is_away_is_a_fault():
     with moderation_server(say) as server:
         gone = endpoint(server.url)
-    with pytest.raises(UnavailableError, match="did not answer 3 times"):
+    with pytest.raises(UnavailableError, match=r"did not answer .attempts: 3;"):
         gone.scores(["fine"])
 
 

@@ -14,6 +14,7 @@ from pipelines.operations.doctor.machine import look_at_machine
 from pipelines.operations.doctor.model import look_at_base, look_at_rendering
 from pipelines.operations.doctor.object_stores import look_at_stores
 from pipelines.operations.doctor.page import printed
+from pipelines.operations.doctor.safety import look_at_safety_judge
 from pipelines.operations.doctor.source import look_at_source
 from pipelines.operations.doctor.suite import look_at_suite
 from pipelines.operations.doctor.traffic import look_at_traffic
@@ -25,7 +26,8 @@ def examine(config: Config) -> tuple[list[Finding], list[Lengths]]:
     """Every finding, and the lengths of what the model is asked. What cannot be looked at is left out."""
     findings = [Finding("ok", "profile", f"The profile {config.profile} can be read.")]
     findings += [*look_at_databases(config), *look_at_gateways(config)]
-    findings += [*look_at_stores(config), *look_at_keys(config), *look_at_judge(config)]
+    findings += [*look_at_stores(config), *look_at_keys(config)]
+    findings += [*look_at_judge(config), *look_at_safety_judge(config)]
     base, found = look_at_base(config)
     findings += [found, *look_at_machine(config, base), look_at_source(config)]
     findings.append(Finding("ok", "model's name", f"It is registered as {config.register_.name}."))
