@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from pipelines.core.config import HarmClassifier
 from pipelines.core.errors import ConfigError, InputError
@@ -27,6 +28,7 @@ class ClassifierModel:
 
     def __init__(self, settings: HarmClassifier, folder: str) -> None:
         """`folder`: `settings.model` with its places filled in."""
+        disable_progress_bar()
         self._tokenizer: Any = _fetched(AutoTokenizer, settings, folder)
         model = _fetched(AutoModelForSequenceClassification, settings, folder, dtype=torch.float32)
         self._model: Any = model.eval()
