@@ -73,7 +73,7 @@ def config_for(home, base, **evaluate):
             "model": {"base": str(base)},
             "task": {"labels": LABELS},
             "curate": {"holdout_share": 0.3, "people_kept_back": 0.1},
-            "gate": {"max_nights_waiting": 30},
+            "gate": {"max_nights_waiting": 30, "max_instruction_loss": 1.0},
             "evaluate": sizes | evaluate,
         }
     )

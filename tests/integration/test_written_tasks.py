@@ -52,6 +52,7 @@ def evaluated(request, base, tmp_path_factory):
             "register": {"name": "m"},
             "evaluate": sizes | {"suite": "{home}/suite.jsonl"},
             "fairness": {"stereotype_items": 8, "passage_items": 4},
+            "gate": {"max_instruction_loss": 1.0},
         }
     )
     return request.param, config, evaluate(config, base, adapter)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from benchmarks.instructions import answers
-from pipelines.core.config import Gate
+from pipelines.core.config import Config, Gate
 from pipelines.core.contract import Verdict
 from pipelines.core.facts.common import Baseline
 from pipelines.policy.night.anchors import anchor_checks
@@ -127,3 +127,37 @@ def test_the_sentence_names_the_possible_loss():
     answer, words = conclusion(paired, 0.2, 0.05)
     assert answer == "cannot conclude"
     assert words.startswith("of 60 instructions production follows 42, the candidate 35: a loss of 0.2")
+
+
+def profile(items, **gate):
+    return Config.model_validate({"profile": "x", "evaluate": {"instruction_items": items}, "gate": gate})
+
+
+@pytest.mark.parametrize(("items", "gate"), [(13, {}), (1, {}), (20, {"max_instruction_loss": 0.1})])
+def test_a_profile_that_asks_too_few_is_refused(items, gate):
+    """Even equal answers would hold every night."""
+    with pytest.raises(ValueError, match=f"instruction_items is {items}, and so few exclude no loss"):
+        profile(items, **gate)
+    row, verdict = gate_row(items, Gate(**gate))
+    assert (row.answer, verdict) == ("cannot conclude", Verdict.HOLD)
+
+
+@pytest.mark.parametrize(
+    ("items", "gate"),
+    [
+        (0, {}),
+        (14, {}),
+        (60, {"max_instruction_loss": 0.05}),
+        (1, {"max_instruction_loss": 1}),
+        (3, {"alpha": 1}),
+    ],
+)
+def test_as_many_as_can_exclude_the_loss_are_taken(items, gate):
+    assert profile(items, **gate).evaluate.instruction_items == items
+    if items:
+        assert gate_row(items, Gate(**gate))[1] is Verdict.PROCEED
+
+
+def gate_row(items, settings):
+    """What the gate says where both models answer all of them alike, half of them rightly."""
+    return gate(instructions((items + 1) // 2, 0, 0, n=items), settings)

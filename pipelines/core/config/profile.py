@@ -183,6 +183,18 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _instructions_suffice(self) -> Config:
+        """Where even equal answers to all of them exclude no loss, every night would be held."""
+        asked, most, alpha = self.evaluate.instruction_items, self.gate.max_instruction_loss, self.gate.alpha
+        if asked and alpha ** (1 / asked) < 1 - most:
+            raise ValueError(
+                f"evaluate.instruction_items is {asked}, and so few exclude no loss of {most:g} "
+                "(gate.max_instruction_loss) at gate.alpha, so every night would be held. Ask more or none, or "
+                "set gate.max_instruction_loss = 1.0 to see the numbers only"
+            )
+        return self
+
     @property
     def scorers(self) -> tuple[str, ...]:
         """The names of the scorers that grade answers, the primary one first."""
