@@ -190,8 +190,8 @@ class Config(Section):
         if asked and alpha ** (1 / asked) < 1 - most:
             raise ValueError(
                 f"evaluate.instruction_items is {asked}, and so few exclude no loss of {most:g} "
-                "(gate.max_instruction_loss) at gate.alpha, so every night would be held. Ask more or none, or "
-                "set gate.max_instruction_loss = 1.0 to see the numbers only"
+                "(gate.max_instruction_loss) at gate.alpha, so each night would be held. Ask more, or none, "
+                "or set gate.max_instruction_loss = 1.0 to see the numbers only"
             )
         return self
 
