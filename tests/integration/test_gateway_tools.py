@@ -69,6 +69,7 @@ async def pieces_of(engine, request, adapter=None):
         return [piece async for piece in pieces]
 
 
+@pytest.mark.slow
 def test_what_is_evaluated_is_what_is_served(base, taught):
     """The model's own form of a call becomes one JSON text in evaluation, and calls at the gateway."""
     engine = evaluated.Engine(Model(), str(base))
@@ -93,6 +94,7 @@ def test_what_is_evaluated_is_what_is_served(base, taught):
     assert "<tool_call>" in "".join(piece.text for piece in cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("only", "parallel"), [(None, True), (None, False), ("time", True), ("free_beds", True)]
 )
@@ -130,6 +132,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("request_", "why"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_promised_is_refused(base, request_, why):
     async def story(serving):
