@@ -71,7 +71,7 @@ def main() -> None:
     convert_smollm2(Path(config.path(config.model.base)))
     planned = plan(questions(config.task.labels), config.sample)
     items = [item for night in planned.nights for item in night][: given.rows]
-    asked = planned.suite[:: max(1, len(planned.suite) // given.asked)][: given.asked]
+    asked = [planned.suite[place * len(planned.suite) // given.asked] for place in range(given.asked)]
     engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
     answers, before = answered(engine, config, items), accuracy(asked, answered(engine, config, asked))
     print(f"{describe()}; {moment()}")
