@@ -24,7 +24,7 @@ from pipelines.models.rendering import rendering_of
 from pipelines.models.trainer import train
 from pipelines.policy.stats.paired import mean_limits
 from pipelines.sample.packaged import convert_smollm2
-from pipelines.sample.questions import Item, messages_of, plan, questions
+from pipelines.sample.questions import Item, messages_of, sample_plan
 
 PROFILE = Path(__file__).parents[1] / "config" / "demo.toml"
 OBJECTIVES = ("sft", "kto", "dpo")
@@ -40,12 +40,12 @@ def rows_of(
     """What people's feedback on the answers teaches by this objective."""
     found = []
     for item, answer in zip(items, answers, strict=True):
-        row = {"prompt": messages_of(config, item.question), "completion": said(item.label)}
+        row = {"prompt": messages_of(config, item.question), "completion": said(item.answer)}
         if objective == "sft":
             found.append(row)
         elif objective == "kto":
-            found.append(row | {"completion": said(answer), "liked": answer == item.label})
-        elif answer != item.label:
+            found.append(row | {"completion": said(answer), "liked": answer == item.answer})
+        elif answer != item.answer:
             found.append(row | {"rejected": said(answer)})
     return found
 
@@ -55,7 +55,7 @@ def answered(engine: Engine, config: Config, items: Sequence[Item]) -> list[str]
 
 
 def accuracy(items: Sequence[Item], answers: Sequence[str]) -> list[int]:
-    return [int(item.label == answer) for item, answer in zip(items, answers, strict=True)]
+    return [int(item.answer == answer) for item, answer in zip(items, answers, strict=True)]
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
     home.mkdir(parents=True, exist_ok=True)
     config = load_config(PROFILE, home, {"train.epochs": 1, "train.save_every_steps": 10})
     convert_smollm2(Path(config.path(config.model.base)))
-    planned = plan(questions(config.task.labels), config.sample)
+    planned = sample_plan(config)
     items = [item for night in planned.nights for item in night][: given.rows]
     asked = [planned.suite[place * len(planned.suite) // given.asked] for place in range(given.asked)]
     engine = Engine(config.model, str(base_folder(config)), config.task.system_prompt)
