@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pipelines.core.config import Config
 from pipelines.data.embedder import Embedder, weight_digests
-from pipelines.evaluation.languages import language_of
+from pipelines.data.languages import language_of
 from pipelines.evaluation.quality import Quality
 from pipelines.evaluation.refusals import RefusalHead
 from pipelines.evaluation.scored_judge import ScoredJudge

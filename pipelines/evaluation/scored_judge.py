@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from pipelines.data.languages import language_of
 from pipelines.evaluation import safety_data
-from pipelines.evaluation.languages import language_of
 from pipelines.evaluation.quality import Quality
 from pipelines.evaluation.refusal_sentences import HELD_OUT
 from pipelines.policy.night.harm import LIKELY, Judged

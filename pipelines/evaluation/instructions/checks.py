@@ -12,8 +12,8 @@ from typing import Any
 
 import regex
 
+from pipelines.data.languages import language_of
 from pipelines.data.reader.strict_json import from_json
-from pipelines.evaluation.languages import language_of
 from pipelines.evaluation.scorers.words import words as words_of
 
 Check = Callable[[str], bool]
