@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,23 +22,20 @@ from pipelines.core.facts.decide import DecideFacts
 from pipelines.core.facts.evaluate import (
     Accuracy,
     AnchorFacts,
-    ClassScores,
-    Disliked,
     EvaluateFacts,
     EvaluateReadings,
-    Forgetting,
-    Instructions,
-    LeftOut,
 )
 from pipelines.core.facts.train import TrainFacts
 from pipelines.core.files import write_jsonl
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import earlier_rated
 from pipelines.evaluation import scores
+from pipelines.evaluation.comparing import Comparing
 from pipelines.evaluation.detail import by_class, by_group
+from pipelines.evaluation.guard_facts import against, forgetting, instructions, left_out_of
 from pipelines.evaluation.guards import Guards, GuardScores, guard_scores, guards_of, instruction_rows
 from pipelines.evaluation.judges.choices import choices_digest
-from pipelines.evaluation.judges.tonight import EARLIER, SUITE, compared, judge_tonight
+from pipelines.evaluation.judges.tonight import EARLIER, SUITE, Tonight, compared, judge_tonight
 from pipelines.evaluation.kept_answers import KeptAnswers
 from pipelines.evaluation.pool import Drawn, about_pool, drawn_digest, pool_tonight, without_suite
 from pipelines.evaluation.scorers import scorers_of
@@ -48,18 +46,13 @@ from pipelines.evaluation.suite_history import history_digest, suite_facts
 from pipelines.evaluation.tasks import Task, task_of
 from pipelines.evaluation.waiting import fresh_items
 from pipelines.models.base import base_folder, digest_base, digest_tokenizer
-from pipelines.models.pair import CANDIDATE, PRODUCTION, ModelPair
+from pipelines.models.pair import CANDIDATE, ModelPair
 from pipelines.models.rendering import Rendering
 from pipelines.models.served import answered_by
 from pipelines.policy.night.feedback import holdout_items
-from pipelines.policy.night.influence import left_out
-from pipelines.policy.stats.intervals import Interval, bootstrap_mean, paired_difference
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "task", "curate", "evaluate", "judge")
-NOTHING_KNOWN = common.Comparison(
-    n=0, production=0.0, candidate=0.0, difference=common.Interval(value=0.0, low=-1.0, high=1.0)
-)
 EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; this bounds time and memory
 
 
@@ -81,55 +74,67 @@ def external_inputs(ctx: Context) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class _Items:
+    """What both models are asked, beside the guards."""
+
+    suite: list[Item]
+    fresh: list[Item]
+    drawn: Drawn
+    pool: list[Item]
+
+
+@dataclass
+class _Given:
+    """Both models' answers."""
+
+    suite: Answers = field(default_factory=dict)
+    fresh: Answers = field(default_factory=dict)
+    pool: Answers = field(default_factory=dict)
+    guards: dict[str, GuardScores] = field(default_factory=dict)
+
+    @property
+    def earlier(self) -> Answers:
+        return {name: one.answers for name, one in self.guards.items()}
+
+
 def run(ctx: Context) -> Outcome:
-    settings, baseline = ctx.config.evaluate, ctx.facts(DecideFacts).baseline
-    suite, task = suite_items(ctx.config), task_of(ctx.config)
+    settings, task, comparing = ctx.config.evaluate, task_of(ctx.config), Comparing.of(ctx.config)
+    suite = suite_items(ctx.config)
     about_suite = suite_facts(ctx.config, ctx.run.run_id, suite)
+    baseline = ctx.facts(DecideFacts).baseline
     models = ModelPair(ctx.config, baseline, ctx.read("train", "adapter"), ctx.facts(TrainFacts), ctx.step)
     ctx.ends.callback(models.close)
+    items = _items(ctx, suite, models.engine.rendering)
     earlier = _earlier_items(ctx, task, models.engine.rendering)
     asked = guards_of(settings, task, models.engine.rendering, earlier)
-    fresh = _fresh_items(ctx, models.engine.rendering)
-    drawn = _drawn(ctx)
-    pool = [
-        one
-        for one in without_suite(ctx.config, drawn.items, suite)
-        if models.engine.rendering.takes(one["messages"])
-    ]
-    answers, fresh_answers, pool_answers = Answers(), Answers(), Answers()
-    guards: dict[str, GuardScores] = {}
-    for name, engine in models:
-        kept = KeptAnswers(
-            ctx.config, engine, models.digests[name], ctx.step, answering=models.answering(name)
-        )
-        answers[name], fresh_answers[name], pool_answers[name] = (
-            task.answers(kept, [item["messages"] for item in items]) if items else []
-            for items in (suite, fresh, pool)
-        )
-        guards[name] = guard_scores(asked, kept)
-    scored = {name: scores.score(task, given, suite) for name, given in answers.items()}
-    anchors = tuple(
-        _against(ctx, anchor, _anchor_scores(ctx, models, anchor, asked), guards[CANDIDATE], asked)
-        for anchor in ctx.facts(DecideFacts).anchors
+    given = _answered(ctx, models, items, asked)
+    anchors = _anchors(ctx, models, given.guards[CANDIDATE], asked)
+    judged = _judged(ctx, items, given, asked)
+    facts = EvaluateFacts(
+        baseline=baseline.kind,
+        suite_digest=suite_digest(ctx.config),
+        suite_file_digest=suite_file_digest(ctx.config),
+        suite=about_suite,
+        anchors=anchors,
+        fresh=_fresh(given.fresh, items.fresh),
+        pool=_asked(_fresh(given.pool, items.pool), items.drawn) if items.drawn.items else None,
+        judge=judged.facts,
+        **_of_suite(ctx, task, suite, given.suite),
+        **_of_guards(comparing, given, asked),
     )
-    _write_items(ctx.out / "items.parquet", suite, answers, scored)
     write_jsonl(ctx.out / "held_back.jsonl", ({"id": item["id"]} for item in earlier))
-    write_jsonl(ctx.out / "instructions.jsonl", instruction_rows(asked, guards))
-    others = _others(ctx, answers, suite)
-    of_users = {name: one.answers for name, one in guards.items()}
-    judged = judge_tonight(
-        ctx.config,
-        ctx.night,
-        [
-            *compared(SUITE, suite, answers, ctx.facts(CurateFacts).suite_copies),
-            *compared(EARLIER, earlier, of_users),
-        ],
-    )
-    before, after = _accuracy(ctx, scored[PRODUCTION]), _accuracy(ctx, scored[CANDIDATE])
+    write_jsonl(ctx.out / "instructions.jsonl", instruction_rows(asked, given.guards))
+    assert facts.accuracy
+    before, after = facts.accuracy.production, facts.accuracy.candidate
     return Outcome(
         headline=f"{task.measure} {before.value:.1%} to {after.value:.1%} "
         f"({after.low:.1%} to {after.high:.1%}) on {len(suite)} frozen items",
-        reasons=(*about_suite.sentences, *filter(None, [about_pool(ctx.config, drawn)]), *judged.reasons),
+        reasons=(
+            *about_suite.sentences,
+            *filter(None, [about_pool(ctx.config, items.drawn)]),
+            *judged.reasons,
+        ),
         outputs={
             "items": "items.parquet",
             "held_back": "held_back.jsonl",
@@ -140,29 +145,7 @@ def run(ctx: Context) -> Outcome:
             "accuracy_production": (before.value, "share"),
             "accuracy_candidate": (after.value, "share"),
         },
-        facts=EvaluateFacts(
-            baseline=baseline.kind,
-            measure=task.measure,
-            suite_digest=suite_digest(ctx.config),
-            suite_file_digest=suite_file_digest(ctx.config),
-            suite=about_suite,
-            accuracy=Accuracy(production=before, candidate=after),
-            paired=_paired(task, _without_copies(ctx, scored, suite)),
-            scores={name: _compared(ctx, both) for name, both in others.items()} or None,
-            difference=_difference(ctx, scored),
-            by_subject=scores.by_subject(suite, scored),
-            by_group=by_group(suite, {task.measure: scored, **others}, settings.confidence),
-            by_class=_by_class(ctx, answers, suite) if task.has_classes else None,
-            forgetting=_forgetting(ctx, {name: one.answers for name, one in guards.items()}, asked),
-            general=_compared(ctx, {name: one.belief for name, one in guards.items()}),
-            perplexity=scores.ratio({name: one.perplexity for name, one in guards.items()}),
-            instructions=_instructions(ctx, {name: one.followed for name, one in guards.items()}),
-            anchors=anchors,
-            fresh=_fresh(fresh_answers, fresh),
-            pool=_asked(_fresh(pool_answers, pool), drawn) if drawn.items else None,
-            left_out=_left_out(ctx, {name: one.answers for name, one in guards.items()}, asked),
-            judge=judged.facts,
-        ),
+        facts=facts,
         readings=EvaluateReadings(
             latency_ms=scores.ratio(scores.latency(models, suite[: settings.latency_items], task)),
             judge_cost=judged.cost,
@@ -170,19 +153,81 @@ def run(ctx: Context) -> Outcome:
     )
 
 
-def _others(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, Scores]:
-    """The scores by each scorer but the primary one."""
-    right = [item["answer"] for item in items]
-    return {
+def _items(ctx: Context, suite: list[Item], rendering: Rendering) -> _Items:
+    drawn = _drawn(ctx)
+    pool = without_suite(ctx.config, drawn.items, suite)
+    waiting, share = ctx.facts(DecideFacts).waiting, ctx.facts(CurateFacts).people_kept_back
+    return _Items(
+        suite=suite,
+        fresh=fresh_items(ctx.config, ctx.night, waiting, share, rendering.takes),
+        drawn=drawn,
+        pool=[one for one in pool if rendering.takes(one["messages"])],
+    )
+
+
+def _answered(ctx: Context, models: ModelPair, items: _Items, asked: Guards) -> _Given:
+    given, task = _Given(), asked.task
+    for name, engine in models:
+        kept = KeptAnswers(
+            ctx.config, engine, models.digests[name], ctx.step, answering=models.answering(name)
+        )
+        given.suite[name], given.fresh[name], given.pool[name] = (
+            task.answers(kept, [item["messages"] for item in some]) if some else []
+            for some in (items.suite, items.fresh, items.pool)
+        )
+        given.guards[name] = guard_scores(asked, kept)
+    return given
+
+
+def _anchors(
+    ctx: Context, models: ModelPair, candidate: GuardScores, asked: Guards
+) -> tuple[AnchorFacts, ...]:
+    found = []
+    for anchor in ctx.facts(DecideFacts).anchors:
+        use, answering = partial(models.as_anchor, anchor), models.answering_as_anchor(anchor)
+        kept = KeptAnswers(ctx.config, models.engine, anchor.digest, ctx.step, use, answering)
+        found.append(against(Comparing.of(ctx.config), anchor, guard_scores(asked, kept), candidate, asked))
+    return tuple(found)
+
+
+def _judged(ctx: Context, items: _Items, given: _Given, asked: Guards) -> Tonight:
+    """What the LLM judge of `[judge]` says; nothing without one."""
+    copies = ctx.facts(CurateFacts).suite_copies
+    of_suite = compared(SUITE, items.suite, given.suite, copies)
+    return judge_tonight(ctx.config, ctx.night, [*of_suite, *compared(EARLIER, asked.earlier, given.earlier)])
+
+
+def _of_suite(ctx: Context, task: Task, suite: list[Item], given: Answers) -> dict[str, Any]:
+    """The facts of the frozen items, which are written beside them."""
+    comparing, right = Comparing.of(ctx.config), [item["answer"] for item in suite]
+    scored = {name: scores.score(task, answers, suite) for name, answers in given.items()}
+    others = {
         scorer: {name: score(answers, right) for name, answers in given.items()}
         for scorer, score in scorers_of(ctx.config).items()
         if scorer != ctx.config.scorers[0]
     }
+    _write_items(ctx.out / "items.parquet", suite, given, scored)
+    return {
+        "measure": task.measure,
+        "accuracy": Accuracy(**{name: comparing.mean(values) for name, values in scored.items()}),
+        "paired": _paired(task, _without_copies(ctx, scored, suite)),
+        "scores": {name: comparing.comparison(both) for name, both in others.items()} or None,
+        "difference": comparing.difference(scored),
+        "by_subject": scores.by_subject(suite, scored),
+        "by_group": by_group(suite, {task.measure: scored, **others}, comparing.confidence),
+        "by_class": by_class(given, right, *comparing) if task.has_classes else None,
+    }
 
 
-def _by_class(ctx: Context, given: Answers, items: Sequence[Item]) -> dict[str, ClassScores]:
-    settings, right = ctx.config.evaluate, [item["answer"] for item in items]
-    return by_class(given, right, settings.bootstrap_samples, settings.confidence, ctx.config.seed)
+def _of_guards(comparing: Comparing, given: _Given, asked: Guards) -> dict[str, Any]:
+    guards = given.guards.items()
+    return {
+        "forgetting": forgetting(comparing, given.earlier, asked),
+        "general": comparing.comparison({name: one.belief for name, one in guards}),
+        "perplexity": scores.ratio({name: one.perplexity for name, one in guards}),
+        "instructions": instructions(comparing, {name: one.followed for name, one in guards}),
+        "left_out": left_out_of(comparing, given.earlier, asked),
+    }
 
 
 def _paired(task: Task, scored: Scores) -> common.PairedCounts:
@@ -194,12 +239,6 @@ def _without_copies(ctx: Context, right: Scores, suite: Sequence[Item]) -> Score
     copies = set(ctx.facts(CurateFacts).suite_copies)
     counted = np.array([item["id"] not in copies for item in suite])
     return {name: values[counted] for name, values in right.items()}
-
-
-def _fresh_items(ctx: Context, rendering: Rendering) -> list[Item]:
-    """Rows that the candidate cannot know."""
-    waiting, share = ctx.facts(DecideFacts).waiting, ctx.facts(CurateFacts).people_kept_back
-    return fresh_items(ctx.config, ctx.night, waiting, share, rendering.takes)
 
 
 def _fresh(given: Answers, items: Sequence[Item]) -> common.Fresh:
@@ -224,92 +263,6 @@ def _earlier_items(ctx: Context, task: Task, rendering: Rendering) -> list[Item]
     drawn = np.random.default_rng(ctx.config.seed).permutation(len(items))
     fit = (place for place in drawn if rendering.takes(items[place]["messages"]))
     return [items[place] for place in sorted(islice(fit, settings.max_earlier_items))]
-
-
-def _accuracy(ctx: Context, values: np.ndarray) -> common.Interval:
-    settings = ctx.config.evaluate
-    return _rounded(bootstrap_mean(values, settings.bootstrap_samples, settings.confidence, ctx.config.seed))
-
-
-def _difference(ctx: Context, both: Scores) -> common.Interval:
-    settings = ctx.config.evaluate
-    return _rounded(
-        paired_difference(
-            both[PRODUCTION],
-            both[CANDIDATE],
-            settings.bootstrap_samples,
-            settings.confidence,
-            ctx.config.seed,
-        )
-    )
-
-
-def _rounded(interval: Interval) -> common.Interval:
-    value, low, high = (round(float(number), 6) for number in interval)
-    return common.Interval(value=value, low=low, high=high)
-
-
-def _compared(ctx: Context, both: Scores) -> common.Comparison:
-    return common.Comparison(
-        n=len(both[PRODUCTION]),
-        production=_mean(both[PRODUCTION]),
-        candidate=_mean(both[CANDIDATE]),
-        difference=_difference(ctx, both),
-    )
-
-
-def _forgetting(ctx: Context, given: Answers, asked: Guards) -> Forgetting | None:
-    """None without items."""
-    if not asked.earlier:
-        return None
-    told = scores.told(given, asked.earlier, asked.task.is_closed)
-    known = [place for place, one in enumerate(told) if one.is_known]
-    right = {
-        name: scores.right([answers[place] for place in known], [asked.earlier[place] for place in known])
-        for name, answers in given.items()
-    }
-    return Forgetting(
-        **dict(_compared(ctx, right) if known else NOTHING_KNOWN),
-        paired=scores.paired_counts(right),
-        disliked=Disliked(**Counter(one.outcome for one in told if not one.is_known)),
-    )
-
-
-def _instructions(ctx: Context, followed: Scores) -> Instructions | None:
-    if not len(followed[CANDIDATE]):
-        return None
-    return Instructions(**dict(_compared(ctx, followed)), paired=scores.paired_counts(followed))
-
-
-def _left_out(ctx: Context, given: Answers, asked: Guards) -> tuple[LeftOut, ...]:
-    told = scores.told(given, asked.earlier, asked.task.is_closed)
-    return left_out(told, np.random.default_rng(ctx.config.seed)) if told else ()
-
-
-def _anchor_scores(ctx: Context, models: ModelPair, anchor: common.Baseline, asked: Guards) -> GuardScores:
-    use = partial(models.as_anchor, anchor)
-    kept = KeptAnswers(
-        ctx.config, models.engine, anchor.digest, ctx.step, use, models.answering_as_anchor(anchor)
-    )
-    return guard_scores(asked, kept)
-
-
-def _against(
-    ctx: Context, anchor: common.Baseline, its: GuardScores, candidate: GuardScores, asked: Guards
-) -> AnchorFacts:
-    """The candidate compared with an anchor, which takes production's place."""
-    return AnchorFacts(
-        name=anchor.name,
-        digest=anchor.digest,
-        general=_compared(ctx, {PRODUCTION: its.belief, CANDIDATE: candidate.belief}),
-        perplexity=scores.ratio({PRODUCTION: its.perplexity, CANDIDATE: candidate.perplexity}),
-        forgetting=_forgetting(ctx, {PRODUCTION: its.answers, CANDIDATE: candidate.answers}, asked),
-        instructions=_instructions(ctx, {PRODUCTION: its.followed, CANDIDATE: candidate.followed}),
-    )
-
-
-def _mean(values: np.ndarray) -> float:
-    return round(float(values.mean()), 6)
 
 
 def _write_items(path: Path, items: Sequence[Item], answers: Answers, scored: Scores) -> None:
