@@ -73,6 +73,21 @@ def test_what_it_says_is_what_ingest_does(log, tmp_path, capsys):
     assert settings["ingest"]["rating"]["good"] == ["up"]
 
 
+@pytest.mark.parametrize(("down", "objective"), [(40, "auto"), (10, "sft")])
+def test_a_log_of_thumbs_down_is_learned_from(tmp_path, down, objective):
+    log, profile = tmp_path / "chats.jsonl", tmp_path / "profile.toml"
+    log.write_bytes(
+        as_jsonl(
+            [
+                {**row, "rating": -1 if place < down else 1, "correction": "So." if 5 <= place < 20 else None}
+                for place, row in enumerate(chats())
+            ]
+        )
+    )
+    assert main(["inspect", str(log), "--write", str(profile)]) == 0
+    assert load_config(profile, str(tmp_path)).train.objective == objective
+
+
 def test_who_opts_out_in_feedback_is_not_kept(log, tmp_path):
     told = [{"id": f"chat-{i}", "thumb": "up", "do_not_train": i < 3} for i in range(9)]
     (tmp_path / "thumbs.csv").write_bytes(as_csv(told))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.operations.inspect.finding import Inspection
 from pipelines.operations.inspect.printable import as_toml, printable
+from pipelines.policy.night.preferences import learnable, objective_tonight
 
 ORDER = ("format", "encoding", "ignore", "feedback", "timezone", "late_days")
 
@@ -69,18 +70,20 @@ def _ingest(found: Inspection) -> list[str]:
 
 
 def _limits(found: Inspection) -> list[str]:
-    labelled = found.ratings["like"] + found.ratings["correction"]
-    if found.feedback:
-        labelled += found.feedback.ratings["like"] + found.feedback.ratings["correction"]
+    counts = _feedback(found)
+    objective, _ = objective_tonight("auto", counts)
+    thumbs = 'objective = "auto"  # thumbs down count too: most of these answers were not corrected'
     return [
         "[validate]",
         f"min_rows = {min(500, max(1, (found.kept - sum(one.rows for one in found.invalid)) // 2))}  "
         "# fewer: the rows are kept, and the night waits",
         "",
         "[decide]",
-        f"min_corrections = {min(300, max(20, labelled // 2))}  # labelled rows that are worth a training",
+        f"min_corrections = {min(300, max(20, learnable(counts, objective) // 2))}  "
+        "# rows with feedback that are worth a training",
         "",
         "[train]",
+        *([thumbs] if objective == "kto" else []),
         f"max_length_tokens = {found.sizes.prompt + found.sizes.answer}  # a prompt and its answer",
         "",
         "[evaluate]",
@@ -89,6 +92,13 @@ def _limits(found: Inspection) -> list[str]:
         "[register]",
         f"name = {as_toml(_task_name(found))}  # CHANGE: the model's name in MLflow",
     ]
+
+
+def _feedback(found: Inspection) -> dict[str, int]:
+    """Corrections, likes, and at least how many dislikes without a correction, separate feedback included."""
+    told = [found.ratings, *([found.feedback.ratings] if found.feedback else [])]
+    like, dislike, correction = (sum(one[name] for one in told) for name in ("like", "dislike", "correction"))
+    return {"corrections": correction, "likes": like, "dislikes": max(0, dislike - correction)}
 
 
 def _task_name(found: Inspection) -> str:
