@@ -176,7 +176,10 @@ def test_the_gate_asks_again_with_other_margins(home, capsys):
     assert nights["1"]["flips"] == []
 
 
-@pytest.mark.parametrize("rule", ["false_passes_a_year = 1e-7", 'error_rate = "familywise"\nalpha = 1e-8'])
+@pytest.mark.parametrize(
+    "rule",
+    ["false_passes_a_year = 1e-7", 'error_rate = "familywise"\nalpha = 1e-8\nmax_instruction_loss = 1'],
+)
 def test_the_gate_asks_again_under_either_rule(home, capsys, rule):
     """Night 1 gained 60 and lost 10 items: such a level needs more."""
     _, nights = backtest(home, capsys, f"[gate]\n{rule}\n")

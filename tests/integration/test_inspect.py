@@ -107,7 +107,7 @@ def test_feedback_without_a_rating_holds_the_night(log, tmp_path):
 
 
 FORMATS = {
-    "openai_finetuning.jsonl": ("nightshift", 3), "openai_stored.json": ("openai", 2),
+    "openai_finetuning.jsonl": ("nightshift", 4), "openai_stored.json": ("openai", 2),
     "openai_log.jsonl": ("openai", 3),
     "sharegpt.jsonl": ("sharegpt", 2), "langfuse_observations.jsonl": ("langfuse", 2),
     "langfuse_traces.json": ("langfuse", 2), "langfuse_generations.csv": ("langfuse", 1),

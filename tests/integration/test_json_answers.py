@@ -195,7 +195,7 @@ def test_predict_answers_what_evaluation_measures(home, base, kind):
     task = {"task.kind": kind} | KINDS[kind]
     config = gateway_config(home, **{"model.base": str(base), "model.max_new_tokens": 60}, **task)
     engine = evaluated.Engine(config.model, str(base), config.task.system_prompt)
-    wanted = [task_of(config).answer(engine, asked) for asked in (ASKED, TALK)]
+    wanted = [task_of(config).answer(Embedded(lambda: engine), asked) for asked in (ASKED, TALK)]
     serving = EmbeddedEngine(config.serving, config.model, str(base))
     with gateway(config, serving) as running, running.client() as client:
         bodies = ({"text": ASKED[0]["content"]}, {"messages": ASKED}, {"messages": TALK})

@@ -45,6 +45,8 @@ class ModelServer:
         """The answer to a chat request, or to one that loads an adapter, as vLLM takes them."""
         if "lora_path" in body:
             return self._put(body["lora_name"], Path(body["lora_path"]))
+        if "lora_name" in body:
+            return error_of(404, "no such path")
         if body["model"] not in {"base", *self.served}:
             return error_of(404, f"no model {body['model']}")
         if body.get("logprobs") and not self.gives_logprobs:
