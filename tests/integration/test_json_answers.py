@@ -13,6 +13,7 @@ from pipelines.core.config import Model, Serving
 from pipelines.core.traffic_split import Adapter
 from pipelines.evaluation.tasks import task_of
 from pipelines.models import engine as evaluated
+from pipelines.models.answering import Embedded
 from pipelines.models.json_answers import generate_json
 from tests.support import tiny
 from tests.support.gateways import gateway, gateway_config
