@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import regex
+from rapidfuzz.distance import Indel
 
 MOST_CHARS = 3_000  # of an answer that are compared; the rest is left out
 KEPT_WORDS = 12  # of an unchanged passage, on each side of what is left out of it
 CUT = " … "
 # Where a script has no spaces between words, each character is a word.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_WORD = regex.compile(rf"\s+|[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+|\X", regex.V1)
+_WORD = regex.compile(rf"(?:[[\p{{L}}\p{{N}}\p{{M}}]--[{_UNSPACED}]]+|\X)\s*", regex.V1)
 
 Stretch = tuple[Literal["same", "changed"], str]
 
@@ -44,18 +44,16 @@ def most_changed(rows: Iterable[Mapping[str, Any]], count: int = 10) -> tuple[li
 
 
 def word_diff(before: str, after: str) -> tuple[list[Stretch], list[Stretch]]:
-    """Both texts in stretches of words that the other one has too, or has not."""
+    """Both texts in stretches of words that the other one has too, or has not. Spaces do not count."""
     old, new = (_WORD.findall(_bounded(text)) for text in (before, after))
     left: list[Stretch] = []
     right: list[Stretch] = []
-    for what, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for what, a, b, c, d in Indel.opcodes(*([word.strip() for word in words] for words in (old, new))):
         if what == "equal":
-            kept = _folded(old[a:b])
-            left.append(("same", kept))
-            right.append(("same", kept))
-            continue
-        left += [("changed", "".join(old[a:b]))] if b > a else []
-        right += [("changed", "".join(new[c:d]))] if d > c else []
+            left.append(("same", _folded(old[a:b])))
+            right.append(("same", _folded(new[c:d])))
+        left += [("changed", "".join(old[a:b]))] if what == "delete" else []
+        right += [("changed", "".join(new[c:d]))] if what == "insert" else []
     return left, right
 
 

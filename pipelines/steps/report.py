@@ -110,7 +110,8 @@ def _facts(manifests: Mapping[str, Manifest]) -> tuple[dict[str, Any], list[str]
 
 def _changes(ctx: Context, unreadable: list[str]) -> tuple[list[Change], int]:
     """The answers that changed most, and how many did; what cannot be read is added to `unreadable`."""
-    if "items" not in getattr(ctx.inputs.get("evaluate"), "outputs", {}):
+    evaluated = ctx.inputs.get("evaluate")
+    if not (evaluated and "items" in evaluated.outputs):
         return [], 0
     try:
         return most_changed(pq.read_table(ctx.read("evaluate", "items")).to_pylist())
