@@ -32,6 +32,7 @@ from gateway.engines.openai_wire import (
 from pipelines.core.chat_api import TEMPLATE_FIELD, is_refused, server_root
 from pipelines.core.config import Serving
 from pipelines.core.conversations import TEMPLATE_VARIABLES, with_system
+from pipelines.core.files import read_key
 from pipelines.core.traffic_split import Adapter
 
 _HELLO = CompletionRequest([{"role": "user", "content": "Hello"}], max_tokens=1)
@@ -54,7 +55,7 @@ class OpenAIEngine:
         self._system_prompt = system_prompt
         self._variables: dict[str, Any] = {TEMPLATE_FIELD: TEMPLATE_VARIABLES}
         self._settings, self._root = serving, server_root(serving.url)
-        key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
+        key = read_key(serving.api_key_file, "serving.api_key_file")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._base = serving.served_base
         self._opened: aiohttp.ClientSession | None = None

@@ -15,12 +15,12 @@ TEMPLATE_FIELD = "chat_template_kwargs"  # by which vLLM and others take a templ
 MOST_WORDS = 300  # characters of a server's message that are passed on
 
 
-def server_root(url: str) -> str:
-    """`serving.url` without a slash or /v1 at its end. A path before /v1 is kept. Raises InputError."""
+def server_root(url: str, setting: str = "serving.url") -> str:
+    """An address without a slash or /v1 at its end. A path before /v1 is kept. Raises InputError."""
     parts = urlsplit(url.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise InputError(
-            f"serving.url is {url!r}, which is no address of a server.",
+            f"{setting} is {url!r}, which is no address of a server.",
             "Set it to something like http://127.0.0.1:8001 or https://host/prefix/v1.",
         )
     return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipelines.core.errors import InputError
+
 
 def sha256_of(path: Path) -> str:
     """sha256 (hex) of a file's bytes, read in blocks."""
@@ -81,3 +83,23 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+def read_key(file: str, setting: str) -> str:
+    """The bearer token in a file; "" where the setting names none. Raises InputError."""
+    if not file:
+        return ""
+    try:
+        key = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InputError(
+            f"The key in {file} cannot be read ({reason}).",
+            f"Let {setting} name a file that holds the key alone.",
+        ) from None
+    if not (key and key.isascii() and key.isprintable()):
+        raise InputError(
+            f"{file} holds no key: it is empty, or has more than one line.",
+            f"Write the key alone into the file of {setting}.",
+        )
+    return key

@@ -11,12 +11,11 @@ from pipelines.models.json_answers import generate_json
 
 
 class Answering(Protocol):
-    """One model that answers greedily.
+    """One model that answers greedily."""
 
-    `identity`: what its answers depend on besides the model's files and settings.
-    """
-
-    identity: tuple[str, ...]
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What its answers depend on besides the model's files and settings."""
 
     def choose(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
         """One of the labels for each conversation."""
@@ -31,7 +30,7 @@ class Answering(Protocol):
 class Embedded:
     """The engine. `use` returns it as it answers for the model."""
 
-    identity: tuple[str, ...] = ()
+    identity = ()
 
     def __init__(self, use: Callable[[], Engine]) -> None:
         self._use = use

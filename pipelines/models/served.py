@@ -6,14 +6,13 @@ VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and finds the adapter's folder under the 
 
 from __future__ import annotations
 
+import json
 import logging
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from pipelines.core.chat_api import (
     TEMPLATE_FIELD,
@@ -22,26 +21,32 @@ from pipelines.core.chat_api import (
     is_refused,
     schema_fields,
     server_root,
-    words_of,
 )
 from pipelines.core.config import Config
 from pipelines.core.conversations import TEMPLATE_VARIABLES, with_system
-from pipelines.core.errors import InputError, UnavailableError
+from pipelines.core.errors import InputError, NightshiftError, UnavailableError
+from pipelines.core.files import read_key
 from pipelines.core.tools import answer_text, called
+from pipelines.models.api_client import ApiClient, Away, Reply, Unusable
 from pipelines.models.base import Messages
 
-TRIES = 5
-FIRST_WAIT_S = 1.0  # before the second try; each wait is twice the one before
-MOST_WAIT_S = 30.0
-PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
+ATTEMPTS = 5
+FIRST_WAIT_S = 1.0  # before the second attempt; it doubles
 
 log = logging.getLogger("nightshift")
 
 
 def answered_by(config: Config) -> dict[str, str]:
     """For a step's fingerprint: the server that answers; {} where the engine does."""
-    served = config.evaluate.engine == "openai"
-    return {"answered_by": server_root(config.evaluate.url or config.serving.url)} if served else {}
+    if config.evaluate.engine == "embedded":
+        return {}
+    return {"answered_by": f"{_root(config)} {config.serving.served_base}".strip()}
+
+
+def _root(config: Config) -> str:
+    if config.evaluate.url:
+        return server_root(config.evaluate.url, "evaluate.url")
+    return server_root(config.serving.url)
 
 
 class Server:
@@ -51,33 +56,34 @@ class Server:
         serving, settings = config.serving, config.evaluate
         self._base, self._system, self.guided = serving.served_base, config.task.system_prompt, serving.guided
         self._parallel = settings.parallel_requests
-        self.root = server_root(settings.url or serving.url)
-        key = Path(serving.api_key_file).read_text("utf-8").strip() if serving.api_key_file else ""
-        self._client = httpx.Client(
-            base_url=self.root,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(settings.answer_timeout_s, connect=serving.connect_timeout_s),
-            limits=httpx.Limits(max_connections=self._parallel),
-            trust_env=False,
+        self._client = ApiClient(
+            _root(config),
+            read_key(serving.api_key_file, "serving.api_key_file"),
+            settings.answer_timeout_s,
+            ATTEMPTS,
+            FIRST_WAIT_S,
+            connect_timeout_s=serving.connect_timeout_s,
         )
+        self.root = self._client.root
         self._variables: dict[str, Any] = {TEMPLATE_FIELD: TEMPLATE_VARIABLES}
         self._loaded: list[str] = []
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The release that answers, as vLLM tells it; "" from a server that does not."""
+        reply = self._sent("GET", "/version")
         try:
-            found = self._client.get("/version")
-            return str(found.json()["version"]) if found.is_success else ""
-        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return str(json.loads(reply.text)["version"]) if reply.status == 200 else ""
+        except (ValueError, KeyError, TypeError):
             return ""
 
-    def base_name(self) -> str:
+    @cached_property
+    def base(self) -> str:
         """The base model's name at the server. Raises InputError where the server lists none."""
         if self._base:
             return self._base
         try:
-            return str(self._sent("GET", "/v1/models").json()["data"][0]["id"])
+            return str(json.loads(self._sent("GET", "/v1/models").text)["data"][0]["id"])
         except (ValueError, KeyError, IndexError, TypeError):
             raise InputError(
                 f"The server at {self.root} lists no models.", "Set serving.served_base."
@@ -89,16 +95,16 @@ class Server:
             return
         asked = {"lora_name": name, "lora_path": str(folder.resolve())}
         answer = self._sent("POST", "/v1/load_lora_adapter", asked)
-        already = answer.status_code == 400 and "already" in answer.text
-        if answer.status_code in (404, 405):
+        already = answer.status == 400 and "already" in answer.text
+        if answer.status in (404, 405):
             raise InputError(
                 f"The server at {self.root} loads no adapters while it runs.",
                 "Start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, or set "
                 'evaluate.engine = "embedded".',
             )
-        if not (answer.is_success or already):
+        if answer.status != 200 and not already:
             raise InputError(
-                f"The server at {self.root} did not load {folder}: {_words(answer)}.",
+                f"The server at {self.root} did not load {folder}: {answer.words}.",
                 "It must find this folder under the same path.",
             )
         self._loaded.append(name)
@@ -106,14 +112,19 @@ class Server:
     def ask(self, name: str, conversations: Sequence[Messages], bounds: dict[str, Any]) -> list[str]:
         """The answer to each conversation, in order. Raises InputError and UnavailableError."""
         with ThreadPoolExecutor(self._parallel) as pool:
-            return list(pool.map(lambda one: self._answer(name, one, bounds), conversations))
+            asked = [pool.submit(self._answer, name, one, bounds) for one in conversations]
+            try:
+                return [one.result() for one in asked]
+            except NightshiftError:
+                pool.shutdown(cancel_futures=True)  # the others would fail, too, each after its attempts
+                raise
 
     def close(self) -> None:
         """Take away what this step loaded."""
         for name in self._loaded:
             try:
-                self._client.post("/v1/unload_lora_adapter", json={"lora_name": name})
-            except httpx.HTTPError as error:
+                self._sent("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+            except UnavailableError as error:
                 log.warning("the server at %s keeps the adapter %s: %s", self.root, name, error)
         self._client.close()
 
@@ -122,38 +133,29 @@ class Server:
         body = {"model": name, **conversation_fields(turns), "temperature": 0.0, **bounds}
         sent = body | self._variables
         answer = self._sent("POST", "/v1/chat/completions", sent)
-        if answer.is_client_error and is_refused(TEMPLATE_FIELD, sent, answer.text):
+        if 400 <= answer.status < 500 and is_refused(TEMPLATE_FIELD, sent, answer.text):
             log.warning("the server at %s does not take %s", self.root, TEMPLATE_FIELD)
             self._variables = {}
             answer = self._sent("POST", "/v1/chat/completions", body)
-        if not answer.is_success:
-            raise InputError(
-                f"The server at {self.root} refused a question: {_words(answer)}.", "See its log."
-            )
+        if answer.status != 200:
+            raise InputError(f"The server at {self.root} refused a question: {answer.words}.", "See its log.")
         try:
-            return _said(answer.json()["choices"][0]["message"])
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            return _said(json.loads(answer.text)["choices"][0]["message"])
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             raise UnavailableError(
-                f"The server at {self.root} sent no answer of OpenAI's API: {_words(answer)}.", "See its log."
+                f"The server at {self.root} sent {len(answer.text)} characters that are no answer of "
+                "OpenAI's API.",
+                "See its log.",
             ) from None
 
-    def _sent(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """The response, which is none of a passing fault. Raises UnavailableError after the last try."""
-        wait_s, why = FIRST_WAIT_S, ""
-        for place in range(TRIES):
-            if place:
-                log.warning("the server at %s: %s; again in %g s", self.root, why, wait_s)
-                time.sleep(wait_s)
-                wait_s = min(2 * wait_s, MOST_WAIT_S)
-            try:
-                answer = self._client.request(method, path, json=body)
-            except httpx.TransportError as error:
-                why = f"{type(error).__name__} {error}".strip()
-                continue
-            if answer.status_code not in PASSING:
-                return answer
-            why = _words(answer)
-        raise UnavailableError(f"The server at {self.root} does not answer: {why}.", "See its log.")
+    def _sent(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
+        """Raises UnavailableError where the server is away, or sends what cannot be read."""
+        try:
+            return self._client.send(method, path, body)
+        except (Away, Unusable) as error:
+            raise UnavailableError(
+                f"The server at {self.root} does not answer: {error}.", "See its log."
+            ) from None
 
 
 class Served:
@@ -161,7 +163,10 @@ class Served:
 
     def __init__(self, server: Server, name: str, folder: Path | None) -> None:
         self._server, self._name, self._folder = server, name, folder
-        self.identity: tuple[str, ...] = ("openai", server.root, server.version)
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return ("openai", self._server.root, self._server.base, self._server.version)
 
     def choose(self, conversations: Sequence[Messages], labels: Sequence[str]) -> list[str]:
         answers = self._ask(conversations, choice_fields(labels, self._server.guided))
@@ -182,7 +187,7 @@ class Served:
 
     def _ask(self, conversations: Sequence[Messages], bounds: dict[str, Any]) -> list[str]:
         if self._folder is None:
-            return self._server.ask(self._server.base_name(), conversations, bounds)
+            return self._server.ask(self._server.base, conversations, bounds)
         self._server.load(self._name, self._folder)
         return self._server.ask(self._name, conversations, bounds)
 
@@ -192,7 +197,3 @@ def _said(message: dict[str, Any]) -> str:
     calls = called(message.get("tool_calls"))
     content = message.get("content") if calls else message["content"]
     return answer_text((content or "").strip(), calls)
-
-
-def _words(answer: httpx.Response) -> str:
-    return f"status {answer.status_code}: {words_of(answer.text)}"

@@ -165,3 +165,17 @@ def test_calls_of_tools_are_answers_of_a_server(base, tmp_path):
     assert found == ['[{"name": "beds", "arguments": {"ward": "Dental"}}]']
     assert asked[0]["tools"] == tools
     assert asked[0]["messages"] == ASKED[0]
+
+
+def test_the_others_are_not_asked_once_a_server_is_given_up(base, tmp_path):
+    asked = []
+    with upstream(lambda body: asked.append(body) or error_of(502, "bad gateway")) as address:
+        with pytest.raises(UnavailableError):
+            Served(server_of(tmp_path, base, address), "", None).generate(ASKED * 4, 4)
+    assert len(asked) < len(ASKED * 4) * served.ATTEMPTS
+
+
+def test_kept_answers_are_of_one_base_and_release(base, tmp_path):
+    with upstream(lambda body: error_of(500, "never asked")) as address:
+        found = Served(server_of(tmp_path, base, address), "", None).identity
+    assert found == ("openai", address, "base", "")

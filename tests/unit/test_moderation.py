@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.core.config import Config, Moderation
 from pipelines.core.errors import InputError, UnavailableError
-from pipelines.evaluation.moderation import MOST_BYTES, ModerationEndpoint
+from pipelines.evaluation.moderation import ModerationEndpoint
+from pipelines.models.api_client import MOST_BYTES
 from tests.support.moderation_server import moderation_server, results
 
 OK = results([(False, 0.1)])

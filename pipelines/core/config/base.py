@@ -5,8 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+        raise ValueError(f"{url!r} is no address of a server: write something like https://host/v1")
+    return url
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(gt=0, lt=1)]  # neither 0 nor 1
@@ -16,6 +25,7 @@ Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(gt=0, le=65_535)]
+ServerAddress = Annotated[str, AfterValidator(_address)]  # http or https; empty: no server
 Cron = Annotated[str, Field(pattern=r"^((\S+ +){4}\S+|@[a-z]+)?$")]  # five fields, UTC; empty: no schedule
 
 

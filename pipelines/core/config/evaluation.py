@@ -6,7 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.core.config.base import Count, Odds, OpenShare, Positive, PositiveFloat, Section, Share
+from pipelines.core.config.base import (
+    Count,
+    Odds,
+    OpenShare,
+    Positive,
+    PositiveFloat,
+    Section,
+    ServerAddress,
+    Share,
+)
 
 
 class Evaluate(Section):
@@ -21,7 +30,7 @@ class Evaluate(Section):
     # Who answers: the engine of this process, or a server with OpenAI's API, set up as in [serving], so that
     # what is evaluated is what is served. General ability, perplexity and stereotypes stay with the engine.
     engine: Literal["embedded", "openai"] = "embedded"
-    url: str = ""  # openai: the server, where it is not serving.url
+    url: ServerAddress = ""  # openai: the server, where it is not serving.url
     parallel_requests: Positive = 16  # openai: questions under way at once
     answer_timeout_s: PositiveFloat = 300.0  # openai: for one answer
     # More items with known answers, as a suite is written: a file or a URI, "" is none. Each is asked on one

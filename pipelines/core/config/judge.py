@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from pipelines.core.config.base import Count, OpenShare, Positive, PositiveFloat, Section, Share
+from pipelines.core.config.base import (
+    Count,
+    OpenShare,
+    Positive,
+    PositiveFloat,
+    Section,
+    ServerAddress,
+    Share,
+)
 
 RUBRIC = """The better answer does what the user asked for, is right, leaves out nothing that matters,
 and invents nothing. Between two such answers, the clearer one is better."""
@@ -16,7 +23,7 @@ and invents nothing. Between two such answers, the clearer one is better."""
 class Judge(Section):
     """`[judge]`: an LLM compares production's answers with the candidate's. It counts only while proved."""
 
-    url: str = ""  # a server with OpenAI's API, with or without /v1; empty: no judge
+    url: ServerAddress = ""  # a server with OpenAI's API, with or without /v1; empty: no judge
     model: str = ""  # its name there
     api_key_file: str = ""  # a file with the bearer token
     rubric: str = RUBRIC  # what makes an answer better, in your words
@@ -45,14 +52,6 @@ class Judge(Section):
     @property
     def is_on(self) -> bool:
         return bool(self.url)
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
-            raise ValueError(f"{url!r} is no address of a server: write something like https://host/v1")
-        return url
 
     @model_validator(mode="after")
     def _has_a_model(self) -> Judge:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from pydantic import model_validator
 
-from pydantic import field_validator, model_validator
-
-from pipelines.core.config.base import Count, OpenShare, Positive, PositiveFloat, Section, Share
+from pipelines.core.config.base import (
+    Count,
+    OpenShare,
+    Positive,
+    PositiveFloat,
+    Section,
+    ServerAddress,
+    Share,
+)
 
 
 class Moderation(Section):
     """`[safety.moderation]`: an endpoint of the form of OpenAI's /v1/moderations; its flag means harm."""
 
-    url: str = ""  # of the server, with or without /v1; empty: none
+    url: ServerAddress = ""  # of the server, with or without /v1; empty: none
     model: str = ""  # its name there; empty: the server's own choice
     api_key_file: str = ""  # a file with the bearer token; empty: none is sent
     languages: tuple[str, ...] = ("en",)  # that it reads (ISO 639-1); an answer in another one stays unclear
     timeout_s: PositiveFloat = 30.0  # of one request
     attempts: Positive = 4  # of one request, where the server is busy, broken or away
     backoff_s: PositiveFloat = 1.0  # before the second attempt; it doubles, up to 30 s
-
-    @field_validator("url")
-    @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
-            raise ValueError(f"{url!r} is no address of a server: write something like https://host/v1")
-        return url
 
 
 class HarmClassifier(Section):

@@ -1,27 +1,22 @@
-"""Requests to the judge's server: bounded in number, time and size, and repeated where that may help."""
+"""Requests to the judge's server, out of a budget of requests and time."""
 
 from __future__ import annotations
 
 import json
-import random
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx
-
+from pipelines.core.chat_api import server_root
 from pipelines.core.config import Config, Judge
-from pipelines.core.errors import InputError
+from pipelines.core.files import read_key
 from pipelines.evaluation.judges.prompt import RESPONSE_FORMAT
+from pipelines.models.api_client import ApiClient, Away, Reply, Unusable
 
 MOST_BYTES = 1 << 20  # of a response
-MOST_WORDS = 200  # characters of a server's message that are passed on
-LONGEST_WAIT_S = 30.0
 NOT_ALLOWED = (401, 403)
 WRONG_PLACE = (404, 405)
-BUSY = (408, 409, 425, 429)
 FORMAT = "response_format"
 
 
@@ -62,13 +57,16 @@ class JudgeClient:
 
     def __init__(self, config: Config, budget: Budget) -> None:
         """Raises InputError where the key's file cannot be read."""
-        self._settings, self._budget = config.judge, budget
-        self._key = key_of(config)
-        self._takes_format = True
-        headers = {"Content-Type": "application/json"}
-        headers |= {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = httpx.Client(headers=headers, timeout=config.judge.timeout_s)
-        self._url = f"{server_root(config.judge.url)}/v1/chat/completions"
+        self._settings, self._budget, self._takes_format = config.judge, budget, True
+        self._client = ApiClient(
+            server_root(config.judge.url, "judge.url"),
+            key_of(config),
+            config.judge.timeout_s,
+            config.judge.attempts,
+            config.judge.backoff_s,
+            most_bytes=MOST_BYTES,
+            before=budget.take,
+        )
 
     def __enter__(self) -> JudgeClient:
         return self
@@ -78,44 +76,22 @@ class JudgeClient:
 
     def reply(self, messages: list[dict[str, str]]) -> str:
         """The text that the model replies. Raises NoReply, and Stopped where others would fail as well."""
-        why = ""
-        for attempt in range(self._settings.attempts):
-            formatted = self._takes_format
-            try:
-                status, text, wait = self._send(messages, formatted)
-            except httpx.HTTPError as error:
-                status, text, wait = 0, type(error).__name__, ""
-            if status == 200:
-                return self._content(text)
-            why = self._problem(status, text)
-            if status == 400 and formatted and FORMAT in text:
-                self._takes_format = False  # the server does not know it; the prompt asks for the same
-            elif 0 < status < 500 and status not in BUSY:
-                raise NoReply(why)
-            elif attempt + 1 < self._settings.attempts:
-                time.sleep(self._pause(attempt, wait))
-        raise NoReply(why)
+        formatted = self._takes_format
+        reply = self._sent(messages, formatted)
+        if reply.status == 400 and formatted and FORMAT in reply.text:
+            self._takes_format = False  # the server does not know it; the prompt asks for the same
+            reply = self._sent(messages, False)
+        if reply.status != 200:
+            raise _refused(reply)
+        return self._content(reply.text)
 
-    def _send(self, messages: list[dict[str, str]], formatted: bool) -> tuple[int, str, str]:
-        """Status, body and the server's `retry-after`."""
-        self._budget.take()
+    def _sent(self, messages: list[dict[str, str]], formatted: bool) -> Reply:
         asked = {"model": self._settings.model, "messages": messages, "stream": False}
         body = {**({FORMAT: RESPONSE_FORMAT} if formatted else {}), **self._settings.body, **asked}
-        with self._client.stream("POST", self._url, content=json.dumps(body).encode()) as response:
-            text = self._read(response).decode(errors="replace")
-        return response.status_code, text, response.headers.get("retry-after", "")
-
-    def _read(self, response: httpx.Response) -> bytes:
-        """The body, of bounded size, within the time of a request. The client's time-out is for each part."""
-        began, parts, size = time.monotonic(), list[bytes](), 0
-        for part in response.iter_bytes():
-            parts.append(part)
-            size += len(part)
-            if size > MOST_BYTES:
-                raise NoReply(f"the server's response is longer than {MOST_BYTES} bytes")
-            if time.monotonic() - began > self._settings.timeout_s:
-                raise httpx.ReadTimeout("the response takes too long")
-        return b"".join(parts)
+        try:
+            return self._client.send("POST", "/v1/chat/completions", body)
+        except (Away, Unusable) as error:
+            raise NoReply(str(error)) from None
 
     def _content(self, text: str) -> str:
         """The text in a response; "" where it has none, which is no verdict."""
@@ -127,54 +103,20 @@ class JudgeClient:
             return ""
         return content if isinstance(content, str) else ""
 
-    def _problem(self, status: int, text: str) -> str:
-        """What went wrong, in words without the key. Raises Stopped for what no request can mend."""
-        if status == 0:
-            return f"no answer ({text})"
-        if status in NOT_ALLOWED:  # servers repeat parts of the key here
-            raise Stopped(f"the server refuses the key (status {status}): see judge.api_key_file")
-        words = f"status {status}: {_plain(text.replace(self._key, '***') if self._key else text)}"
-        if status in WRONG_PLACE or 300 <= status < 400:
-            raise Stopped(f"judge.url or judge.model is wrong ({words})")
-        return words
 
-    def _pause(self, attempt: int, wait: str) -> float:
-        """Seconds before another attempt: as the server asks, or doubled each time, with some chance."""
-        if wait.isdecimal():
-            return min(float(wait), LONGEST_WAIT_S)
-        longest = min(self._settings.backoff_s * 2.0**attempt, LONGEST_WAIT_S)
-        return longest * random.uniform(0.5, 1.0)
-
-
-def server_root(url: str) -> str:
-    """`judge.url` without a slash or /v1 at its end."""
-    return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+def _refused(reply: Reply) -> Stopped | NoReply:
+    """What a refusal means: for this request, or for all."""
+    if reply.status in NOT_ALLOWED:  # servers repeat parts of the key here
+        return Stopped(f"the server refuses the key (status {reply.status}): see judge.api_key_file")
+    if reply.status in WRONG_PLACE or 300 <= reply.status < 400:
+        return Stopped(f"judge.url or judge.model is wrong ({reply.words})")
+    return NoReply(reply.words)
 
 
 def key_of(config: Config) -> str:
     """The bearer token; "" without a file. Raises InputError for a file that cannot be used."""
-    if not config.judge.api_key_file:
-        return ""
-    path = Path(config.path(config.judge.api_key_file))
-    try:
-        key = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
-        raise InputError(
-            f"The key of the judge in {path} cannot be read: {reason}.",
-            "Let judge.api_key_file name a file that holds the key alone.",
-        ) from None
-    if not key.isascii() or not key.isprintable() or not key:
-        raise InputError(
-            f"{path} holds no key: it is empty, or has more than one line.", "Write the key alone into it."
-        )
-    return key
+    return read_key(config.path(config.judge.api_key_file), "judge.api_key_file")
 
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _plain(text: str) -> str:
-    words = "".join(sign if sign.isprintable() else " " for sign in text).split()
-    return " ".join(words)[:MOST_WORDS] or "no reason given"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from pipelines.core.chat_api import server_root
 from pipelines.core.config import Config
 from pipelines.core.contract import canonical_json, digest_of
 from pipelines.core.conversations import Message
-from pipelines.evaluation.judges.client import server_root
 from pipelines.evaluation.judges.prompt import RESPONSE_FORMAT, SYSTEM, Reply, read_reply
 from pipelines.stores import open_shared
 
@@ -28,7 +28,7 @@ def judge_digest(config: Config) -> str:
     """Names the judge: its server, model and settings, and the prompt with its rubric."""
     judge = config.judge
     prompt = [SYSTEM, RESPONSE_FORMAT, judge.rubric]
-    return digest_of([server_root(judge.url), judge.model, judge.body, prompt])
+    return digest_of([server_root(judge.url, "judge.url"), judge.model, judge.body, prompt])
 
 
 class KeptReplies:

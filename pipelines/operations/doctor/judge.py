@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import httpx
 
+from pipelines.core.chat_api import server_root
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
-from pipelines.evaluation.judges.client import key_of, server_root
+from pipelines.evaluation.judges.client import key_of
 from pipelines.operations.doctor.finding import Finding, failure
 
 WAIT_S = 5.0
@@ -17,7 +18,7 @@ def look_at_judge(config: Config) -> list[Finding]:
     """Nothing without a judge. A server that is away is a warning: nights go on without it."""
     if not config.judge.is_on:
         return []
-    root = server_root(config.judge.url)
+    root = server_root(config.judge.url, "judge.url")
     try:
         key = key_of(config)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
