@@ -170,8 +170,9 @@ def test_calls_of_tools_are_answers_of_a_server(base, tmp_path):
 def test_the_others_are_not_asked_once_a_server_is_given_up(base, tmp_path):
     asked = []
     with upstream(lambda body: asked.append(body) or error_of(502, "bad gateway")) as address:
+        model = Served(server_of(tmp_path, base, address), "", None)
         with pytest.raises(UnavailableError):
-            Served(server_of(tmp_path, base, address), "", None).generate(ASKED * 4, 4)
+            model.generate(ASKED * 4, 4)
     assert len(asked) < len(ASKED * 4) * served.ATTEMPTS
 
 

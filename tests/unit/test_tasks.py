@@ -185,3 +185,8 @@ def test_calls_of_tools_have_one_form(tmp_path):
     written = '[{"function": {"arguments": "{\\"b\\": 1, \\"a\\": 2}", "name": "f"}, "id": "x"}]'
     assert read(written) == '[{"name": "f", "arguments": {"a": 2, "b": 1}}]'
     assert read(' {"name": "Bo", "age": 3} ') == '{"name": "Bo", "age": 3}'
+
+
+def test_an_object_that_a_prompt_asks_for_stays_as_it_is(tmp_path):
+    written = '{"name":"search","arguments":{"b":1,"a":2}}'
+    assert task_of(config_of(tmp_path, "generate")).read(written) == written

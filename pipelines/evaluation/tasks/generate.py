@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipelines.core.tools import answer_text, read_answer
+from pipelines.core.tools import answer_text, json_value, read_answer
 from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
@@ -18,8 +18,14 @@ class Generate(Written):
     is_closed, is_read_whole = False, False
 
     def read(self, text: str) -> str | None:
-        """Calls of tools are put into one form."""
-        return answer_text(*read_answer(text.strip())) or None
+        """Calls of tools are put into one form. A single object that looks like a call stays as it is:
+
+        applications without tools ask for such answers in their prompts.
+        """
+        text = text.strip()
+        value = json_value(text)
+        is_object = isinstance(value, Mapping) and "tool_calls" not in value
+        return (text if is_object else answer_text(*read_answer(text))) or None
 
     def refusal(self, text: str) -> str:
         return "is blank"
