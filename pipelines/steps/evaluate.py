@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -53,6 +54,7 @@ from pipelines.policy.night.feedback import holdout_items
 from pipelines.runner import Context, Outcome
 
 SETTINGS = ("model", "task", "curate", "evaluate", "judge")
+log = logging.getLogger("nightshift")
 EARLIER_ROWS = 50_000  # labelled rows of earlier nights that are read at most; this bounds time and memory
 
 
@@ -175,7 +177,9 @@ def _answered(ctx: Context, models: ModelPair, items: _Items, asked: Guards) -> 
             task.answers(kept, [item["messages"] for item in some]) if some else []
             for some in (items.suite, items.fresh, items.pool)
         )
+        log.info("evaluate: %s answered %d items of the suite", name, len(items.suite))
         given.guards[name] = guard_scores(asked, kept)
+        log.info("evaluate: %s answered the general questions and instructions", name)
     return given
 
 
