@@ -53,7 +53,7 @@ async def chat(request: Request) -> Response:
     body = validated(ChatRequest, await request.body())
     _check_model(caller, body.model, service.config.register_.name)
     completion = body.completion(service.config.model.max_new_tokens)
-    _check_length(body, completion, service.config.gateway.max_tokens)
+    _check_length(body, completion, service.config)
     call, by = await _admit(request, caller, body, completion), AnsweredBy()
     pieces = service.answer(call, by)
     first = await anext(pieces)
@@ -188,7 +188,9 @@ def _check_model(caller: Caller, asked: str, known: str) -> None:
         raise Refusal(404, "model_not_found", message, param="model")
 
 
-def _check_length(body: ChatRequest, completion: CompletionRequest, most: int) -> None:
+def _check_length(body: ChatRequest, completion: CompletionRequest, config: Config) -> None:
+    """What the task itself generates is always allowed."""
+    most = max(config.gateway.max_tokens, config.model.max_new_tokens)
     if completion.max_tokens > most:
         param = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
         message = f"an answer may have {most} tokens, and {param} is {shown(completion.max_tokens)}"

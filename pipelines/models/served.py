@@ -40,10 +40,11 @@ def answered_by(config: Config) -> dict[str, str]:
     """For a step's fingerprint: the server that answers; {} where the engine does."""
     if config.evaluate.engine == "embedded":
         return {}
-    return {"answered_by": f"{_root(config)} {config.serving.served_base}".strip()}
+    return {"answered_by": f"{root_of(config)} {config.serving.served_base}".strip()}
 
 
-def _root(config: Config) -> str:
+def root_of(config: Config) -> str:
+    """The server's address, without /v1. Raises InputError for one that is none."""
     if config.evaluate.url:
         return server_root(config.evaluate.url, "evaluate.url")
     return server_root(config.serving.url)
@@ -57,7 +58,7 @@ class Server:
         self._base, self._system, self.guided = serving.served_base, config.task.system_prompt, serving.guided
         self._parallel = settings.parallel_requests
         self._client = ApiClient(
-            _root(config),
+            root_of(config),
             read_key(serving.api_key_file, "serving.api_key_file"),
             settings.answer_timeout_s,
             ATTEMPTS,

@@ -18,7 +18,7 @@ from pipelines.evaluation.judges.client import Budget
 from pipelines.evaluation.judges.private import redacted
 from pipelines.evaluation.judges.proof import prove_judge
 from pipelines.evaluation.judges.tonight import EARLIER, SUITE, Compare, judge_tonight
-from pipelines.operations.doctor.judge import look_at_judge
+from pipelines.operations.doctor.servers import look_at_judge
 from pipelines.stores.suites import reviews
 from pipelines.stores.suites.proposals import add_proposals, proposals
 from tests.support.interactions import make_rows

@@ -12,6 +12,7 @@ from pipelines.models import served
 from pipelines.models.engine import Engine
 from pipelines.models.json_answers import generate_json
 from pipelines.models.served import Served, Server
+from pipelines.operations.doctor.servers import look_at_evaluation_server
 from tests.integration.test_evaluate import evaluate
 from tests.support import tiny
 from tests.support.served import answering_server
@@ -147,6 +148,20 @@ def test_no_server_is_told(base, tmp_path):
     model = Served(server_of(tmp_path, base, address), "base", tmp_path)
     with pytest.raises(UnavailableError, match="does not answer"):
         model.generate(ASKED, 4)
+
+
+def test_the_doctor_asks_the_server(base, tmp_path):
+    def found(address, **settings):
+        config = config_for(tmp_path / "home", base, "generate", engine="openai", url=address)
+        serving = config.serving.model_copy(update=settings)
+        return look_at_evaluation_server(config.model_copy(update={"serving": serving}))
+
+    with upstream(lambda body: error_of(500, "")) as address:
+        assert [one.level for one in found(address)] == ["ok"]
+        assert [one.level for one in found(address, api_key_file=str(tmp_path / "none"))] == ["fail"]
+    (away,) = found(address)
+    assert (away.level, "does not answer" in away.said) == ("warn", True)
+    assert look_at_evaluation_server(config_for(tmp_path / "home", base, "generate")) == []
 
 
 def test_calls_of_tools_are_answers_of_a_server(base, tmp_path):

@@ -62,7 +62,7 @@ class Gateway(Section):
     max_header_bytes: Positive = 32_768  # of a request's address and headers
     max_body_bytes: Positive = 262_144  # of a request
     max_prompt_bytes: Positive = 32_768  # of all its messages
-    max_tokens: Positive = 256  # that one answer may ask for
+    max_tokens: Positive = 256  # that one answer may ask for; model.max_new_tokens where that is more
     concurrency: Positive = 16  # answers under way of one adapter
     queue: Count = 64  # requests that wait for one adapter; more get 429
     timeout_s: float = 30.0  # from request to the whole answer, fallbacks included

@@ -7,7 +7,6 @@ from pipelines.operations.doctor.databases import look_at_databases
 from pipelines.operations.doctor.fairness import look_at_fairness
 from pipelines.operations.doctor.finding import Finding, failed
 from pipelines.operations.doctor.gateways import look_at_gateways
-from pipelines.operations.doctor.judge import look_at_judge
 from pipelines.operations.doctor.keys import look_at_keys
 from pipelines.operations.doctor.lengths import Lengths, measure
 from pipelines.operations.doctor.machine import look_at_machine
@@ -15,6 +14,7 @@ from pipelines.operations.doctor.model import look_at_base, look_at_rendering
 from pipelines.operations.doctor.object_stores import look_at_stores
 from pipelines.operations.doctor.page import printed
 from pipelines.operations.doctor.safety import look_at_safety_judge
+from pipelines.operations.doctor.servers import look_at_evaluation_server, look_at_judge
 from pipelines.operations.doctor.source import look_at_source
 from pipelines.operations.doctor.suite import look_at_suite
 from pipelines.operations.doctor.traffic import look_at_traffic
@@ -27,7 +27,7 @@ def examine(config: Config) -> tuple[list[Finding], list[Lengths]]:
     findings = [Finding("ok", "profile", f"The profile {config.profile} can be read.")]
     findings += [*look_at_databases(config), *look_at_gateways(config)]
     findings += [*look_at_stores(config), *look_at_keys(config)]
-    findings += [*look_at_judge(config), *look_at_safety_judge(config)]
+    findings += [*look_at_evaluation_server(config), *look_at_judge(config), *look_at_safety_judge(config)]
     base, found = look_at_base(config)
     findings += [found, *look_at_machine(config, base), look_at_source(config)]
     findings.append(Finding("ok", "model's name", f"It is registered as {config.register_.name}."))
