@@ -4,6 +4,8 @@ The tools that a model is offered are a turn of its conversation: the role is `t
 So all that reads, renders or compares a conversation has them. An answer that calls tools is a text: a JSON
 list of `{"name": ..., "arguments": {...}}`, or, where words stand beside the calls, an object with `content`
 and `tool_calls`. Keys have one order, because a model reads them in the order in which they stand.
+
+Calls are read here and nowhere else, so that what is trained on, served and scored is the same.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ TOOLS = "tools"  # the role of the turn that offers them
 NO_ID = "000000000"  # of a call whose id nobody told; some templates want nine letters or digits
 MOST_DEPTH = 64  # lists and objects within each other
 _FIRST = ("type", "function", "name", "description", "parameters")  # keys that come before others
+_SAID = {"content", "tool_calls", "role"}  # keys of an answer that calls
+_BESIDE = {"refusal", "annotations", "audio", "function_call", "reasoning", "reasoning_content"}  # empty ones
+_OF_TOOLS = {"description", "strict"}  # keys that a tool has, and no call of it
 Message = Mapping[str, Any]
 
 
@@ -70,7 +75,7 @@ def calls_of(written: Any) -> list[dict[str, Any]]:
     value = json_value(written)
     found = []
     for one in value if isinstance(value, list) else []:
-        call = _call(one)
+        call = call_of(one)
         if call is None:
             return []
         id_ = one.get("id")
@@ -103,15 +108,29 @@ def turn_text(turn: Message) -> str:
 
 
 def read_answer(text: str) -> tuple[str, list[Call]]:
-    """What an answer says beside its calls, and the calls; none for a text that calls nothing."""
+    """What an answer says beside its calls, and the calls; none for a text that calls nothing.
+
+    Calls are a list of JSON, a single one, or a message as OpenAI's API writes it.
+    """
     value = json_value(text) if text.lstrip()[:1] in ("[", "{") else None
-    content = ""
-    if isinstance(value, Mapping) and value.keys() == {"content", "tool_calls"}:
-        content, value = value["content"], value["tool_calls"]
-    calls = [_call(one) for one in value] if isinstance(value, list) else [_call(value)]
+    content, written = _parts(value) if isinstance(value, Mapping) and "tool_calls" in value else ("", value)
+    calls = [call_of(one) for one in (written if isinstance(written, list) else [written])]
     if not calls or None in calls or not isinstance(content, str):
         return text, []
     return content, [call for call in calls if call]
+
+
+def call_of(value: Any) -> Call | None:
+    """A call as OpenAI writes it, or without the object around; None for anything else."""
+    function = value.get("function", value) if isinstance(value, Mapping) else None
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(name, str) or not name:
+        return None
+    if "arguments" in function:
+        return Call(name, _arguments(function["arguments"]))
+    if _OF_TOOLS & function.keys() or ("parameters" not in function and "function" not in value):
+        return None  # a tool, or any other object with a name
+    return Call(name, _arguments(function.get("parameters")))
 
 
 def json_value(written: Any) -> Any:
@@ -163,15 +182,20 @@ def _wrapped(tool: Any) -> Any:
     return {"type": "function", "function": {key: value for key, value in tool.items() if key != "type"}}
 
 
-def _call(value: Any) -> Call | None:
-    """A call as OpenAI writes it, or without the object around."""
-    function = value.get("function", value) if isinstance(value, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        return None
-    if "arguments" not in function and "function" not in value:
-        return None  # any other object with a name
-    arguments = json_value(function.get("arguments"))
-    return Call(function["name"], {} if arguments in (None, "") else _ordered(arguments))
+def _parts(message: Message) -> tuple[Any, Any]:
+    """The content and the calls of an assistant's message; no calls where it says more than these."""
+    is_known = message.keys() <= _SAID | _BESIDE and message.get("role", "assistant") == "assistant"
+    if not is_known or any(message.get(key) for key in _BESIDE):
+        return "", None
+    return "" if message.get("content") is None else message["content"], message["tool_calls"]
+
+
+def _arguments(written: Any) -> Any:
+    """The object that arguments are. None are as good as an empty one; text that is none stays."""
+    found = json_value(written)
+    if found in (None, ""):
+        return {}
+    return _ordered(found) if isinstance(found, Mapping) else arguments_text(written)
 
 
 def _ordered(value: Any) -> Any:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from pipelines.core.conversations import Message
-from pipelines.core.tools import NO_ID, TOOLS, Call, as_text, is_plain
+from pipelines.core.tools import NO_ID, TOOLS, Call, as_text, call_of, is_plain
 from pipelines.models.chat_template import ChatTemplate
 from pipelines.models.control_tokens import CannotRender
 
@@ -117,13 +117,6 @@ def _decoded(text: str) -> tuple[Any, int]:
 
 def _calls(value: Any, names: Collection[str]) -> list[Call]:
     """The calls that a JSON value is, one or a list; none where any part of it is something else."""
-    ones = value if isinstance(value, list) else [value]
-    calls = [_call(one, names) for one in ones]
-    return [] if None in calls else [call for call in calls if call]
-
-
-def _call(value: Any, names: Collection[str]) -> Call | None:
-    if not isinstance(value, Mapping) or value.get("name") not in names:
-        return None
-    arguments = value.get("arguments", value.get("parameters"))
-    return Call(value["name"], arguments) if isinstance(arguments, Mapping) else None
+    calls = [call_of(one) for one in (value if isinstance(value, list) else [value])]
+    read = [call for call in calls if call and call.name in names and isinstance(call.arguments, Mapping)]
+    return read if len(read) == len(calls) else []
