@@ -9,7 +9,7 @@ from pipelines.core.chat_api import server_root
 from pipelines.core.config import Config
 from pipelines.core.contract import canonical_json, digest_of
 from pipelines.core.conversations import Message
-from pipelines.evaluation.judges.prompt import RESPONSE_FORMAT, SYSTEM, Reply, read_reply
+from pipelines.evaluation.judges.prompt import RESPONSE_FORMAT, SYSTEM, Reply, messages, read_reply
 from pipelines.stores import open_shared
 
 FOLDER = "judge/verdicts"  # below `shared_root`
@@ -36,11 +36,11 @@ class KeptReplies:
 
     def __init__(self, config: Config) -> None:
         self._judge, self._folder = judge_digest(config), open_shared(config)
+        self._rubric = config.judge.rubric
 
     def key(self, question: Question) -> str:
-        """Names a question to this judge."""
-        turns = [[turn["role"], turn["content"]] for turn in question.messages]
-        return digest_of([self._judge, turns, question.first, question.second])
+        """Names a question to this judge: all that is sent to it."""
+        return digest_of([self._judge, messages(self._rubric, *question)])
 
     def read(self, keys: Iterable[str]) -> dict[str, Reply]:
         """Those that were kept. A file that does not hold a reply counts as none."""

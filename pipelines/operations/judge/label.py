@@ -15,6 +15,7 @@ import numpy as np
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.files import read_jsonl
+from pipelines.core.tools import turn_text
 from pipelines.evaluation.judges.ask import Pair
 from pipelines.evaluation.judges.choices import comparisons, keep_comparison
 from pipelines.evaluation.judges.verdicts import Messages
@@ -109,7 +110,7 @@ def _asked(row: dict[str, Any], swap: bool) -> int | None:
 
 def _lines(messages: Rows, shown: Sequence[str]) -> Iterator[str]:
     for turn in messages:
-        yield f"{turn['role']}: {_safe(turn['content'])}"
+        yield f"{turn['role']}: {_safe(turn_text(turn))}"
     for name, text in zip((FIRST, SECOND), shown, strict=True):
         yield f"\n[{name}] {_safe(text)}"
 
@@ -124,4 +125,4 @@ def _pair(row: dict[str, Any]) -> Pair:
 
 
 def _key(messages: Messages, one: str, other: str) -> str:
-    return repr([[(turn["role"], turn["content"]) for turn in messages], one, other])
+    return repr([[(turn["role"], turn_text(turn)) for turn in messages], one, other])
