@@ -46,7 +46,11 @@ def prove_judge(config: Config, night: date, budget: Budget) -> tuple[JudgeProof
 def proof_digest(config: Config, pairs: Sequence[Pair]) -> str:
     """Names what is proved: the judge, what is asked of it, and the choices that it is compared with."""
     asked = {name: getattr(config.judge, name) for name in THRESHOLDS}
-    return digest_of([judge_digest(config), asked, sorted(digest_of([list(p[0]), *p[1:]]) for p in pairs)])
+    return digest_of([judge_digest(config), asked, sorted(map(_pair_digest, pairs))])
+
+
+def _pair_digest(pair: Pair) -> str:
+    return digest_of([list(pair.messages), pair.one, pair.other])
 
 
 def beside(choice: Choice, pair: Pair, verdict: Verdict) -> Compared:
@@ -58,4 +62,5 @@ def beside(choice: Choice, pair: Pair, verdict: Verdict) -> Compared:
         first=verdict.first,
         longer=(longer > 0) - (longer < 0),
         alike=chrf(pair.one, pair.other),
+        name=_pair_digest(pair),
     )

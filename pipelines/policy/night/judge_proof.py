@@ -15,7 +15,6 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from datetime import date
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +37,7 @@ class Compared(NamedTuple):
     first: float  # 1: the first answer in both orders; -1: the second; 0: no preference of a place
     longer: int  # 1: people chose the longer answer, -1: the shorter one, 0: both are as long
     alike: float  # how alike the two answers are
+    name: str = ""  # a digest of the pair: of those that are as alike, it says which come first
 
 
 def prove(
@@ -51,12 +51,11 @@ def prove(
     """Compare a judge with people's choices. `unreadable` and `unjudged` count choices without a verdict."""
     people = len({one.person for one in compared})
     is_grouped, alpha = people >= LEAST_PEOPLE, settings.alpha
-    half = median(one.alike for one in compared) if compared else 0.0
     parts = {
         "agreement": compared,
         "on_longer": [one for one in compared if one.longer > 0],
         "on_shorter": [one for one in compared if one.longer < 0],
-        "on_alike": [one for one in compared if one.alike >= half],
+        "on_alike": _most_alike(compared),
     }
     shares = {
         name: _mean([(one.person, one.agreement) for one in part], SHARE, alpha, is_grouped)
@@ -78,6 +77,12 @@ def prove(
         length_bias=_difference(shares["on_longer"], shares["on_shorter"]),
     )
     return found.model_copy(update={"lacks": tuple(_lacks(found, settings))})
+
+
+def _most_alike(compared: Sequence[Compared]) -> list[Compared]:
+    """The half whose two answers are most alike, and no more of them where many are as alike."""
+    ordered = sorted(compared, key=lambda one: (-one.alike, one.name))
+    return ordered[: math.ceil(len(ordered) / 2)]
 
 
 def _lacks(found: JudgeProof, settings: Judge) -> Iterable[str]:
