@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any, TextIO
 
 from pipelines.core.errors import InputError
+from pipelines.core.tools import MOST_DEPTH, is_deep
 from pipelines.data.reader.consent import meant_by
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.strict_json import Twins, twice, unclear, without_twins
@@ -15,6 +16,7 @@ from pipelines.data.reader.text import LONE_SURROGATE, MAX_LINE, NOT_UTF8, is_so
 
 MAX_DOCUMENT = 1 << 26  # characters; an array or object over many lines is held in memory
 TWINS = "a key that stands twice in one object"
+TOO_DEEP = "JSON that is nested too deeply"
 ROW_NAMES = {"messages", "prompt", "completion", "conversations", "choices", "request_id"}
 TOO_LONG = f"a line of more than {MAX_LINE >> 20} million characters"
 
@@ -62,20 +64,29 @@ def _row_of(line: str) -> Raw:
         return Raw(None, TOO_LONG)
     line = line.rstrip("\r\n")
     try:
-        value = json.loads(line, object_pairs_hook=without_twins)
+        value, twin = _read(line)
     except RecursionError:
-        return Raw(None, "JSON that is nested too deeply")
-    except Twins as twins:
-        return Raw(mended(json.loads(line, object_pairs_hook=unclear)), TWINS, twins.key, str(mended(line)))
+        return Raw(None, TOO_DEEP)
     except ValueError as error:
         return Raw(None, "not JSON" if is_sound(line) else NOT_UTF8, _where(error), str(mended(line)))
-    return _checked(value, line)
+    is_flat = line.count("[") + line.count("{") <= MOST_DEPTH  # quick, and true of most rows
+    return _checked(value, line, twin) if is_flat or not is_deep(value) else Raw(None, TOO_DEEP)
 
 
-def _checked(value: Any, line: str) -> Raw:
+def _read(line: str) -> tuple[Any, str | None]:
+    """The value, and a key that stands twice in one of its objects. Raises ValueError, RecursionError."""
+    try:
+        return json.loads(line, object_pairs_hook=without_twins), None
+    except Twins as twins:
+        return json.loads(line, object_pairs_hook=unclear), twins.key
+
+
+def _checked(value: Any, line: str, twin: str | None) -> Raw:
     """The row, mended where a text of it is no valid Unicode: `line` alone does not show \\ud800."""
     if not isinstance(value, dict):
         return Raw(None, f"not a JSON object, but {KINDS[type(value)]}", "", str(mended(line)))
+    if twin is not None:
+        return Raw(mended(value), TWINS, twin, str(mended(line)))
     if not is_sound(line):
         return Raw(mended(value), NOT_UTF8, text=str(mended(line)))
     if "\\ud" in line.lower() and not is_sound(json.dumps(value, ensure_ascii=False)):
@@ -116,9 +127,11 @@ def _document(begun: str, text: TextIO, name: str) -> Iterator[Raw]:
         ) from error
     items = value["data"] if _is_wrapper(value) else value
     for item in items if isinstance(items, list) else [value]:
-        line = json.dumps(item, ensure_ascii=False)
-        twin = _twin_in(item)
-        yield _checked(item, line) if twin is None else Raw(mended(item), TWINS, twin, str(mended(line)))
+        yield Raw(None, TOO_DEEP) if is_deep(item) else _row_of_item(item)
+
+
+def _row_of_item(item: Any) -> Raw:
+    return _checked(item, json.dumps(item, ensure_ascii=False), _twin_in(item))
 
 
 def _is_wrapper(value: Any) -> bool:
