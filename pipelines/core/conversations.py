@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipelines.core.spelling import normal_form
 from pipelines.core.tools import apart, calls_of, json_value, tools_text, with_tools
 
 Message = Mapping[str, Any]
@@ -27,8 +27,12 @@ _FIELDS = ("role", "content", "name", "tool_call_id", "tool_calls")
 
 
 def normalise(text: str) -> str:
-    """Equal for texts that differ only in case, spacing, Unicode form or outer punctuation."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    """Equal for texts that differ only in case, spacing, Unicode form or ASCII's outer punctuation.
+
+    A conversation is known by it, and its side of the holdout with it, so it may never change. Whether two
+    answers are one tells `pipelines.core.spelling.answer_form`.
+    """
+    folded = normal_form("NFKC", normal_form("NFKC", text).casefold())
     words = folded.split()
     return " ".join(words).strip(" .,;:!?\"'()[]")
 

@@ -19,7 +19,8 @@ from evidently.legacy.core import ColumnType
 from evidently.metrics import ValueDrift
 
 from pipelines.core.config import Task
-from pipelines.core.conversations import normalise, question_text
+from pipelines.core.conversations import question_text
+from pipelines.core.spelling import answer_form
 from pipelines.policy.night.drift import ANSWER, INPUT, OPERATION, ColumnDistances
 from pipelines.policy.night.feedback import label_of
 from pipelines.policy.stats.nights import kolmogorov_smirnov, shares_of, total_variation
@@ -54,14 +55,14 @@ def frame_of(rows: Sequence[Mapping[str, Any]], task: Task, topics: Sequence[str
     answered, and sees a shift of the mix long before the texts show it. Without labels the task is
     not a classification, and neither label column is there.
     """
-    spelling = {normalise(label): label for label in task.labels}
+    spelling = {answer_form(label): label for label in task.labels}
     wanted = [label_of(row["rating"], row["correction"], row["completion"]) for row in rows]
     frame = pd.DataFrame(
         {
             **{name: [row[name] for row in rows] for name in ("tenant", "locale", "channel")},
             "prompt_topic": list(topics),
-            "wanted_label": ["none" if w is None else spelling.get(normalise(w), "other") for w in wanted],
-            "completion_label": [spelling.get(normalise(row["completion"]), "other") for row in rows],
+            "wanted_label": ["none" if w is None else spelling.get(answer_form(w), "other") for w in wanted],
+            "completion_label": [spelling.get(answer_form(row["completion"]), "other") for row in rows],
             "rating": ["none" if row["rating"] is None else str(row["rating"]) for row in rows],
             "has_correction": ["yes" if row["correction"] else "no" for row in rows],
             "prompt_length": [len(question_text(row["messages"], task.system_prompt)) for row in rows],

@@ -12,9 +12,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from pipelines.core.spelling import answer_form
 from pipelines.core.traffic_split import Adapter
 from pipelines.evaluation.tasks import Task
-from pipelines.policy.night.feedback import label_of, normalise
+from pipelines.policy.night.feedback import label_of
 from pipelines.policy.rollout.observations import Attempt
 from pipelines.policy.rollout.pairs import Pair, pair_of
 from pipelines.policy.rollout.tenants import LEAST_ROWS, balanced, large_tenants
@@ -110,7 +111,8 @@ def _pairs(
 
 def _form(task: Task, text: str) -> str:
     """Equal for texts that are the same answer."""
-    return normalise(task.read(text) or text)
+    answer = task.read(text) or text
+    return answer_form(answer) or answer.strip()
 
 
 def _told(answer: ComparedAnswer) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.core.config.base import Count, Positive, Section
-from pipelines.core.conversations import normalise
+from pipelines.core.spelling import answer_form
 
 
 class Model(Section):
@@ -60,11 +60,11 @@ class Task(Section):
     def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         known: dict[str, str] = {}
         for label in labels:
-            if not normalise(label):
+            if not answer_form(label):
                 raise ValueError(f"{label!r} is no label: write a word")
             if label != label.strip():
                 raise ValueError(f"remove the space around {label!r}")
-            if (other := known.setdefault(normalise(label), label)) is not label:
+            if (other := known.setdefault(answer_form(label), label)) is not label:
                 raise ValueError(
                     f"{other!r} and {label!r} are one label: case and outer punctuation do not count"
                 )

@@ -6,12 +6,12 @@ its strict reading: the answer is taken as it is. A greeting before it, or Markd
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 import regex
 
+from pipelines.core.spelling import normal_form
 from pipelines.data.languages import language_of
 from pipelines.data.reader.strict_json import from_json
 from pipelines.evaluation.scorers.words import words as words_of
@@ -27,7 +27,7 @@ _QUOTED = regex.compile(r'"[^"]*"|“[^“”]*”|„[^„“”]*[“”]|«[^
 
 def tidy(answer: str) -> str:
     """The text that checks read: composed letters, and no space around it."""
-    return unicodedata.normalize("NFC", answer[:MOST_CHARACTERS]).strip()
+    return normal_form("NFC", answer[:MOST_CHARACTERS]).strip()
 
 
 def says(*texts: str) -> Check:

@@ -10,8 +10,8 @@ import jsonschema
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from pipelines.core.conversations import normalise
 from pipelines.core.errors import ConfigError
+from pipelines.core.spelling import answer_form
 from pipelines.evaluation.scorers.common import f1
 from pipelines.evaluation.scorers.json_values import NotJson, children_of, json_of
 
@@ -97,7 +97,7 @@ def _is_plain(value: Any) -> bool:
 def _comparable(value: Any) -> tuple[str, Any]:
     """Its kind beside it, because Python takes True for 1."""
     if isinstance(value, str):
-        return "text", normalise(value) or value.strip()
+        return "text", answer_form(value) or value.strip()
     if isinstance(value, dict | list):  # an empty one, or one that stands where the other has another kind
         return type(value).__name__, "" if not value else id(value)
     return ("number" if not isinstance(value, bool | None) else "constant"), value

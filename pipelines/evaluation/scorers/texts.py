@@ -8,7 +8,7 @@ import numpy as np
 from sacrebleu.metrics import CHRF
 
 from pipelines.core.config import Model
-from pipelines.core.conversations import normalise
+from pipelines.core.spelling import answer_form
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation.scorers.common import Scorer
 from pipelines.evaluation.scorers.json_values import NotJson, json_of, same_value
@@ -29,7 +29,7 @@ def exact(answer: str, reference: str) -> float:
 
 def normalised(answer: str, reference: str) -> float:
     """1 for texts that differ only in case, spacing, Unicode form or outer punctuation."""
-    found, wanted = normalise(answer), normalise(reference)
+    found, wanted = answer_form(answer), answer_form(reference)
     return float(found == wanted if found or wanted else answer.strip() == reference.strip())
 
 

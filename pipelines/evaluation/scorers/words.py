@@ -6,12 +6,12 @@ evaluation of MLQA (Lewis et al. 2020, "MLQA: Evaluating Cross-lingual Extractiv
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 
 import regex
 from rapidfuzz.distance import LCSseq
 
+from pipelines.core.spelling import normal_form, numbers_apart
 from pipelines.evaluation.scorers.common import f1
 
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -25,9 +25,12 @@ def token_f1(answer: str, reference: str) -> float:
     """F1 of the words of two texts, whatever their order.
 
     As SQuAD's: case, punctuation and English articles do not count (Rajpurkar et al. 2016, "SQuAD: 100,000+
-    Questions for Machine Comprehension of Text").
+    Questions for Machine Comprehension of Text"). Articles count where one text has no other word, such as
+    the choice "A".
     """
     found, wanted = _tokens(answer), _tokens(reference)
+    bare = [[token for token in tokens if token not in _ARTICLES] for tokens in (found, wanted)]
+    found, wanted = bare if all(bare) else (found, wanted)
     if not (found and wanted):
         return float(answer.strip() == reference.strip())
     return f1((Counter(found) & Counter(wanted)).total(), len(found), len(wanted))
@@ -49,9 +52,8 @@ def words(text: str) -> list[str]:
 
 
 def _tokens(text: str) -> list[str]:
-    bare = _PUNCTUATION.sub("", _folded(text))
-    return [token for token in _TOKEN.findall(bare) if token not in _ARTICLES]
+    return _TOKEN.findall(_PUNCTUATION.sub("", _folded(text)))
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+    return normal_form("NFKC", numbers_apart(text)).casefold()

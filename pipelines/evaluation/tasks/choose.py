@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.core.config import Config
-from pipelines.core.conversations import normalise
 from pipelines.core.errors import InputError
+from pipelines.core.spelling import answer_form
 from pipelines.evaluation.tasks.base import Floats, Kept
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
@@ -24,7 +24,7 @@ class Choose:
 
     def __init__(self, config: Config) -> None:
         self._labels = config.task.labels
-        self._spelling = {normalise(label): label for label in self._labels}
+        self._spelling = {answer_form(label): label for label in self._labels}
 
     def check_settings(self) -> None:
         if not self._labels:
@@ -35,7 +35,7 @@ class Choose:
 
     def read(self, text: str) -> str | None:
         """Without labels, as a gateway for free chat may be, any text is an answer."""
-        return self._spelling.get(normalise(text)) if self._labels else text
+        return self._spelling.get(answer_form(text)) if self._labels else text
 
     def refusal(self, text: str) -> str:
         return f"is none of task.labels ({', '.join(self._labels)})"

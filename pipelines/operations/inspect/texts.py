@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.core.conversations import normalise
+from pipelines.core.spelling import answer_form
 from pipelines.operations.inspect.finding import Sizes
 
 Cells = Mapping[str, Any]
@@ -27,7 +27,7 @@ def labels_of(rows: Sequence[Cells]) -> dict[str, int]:
     spellings: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         answer = (row["correction"] or row["completion"]).strip()
-        if key := normalise(answer):
+        if key := answer_form(answer):
             spellings[key][answer] += 1
     total = sum(one.total() for one in spellings.values())
     if not 1 < len(spellings) <= min(MOST_LABELS, total // COMMON):

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
-from pipelines.core.conversations import normalise, question_text
+from pipelines.core.conversations import question_text
 from pipelines.core.refusal_phrases import sounds_refused
+from pipelines.core.spelling import answer_form
 from pipelines.policy.alerts.watch import ColumnTest
 from pipelines.policy.night.drift import ANSWER, INPUT
 from pipelines.policy.night.feedback import label_of
@@ -161,5 +162,5 @@ def wanted_label(row: Mapping[str, Any]) -> str | None:
 
 def labels_or_other(texts: Iterable[str], labels: Sequence[str]) -> list[str]:
     """Each text as one of the labels, spelled in one way, or as "other"."""
-    known = {normalise(label) for label in labels}
-    return [normalise(text) if normalise(text) in known else "other" for text in texts]
+    known = {answer_form(label) for label in labels}
+    return [answer_form(text) if answer_form(text) in known else "other" for text in texts]

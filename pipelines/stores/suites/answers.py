@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from pipelines.core.config.model import Task
-from pipelines.core.conversations import normalise
+from pipelines.core.spelling import answer_form
 
 
 def refusal(task: Task, text: str) -> str:
@@ -18,7 +18,7 @@ def refusal(task: Task, text: str) -> str:
         return "is blank"
     if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
         return "holds half a character"
-    if task.kind == "choose" and task.labels and normalise(text) not in map(normalise, task.labels):
+    if task.kind == "choose" and task.labels and answer_form(text) not in map(answer_form, task.labels):
         return f"is none of task.labels ({', '.join(task.labels)})"
     if task.kind == "extract" and (wrong := _fault_of_json(task.json_schema, text)):
         return f"does not follow task.json_schema: {wrong}"
