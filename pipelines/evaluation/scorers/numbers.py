@@ -8,13 +8,19 @@ from collections import deque
 from collections.abc import Callable
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 
+from pipelines.core.spelling import BESIDE, RAISED
 from pipelines.evaluation.scorers.texts import normalised
 
-_GROUPING = " \u00a0\u2009\u202f'’٬"  # between digits these never begin a fraction
+_GROUPING = " \u00a0\u2009\u202f'’٬_"  # between digits these never begin a fraction
+_FRACTIONS = "¼½¾\u2150-\u215e\u2189"
+# What makes another number of the digits before it: a power, an index, a base, an exponent beyond all bounds.
+_GLUED = (
+    rf"(?P<glued>(?:[{RAISED}{BESIDE}]|\^[({{]*[-−+]?\w|_[^\W_]|(?<=\b0)[xXbBoO][\da-fA-F]|[eE][-+]?\d)\w*)?"
+)
 _NUMBER = re.compile(
-    rf"(?:(?<![\w)])[-−])?(?<![A-Za-z\d])(?<!\d[.,])"
-    rf"(?:\d{{1,3}}(?:[{_GROUPING}]\d{{3}})+(?!\d)(?:[.,٫]\d+)?|\d+(?:[.,٫]\d+)*|(?<![\w.])\.\d+)"
-    r"(?:[eE][-+]?\d{1,3}(?!\d))?"
+    r"(?P<number>(?:(?<![\w)])[-−])?(?<![A-Za-z\d])(?<![^\W_]_)(?<!\d[.,])"
+    rf"(?:\d{{1,3}}(?:[{_GROUPING}]\d{{3}})+(?!\d)(?:[.,٫]\d+)?|\d*[{_FRACTIONS}]|\d+(?:[.,٫]\d+)*"
+    rf"|(?<![\w.])\.\d+)(?:[eE][-+]?\d{{1,3}}(?!\d))?){_GLUED}"
 )
 _FULL_WIDTH = str.maketrans("，．－＋", ",.-+")
 # 50 digits, any size, and no exceptions: what is not a number compares as unequal.
@@ -40,20 +46,27 @@ def numeric_rule(tolerance: float) -> Callable[[str, str], float]:
 
 
 def last_number(text: str) -> set[Decimal]:
-    """What the last number of a text may be; empty without one.
+    """What the last number of a text may be; empty without one, or where it is a power such as 10².
 
     A lone separator before three digits, as in 1.234, may part thousands or begin a fraction: both are meant.
     """
     written = deque(_NUMBER.finditer(text.translate(_FULL_WIDTH)), maxlen=1)
-    return _readings(written[0][0]) if written else set()
+    return _readings(written[0]["number"]) if written and not written[0]["glued"] else set()
 
 
 def _readings(written: str) -> set[Decimal]:
-    digits = "".join(str(unicodedata.decimal(sign, sign)) for sign in written).replace("−", "-")
+    digits = "".join(map(_ascii, written)).replace("−", "-")
     mantissa, _, exponent = digits.lower().partition("e")
     sign = "-" if mantissa.startswith("-") else ""
     bare = mantissa.removeprefix("-")
     return {Decimal(f"{sign}{one}e{exponent or 0}") for one in _plain(bare)}
+
+
+def _ascii(sign: str) -> str:
+    """A digit of any script as ASCII has it, and ½ as the Arabic ٫5, which can only begin a fraction."""
+    if sign.isnumeric() and not sign.isdecimal():
+        return str(unicodedata.numeric(sign)).replace("0.", "٫")
+    return str(unicodedata.decimal(sign, sign))
 
 
 def _plain(written: str) -> set[str]:
