@@ -36,14 +36,28 @@ KINDS = {
         ["One.", "One. Two. Three.", "One. Two", "One. Two. ...", "One two"],
     ),
     "lines": (c.lines(2), ["a\nb", "a\n\nb"], ["a", "a\nb\nc"]),
-    "paragraphs": (c.paragraphs(2), ["a\nb\n\nc", "a\n \n\nb"], ["a\nb", "a\n\nb\n\nc"]),
-    "bullets": (c.bullets(2), ["- a\n- b", "* a\n* b", "• a\n\n• b"], ["-a\n-b", "a\n- b\n- c", "- a\n-"]),
+    "paragraphs": (
+        c.paragraphs(2),
+        ["a\nb\n\nc", "a\n \nb", "a\r\n\r\nb"],
+        ["a\nb", "a\n\nb\n\nc", "a\n\n\nb"],
+    ),
+    "bullets": (
+        c.bullets(2),
+        ["- a\n- b", "- a\n\n- b"],
+        ["-a\n-b", "a\n- b\n- c", "- a\n-", "* a\n* b", "- a\n• b"],
+    ),
     "numbered": (
         c.numbered(2),
-        ["1. a\n2. b", "1) a\n2) b"],
-        ["1. a\n3. b", "2. a\n1. b", "Here:\n1. a\n2. b", "1.\n2.", "1. a", "10. a\n20. b"],
+        ["1. a\n2. b", "1.a\n2.  b"],
+        ["1. a\n3. b", "2. a\n1. b", "Here:\n1. a\n2. b", "1.\n2.", "1. a", "10. a\n20. b", "1) a\n2) b"],
     ),
-    "no_list": (c.no_list, ["a\nb", "-5 degrees", "3 cats"], ["x\n- a", "1. a", "* a"]),
+    "no_list": (
+        c.no_list,
+        ["a\nb", "-5 degrees", "3 cats"],
+        ["x\n- a", "1. a", "* a", "2) a", "a\n+ b", "◦ a"],
+    ),
+    "no_numbers": (c.no_numbers, ["a\nb"], ["a 1", "a\n٢", "a²"]),
+    "repeats": (c.repeats("It rains."), ["It rains."], ["It rains", "it rains.", "It rains. ok"]),
     "comma_list": (
         c.comma_list(3),
         ["a, b, c", "New York, Rio de Janeiro, x."],
@@ -53,8 +67,16 @@ KINDS = {
     "lower": (c.lower, ["yes, 5.", "über"], ["Yes", "123", "中文"]),
     "without": (c.without("e"), ["a dog"], ["the", "E"]),
     "times": (c.times("blue", 2), ["Blue is blue.", "blue-ish blue blue"], ["blue", "bluebird blue"]),
-    "begins_with": (c.begins_with("The sun"), ["The sun is"], ["the sun", "Here: The sun"]),
-    "ends_with": (c.ends_with("?"), ["Why?"], ["Why? Because", "Why?)"]),
+    "begins_with": (
+        c.begins_with("The sun"),
+        ["The sun is", "The sun"],
+        ["the sun", "Here: The sun", "The sunlight is", "The sun\u0331 is"],
+    ),
+    "ends_with": (
+        c.ends_with("is it?"),
+        ["Why is it?", "(is it?"],
+        ["Is it? No", "is it?)", "This it?", "Disis it?"],
+    ),
     "last_word": (c.last_word("night"), ["At night.", "NIGHT"], ["nights", "night time", ""]),
     "each_word_begins_with": (
         c.each_word_begins_with("s"),

@@ -21,7 +21,8 @@ MOST_CHARACTERS = 20_000  # no answer of a bounded number of tokens is longer; t
 _JOINED = regex.compile(r"(?<=\w)['’-](?=\w)")  # within one word, as in "don't"
 _END = r"[.!?…。！？][\"'”»)]*"  # of a sentence
 _PAUSE = regex.compile(rf"(?<={_END})\s+|(?<=[。！？])(?=\w)")
-_BULLET = regex.compile(r"\s*[-*•]\s+\S")
+_ITEM = regex.compile(r"\s*([-+*•‣◦▪●○·–]\s+\S|\d+[.)])")  # of a list, whatever begins it
+_EDGE = r"(?!(?<=[\w\p{M}])[\w\p{M}])"  # not inside a word
 _QUOTED = regex.compile(r'"[^"]*"|“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»')
 
 
@@ -33,6 +34,11 @@ def tidy(answer: str) -> str:
 def says(*texts: str) -> Check:
     """The answer is one of these texts, letter by letter; a full stop at its end does not count."""
     return lambda answer: answer.removesuffix(".") in texts
+
+
+def repeats(text: str) -> Check:
+    """The answer is this text, to the last letter and mark."""
+    return lambda answer: answer == text
 
 
 def mentions(*named: str) -> Check:
@@ -66,20 +72,27 @@ def lines(count: int) -> Check:
 
 
 def paragraphs(count: int) -> Check:
-    """It has so many blocks with blank lines between them."""
-    return lambda answer: len(regex.split(r"\n\s*\n", answer)) == count
+    """It has so many blocks with one blank line between two of them."""
+
+    def check(answer: str) -> bool:
+        blank = len([line for line in answer.splitlines() if not line.strip()])
+        return len(regex.split(r"\n\s*\n", answer)) == count == blank + 1
+
+    return check
 
 
 def bullets(count: int) -> Check:
-    """So many lines, and each is a bullet point."""
-    return lambda answer: len(_lines(answer)) == count and all(_BULLET.match(line) for line in _lines(answer))
+    """So many lines, and each begins with '- ' and says something."""
+    return lambda answer: (
+        len(_lines(answer)) == count and all(regex.match(r"- +\S", line) for line in _lines(answer))
+    )
 
 
 def numbered(count: int) -> Check:
     """So many lines, numbered 1., 2. and so on."""
 
     def check(answer: str) -> bool:
-        starts = [regex.match(r"\s*(\d{1,4})[.)]\s*\S", line) for line in _lines(answer)]
+        starts = [regex.match(r"\s*(\d{1,4})\.\s*\S", line) for line in _lines(answer)]
         return [int(start[1]) for start in starts if start] == list(range(1, count + 1)) and all(starts)
 
     return check
@@ -87,7 +100,12 @@ def numbered(count: int) -> Check:
 
 def no_list(answer: str) -> bool:
     """No line is a bullet point or numbered."""
-    return not any(_BULLET.match(line) or regex.match(r"\s*\d+[.)]", line) for line in _lines(answer))
+    return not any(_ITEM.match(line) for line in _lines(answer))
+
+
+def no_numbers(answer: str) -> bool:
+    """No digit is in it."""
+    return not regex.search(r"\p{N}", answer)
 
 
 def comma_list(count: int) -> Check:
@@ -122,11 +140,15 @@ def times(word: str, count: int) -> Check:
 
 
 def begins_with(text: str) -> Check:
-    return lambda answer: answer.startswith(text)
+    """It begins with these words, not with a part of a longer one."""
+    wanted = regex.compile(regex.escape(text) + _EDGE)
+    return lambda answer: wanted.match(answer) is not None
 
 
-def ends_with(*texts: str) -> Check:
-    return lambda answer: answer.endswith(texts)
+def ends_with(text: str) -> Check:
+    """The same for its end."""
+    wanted = regex.compile(_EDGE + regex.escape(text) + r"\Z")
+    return lambda answer: wanted.search(answer) is not None
 
 
 def last_word(word: str) -> Check:

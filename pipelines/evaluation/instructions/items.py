@@ -25,9 +25,11 @@ from pipelines.evaluation.instructions.checks import (
     lower,
     mentions,
     no_list,
+    no_numbers,
     numbered,
     paragraphs,
     quoted,
+    repeats,
     says,
     sentences,
     times,
@@ -170,14 +172,16 @@ ENGLISH = (
     _en(
         "Repeat this sentence exactly, and add nothing: The train leaves at nine.",
         "The train leaves at nine.",
-        says("The train leaves at nine"),
+        repeats("The train leaves at nine."),
     ),
     _en(
         "List the colors red, green and blue, each on a line of its own, numbered 1., 2. and 3. "
         "Write nothing else.",
         "1. red\n2. green\n3. blue",
         numbered(3),
+        mentions("red"),
         mentions("green"),
+        mentions("blue"),
     ),
     _en(
         "What do bees make? Put your whole answer in double quotation marks.",
@@ -195,7 +199,7 @@ ENGLISH = (
     _en(
         "Is ice warm? Answer with either 'yes' or 'no', in lower case, without a full stop.",
         "no",
-        says("no"),
+        repeats("no"),
     ),
     _en(
         "Explain what rain is. Finish with exactly these words: Is there anything else?",
@@ -215,6 +219,7 @@ ENGLISH = (
         "Chad\nPeru\nIndia\nNorway\nFiji",
         lines(5),
         no_list,
+        no_numbers,
         words(5, 15),
     ),
     _en(
@@ -371,7 +376,7 @@ FRENCH = (
     _fr(
         "Répète cette phrase exactement, sans rien ajouter : Le musée ouvre à dix heures.",
         "Le musée ouvre à dix heures.",
-        says("Le musée ouvre à dix heures"),
+        repeats("Le musée ouvre à dix heures."),
     ),
 )
 
@@ -421,7 +426,7 @@ SPANISH = (
     _es(
         "¿El fuego es frío? Responde 'sí' o 'no', en minúsculas y sin punto.",
         "no",
-        says("no"),
+        repeats("no"),
     ),
     _es(
         "Escribe una frase sobre el verano, con la palabra 'verano', sin ninguna letra mayúscula.",
@@ -435,6 +440,7 @@ SPANISH = (
         "rojo\nverde\nazul",
         lines(3),
         no_list,
+        no_numbers,
         words(3, 6),
     ),
 )
