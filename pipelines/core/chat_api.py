@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
+from pipelines.core.addresses import is_api
 from pipelines.core.conversations import Message
 from pipelines.core.errors import InputError
 from pipelines.core.tools import apart, arguments_text, calls_of
@@ -17,8 +17,7 @@ MOST_WORDS = 300  # characters of a server's message that are passed on
 
 def server_root(url: str, setting: str = "serving.url") -> str:
     """An address without a slash or /v1 at its end. A path before /v1 is kept. Raises InputError."""
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if not is_api(url.strip()):
         raise InputError(
             f"{setting} is {url!r}, which is no address of a server.",
             "Set it to something like http://127.0.0.1:8001 or https://host/prefix/v1.",

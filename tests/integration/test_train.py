@@ -202,8 +202,9 @@ def test_continuing_starts_where_the_adapter_stood(base, tmp_path):
 
 
 def test_training_without_effect_is_refused(base, tmp_path):
+    idle = Train(**SMALL).model_copy(update={"learning_rate": 0.0})  # no profile can set it
     with pytest.raises(TrainingError, match="weights equal"):
-        train(base, rendered(base), Train(**SMALL | {"learning_rate": 0.0}), rows_of(8), [], 7, tmp_path)
+        train(base, rendered(base), idle, rows_of(8), [], 7, tmp_path)
 
 
 def test_a_learning_rate_that_breaks_the_model_is_named(base, tmp_path):

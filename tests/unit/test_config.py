@@ -1,8 +1,10 @@
 import ast
+import math
 import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from pipelines.core import config as package
 from pipelines.core.alerts import Cause
@@ -79,6 +81,66 @@ def write(tmp_path, text):
 def test_bad_settings_are_refused_with_their_place(tmp_path, home, text, words):
     with pytest.raises(ConfigError, match=words):
         load_config(write(tmp_path, text), home)
+
+
+def numbers_of(section):
+    """The settings that are one number with a fraction, or none."""
+    kinds = (float, float | None)
+    return [name for name, field in section.model_fields.items() if field.annotation in kinds]
+
+
+EVERY_SECTION = sorted(Section.__subclasses__(), key=lambda section: section.__name__)
+NUMBERS = [(section, name) for section in EVERY_SECTION for name in numbers_of(section)]
+SIGNED = {"good_from", "bad_to"}
+
+
+def faults(section, name, value):
+    """What is said of one setting."""
+    try:
+        section(**{name: value})
+    except ValidationError as error:
+        return [one["msg"] for one in error.errors() if one["loc"] == (name,)]
+    return []
+
+
+@pytest.mark.parametrize(("section", "name"), NUMBERS, ids=lambda one: getattr(one, "__name__", one))
+def test_a_number_is_finite_and_in_bounds(section, name):
+    assert all(faults(section, name, value) for value in (math.nan, math.inf, -math.inf))
+    assert bool(faults(section, name, -1.5)) == (name not in SIGNED)
+
+
+def test_many_numbers_are_settings():
+    assert len(NUMBERS) > 80
+    assert {name for _, name in NUMBERS} >= SIGNED | {"learning_rate", "budget_cpu_hours_30d"}
+
+
+@pytest.mark.parametrize("body", ["temperature = nan", "stop = [inf]", "until = 2026-01-01"])
+def test_what_json_cannot_hold_is_asked_of_no_judge(tmp_path, home, body):
+    with pytest.raises(ConfigError, match=r"judge\.body"):
+        load_config(write(tmp_path, f"profile = 'x'\n[judge]\nbody = {{{body}}}\n"), home)
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://h:99999", "http://h:x", "h:8001", "http://h?a=b"])
+@pytest.mark.parametrize(
+    "setting", ["serving.url", "evaluate.url", "judge.url", "safety.moderation.url", "gateway.url"]
+)
+def test_what_is_no_address_is_refused(tmp_path, home, setting, url):
+    section, _, key = setting.rpartition(".")
+    with pytest.raises(ConfigError, match=f"{setting}: .* is no address of a server"):
+        load_config(write(tmp_path, f"profile = 'x'\n[{section}]\n{key} = '{url}'\n"), home)
+
+
+@pytest.mark.parametrize("url", ["redis://[::1", "redis://h:x", "http://h", "redis://"])
+def test_what_is_no_redis_is_refused(tmp_path, home, url):
+    with pytest.raises(ConfigError, match="is not the address of a Redis"):
+        load_config(write(tmp_path, f"profile = 'x'\n[gateway]\nredis_url = '{url}'\n"), home)
+
+
+@pytest.mark.parametrize("wrong", ["task = 'a'", "task = 1", "task = [1]", "[[task]]\nkind = 'x'"])
+def test_an_override_of_what_is_no_table_is_refused(tmp_path, home, wrong):
+    path = write(tmp_path, f"profile = 'x'\n{wrong}\n")
+    with pytest.raises(ConfigError, match=r"task\.kind cannot be set: task is"):
+        load_config(path, home, {"task.kind": "choose"})
 
 
 def test_a_missing_file_says_so(home):

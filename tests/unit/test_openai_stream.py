@@ -194,7 +194,13 @@ def test_an_address_as_servers_print_it(url, root):
     assert server_root(url) == root
 
 
-@pytest.mark.parametrize("url", ["", "localhost:8001", "ftp://host", "http://", "http://host/v1?key=3"])
+NO_ADDRESSES = [
+    "", "localhost:8001", "ftp://host", "http://", "http://host/v1?key=3", "http://[::1", "http://host:99999",
+    "http://host:abc", "http://host:0", "http://ho st", "http://host/#v1", "http://[x]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", NO_ADDRESSES)
 def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(InputError, match=r"serving\.url"):
         server_root(url)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pipelines.core.addresses import is_api
+
 
 def _address(url: str) -> str:
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname or parts.query):
+    url = url.strip()
+    if url and not is_api(url):
         raise ValueError(f"{url!r} is no address of a server: write something like https://host/v1")
     return url
 
@@ -23,6 +24,7 @@ OpenShareOrOne = Annotated[float, Field(gt=0, le=1)]
 Odds = Annotated[float, Field(ge=1, le=100)]  # a ratio of odds, in either direction
 Positive = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 Port = Annotated[int, Field(gt=0, le=65_535)]
 ServerAddress = Annotated[str, AfterValidator(_address)]  # http or https; empty: no server
@@ -30,9 +32,9 @@ Cron = Annotated[str, Field(pattern=r"^((\S+ +){4}\S+|@[a-z]+)?$")]  # five fiel
 
 
 class Section(BaseModel):
-    """One table of a profile. It cannot be changed, and an unknown key is refused."""
+    """One table of a profile. It cannot be changed, and an unknown key is refused. Numbers are finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 # As a user's part of the address, in which a database's password may hold "/" and ":", or as an option.

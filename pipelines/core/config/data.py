@@ -151,7 +151,9 @@ class Features(Section):
 
     windows_days: tuple[Positive, ...] = (1, 7, 28)  # each gets its own features
     parity_entities: Positive = 50  # entities of each kind whose online and offline values are compared
-    parity_tolerance: float = 1e-6  # relative difference that still counts as equal
+    parity_tolerance: Annotated[float, Field(ge=0, lt=1)] = (
+        1e-6  # relative difference that still counts as equal
+    )
     max_age_hours: Positive = 48  # older online features are stale
     registry_url: str = "sqlite:///{home}/feast/registry.db"  # Feast's registry; or postgresql+psycopg://
     online_url: RedisURL = ""  # redis[s]://HOST:PORT/NUMBER; empty: an SQLite file of the home

@@ -70,7 +70,7 @@ class Gate(Section):
     min_improvement: Annotated[float, Field(ge=-1, le=1)] = 0.02  # task accuracy, candidate minus production
     max_forgetting: Share = 0.05  # loss of accuracy on earlier nights' holdouts
     max_general_loss: Share = 0.1  # loss of accuracy on BoolQ
-    max_perplexity_ratio: float = 1.5  # candidate over production, on general text
+    max_perplexity_ratio: PositiveFloat = 1.5  # candidate over production, on general text
     max_instruction_loss: Share = 0.2  # loss of instructions followed; 1 shows it only
     # The same four against each anchor, the bare base and the version that `nightshift anchor` chose: what
     # small losses of many nights may add up to.
@@ -80,7 +80,9 @@ class Gate(Section):
     max_anchor_instruction_loss: Share = 0.3  # loss of instructions followed
     # Net share of questions (won minus lost) that a proved judge may find lost to production; see [judge].
     max_judged_loss: Share = 0.05
-    max_latency_ratio: float = 2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
+    max_latency_ratio: PositiveFloat = (
+        2.0  # unmerged, a LoRA adapter alone costs up to half more than the base
+    )
     error_rate: Literal["yearly", "familywise"] = "yearly"  # what is promised about candidates that pass
     # With "yearly": the expected number, in any 365 nights, of passed candidates that are better by less than
     # `min_improvement`. A night's level is about 1/400 of it, and more where nights did not ask.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field, model_validator
+from pydantic import Field, JsonValue, model_validator
 
 from pipelines.core.config.base import (
     Count,
@@ -28,7 +26,7 @@ class Judge(Section):
     api_key_file: str = ""  # a file with the bearer token
     rubric: str = RUBRIC  # what makes an answer better, in your words
     # What else each request's body holds. A reasoning model may need {max_completion_tokens = 4000} instead.
-    body: dict[str, Any] = Field(default={"temperature": 0, "max_tokens": 400})
+    body: dict[str, JsonValue] = Field(default={"temperature": 0, "max_tokens": 400})
     max_requests: Count = 1_000  # of one evaluation, retries included; two a pair. More pairs are not judged
     max_duration_s: PositiveFloat = 1_200.0  # of one evaluation; pairs that are left then are not judged
     concurrency: Positive = 4  # requests at once

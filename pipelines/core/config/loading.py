@@ -29,7 +29,13 @@ def load_config(path: str | Path, home: str | Path, overrides: dict[str, Any] | 
     data = _read(path)
     for dotted, value in (overrides or {}).items():
         section, _, key = dotted.rpartition(".")
-        (data.setdefault(section, {}) if section else data)[key] = value
+        table = data.setdefault(section, {}) if section else data
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"{dotted} cannot be set: {section} is {table!r} in {path}, and no table.",
+                f"Write its settings under [{section}].",
+            )
+        table[key] = value
     try:
         config = Config.model_validate({**data, "home": str(home)})
     except ValidationError as error:

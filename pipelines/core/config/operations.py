@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from pipelines.core.config.base import Cron, OpenShare, Port, Positive, PositiveFloat, Section, Share
+from pipelines.core.config.base import Amount, Cron, OpenShare, Port, Positive, PositiveFloat, Section, Share
 from pipelines.core.config.cron import most_runs_a_day
 
 
@@ -61,8 +61,8 @@ class Cost(Section):
     """`[cost]`: what the machine costs."""
 
     currency: str = "EUR"  # of the prices
-    cpu_hour: float = 0.04  # price of one core for an hour
-    gpu_hour: float = 2.5  # price of one GPU for an hour
+    cpu_hour: Amount = 0.04  # price of one core for an hour
+    gpu_hour: Amount = 2.5  # price of one GPU for an hour
 
 
 class Notify(Section):

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
+
+from pipelines.core.addresses import is_server
 
 
 def redis_address(url: str) -> str:
     """The same address. Raises ValueError where it is none; a profile refuses one with a password."""
-    if not url:
-        return url
-    parts = urlsplit(url)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+    if url and not is_server(url, ("redis", "rediss")):
         raise ValueError(f"{url!r} is not the address of a Redis, such as redis://cache:6379/0")
     return url
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipelines.core.config.base import Count, Positive, PositiveFloat, Section
+from pipelines.core.config.base import Amount, Count, Positive, PositiveFloat, Section, ServerAddress
 from pipelines.core.config.redis import RedisURL
 
 
@@ -19,9 +19,9 @@ class Serving(Section):
     slots: Positive = 16  # embedded: answers under way at once
     queue: Positive = 64  # embedded: requests that wait for a slot; one more is refused
     queue_s: PositiveFloat = 10.0  # embedded: a request that waits longer for a slot is refused
-    gather_ms: Annotated[float, Field(ge=0)] = 2.0  # embedded: an idle engine waits this long for a burst
+    gather_ms: Amount = 2.0  # embedded: an idle engine waits this long for a burst
     prefill_tokens: Positive = 512  # embedded: prompt tokens of one step, which those under way wait for
-    url: str = "http://127.0.0.1:8001"  # openai: the server, with or without /v1
+    url: ServerAddress = "http://127.0.0.1:8001"  # openai: the server, with or without /v1
     served_base: str = ""  # openai: the base model's name there; empty asks the server
     api_key_file: str = ""  # openai: a file with the bearer token
     guided: Literal["structured_outputs", "guided_choice"] = (
@@ -54,7 +54,7 @@ class Gateway(Section):
     audience: str = "nightshift"  # that a token has to name
     jwks: str = "{home}/gateway/dev/jwks.json"  # the issuer's public keys: a file or an http(s) URL
     jwks_ttl_s: Positive = 300  # the keys are read again when older
-    jwks_retry_s: float = 5.0  # at most one reading in this time, however many unknown keys are shown
+    jwks_retry_s: PositiveFloat = 5.0  # at most one reading in this time, however many unknown keys are shown
     clock_skew_s: Count = 30  # by which a token may be too early or too late
     limits: TenantLimits = TenantLimits()  # of every tenant
     tenants: dict[str, TenantLimits] = Field(default={})  # those with limits of their own
@@ -65,25 +65,25 @@ class Gateway(Section):
     max_tokens: Positive = 256  # that one answer may ask for; model.max_new_tokens where that is more
     concurrency: Positive = 16  # answers under way of one adapter
     queue: Count = 64  # requests that wait for one adapter; more get 429
-    timeout_s: float = 30.0  # from request to the whole answer, fallbacks included
-    attempt_timeout_s: float = 20.0  # of one adapter
+    timeout_s: PositiveFloat = 30.0  # from request to the whole answer, fallbacks included
+    attempt_timeout_s: PositiveFloat = 20.0  # of one adapter
     floor_tokens_per_s: PositiveFloat = 1.0  # a time-out above this rate of all answers is overload, no fault
-    client_timeout_s: float = 30.0  # a client that sends or reads slower than this is cut off
+    client_timeout_s: PositiveFloat = 30.0  # a client that sends or reads slower than this is cut off
     drain_s: Positive = 30  # on SIGTERM answers under way get this long
     breaker_failures: Positive = 5  # in a row open an adapter's circuit
-    breaker_reset_s: float = 10.0  # then one request tries again
+    breaker_reset_s: PositiveFloat = 10.0  # then one request tries again
     cache_entries: Count = 10_000  # 0 caches nothing
     cache_ttl_s: Positive = 3_600  # older entries are answered anew
     redis_url: RedisURL = ""  # cache and limits of all gateways together, redis[s]://HOST:PORT/NUMBER
     redis_password_file: str = ""  # a file with its password; empty: it asks for none
     shadow_concurrency: Positive = 2  # copies that the shadow answers at once
     shadow_queue: Count = 32  # copies that wait for the shadow; more are dropped
-    url: str = ""  # where other gateways reach this one; empty: http://, its host's name and port
+    url: ServerAddress = ""  # where other gateways reach this one; empty: http://, its host's name and port
     heartbeat_s: PositiveFloat = 1.0  # between two signs of life in PostgreSQL
     contact_s: PositiveFloat = (
         10.0  # a gateway without any for so long does not live, for the others or itself
     )
-    poll_s: float = 0.2  # between two readings of the ledger's traffic split
+    poll_s: PositiveFloat = 0.2  # between two readings of the ledger's traffic split
     journal_commit_ms: Count = 20  # answers of this long are committed together; kill -9 loses at most these
     journal_queue: Positive = 10_000  # rows that wait for the journal's writer
     spool_gib: PositiveFloat = 10.0  # PostgreSQL: rows that have not arrived there; more are lost and counted

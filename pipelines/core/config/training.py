@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from pipelines.core.config.base import Count, OpenShareOrOne, Positive, PositiveFloat, Section, Share
+from pipelines.core.config.base import Amount, Count, OpenShareOrOne, Positive, PositiveFloat, Section, Share
 
 Objective = Literal["sft", "kto", "dpo"]  # what a training minimises
 Language = Literal["en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "da", "fi", "tr", "ko", "th"]
@@ -21,8 +21,8 @@ class Decide(Section):
     min_corrections: Count = 120  # enough new labelled rows to be worth training
     min_corrections_on_drift: Count = 40  # the same, on a night that drifted
     cool_down_nights: Count = 0  # no training for so many nights after one
-    budget_cpu_hours_30d: float = 50.0  # CPU hours of the last 30 days; used up: the night is held
-    budget_gpu_hours_30d: float = 20.0  # the same, GPU hours
+    budget_cpu_hours_30d: Amount = 50.0  # CPU hours of the last 30 days; used up: the night is held
+    budget_gpu_hours_30d: Amount = 20.0  # the same, GPU hours
 
 
 class Curate(Section):
@@ -67,7 +67,7 @@ class Train(Section):
     alpha: Positive = 32  # LoRA's scale is alpha / rank
     dropout: Share = 0.0  # before the LoRA matrices
     target_modules: str = "all-linear"  # the layers that get LoRA matrices, as PEFT names them
-    learning_rate: float = 1e-3  # at the end of the warm-up; then it falls linearly
+    learning_rate: PositiveFloat = 1e-3  # at the end of the warm-up; then it falls linearly
     epochs: Positive = 2  # passes over the training set
     batch_size: Positive = 8  # examples in one forward pass
     gradient_accumulation: Positive = (
