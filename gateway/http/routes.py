@@ -27,6 +27,7 @@ from gateway.serving.calls import AnsweredBy, Call, Question
 from gateway.serving.service import Service
 from pipelines.core.config import Config
 from pipelines.core.conversations import with_system
+from pipelines.core.json_texts import NotJson, json_of
 from pipelines.observability.tracing import context_of
 from pipelines.stores.journal.entries import FeedbackResult
 
@@ -137,10 +138,10 @@ async def models(request: Request) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """What a JSON text says; None where the answer was cut."""
+    """What a JSON text says; None where the answer was cut, or holds a number that JSON cannot."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return json_of(text)
+    except NotJson:
         return None
 
 

@@ -24,10 +24,12 @@ def forgetting(comparing: Comparing, given: Answers, asked: Guards) -> Forgettin
     """On kept-back rows of earlier nights. None without any."""
     if not asked.earlier:
         return None
-    told = scores.told(given, asked.earlier, asked.task.is_closed)
+    told = scores.told(given, asked.earlier, asked.task)
     known = [place for place, one in enumerate(told) if one.is_known]
     right = {
-        name: scores.right([answers[place] for place in known], [asked.earlier[place] for place in known])
+        name: scores.right(
+            [answers[place] for place in known], [asked.earlier[place] for place in known], asked.task
+        )
         for name, answers in given.items()
     }
     return Forgetting(
@@ -46,7 +48,7 @@ def instructions(comparing: Comparing, followed: Scores) -> Instructions | None:
 
 def left_out_of(comparing: Comparing, given: Answers, asked: Guards) -> tuple[LeftOut, ...]:
     """Forgetting without those on whom it rests most."""
-    told = scores.told(given, asked.earlier, asked.task.is_closed)
+    told = scores.told(given, asked.earlier, asked.task)
     return left_out(told, np.random.default_rng(comparing.seed)) if told else ()
 
 

@@ -37,30 +37,29 @@ def score(task: Task, given: Sequence[str], items: Sequence[Item]) -> np.ndarray
     return np.round(task.score(given, [item["answer"] for item in items]), 3) if items else np.zeros(0)
 
 
-def right(given: Sequence[str], items: Sequence[Item]) -> np.ndarray:
+def right(given: Sequence[str], items: Sequence[Item], task: Task) -> np.ndarray:
     """(n,) 1 where the answer is the item's, else 0."""
-    return np.array([float(a == item["answer"]) for a, item in zip(given, items, strict=True)])
+    asked = zip(given, items, strict=True)
+    return np.array([float(task.form(answer) == task.form(item["answer"])) for answer, item in asked])
 
 
-def told(given: Answers, items: Sequence[Item], is_closed: bool = True) -> list[Told]:
-    """What each rated item says of the difference of the two models, and who rated it.
-
-    `is_closed`: an answer that differs from the right one is wrong.
-    """
+def told(given: Answers, items: Sequence[Item], task: Task) -> list[Told]:
+    """What each rated item says of the difference of the two models, and who rated it."""
     asked = zip(given[PRODUCTION], given[CANDIDATE], items, strict=True)
     return [
-        Told(_outcome(before, after, item, is_closed), item["tenant"], item["person"])
+        Told(_outcome(task.form(before), task.form(after), item, task), item["tenant"], item["person"])
         for before, after, item in asked
     ]
 
 
-def _outcome(production: str, candidate: str, item: Item, is_closed: bool) -> str:
+def _outcome(production: str, candidate: str, item: Item, task: Task) -> str:
     """A field of `PairedCounts`, or of `Disliked` where people do not tell of both answers."""
     if item["answer"] is None:
-        return _may_be(production, candidate, item["wrong"])
-    if not is_closed:  # another text than the right one may be right too
-        return _may_be(candidate, production, item["answer"])
-    right = (production == item["answer"], candidate == item["answer"])
+        return _may_be(production, candidate, task.form(item["wrong"]))
+    answer = task.form(item["answer"])
+    if not task.is_closed:  # another text than the right one may be right too
+        return _may_be(candidate, production, answer)
+    right = (production == answer, candidate == answer)
     return {(True, True): "both", (True, False): "only_production", (False, True): "only_candidate"}.get(
         right, "neither"
     )

@@ -13,9 +13,9 @@ from pipelines.core.contract import digest_of
 from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
-from pipelines.core.tools import answer_text, apart, called, turn_text, with_tools
+from pipelines.core.tools import apart, turn_text, with_tools
 from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
-from pipelines.data.reader.strict_json import as_json, as_tools
+from pipelines.data.reader.strict_json import as_tools
 from pipelines.data.reader.turns import UnfitMessages, as_messages
 from pipelines.evaluation.suite_faults import Fault, Seen, refusal
 from pipelines.evaluation.suite_file import Line, lines_of
@@ -129,7 +129,8 @@ def _without_answer(messages: list[dict[str, Any]], answer: str, task: Task) -> 
     if messages[-1]["role"] != "assistant":
         return messages
     said = turn_text(messages[-1])
-    if normalise(said) != normalise(answer) and task.read(said) != answer:
+    same = task.form(task.read(said) or said) == task.form(answer)
+    if not same and normalise(said) != normalise(answer):
         raise ValueError("its messages end in an assistant turn that is not its answer")
     return messages[:-1]
 
@@ -158,24 +159,15 @@ def _tools(values: Mapping[str, Any]) -> str | None:
 def _answer(values: Mapping[str, Any], task: Task) -> str:
     found = values.get("answer")
     try:
-        text = _answer_text(found)
+        text = task.text_of(found)
     except Unfit:
         text = None
     if text is None:
-        raise ValueError(f"it has no answer in words ({_there(values)})")
+        raise ValueError(f"it has no answer ({_there(values)})")
     answer = task.read(text)
     if answer is None:
         raise ValueError(f"its answer {text[:60]!r} {task.refusal(text)}")
     return answer
-
-
-def _answer_text(found: Any) -> str | None:
-    """An answer that is an object as JSON text, and a list of calls of tools too."""
-    if isinstance(found, list):
-        return answer_text("", called(found)) or None
-    if isinstance(found, dict):
-        return as_json(found)
-    return None if isinstance(found, bool) else as_name(found)
 
 
 def _there(values: Mapping[str, Any]) -> str:

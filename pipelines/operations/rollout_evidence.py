@@ -111,7 +111,7 @@ def _pairs(
 
 def _form(task: Task, text: str) -> str:
     """Equal for texts that are the same answer."""
-    answer = task.read(text) or text
+    answer = task.form(task.read(text) or text)
     return answer_form(answer) or answer.strip()
 
 

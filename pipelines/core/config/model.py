@@ -55,6 +55,18 @@ class Task(Section):
             raise ValueError('kind is "extract": give the schema of its answers as json_schema')
         return self
 
+    @field_validator("json_schema")
+    @classmethod
+    def _schema_is_usable(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        from pipelines.core.json_schema import Schema  # it loads jsonschema, which few profiles need
+
+        if schema:
+            try:
+                Schema(schema)
+            except ValueError as error:
+                raise ValueError(f"json_schema {error}") from None
+        return schema
+
     @field_validator("labels")
     @classmethod
     def _labels_differ(cls, labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -175,7 +175,10 @@ class Config(Section):
         if found := unknown_scorers(self.evaluate.scorers):
             raise ValueError(f"evaluate.scorers names {found[0]!r}, which is none of {known_scorers()}")
         if "schema" in self.evaluate.scorers and not self.task.json_schema:
-            raise ValueError('evaluate.scorers names "schema", and task.json_schema is not set')
+            raise ValueError(
+                'evaluate.scorers names "schema", and task.json_schema is not set: only a task of the kind '
+                '"extract" has one. Set both, or grade with "valid_json"'
+            )
         if self.task.kind == "choose" and self.scorers[0] != "exact":
             raise ValueError(
                 f'task.kind is "choose", and evaluate.scorers begins with "{self.scorers[0]}": a label is '

@@ -1,4 +1,4 @@
-"""JSON without doubt: a key stands once in an object, and no text holds half a character. Pure."""
+"""Values of a table as JSON, and objects in which a key stands once. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
+from pipelines.core.json_texts import NotJson, json_of
 from pipelines.data.reader.cells import Unfit, is_blank, kind_of, shown
-from pipelines.data.reader.text import is_sound, mended
+from pipelines.data.reader.text import mended
 
 TWICE = ["stands", "twice"]  # fits no column of one value
 
@@ -18,8 +19,8 @@ def as_tools(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         try:
-            value = from_json(value)
-        except (ValueError, RecursionError):
+            value = json_of(value)
+        except NotJson:
             raise Unfit("text that is not JSON") from None
     if not isinstance(value, list):
         raise Unfit(kind_of(value))
@@ -32,17 +33,6 @@ def as_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str, allow_nan=False)
     except (ValueError, TypeError):
         raise Unfit("not a value of JSON") from None
-
-
-def from_json(text: str) -> Any:
-    """The value of a JSON text.
-
-    Raises RecursionError or ValueError, also for a lone surrogate, and for a key that stands twice.
-    """
-    value = json.loads(text, object_pairs_hook=without_twins)
-    if "\\ud" in text.lower() and not is_sound(json.dumps(value, ensure_ascii=False)):
-        raise ValueError("a lone surrogate")
-    return value
 
 
 class Twins(ValueError):

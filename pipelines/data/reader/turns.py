@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.interactions import ROLES
+from pipelines.core.json_texts import NotJson, json_of
 from pipelines.data.reader.cells import Unfit, as_id, is_missing, kind_of, shown
-from pipelines.data.reader.strict_json import as_json, from_json
+from pipelines.data.reader.strict_json import as_json
 
 Turn = dict[str, str | None]
 
@@ -71,8 +72,8 @@ def _parsed(text: str) -> Any:
     if not stripped.startswith("["):
         raise UnfitMessages("messages is not a list of messages, but text")
     try:
-        return from_json(stripped)
-    except (ValueError, RecursionError):
+        return json_of(stripped)
+    except NotJson:
         if stripped.startswith(("[{'", "[ {'")) or "array([" in stripped[:40]:
             raise UnfitMessages(
                 "messages is a list as Python prints it, not JSON: write it with json.dumps"
@@ -143,8 +144,8 @@ def _tool_calls(message: Mapping[str, Any]) -> str | None:
     calls = message.get("tool_calls")
     if isinstance(calls, str):  # a file of ours has them so
         try:
-            calls = from_json(calls) if calls.strip() else None
-        except (ValueError, RecursionError):
+            calls = json_of(calls) if calls.strip() else None
+        except NotJson:
             raise UnfitMessages("messages has tool_calls that are not JSON") from None
     if is_missing(calls) and isinstance(old := message.get("function_call"), Mapping):
         calls = [{"type": "function", "function": dict(old)}]

@@ -11,9 +11,9 @@ from typing import Any
 
 import regex
 
+from pipelines.core.json_texts import NotJson, json_of
 from pipelines.core.spelling import normal_form
 from pipelines.data.languages import language_of
-from pipelines.data.reader.strict_json import from_json
 from pipelines.evaluation.scorers.words import words as words_of
 
 Check = Callable[[str], bool]
@@ -207,6 +207,6 @@ def _lines(answer: str) -> list[str]:
 def _json(answer: str) -> Any:
     """The value, None where the text is no JSON."""
     try:
-        return from_json(answer)
-    except (ValueError, RecursionError):
+        return json_of(answer)
+    except NotJson:
         return None

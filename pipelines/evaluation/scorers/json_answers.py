@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jsonschema
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from pipelines.core.errors import ConfigError
+from pipelines.core.json_schema import Schema
+from pipelines.core.json_texts import NotJson, children_of, json_of
 from pipelines.core.spelling import answer_form
 from pipelines.evaluation.scorers.common import f1
-from pipelines.evaluation.scorers.json_values import NotJson, children_of, json_of
 
 MAX_PAIRS = 100_000  # of fields that may be compared; in larger answers lists are compared in their order
 
@@ -29,19 +29,15 @@ def valid_json(answer: str, reference: str) -> float:
 
 def schema_rule(schema: Mapping[str, Any]) -> Callable[[str, str], float]:
     """A rule that gives 1 to an answer which follows the schema. Raises ConfigError for a broken schema."""
-    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
-        kind.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ConfigError(
-            f"The JSON schema cannot be used: {error.message} (at {error.json_path}).", "Correct it."
-        ) from None
-    validator = kind(schema)
+        checked = Schema(schema)
+    except ValueError as error:
+        raise ConfigError(f"The JSON schema {error}.", "Correct task.json_schema.") from None
 
     def follows_schema(answer: str, reference: str) -> float:
         try:
-            return float(validator.is_valid(json_of(answer)))
-        except (NotJson, RecursionError):
+            return float(not checked.fault(json_of(answer)))
+        except NotJson:
             return 0.0
 
     return follows_schema

@@ -8,10 +8,10 @@ import numpy as np
 from sacrebleu.metrics import CHRF
 
 from pipelines.core.config import Model
+from pipelines.core.json_texts import NotJson, json_of, same_value
 from pipelines.core.spelling import answer_form
 from pipelines.data.embedder import Embedder
 from pipelines.evaluation.scorers.common import Scorer
-from pipelines.evaluation.scorers.json_values import NotJson, json_of, same_value
 
 _CHRF = CHRF()  # sacreBLEU's defaults: chrF2, 6 characters, no words
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,12 @@ class Task(Protocol):
 
     def refusal(self, text: str) -> str:
         """Why `read` takes a text for no answer, as the end of a sentence that begins with "its answer"."""
+
+    def form(self, text: str) -> str:
+        """A text that two answers have in common where they are the same answer, and only there."""
+
+    def text_of(self, value: Any) -> str | None:
+        """A value of a suite's column `answer` as a text for `read`. None or Unfit: it is no answer."""
 
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         """A model's answer to each conversation, kept from an earlier run where it can be."""

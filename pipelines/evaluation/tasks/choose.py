@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.errors import InputError
 from pipelines.core.spelling import answer_form
+from pipelines.data.reader.cells import as_name
 from pipelines.evaluation.tasks.base import Floats, Kept
 
 if TYPE_CHECKING:  # they load torch, which reading an answer does not need
@@ -39,6 +40,12 @@ class Choose:
 
     def refusal(self, text: str) -> str:
         return f"is none of task.labels ({', '.join(self._labels)})"
+
+    def form(self, text: str) -> str:
+        return text
+
+    def text_of(self, value: Any) -> str | None:
+        return None if isinstance(value, bool | list | dict) else as_name(value)
 
     def answers(self, kept: Kept, conversations: Sequence[Messages]) -> list[str]:
         return kept.choices(conversations, self._labels)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jsonschema import SchemaError
-from jsonschema.validators import validator_for
-from referencing import Registry
-from referencing.exceptions import Unresolvable
-
 from pipelines.core.config import Config
-from pipelines.core.errors import InputError
-from pipelines.data.reader.strict_json import from_json
+from pipelines.core.json_schema import Schema
+from pipelines.core.json_texts import NotJson, canonical, json_of
+from pipelines.data.reader.strict_json import as_json
 from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
@@ -29,21 +25,13 @@ class Extract(Written):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._schema = config.task.json_schema
-        kind = validator_for(self._schema)
-        try:
-            kind.check_schema(self._schema)
-        except SchemaError as error:
-            raise InputError(
-                f"task.json_schema is no JSON schema: {error.message[:200]}.", "Correct it."
-            ) from None
-        self._validator = kind(self._schema, registry=Registry())  # without one, it would ask the network
-        self._text = json.dumps(self._schema, ensure_ascii=False)
-        self._named = {*texts_in(self._schema)}  # values of `enum` and `const` among them
+        self._schema = Schema(config.task.json_schema)
+        self._text = json.dumps(config.task.json_schema, ensure_ascii=False)
+        self._named = {*texts_in(config.task.json_schema)}  # values of `enum` and `const` among them
 
     def read(self, text: str) -> str | None:
         value, wrong = self._value(text)
-        return None if wrong else json.dumps(_ordered(value, self._schema, self._schema), ensure_ascii=False)
+        return None if wrong else json.dumps(value, ensure_ascii=False)
 
     def refusal(self, text: str) -> str:
         return f"does not follow task.json_schema: {self._value(text)[1]}"
@@ -51,20 +39,31 @@ class Extract(Written):
     def _value(self, text: str) -> tuple[Any, str]:
         """The value of a JSON text, and what is wrong with it, "" nothing."""
         try:
-            value = from_json(text)
-        except (ValueError, RecursionError):
-            return None, "it is not JSON"
+            return self._schema.read(json_of(text))
+        except NotJson as wrong:
+            return None, f"it {wrong}"
+
+    def form(self, text: str) -> str:
+        """JSON is compared by its value. What is no JSON is a text."""
         try:
-            error = next(self._validator.iter_errors(value), None)
-        except Unresolvable as unknown:
-            return None, f"the schema refers to {unknown}, which it does not hold"
-        return value, error.message[:200] if error else ""
+            return canonical(json_of(text))
+        except NotJson:
+            return text
+
+    def text_of(self, value: Any) -> str | None:
+        """JSON text of any value. A text is JSON, or where that is no answer, a value itself."""
+        if value is None:
+            return None
+        written = as_json(value)
+        if isinstance(value, str) and (self.read(value) is not None or self.read(written) is None):
+            return value
+        return written
 
     def passages(self, answer: str, prompt: str) -> list[str]:
         """The texts in its JSON but those that the schema or the prompt holds. What is no JSON is a text."""
         try:
-            value = from_json(answer)
-        except (ValueError, RecursionError):
+            value = json_of(answer)
+        except NotJson:
             return [answer]
         said = prompt.casefold()
         new = (text for text in texts_in(value) if text not in self._named)
@@ -89,31 +88,3 @@ def texts_in(value: Any) -> Iterator[str]:
             left += one
         elif isinstance(one, dict):
             left += [*one, *one.values()]
-
-
-def _ordered(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
-    """A value with the keys of its objects in the schema's order, and whole numbers without a point."""
-    schema = _resolved(schema, root)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        return int(value)
-    if isinstance(value, list):
-        return [_ordered(one, schema.get("items"), root) for one in value]
-    if not isinstance(value, dict):
-        return value
-    named = schema.get("properties", {})
-    keys = [*(key for key in named if key in value), *(key for key in value if key not in named)]
-    return {key: _ordered(value[key], named.get(key), root) for key in keys}
-
-
-def _resolved(schema: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A schema, or the part of the root that its `$ref` points to; {} where it has none in this document."""
-    for _ in range(32):
-        place = schema.get("$ref") if isinstance(schema, Mapping) else None
-        if not (isinstance(place, str) and place.startswith("#/")):
-            break
-        found: Any = root
-        for name in place[2:].split("/"):
-            name = name.replace("~1", "/").replace("~0", "~")
-            found = found.get(name, {}) if isinstance(found, Mapping) else {}
-        schema = found
-    return schema if isinstance(schema, Mapping) else {}

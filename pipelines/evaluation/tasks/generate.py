@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipelines.core.tools import answer_text, json_value, read_answer
+from pipelines.core.tools import answer_text, called, json_value, read_answer
+from pipelines.data.reader.cells import as_name, is_missing
+from pipelines.data.reader.strict_json import as_json
 from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
 
@@ -29,6 +31,17 @@ class Generate(Written):
 
     def refusal(self, text: str) -> str:
         return "is blank"
+
+    def form(self, text: str) -> str:
+        return text
+
+    def text_of(self, value: Any) -> str | None:
+        """A list is one of calls. A number and an object are their JSON text."""
+        if isinstance(value, list):
+            return answer_text("", called(value)) or None
+        if isinstance(value, float | dict) and not is_missing(value):
+            return as_json(value)
+        return None if isinstance(value, bool) else as_name(value)
 
     def passages(self, answer: str, prompt: str) -> list[str]:
         return [answer]

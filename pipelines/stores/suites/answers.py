@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from pipelines.core.config.model import Task
+from pipelines.core.json_texts import NotJson, json_of
 from pipelines.core.spelling import answer_form
 
 
@@ -26,28 +26,9 @@ def refusal(task: Task, text: str) -> str:
 
 
 def _fault_of_json(schema: dict[str, Any], text: str) -> str:
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
+    from pipelines.core.json_schema import Schema  # it loads jsonschema, which few profiles need
 
     try:
-        value = json.loads(text, object_pairs_hook=_without_twins, parse_constant=_no_number)
-        json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return "it is not JSON"
-    try:
-        error = next(validator_for(schema)(schema, registry=Registry()).iter_errors(value), None)
-    except Unresolvable as unknown:
-        return f"the schema refers to {unknown}, which it does not hold"
-    return error.message[:200] if error else ""
-
-
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(name)
+        return Schema(schema).fault(json_of(text))
+    except NotJson as wrong:
+        return f"it {wrong}"
