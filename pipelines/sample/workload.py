@@ -91,7 +91,7 @@ def _rows(
     for i, (item, messages, answer) in enumerate(zip(items, conversations, answers, strict=True)):
         late = not first and rng.random() < LATE_SHARE
         midnight = datetime.combine(night - timedelta(days=late), time(), UTC)
-        right = task.form(answer) == task.form(item.answer)
+        right = task.read(answer) == task.read(item.answer)
         rating, correction = feedback_on(right, item.answer, config.sample.feedback_share, rng)
         rows.append(
             {

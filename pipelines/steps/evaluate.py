@@ -119,8 +119,8 @@ def run(ctx: Context) -> Outcome:
         suite_file_digest=suite_file_digest(ctx.config),
         suite=about_suite,
         anchors=anchors,
-        fresh=_fresh(given.fresh, items.fresh),
-        pool=_asked(_fresh(given.pool, items.pool), items.drawn) if items.drawn.items else None,
+        fresh=_fresh(given.fresh, items.fresh, task),
+        pool=_asked(_fresh(given.pool, items.pool, task), items.drawn) if items.drawn.items else None,
         judge=judged.facts,
         **_of_suite(ctx, task, suite, given.suite),
         **_of_guards(comparing, given, asked),
@@ -245,8 +245,8 @@ def _without_copies(ctx: Context, right: Scores, suite: Sequence[Item]) -> Score
     return {name: values[counted] for name, values in right.items()}
 
 
-def _fresh(given: Answers, items: Sequence[Item]) -> common.Fresh:
-    found = scores.paired_counts({name: scores.right(answers, items) for name, answers in given.items()})
+def _fresh(given: Answers, items: Sequence[Item], task: Task) -> common.Fresh:
+    found = scores.paired_counts({name: scores.right(answers, items, task) for name, answers in given.items()})
     won, lost = found.only_candidate, found.only_production
     return common.Fresh(won=won, lost=lost, neither=found.n - won - lost)
 

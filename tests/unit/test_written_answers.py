@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pipelines.core.config import Gate
+from pipelines.core.config import Config, Gate
 from pipelines.core.facts.common import Comparison, Interval, PairedCounts
 from pipelines.core.facts.evaluate import Disliked, EvaluateFacts, Forgetting
 from pipelines.evaluation.scores import paired_scores, told
+from pipelines.evaluation.tasks import task_of
 from pipelines.policy.night import checks
 from pipelines.policy.night.measured import measured_from
 from pipelines.policy.rollout.pairs import Pair, pair_of
@@ -72,16 +73,20 @@ def test_differences_must_be_those_of_all_items():
 
 
 def test_another_text_than_the_liked_one_may_be_right_too():
+    free, chosen = (
+        task_of(Config(profile="t", register={"name": "m"}, model={"max_new_tokens": 64}, task={"kind": kind}))
+        for kind in ("generate", "choose")
+    )
     items = [{"answer": "Yes.", "wrong": None, "tenant": "t", "person": ("t", str(i))} for i in range(4)]
     given = {"production": ["Yes.", "Yes.", "No.", "Hm."], "candidate": ["Yes.", "Sure.", "Yes.", "Sure."]}
-    assert [one.outcome for one in told(given, items, is_closed=False)] == [
+    assert [one.outcome for one in told(given, items, free)] == [
         "same",
         "not_won",
         "not_lost",
         "open",
     ]
     closed = ["both", "only_production", "only_candidate", "neither"]
-    assert [one.outcome for one in told(given, items)] == closed
+    assert [one.outcome for one in told(given, items, chosen)] == closed
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.core.config import Config
 from pipelines.core.json_schema import Schema
 from pipelines.core.json_texts import NotJson, canonical, json_of
+from pipelines.data.reader.cells import is_missing
 from pipelines.data.reader.strict_json import as_json
 from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
@@ -52,7 +53,7 @@ class Extract(Written):
 
     def text_of(self, value: Any) -> str | None:
         """JSON text of any value. A text is JSON, or where that is no answer, a value itself."""
-        if value is None:
+        if is_missing(value) or (isinstance(value, str) and not value.strip()):
             return None
         written = as_json(value)
         if isinstance(value, str) and (self.read(value) is not None or self.read(written) is None):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.core.tools import answer_text, called, json_value, read_answer
-from pipelines.data.reader.cells import as_name, is_missing
+from pipelines.data.reader.cells import as_name
 from pipelines.data.reader.strict_json import as_json
 from pipelines.evaluation.tasks.base import Kept
 from pipelines.evaluation.tasks.written import Written
@@ -39,7 +39,7 @@ class Generate(Written):
         """A list is one of calls. A number and an object are their JSON text."""
         if isinstance(value, list):
             return answer_text("", called(value)) or None
-        if isinstance(value, float | dict) and not is_missing(value):
+        if isinstance(value, dict) or (isinstance(value, float) and value % 1):
             return as_json(value)
         return None if isinstance(value, bool) else as_name(value)
 
