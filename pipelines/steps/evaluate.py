@@ -246,7 +246,9 @@ def _without_copies(ctx: Context, right: Scores, suite: Sequence[Item]) -> Score
 
 
 def _fresh(given: Answers, items: Sequence[Item], task: Task) -> common.Fresh:
-    found = scores.paired_counts({name: scores.right(answers, items, task) for name, answers in given.items()})
+    found = scores.paired_counts(
+        {name: scores.right(answers, items, task) for name, answers in given.items()}
+    )
     won, lost = found.only_candidate, found.only_production
     return common.Fresh(won=won, lost=lost, neither=found.n - won - lost)
 

@@ -74,7 +74,9 @@ def test_differences_must_be_those_of_all_items():
 
 def test_another_text_than_the_liked_one_may_be_right_too():
     free, chosen = (
-        task_of(Config(profile="t", register={"name": "m"}, model={"max_new_tokens": 64}, task={"kind": kind}))
+        task_of(
+            Config(profile="t", register={"name": "m"}, model={"max_new_tokens": 64}, task={"kind": kind})
+        )
         for kind in ("generate", "choose")
     )
     items = [{"answer": "Yes.", "wrong": None, "tenant": "t", "person": ("t", str(i))} for i in range(4)]

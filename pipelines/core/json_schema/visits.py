@@ -74,14 +74,14 @@ def _counting(rule: Callable[..., Any]) -> Callable[..., Any]:
 
 def _any_of(validator: Any, parts: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if not any(follows(validator, value, part) for part in parts):
-        yield ValidationError(f"{value!r} is not valid under any of the given schemas")
+        yield ValidationError(f"{_shown(value)} is not valid under any of the given schemas")
 
 
 def _one_of(validator: Any, parts: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     count = sum(follows(validator, value, part) for part in parts)
     if count != 1:
         which = "more than one" if count else "any"
-        yield ValidationError(f"{value!r} is not valid under {which} of the given schemas")
+        yield ValidationError(f"{_shown(value)} is not valid under {which} of the given schemas")
 
 
 def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
@@ -92,7 +92,12 @@ def _multiple_of(validator: Any, step: Any, value: Any, schema: Any) -> Iterator
 
 def _unique_items(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
     if wanted and validator.is_type(value, "array") and len(set(map(canonical, value))) < len(value):
-        yield ValidationError(f"{value!r} has non-unique elements")
+        yield ValidationError(f"{_shown(value)} has non-unique elements")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 _OWN = {"anyOf": _any_of, "oneOf": _one_of, "multipleOf": _multiple_of, "uniqueItems": _unique_items}
