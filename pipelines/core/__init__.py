@@ -1,1 +1,1 @@
-"""What both planes share: contract, settings, types. Needs pydantic, filelock and the standard library."""
+"""What both planes share: contract, settings, types. Needs pydantic, filelock, jsonschema and no more."""
