@@ -12,9 +12,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from pipelines.core.spelling import answer_form
 from pipelines.core.traffic_split import Adapter
-from pipelines.evaluation.tasks import Task
+from pipelines.evaluation.tasks import Task, comparable
 from pipelines.policy.night.feedback import label_of
 from pipelines.policy.rollout.observations import Attempt
 from pipelines.policy.rollout.pairs import Pair, pair_of
@@ -100,19 +99,13 @@ def _pairs(
     for answer in _capped(rated, per_person):
         label = label_of(answer.rating, answer.correction, answer.completion)
         pair = pair_of(
-            _form(task, shadows[answer.request_id].completion),
-            _form(task, answer.completion),
-            None if label is None else _form(task, label),
+            comparable(task, shadows[answer.request_id].completion),
+            comparable(task, answer.completion),
+            None if label is None else comparable(task, label),
             task.is_closed,
         )
         pairs.append((answer.person, pair))
     return pairs
-
-
-def _form(task: Task, text: str) -> str:
-    """Equal for texts that are the same answer."""
-    answer = task.form(task.read(text) or text)
-    return answer_form(answer) or answer.strip()
 
 
 def _told(answer: ComparedAnswer) -> bool:
@@ -122,4 +115,4 @@ def _told(answer: ComparedAnswer) -> bool:
 
 
 def _same(answer: ComparedAnswer, shadows: Mapping[str | None, ComparedAnswer], task: Task) -> bool:
-    return _form(task, answer.completion) == _form(task, shadows[answer.request_id].completion)
+    return comparable(task, answer.completion) == comparable(task, shadows[answer.request_id].completion)

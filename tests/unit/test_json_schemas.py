@@ -151,6 +151,19 @@ ENDLESS = {
 }
 
 
+def test_branches_that_all_must_hold_are_read_once():
+    both = {"allOf": [{"anyOf": [TWICE, False]}, {"anyOf": [{"$ref": "#/$defs/again"}, False]}]}
+    value = []
+    for _ in range(60):
+        value = [value]
+    assert Schema({"$ref": "#/$defs/t", "$defs": {"t": both, "again": TWICE}}).read(value) == (value, "")
+
+
+def test_keys_that_a_schema_does_not_name_come_last():
+    found, wrong = Schema(thing("b")).read({"z": 1, "c": {"y": 1, "x": 2}, "b": "1"})
+    assert (json.dumps(found), wrong) == ('{"b": "1", "c": {"x": 2, "y": 1}, "z": 1}', "")
+
+
 @pytest.mark.parametrize("name", ENDLESS)
 def test_a_check_that_would_not_end_is_given_up(name, monkeypatch):
     monkeypatch.setattr("pipelines.core.json_schema.visits.MAX_VISITS", MAX_VISITS // 100)

@@ -8,8 +8,7 @@ import pytest
 from pipelines.core.errors import InputError
 from pipelines.evaluation.scores import right, told
 from pipelines.evaluation.suite import suite_items
-from pipelines.evaluation.tasks import task_of
-from pipelines.operations.rollout_evidence import _form
+from pipelines.evaluation.tasks import comparable, task_of
 from tests.unit.test_tasks import config_of
 
 CALLS = [{"name": "f", "arguments": {"x": 1}, "why": "y"}]
@@ -86,4 +85,4 @@ def test_json_answers_are_compared_as_values(tmp_path, one, other, same):
     assert [row.outcome for row in told(given, [known], task)] == ["both" if same else "only_production"]
     disliked = known | {"answer": None, "wrong": other}
     assert [row.outcome for row in told(given, [disliked], task)] == ["same" if same else "not_won"]
-    assert (_form(task, one) == _form(task, other)) is same
+    assert (comparable(task, one) == comparable(task, other)) is same

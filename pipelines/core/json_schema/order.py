@@ -21,7 +21,10 @@ class Order:
         self._root, self._validator = root, validator
 
     def of(self, value: Any) -> Any:
-        """A value that follows the schema, in order, and whole numbers without a point."""
+        """A value that follows the schema, in order, and whole numbers without a point.
+
+        Keys that the schema does not name come last, by the alphabet: one value has one form.
+        """
         return self._ordered(value, [self._root.part])
 
     def _ordered(self, value: Any, asked: Iterable[Part]) -> Any:
@@ -29,7 +32,7 @@ class Order:
             return int(value)
         if not isinstance(value, dict | list):
             return value
-        parts = [part for one in asked for part in self._in_place(value, one)]
+        parts = _once(part for one in asked for part in self._in_place(value, one))
         if constant := next(_constants(value, parts), None):
             return self._ordered(constant, [])
         if isinstance(value, list):
@@ -38,7 +41,7 @@ class Order:
             ]
         keys = dict.fromkeys(key for schema, _ in parts for key in schema.get("properties", ()))
         needed = dict.fromkeys(key for schema, _ in parts for key in schema.get("required", ()))
-        found = [key for key in keys | needed | value if key in value]
+        found = [key for key in keys | needed | dict.fromkeys(sorted(value)) if key in value]
         return {key: self._ordered(value[key], self._inner(parts, _for_key, key)) for key in found}
 
     def _in_place(self, value: Any, part: Part) -> Iterator[Part]:
@@ -81,7 +84,11 @@ class Order:
         return [self._root.part_in(one, resolver) for one in schemas if isinstance(one, Mapping | bool)]
 
     def _inner(self, parts: Sequence[Part], of: Any, place: Any) -> list[Part]:
-        return [one for schema, resolver in parts for one in self._parts(of(schema, place), resolver)]
+        return _once(one for schema, resolver in parts for one in self._parts(of(schema, place), resolver))
+
+
+def _once(parts: Iterable[Part]) -> list[Part]:
+    return [*{id(schema): (schema, resolver) for schema, resolver in parts}.values()]
 
 
 def _constants(value: Any, parts: Iterable[Part]) -> Iterator[Any]:

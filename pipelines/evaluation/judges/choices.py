@@ -11,11 +11,11 @@ import numpy as np
 
 from pipelines.core.config import Config
 from pipelines.core.contract import canonical_json, digest_of
-from pipelines.core.conversations import normalise, with_system
+from pipelines.core.conversations import with_system
 from pipelines.data import open_lake
 from pipelines.data.feedback_log import corrected_rows
 from pipelines.evaluation.judges.ask import Pair
-from pipelines.evaluation.tasks import task_of
+from pipelines.evaluation.tasks import comparable, task_of
 from pipelines.policy.night.feedback import labelled, latest
 from pipelines.stores import open_shared
 from pipelines.stores.suites.proposals import Proposal, proposals
@@ -70,7 +70,11 @@ def _corrections(config: Config, first: date, night: date) -> list[Choice]:
     most = MORE * settings.max_choices
     rows = corrected_rows(open_lake(config), first, night, most, settings.choices_per_person, config.seed)
     fit = latest(labelled(rows, task.read, config.task.system_prompt))
-    return [_correction(row) for row in fit if normalise(row["completion"]) != normalise(row["answer"])]
+    return [
+        _correction(row)
+        for row in fit
+        if comparable(task, row["completion"]) != comparable(task, row["answer"])
+    ]
 
 
 def _correction(row: Mapping[str, Any]) -> Choice:
@@ -84,7 +88,7 @@ def _reviews(config: Config, first: date, night: date) -> list[Choice]:
     for proposal, review in _edits(config):
         if _is_within(review.at, first, night):
             proposed, own = proposal.item["answer"], task.read(own_answer(config, review))
-            if own and normalise(own) != normalise(proposed):
+            if own and comparable(task, own) != comparable(task, proposed):
                 messages = with_system(proposal.item["messages"], config.task.system_prompt)
                 found.append(Choice(Pair(messages, proposed, own), ("", review.actor)))
     return found

@@ -1,6 +1,7 @@
 """What a task's answers are, how a model gives them, and what they score: a module for each `task.kind`."""
 
 from pipelines.core.config import Config
+from pipelines.core.conversations import normalise
 from pipelines.evaluation.tasks.base import Task
 from pipelines.evaluation.tasks.choose import Choose
 from pipelines.evaluation.tasks.extract import Extract
@@ -8,9 +9,14 @@ from pipelines.evaluation.tasks.generate import Generate
 
 KINDS: dict[str, type[Task]] = {"choose": Choose, "extract": Extract, "generate": Generate}
 
-__all__ = ["Task", "task_of"]
+__all__ = ["Task", "comparable", "task_of"]
 
 
 def task_of(config: Config) -> Task:
     """The task of a profile."""
     return KINDS[config.task.kind](config)
+
+
+def comparable(task: Task, text: str) -> str:
+    """Equal for texts of people or models that are the same answer, also where they are written otherwise."""
+    return normalise(task.form(task.read(text) or text))
