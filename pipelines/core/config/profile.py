@@ -177,7 +177,7 @@ class Config(Section):
         if "schema" in self.evaluate.scorers and not self.task.json_schema:
             raise ValueError(
                 'evaluate.scorers names "schema", and task.json_schema is not set: only a task of the kind '
-                '"extract" has one. Set both, or grade with "valid_json"'
+                '"extract" has one. Set task.kind = "extract" and a schema, or grade with "valid_json"'
             )
         if self.task.kind == "choose" and self.scorers[0] != "exact":
             raise ValueError(
