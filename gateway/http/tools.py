@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.http.options import Body, refuse
 from gateway.http.strict_json import shown
-from pipelines.core.tools import MOST_DEPTH, is_deep
+from pipelines.core.json_texts import MAX_DEPTH, is_deep
 
 MOST_TOOLS = 128
 MOST_TOOL_BYTES = 65_536  # of all tools together, as JSON
@@ -43,7 +43,7 @@ def _fitting(tools: list[Tool]) -> list[Tool]:
         refuse(f"Two tools have the name {shown(twice)}. Give each a name of its own.")
     written = [tool.model_dump() for tool in tools]
     if is_deep(written):
-        refuse(f"The tools are nested more than {MOST_DEPTH} deep. Send flatter schemas.")
+        refuse(f"The tools are nested more than {MAX_DEPTH} deep. Send flatter schemas.")
     size = len(json.dumps(written, ensure_ascii=False).encode())
     if size > MOST_TOOL_BYTES:
         refuse(f"The tools have {size} bytes together. Send {MOST_TOOL_BYTES} at most.")

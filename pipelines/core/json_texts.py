@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-MAX_DEPTH = 100  # lists and objects within each other
+MAX_DEPTH = 64  # lists and objects within each other
 MAX_DIGITS = 308  # of a whole number that every float can hold
 
 
@@ -60,13 +60,13 @@ def canonical(value: Any) -> str:
 
 def children_of(value: Any) -> Iterable[Any]:
     """What stands inside an object or a list."""
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
 
 
 def is_deep(value: Any) -> bool:
     """Whether lists and objects of a value are nested more than MAX_DEPTH deep."""
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         level = [child for one in level for child in children_of(one)]
     return bool(level)
 

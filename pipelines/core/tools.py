@@ -14,9 +14,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from pipelines.core.json_texts import is_deep
+
 TOOLS = "tools"  # the role of the turn that offers them
 NO_ID = "000000000"  # of a call whose id nobody told; some templates want nine letters or digits
-MOST_DEPTH = 64  # lists and objects within each other
 _FIRST = ("type", "function", "name", "description", "parameters")  # keys that come before others
 _SAID = {"content", "tool_calls", "role"}  # keys of an answer that calls
 _BESIDE = {"refusal", "annotations", "audio", "function_call", "reasoning", "reasoning_content"}  # empty ones
@@ -145,7 +146,7 @@ def json_value(written: Any) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value can be written as JSON: no NaN, no half characters, nested MOST_DEPTH deep at most."""
+    """Whether a value can be written as JSON: no NaN, no half characters, nested MAX_DEPTH deep at most."""
     if is_deep(value):
         return False
     try:
@@ -153,19 +154,6 @@ def is_plain(value: Any) -> bool:
     except (ValueError, TypeError):
         return False
     return True
-
-
-def is_deep(value: Any) -> bool:
-    """Whether lists and objects of a value are nested more than MOST_DEPTH deep."""
-    inner = [value]
-    for _ in range(MOST_DEPTH + 1):
-        inner = [
-            part
-            for one in inner
-            if isinstance(one, Mapping | list)
-            for part in (one.values() if isinstance(one, Mapping) else one)
-        ]
-    return bool(inner)
 
 
 def as_text(value: Any) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 from pipelines.core.config import Config
 from pipelines.core.contract import digest_of
-from pipelines.core.conversations import conversation_key, last_question, normalise, normalise_messages
+from pipelines.core.conversations import conversation_key, last_question, normalise_messages
 from pipelines.core.errors import InputError
 from pipelines.core.files import sha256_of
+from pipelines.core.spelling import answer_form
 from pipelines.core.tools import apart, turn_text, with_tools
 from pipelines.data.reader.cells import Unfit, as_name, kind_of, shown
 from pipelines.data.reader.strict_json import as_tools
@@ -130,7 +131,7 @@ def _without_answer(messages: list[dict[str, Any]], answer: str, task: Task) -> 
         return messages
     said = turn_text(messages[-1])
     same = task.form(task.read(said) or said) == task.form(answer)
-    if not same and normalise(said) != normalise(answer):
+    if not same and answer_form(said) != answer_form(answer):
         raise ValueError("its messages end in an assistant turn that is not its answer")
     return messages[:-1]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipelines.cli.main import main
-from pipelines.core.tools import MOST_DEPTH
+from pipelines.core.json_texts import MAX_DEPTH
 from tests.support.logs import read
 
 ROW = {
@@ -15,7 +15,7 @@ ROW = {
     "completion": "On the second floor.",
 }
 TOO_DEEP = "JSON that is nested too deeply"
-DEPTHS = (MOST_DEPTH + 1, 300, 600, 850)  # from about 900 on it depends on who calls
+DEPTHS = (MAX_DEPTH + 1, 300, 600, 850)  # from about 900 on it depends on who calls
 BESIDE = {"alone": "", "a twin": ', "x": 1, "x": 2', "half a character": ', "x": "\\ud800"'}
 NESTED = {"lists": ("[", "]"), "objects": ('{"a":', "}")}
 FORMS = {"lines": "{}\n{}\n", "an array": "[{},\n{}]\n", "an object of data": '{{"data": [{}, {}]}}'}
@@ -46,7 +46,7 @@ def test_a_deep_row_costs_itself(tmp_path, form, beside, kind, depth):
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS.keys())
 def test_a_row_of_many_objects_is_not_deep(tmp_path, form):
-    wide = row_of(f"[{nested(MOST_DEPTH - 3)}, {nested(MOST_DEPTH - 3)}]")
+    wide = row_of(f"[{nested(MAX_DEPTH - 3)}, {nested(MAX_DEPTH - 3)}]")
     assert faults(tmp_path, form.format(wide, json.dumps(ROW))) == [None, None]
 
 

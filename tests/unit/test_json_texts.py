@@ -54,7 +54,7 @@ def test_numbers_without_end_are_not_the_same():
 
 
 @pytest.mark.parametrize(
-    "text", ["1e308", "-0.0", "9" * 308, "[" * 100 + "]" * 100, '"é\\ud83d\\ude00"', "null", "  true "]
+    "text", ["1e308", "-0.0", "9" * 308, "[" * 64 + "]" * 64, '"é\\ud83d\\ude00"', "null", "  true "]
 )
 def test_what_is_json_is_read(text):
     assert json_of(text) == json.loads(text)

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any, TextIO
 
 from pipelines.core.errors import InputError
-from pipelines.core.tools import MOST_DEPTH, is_deep
+from pipelines.core.json_texts import MAX_DEPTH, is_deep
 from pipelines.data.reader.consent import meant_by
 from pipelines.data.reader.raw import Raw
 from pipelines.data.reader.strict_json import Twins, twice, unclear, without_twins
@@ -69,7 +69,7 @@ def _row_of(line: str) -> Raw:
         return Raw(None, TOO_DEEP)
     except ValueError as error:
         return Raw(None, "not JSON" if is_sound(line) else NOT_UTF8, _where(error), str(mended(line)))
-    is_flat = line.count("[") + line.count("{") <= MOST_DEPTH  # quick, and true of most rows
+    is_flat = line.count("[") + line.count("{") <= MAX_DEPTH  # quick, and true of most rows
     return _checked(value, line, twin) if is_flat or not is_deep(value) else Raw(None, TOO_DEEP)
 
 

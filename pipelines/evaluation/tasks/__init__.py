@@ -1,7 +1,7 @@
 """What a task's answers are, how a model gives them, and what they score: a module for each `task.kind`."""
 
 from pipelines.core.config import Config
-from pipelines.core.conversations import normalise
+from pipelines.core.spelling import answer_form
 from pipelines.evaluation.tasks.base import Task
 from pipelines.evaluation.tasks.choose import Choose
 from pipelines.evaluation.tasks.extract import Extract
@@ -19,4 +19,5 @@ def task_of(config: Config) -> Task:
 
 def comparable(task: Task, text: str) -> str:
     """Equal for texts of people or models that are the same answer, also where they are written otherwise."""
-    return normalise(task.form(task.read(text) or text))
+    form = task.form(task.read(text) or text)
+    return answer_form(form) or form.strip()
