@@ -73,7 +73,7 @@ def test_what_it_says_is_what_ingest_does(log, tmp_path, capsys):
     assert settings["ingest"]["rating"]["good"] == ["up"]
 
 
-@pytest.mark.parametrize(("down", "objective"), [(40, "auto"), (10, "sft")])
+@pytest.mark.parametrize(("down", "objective"), [(55, "auto"), (40, "sft")])
 def test_a_log_of_thumbs_down_is_learned_from(tmp_path, down, objective):
     log, profile = tmp_path / "chats.jsonl", tmp_path / "profile.toml"
     log.write_bytes(

@@ -76,7 +76,7 @@ def test_a_night_of_thumbs_alone_is_trained_by_kto(home):
     assert (manifest.verdict, manifest.facts["objective"]) == (Verdict.PROCEED, "kto")
     assert (manifest.facts["likes"], manifest.facts["dislikes"], manifest.facts["pairs"]) == (25, 35, 0)
     assert "60 rated answers" in manifest.headline
-    assert "35 answers were disliked without a correction, 0 were corrected" in manifest.reasons[1]
+    assert "35 answers were only disliked, 25 were liked or corrected" in manifest.reasons[1]
 
 
 def test_one_person_does_not_choose_what_is_learned(home):
@@ -222,7 +222,7 @@ def test_a_whole_night_by_preferences(home, tmp_path, objective):
     right = [
         f"Please go to {('Dental', 'Surgery')[place % 2]} in {place % 7} days." for place in range(count)
     ]
-    liked = [place % 2 == 0 for place in range(count)]
+    liked = [place % 3 == 0 for place in range(count)]
     told = {"rating": [1 if ok else -1 for ok in liked], "correction": None}
     if objective == "dpo":
         told = {"rating": -1, "correction": right}

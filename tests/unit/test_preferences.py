@@ -138,13 +138,15 @@ def test_both_sides_weigh_the_same(liked, disliked):
 @pytest.mark.parametrize(
     ("counts", "objective", "words"),
     [
-        ({}, "kto", "40 answers were disliked without a correction, 30 were corrected"),
-        ({"dislikes": 30}, "sft", "30 were corrected"),
-        ({"corrections": 0, "likes": 0}, "sft", "0 liked or corrected ones are too few for kto"),
-        ({"corrections": 0, "likes": 2}, "sft", "2 liked or corrected ones are too few for kto"),
-        ({"corrections": 0, "likes": 3}, "kto", "0 were corrected"),
-        ({"dislikes": 0, "corrections": 0}, "sft", "0 were corrected"),
-        ({"corrections": 20, "likes": 900, "dislikes": 21}, "sft", "too few for kto"),
+        ({"likes": 0}, "kto", "40 answers were only disliked, 30 were liked or corrected"),
+        ({"likes": 9}, "kto", "39 were liked or corrected"),
+        ({"likes": 10}, "sft", "40 were liked or corrected"),
+        ({"dislikes": 30}, "sft", "30 answers were only disliked"),
+        ({"corrections": 0, "likes": 0}, "sft", "0 were liked or corrected, which are too few for kto"),
+        ({"corrections": 0, "likes": 2}, "sft", "2 were liked or corrected, which are too few for kto"),
+        ({"corrections": 0, "likes": 3}, "kto", "3 were liked or corrected"),
+        ({"dislikes": 0, "corrections": 0, "likes": 0}, "sft", "0 answers were only disliked"),
+        ({"corrections": 0, "likes": 616, "dislikes": 394}, "sft", "394 answers were only disliked"),
     ],
 )
 def test_auto_goes_by_what_the_nights_brought(counts, objective, words):

@@ -57,7 +57,7 @@ class Train(Section):
 
     method: Literal["fresh", "continue"] = "continue"  # without a production adapter both start fresh
     # sft: corrections and liked answers. kto: liked and disliked answers. dpo: corrections against the
-    # answers that they corrected. auto: sft or kto, by what the nights brought.
+    # answers that they corrected. auto: kto where dislikes are most of the feedback, else sft.
     objective: Objective | Literal["auto"] = "sft"
     on: Literal["last", "all"] = (
         "last"  # assistant turns that are learned: the rated one, or earlier ones too

@@ -72,7 +72,9 @@ def _ingest(found: Inspection) -> list[str]:
 def _limits(found: Inspection) -> list[str]:
     counts = _feedback(found)
     objective, _ = objective_tonight("auto", counts)
-    thumbs = 'objective = "auto"  # thumbs down count too: most of these answers were not corrected'
+    thumbs = (
+        'objective = "auto"  # thumbs down count too: there are more of them than of likes and corrections'
+    )
     return [
         "[validate]",
         f"min_rows = {min(500, max(1, (found.kept - sum(one.rows for one in found.invalid)) // 2))}  "

@@ -52,16 +52,17 @@ def objective_tonight(
 ) -> tuple[Objective, str | None]:
     """The objective, and why, where it was to be chosen.
 
-    `counts`: the corrections, likes and dislikes that may be learned, of a person up to the cap.
+    `counts`: the corrections, likes and dislikes that may be learned, of a person up to the cap. Right
+    answers teach more than thumbs down, so kto is taken only where there are fewer of them than of these.
     """
     if asked != "auto":
         return asked, None
     liked, not_liked = counts["corrections"] + counts["likes"], counts["dislikes"]
-    said = f"{not_liked} answers were disliked without a correction, {counts['corrections']} were corrected"
-    if not_liked <= counts["corrections"]:
+    said = f"{not_liked} answers were only disliked, {liked} were liked or corrected"
+    if not_liked <= liked:
         return "sft", f"Training by sft: {said}."
     if is_one_sided(liked, not_liked):
-        return "sft", f"Training by sft: {said}, and {liked} liked or corrected ones are too few for kto."
+        return "sft", f"Training by sft: {said}, which are too few for kto."
     return "kto", f"Training by kto: {said}."
 
 
