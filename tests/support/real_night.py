@@ -6,6 +6,7 @@ delivery and the suite, sets up `FOLDER/pods.toml` too, and runs the night in pr
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import date
@@ -34,11 +35,17 @@ def processes(folder: Path) -> list[str]:
 
 
 def start(folder: Path, redis_port: int) -> subprocess.Popen[bytes]:
-    """The night in processes, in the work environment, beside whatever the caller does."""
+    """The night in processes, in the work environment, beside whatever the caller does.
+
+    It has one thread, as its pods have one core: on some processors two threads add up in another order.
+    """
     python = str(PROJECT / ".venv/bin/python")
     program = [python, "-m", "tests.support.real_night", str(folder), str(redis_port)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (folder / "processes.log").open("w") as output:
-        return subprocess.Popen(program, cwd=PROJECT, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(
+            program, cwd=PROJECT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
 
 
 def write_program(folder: Path) -> Path:
