@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.interactions import CONSENT
-from pipelines.core.json_texts import NotJson, json_of
+from pipelines.data.reader.strict_json import from_json
 
 ABSENT = object()  # the row has no such key; None stands for a key whose value is null
 
@@ -49,7 +49,7 @@ def opened(value: Any) -> Any:
     """An object or list that a table holds as a text of JSON."""
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
-            return json_of(value)
-        except NotJson:
+            return from_json(value)
+        except (ValueError, RecursionError):
             return value
     return value

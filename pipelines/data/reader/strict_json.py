@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from typing import Any
 
-from pipelines.core.json_texts import NotJson, json_of
+from pipelines.core.json_texts import is_deep
 from pipelines.data.reader.cells import Unfit, is_blank, kind_of, shown
-from pipelines.data.reader.text import mended
+from pipelines.data.reader.text import is_sound, mended
 
 TWICE = ["stands", "twice"]  # fits no column of one value
 
@@ -19,8 +19,8 @@ def as_tools(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         try:
-            value = json_of(value)
-        except NotJson:
+            value = from_json(value)
+        except (ValueError, RecursionError):
             raise Unfit("text that is not JSON") from None
     if not isinstance(value, list):
         raise Unfit(kind_of(value))
@@ -33,6 +33,20 @@ def as_json(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str, allow_nan=False)
     except (ValueError, TypeError):
         raise Unfit("not a value of JSON") from None
+
+
+def from_json(text: str) -> Any:
+    """The value of a JSON text in a log. NaN is read: tables write it for what is missing.
+
+    Raises RecursionError or ValueError, also for a lone surrogate, for a key that stands twice, and for what
+    is nested too deeply.
+    """
+    value = json.loads(text, object_pairs_hook=without_twins)
+    if is_deep(value):
+        raise ValueError("nested too deeply")
+    if "\\ud" in text.lower() and not is_sound(json.dumps(value, ensure_ascii=False)):
+        raise ValueError("a lone surrogate")
+    return value
 
 
 class Twins(ValueError):

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.core.interactions import ROLES
-from pipelines.core.json_texts import NotJson, json_of
 from pipelines.data.reader.cells import Unfit, as_id, is_missing, kind_of, shown
-from pipelines.data.reader.strict_json import as_json
+from pipelines.data.reader.strict_json import as_json, from_json
 
 Turn = dict[str, str | None]
 
@@ -72,8 +71,8 @@ def _parsed(text: str) -> Any:
     if not stripped.startswith("["):
         raise UnfitMessages("messages is not a list of messages, but text")
     try:
-        return json_of(stripped)
-    except NotJson:
+        return from_json(stripped)
+    except (ValueError, RecursionError):
         if stripped.startswith(("[{'", "[ {'")) or "array([" in stripped[:40]:
             raise UnfitMessages(
                 "messages is a list as Python prints it, not JSON: write it with json.dumps"
@@ -144,8 +143,8 @@ def _tool_calls(message: Mapping[str, Any]) -> str | None:
     calls = message.get("tool_calls")
     if isinstance(calls, str):  # a file of ours has them so
         try:
-            calls = json_of(calls) if calls.strip() else None
-        except NotJson:
+            calls = from_json(calls) if calls.strip() else None
+        except (ValueError, RecursionError):
             raise UnfitMessages("messages has tool_calls that are not JSON") from None
     if is_missing(calls) and isinstance(old := message.get("function_call"), Mapping):
         calls = [{"type": "function", "function": dict(old)}]
